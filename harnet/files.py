@@ -1,0 +1,51 @@
+"""Writing files so that a killed process leaves the old file or the new one, never half of one."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make renames inside `folder` durable; a rename alone may be lost with the machine."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_tree(folder: Path) -> None:
+    """Flush every file below `folder` to disk."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def publish(temporary: Path, final: Path) -> None:
+    """Rename a flushed file or folder to its final name, durably."""
+    os.replace(temporary, final)
+    fsync_folder(final.parent)
+
+
+@contextmanager
+def atomic_path(final: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `final`; on success flush it and rename it to `final`.
+
+    On any exception, ctrl-C and a full disk included, the temporary file is removed and `final` is untouched.
+    """
+    temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        publish(temporary, final)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(final: Path, content: bytes | str) -> None:
+    """Write a whole small file under a temporary name and rename it to `final`."""
+    with atomic_path(final) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)

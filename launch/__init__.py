@@ -1,0 +1,1 @@
+"""The command line, and how work is launched."""

@@ -1,0 +1,1 @@
+"""Self-supervised training of the encoder: transforms on the device, objectives, the loop, checkpoints."""

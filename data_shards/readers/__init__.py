@@ -1,0 +1,51 @@
+"""Device files → `Recording`: one file a device, chosen by content.
+
+To add a device: write one file here with a `Reader`, and add it to `READERS`.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from data_shards.readers.axivity import Axivity
+from data_shards.readers.empatica import Empatica
+from data_shards.readers.protocol import Found, Reader, ReadOptions, Units
+from data_shards.readers.seglearn import Seglearn
+from data_shards.readers.table import Table
+from harnet.errors import HarnetError
+
+__all__ = ["HEAD_BYTES", "READERS", "Found", "ReadOptions", "Reader", "Units", "head_of", "read", "reader_for"]
+
+READERS: tuple[Reader, ...] = (Axivity(), Empatica(), Seglearn(), Table())
+"""Tried in this order: the strictest first, the table of named columns last."""
+
+HEAD_BYTES = 4096
+"""How much of a file is read to tell its kind."""
+
+
+def head_of(path: Path) -> bytes:
+    """The first bytes of a file, by which its kind is known."""
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def reader_for(path: Path, options: ReadOptions) -> Reader:
+    """The reader that knows this file's first bytes; `HarnetError` if none does."""
+    head = head_of(path)
+    if not head:
+        raise HarnetError(f"{path}: empty file (0 bytes): copy it again from the device, or leave it out")
+    for reader in READERS:
+        if reader.recognises(head, options):
+            return reader
+    kinds = ", ".join(reader.kind for reader in READERS)
+    header = Table.header(head)
+    hint = f"; its first line is {','.join(header)[:100]!r}: name four of these with --columns" if header else ""
+    raise HarnetError(f"{path}: not a known device file{hint}; known are: {kinds}")
+
+
+def read(path: Path, options: ReadOptions | None = None) -> Iterator[Found]:
+    """Yield every recording in a device file.
+
+    Raises `HarnetError` (one line) for an empty, unknown or unreadable file.
+    """
+    options = options or ReadOptions()
+    yield from reader_for(path, options).read(path, options)

@@ -1,0 +1,18 @@
+"""The numbers that the cohort store, the shards and the training stream share."""
+
+RATE = 30
+"""Samples per second of everything after ingest, on the absolute grid t = k / 30 with k an integer since 1970."""
+
+COUNTS_PER_G = 4096
+"""Stored int16 counts in one g: ±8 g fit, and one count (0.24 mg) is below the noise of every device read."""
+
+MISSING = -32768
+"""Stored in all three axes where the device recorded nothing. Measured values are clipped to ±32767."""
+
+SECONDS_PER_HOUR = 3600
+"""Seconds in an hour, the unit in which recordings are stored."""
+
+SAMPLES_PER_HOUR = 108_000
+"""Samples of one axis in a stored hour: RATE * SECONDS_PER_HOUR."""
+
+assert SAMPLES_PER_HOUR == RATE * SECONDS_PER_HOUR

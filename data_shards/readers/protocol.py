@@ -1,0 +1,59 @@
+"""What a device reader is: the interface that each file in this folder fills."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from data_shards.recording import Recording
+
+Units = Literal["g", "m/s2", "mg"]
+
+PER_G: dict[Units, float] = {"g": 1.0, "m/s2": 9.80665, "mg": 1000.0}
+"""How many of each unit make one g (standard gravity: 3rd CGPM, 1901)."""
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a user says about files that do not say it themselves; device formats ignore it."""
+
+    columns: tuple[str, str, str, str] = ("time", "x", "y", "z")
+    """Names of a table's columns: time and the three axes."""
+    units: Units = "g"
+    """Unit of a table's acceleration. Device formats fix theirs and are never converted twice."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One recording found in a file."""
+
+    recording: Recording
+    """The signal with its times."""
+    label: str
+    """What tells this recording from others: the file's stem, or a name made from what is inside."""
+    participant: str | None = None
+    """Pseudonym given inside the file; None where only the file's name tells."""
+
+
+class Reader(ABC):
+    """Reads the files of one kind of device, which it knows by their first bytes, never by their name."""
+
+    kind: str
+    """For people, such as "Axivity .cwa"."""
+
+    @abstractmethod
+    def recognises(self, head: bytes, options: ReadOptions) -> bool:
+        """Whether a file that begins with `head` (up to HEAD_BYTES) is of this kind."""
+
+    @abstractmethod
+    def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
+        """Yield the recordings in the file, one at a time; `HarnetError` where it cannot be read."""
+
+    def label(self, path: Path) -> str | None:
+        """The label of the one recording in the file, known without reading it; None if the file holds many."""
+        return path.stem
+
+    def settings(self, options: ReadOptions) -> dict[str, str]:
+        """Those options that change what is read, for the record kept with the data."""
+        return {}

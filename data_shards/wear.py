@@ -1,0 +1,89 @@
+"""Per second of the 30 Hz grid: how much it moves, and whether the device was worn.
+
+Non-wear (Doherty et al. 2017, PLoS ONE 12(2):e0169649): at least 60 consecutive minutes in which the standard
+deviation of all three axes is below 13 mg in every 10-second window.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_shards.layout import COUNTS_PER_G, MISSING, RATE, SAMPLES_PER_HOUR
+
+WINDOW_SECONDS = 10
+"""Length of the windows, on the absolute clock, in which stillness is judged."""
+STILL_G = 0.013
+"""Standard deviation in g below which an axis counts as still."""
+EPISODE_SECONDS = 3600
+"""A still episode this long or longer is non-wear."""
+
+WEAR_RULE = "non-wear: all axes' std < 13 mg in consecutive 10 s windows for >= 60 min (Doherty et al. 2017)"
+"""Written down with every recording."""
+
+
+@dataclass(frozen=True)
+class Wear:
+    """Per-second facts, all of length hours * 3600."""
+
+    motion: NDArray[np.float32]
+    """sqrt(var_x + var_y + var_z) in g over the second's 30 samples; 0 where one is missing."""
+    wear: NDArray[np.uint8]
+    """1 where no sample of the second is missing and the device was worn."""
+    complete_seconds: int
+    """Seconds without a missing sample."""
+
+
+def detect(counts: NDArray[np.int16]) -> Wear:
+    """Motion and wear of whole hours, (3, hours * 108,000) int16 in 1/4096 g."""
+    assert counts.shape[0] == 3
+    assert counts.shape[1] % SAMPLES_PER_HOUR == 0
+    parts = [
+        _sums(counts[:, start : start + SAMPLES_PER_HOUR]) for start in range(0, counts.shape[1], SAMPLES_PER_HOUR)
+    ]
+    sums, squares = (np.concatenate(values, axis=1) for values in list(zip(*parts, strict=True))[:2])
+    complete = np.concatenate([part[2] for part in parts])
+    motion = np.sqrt(_variance(sums, squares, np.full(len(complete), RATE)).sum(axis=0)) / COUNTS_PER_G
+    worn = complete & ~_in_long_run(still_windows(sums, squares, complete))
+    return Wear(motion.astype(np.float32), worn.astype(np.uint8), int(complete.sum()))
+
+
+def still_windows(
+    sums: NDArray[np.int64], squares: NDArray[np.int64], complete: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """(seconds / 10,) whether each window is still, by its complete seconds; without any, it is not.
+
+    A damaged block of a second or two must not end a still night, so a window is judged by what it has.
+    """
+    sums, squares = (values.reshape(3, -1, WINDOW_SECONDS).sum(axis=2) for values in (sums, squares))
+    samples = RATE * complete.reshape(-1, WINDOW_SECONDS).sum(axis=1)
+    variance = _variance(sums, squares, np.maximum(samples, 1))
+    below: NDArray[np.bool_] = (variance < (STILL_G * COUNTS_PER_G) ** 2).all(axis=0) & (samples > 0)
+    return below
+
+
+def _sums(counts: NDArray[np.int16]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Per second: sums and sums of squares, (3, seconds), zero where incomplete, and whether it is complete.
+
+    In integers, so that the variance of a still second is exact whatever gravity is.
+    """
+    seconds = counts.reshape(3, -1, RATE)
+    complete = (seconds != MISSING).all(axis=(0, 2))
+    values = seconds.astype(np.int64) * complete[:, None]
+    return values.sum(axis=2), (values**2).sum(axis=2), complete
+
+
+def _variance(sums: NDArray[np.int64], squares: NDArray[np.int64], samples: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Population variance in counts², from exact integers."""
+    variance: NDArray[np.float64] = (squares * samples - sums**2) / samples.astype(np.float64) ** 2
+    return variance
+
+
+def _in_long_run(still: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Per second, whether it lies in a run of still windows of an hour or more."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], still.astype(np.int8), [0]])))
+    seconds = np.zeros(len(still) * WINDOW_SECONDS, bool)
+    for start, stop in zip(edges[::2] * WINDOW_SECONDS, edges[1::2] * WINDOW_SECONDS, strict=True):
+        if stop - start >= EPISODE_SECONDS:
+            seconds[start:stop] = True
+    return seconds

@@ -1,0 +1,55 @@
+"""Wrist accelerometer encoders: build them, load published weights, fine-tune them.
+
+    import harnet
+    encoder = harnet.load_encoder("weights/")
+    model = harnet.create_model("harnet10", num_classes=5, weights="weights/")
+
+Importing this package imports no torch: names are looked up when first used, so that a command line stays quick
+and `harnet.errors` costs nothing.
+"""
+
+import importlib
+import importlib.metadata
+from typing import TYPE_CHECKING, Any
+
+from harnet.errors import HarnetError
+
+if TYPE_CHECKING:
+    from harnet.encoder import ARCHITECTURES, Encoder
+    from harnet.heads import ClassifierModel, PretextModel
+    from harnet.weights.load import create_model, load_encoder
+
+__all__ = [
+    "ARCHITECTURES",
+    "ClassifierModel",
+    "Encoder",
+    "HarnetError",
+    "PretextModel",
+    "create_model",
+    "load_encoder",
+]
+
+_HOMES = {
+    "ARCHITECTURES": "harnet.encoder",
+    "ClassifierModel": "harnet.heads",
+    "Encoder": "harnet.encoder",
+    "PretextModel": "harnet.heads",
+    "create_model": "harnet.weights.load",
+    "load_encoder": "harnet.weights.load",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'harnet' has no attribute {name!r}")
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("harnet")
+    except importlib.metadata.PackageNotFoundError:
+        # torch.hub runs a checkout that was never installed.
+        return "0+checkout"

@@ -1,0 +1,51 @@
+"""How every program of this project ends: exit code, and one line on standard error for what went wrong."""
+
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
+
+from harnet.errors import HarnetError
+
+USER_MISTAKE = 1
+USAGE = 2
+INTERRUPTED = 130
+
+
+def guarded(program: str, extra: str, action: Callable[[], int]) -> int:
+    """Run `action` and return its exit code; a user's mistake is one line, a mistake of ours keeps its traceback.
+
+    `extra` is the optional part of the distribution to install if a package is missing.
+    """
+    try:
+        return action()
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ("harnet", "data_shards", "pretrain", "launch"):
+            raise
+        print(f"{program}: needs the package {error.name!r}: pip install 'harnet[{extra}]'", file=sys.stderr)
+    except HarnetError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(
+            f"{program}: {where}{error.strerror or error}; finished work is kept, "
+            "run the same command again once this is mended",
+            file=sys.stderr,
+        )
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted; finished work is kept, the same command continues", file=sys.stderr)
+        return INTERRUPTED
+    return USER_MISTAKE
+
+
+def exit_with(action: Callable[[], int]) -> NoReturn:
+    """Leave the process with the exit code of `action`. TERM, which schedulers send, acts like ctrl-C."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    code = action()
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

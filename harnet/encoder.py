@@ -1,0 +1,238 @@
+"""The encoder: a one-dimensional residual network from a window of acceleration in g to a feature vector.
+
+The architecture is the one published by Yuan et al., npj Digital Medicine 7:91 (2024): five stages of pre-activation
+residual blocks (He et al., ECCV 2016) with anti-aliased down-sampling (Zhang, ICML 2019). Names and shapes in the
+state dict are a contract with tools that read these weights; nothing here may change them.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harnet.errors import HarnetError
+
+SAMPLING_RATE = 30
+"""Samples per second of every input window."""
+
+AXES = 3
+
+KERNEL_SIZE = 5
+"""Of every convolution; circular padding of half of it keeps the length."""
+
+STILLNESS_FLOOR_G = 0.01
+"""Least scale in g by which a window is divided when it is standardised.
+
+Sensor noise of wrist devices is a few mg: without a floor a sleeping wrist would be blown up to look like walking.
+"""
+
+Initialisation = Literal["published", "residual_zero"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Convolution, residual blocks, batch normalisation, ReLU, down-sampling."""
+
+    channels: int
+    """Channels that leave the stage."""
+    blocks: int
+    """Number of residual blocks."""
+    factor: int
+    """Down-sampling keeps one sample in so many."""
+    order: int
+    """How often the box of `factor` samples is convolved with itself to make the low-pass kernel."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One published size of the encoder."""
+
+    name: str
+    """Such as "harnet10"."""
+    seconds: int
+    """Length of an input window in seconds."""
+    stages: tuple[Stage, ...]
+    """The five stages, first to last."""
+
+    @property
+    def length(self) -> int:
+        """Samples in an input window."""
+        return self.seconds * SAMPLING_RATE
+
+    @property
+    def features(self) -> int:
+        """Size of the feature vector."""
+        return self.stages[-1].channels
+
+
+def _architecture(name: str, seconds: int, *stages: tuple[int, int, int, int]) -> Architecture:
+    return Architecture(name, seconds, tuple(Stage(*stage) for stage in stages))
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    row.name: row
+    for row in (
+        _architecture("harnet5", 5, (64, 2, 2, 2), (128, 2, 2, 2), (256, 2, 3, 1), (256, 2, 3, 1), (512, 0, 3, 1)),
+        _architecture("harnet10", 10, (64, 2, 2, 2), (128, 2, 2, 2), (256, 2, 5, 1), (512, 2, 5, 1), (1024, 0, 3, 1)),
+        _architecture("harnet30", 30, (64, 2, 3, 1), (128, 2, 3, 1), (256, 2, 5, 1), (512, 2, 5, 1), (1024, 0, 4, 0)),
+    )
+}
+"""By name. Columns of a stage: channels, blocks, factor, order."""
+
+
+def find_architecture(name: str) -> Architecture:
+    """The architecture of that name; HarnetError if there is none."""
+    if name not in ARCHITECTURES:
+        raise HarnetError(f"model {name!r}: no such architecture; one of: {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name]
+
+
+class CircularConv1d(nn.Conv1d):
+    """Convolution without bias over a window whose ends are joined: (N, C, L) -> (N, C', L).
+
+    The same numbers as `padding_mode="circular"`, by one concatenation: that mode fills its padding in several small
+    copies, each a kernel launch, and has no counterpart in older ONNX operator sets.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, KERNEL_SIZE, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Length is kept."""
+        around = KERNEL_SIZE // 2
+        return F.conv1d(torch.cat([x[..., -around:], x, x[..., :around]], dim=-1), self.weight)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(ReLU(BN(conv(ReLU(BN(x)))))), (N, C, L) -> (N, C, L)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm1d(channels)
+        self.bn2 = nn.BatchNorm1d(channels)
+        self.conv1 = CircularConv1d(channels, channels)
+        self.conv2 = CircularConv1d(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape and dtype as `x`."""
+        hidden = self.conv1(F.relu(self.bn1(x)))
+        return x + self.conv2(F.relu(self.bn2(hidden)))
+
+
+class Downsample(nn.Module):
+    """Low-pass each channel by a fixed kernel and keep one sample in `factor`: (N, C, L) -> (N, C, about L/factor)."""
+
+    kernel: Tensor
+
+    def __init__(self, channels: int, factor: int, order: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.factor = factor
+        self.padding = order * (factor - 1) // 2
+        self.register_buffer("kernel", torch.from_numpy(lowpass_kernel(factor, order)).repeat(channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One convolution per channel; `x` is padded with zeros."""
+        return F.conv1d(x, self.kernel, stride=self.factor, padding=self.padding, groups=self.channels)
+
+
+def lowpass_kernel(factor: int, order: int) -> np.ndarray:
+    """A box of `factor` samples convolved with itself `order` times, sum 1: float32 of order·(factor-1) + factor."""
+    box = np.ones(factor)
+    kernel = box
+    for _ in range(order):
+        kernel = np.convolve(kernel, box)
+    return (kernel / kernel.sum()).astype(np.float32)
+
+
+def standardise_window(x: Tensor) -> Tensor:
+    """Remove each axis's mean over the window and divide all axes by one scale: (N, 3, L) g -> (N, 3, L).
+
+    The scale is the root of the mean over the axes of the variance, at least `STILLNESS_FLOOR_G`. One scale for all
+    axes keeps their proportions, so a rotated device gives the rotated signal. The result no longer depends on
+    gravity's direction (posture) nor, above the floor, on the strength of the movement. Computed in float32 or wider.
+    """
+    wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    centred = wide - wide.mean(dim=2, keepdim=True)
+    mean_variance = centred.square().mean(dim=(1, 2), keepdim=True)
+    return centred * mean_variance.clamp(min=STILLNESS_FLOOR_G**2).rsqrt()
+
+
+class Encoder(nn.Module):
+    """(N, 3, L) acceleration in g at 30 Hz, any floating dtype -> (N, F, 1) features in the dtype of the weights.
+
+    `architecture` is a name in `ARCHITECTURES`, which fixes L and F. With `standardise` each window goes through
+    `standardise_window` inside `forward`; callers pass g in either case. `initialisation` draws the convolutions from
+    torch's global generator:
+
+    - "published": Kaiming normal, fan-out, ReLU, as in the published model.
+    - "residual_zero": Kaiming normal, fan-in, and the last convolution of each residual block at zero, so that every
+      block starts as the identity (Goyal et al., arXiv:1706.02677, section 5.1). On small data the pretext tasks
+      stayed at chance without this.
+
+    `forward` raises HarnetError where the input's shape or dtype is wrong.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        standardise: bool = False,
+        initialisation: Initialisation = "residual_zero",
+    ) -> None:
+        super().__init__()
+        self.architecture = find_architecture(architecture)
+        self.standardise = standardise
+        channels = AXES
+        for number, stage in enumerate(self.architecture.stages, start=1):
+            self.add_module(f"layer{number}", _stage(channels, stage))
+            channels = stage.channels
+        self._initialise(initialisation)
+
+    def _initialise(self, initialisation: Initialisation) -> None:
+        mode: Literal["fan_in", "fan_out"] = "fan_out" if initialisation == "published" else "fan_in"
+        for module in self.modules():
+            if isinstance(module, CircularConv1d):
+                nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu")
+        if initialisation == "residual_zero":
+            for module in self.modules():
+                if isinstance(module, ResidualBlock):
+                    nn.init.zeros_(module.conv2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (N, F, 1) of windows (N, 3, L)."""
+        if x.dim() != 3 or x.shape[1] != AXES or x.shape[2] != self.architecture.length or not x.is_floating_point():
+            raise HarnetError(self._complaint(x))
+        if self.standardise:
+            x = standardise_window(x)
+        x = x.to(next(self.parameters()).dtype)
+        for stage in self.children():
+            x = stage(x)
+        return x
+
+    def _complaint(self, x: Tensor) -> str:
+        wanted = self.architecture
+        line = (
+            f"{wanted.name}: expected windows (N, {AXES}, {wanted.length}), floating point, in g "
+            f"({wanted.seconds} s at {SAMPLING_RATE} Hz); found {tuple(x.shape)} {x.dtype}"
+        )
+        if not x.is_floating_point():
+            return f"{line}: convert to float32 in g"
+        if x.dim() == 3 and tuple(x.shape[1:]) == (wanted.length, AXES):
+            return f"{line}: swap the last two dimensions"
+        if x.dim() == 2 and tuple(x.shape) == (AXES, wanted.length):
+            return f"{line}: add a first dimension for the batch"
+        fits = [row.name for row in ARCHITECTURES.values() if x.dim() == 3 and row.length == x.shape[2]]
+        return f"{line}: " + (f"that length fits {fits[0]}" if fits else f"cut or resample at {SAMPLING_RATE} Hz")
+
+
+def _stage(inputs: int, stage: Stage) -> nn.Sequential:
+    return nn.Sequential(
+        CircularConv1d(inputs, stage.channels),
+        *(ResidualBlock(stage.channels) for _ in range(stage.blocks)),
+        nn.BatchNorm1d(stage.channels),
+        nn.ReLU(),
+        Downsample(stage.channels, stage.factor, stage.order),
+    )

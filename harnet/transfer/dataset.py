@@ -1,0 +1,129 @@
+"""Labelled windows from a folder of three NumPy files, checked before anything is trained on them."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harnet.encoder import ARCHITECTURES, AXES, SAMPLING_RATE, find_architecture
+from harnet.errors import HarnetError
+
+_PLAUSIBLE_MEDIAN_G = (0.3, 3.0)
+"""A wrist is still, or its swings cancel, often enough that the median magnitude is near gravity's 1 g."""
+
+_UNITS = (("m/s²", 9.80665), ("mg", 1000.0))
+"""Units that are met in the wild, and how many of them are 1 g."""
+
+
+@dataclass(frozen=True)
+class LabelledWindows:
+    """Windows with what was done in them and by whom."""
+
+    windows: NDArray[np.float32]
+    """(N, 3, L) in g at 30 Hz."""
+    labels: NDArray[np.int64]
+    """(N,) index into `classes`."""
+    people: NDArray[np.str_]
+    """(N,) pseudonym of the wearer."""
+    classes: tuple[str, ...]
+    """Names of the classes, sorted."""
+    digest: str
+    """SHA-256 of all of the above: two data sets with the same digest are the same."""
+
+
+def read_windows(folder: str | Path, architecture: str) -> LabelledWindows:
+    """Read `X.npy`, `Y.npy` and `pid.npy` of `folder`.
+
+    X: floating point, (N, 3, L) or (N, L, 3), in g at 30 Hz, L the window of `architecture`. Y: (N,) text or integer
+    labels. pid: (N,) text or integers, the wearer of each window. HarnetError if a file is missing, of another shape
+    or type (arrays of Python objects are never unpickled), in other units, has values that are not finite, or if
+    there are fewer than two people or classes.
+    """
+    folder = Path(folder)
+    windows = _windows(folder / "X.npy", architecture)
+    labels = _names(folder / "Y.npy", len(windows))
+    people = _names(folder / "pid.npy", len(windows))
+    classes, indices = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        raise HarnetError(f"{folder / 'Y.npy'}: one class only ({str(classes[0])!r}): a classifier needs two or more")
+    if len(np.unique(people)) < 2:
+        raise HarnetError(f"{folder / 'pid.npy'}: one person only: testing on unseen people needs two or more")
+    digest = hashlib.sha256(windows.tobytes())
+    for column in (labels, people):
+        digest.update("\n".join(column.tolist()).encode())
+    return LabelledWindows(
+        windows, indices.astype(np.int64), people, tuple(str(name) for name in classes), digest.hexdigest()
+    )
+
+
+def _load(path: Path) -> NDArray[Any]:
+    if not path.is_file():
+        raise HarnetError(f"{path}: missing: a folder of labelled windows holds X.npy, Y.npy and pid.npy")
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        if "allow_pickle" in str(error):
+            raise HarnetError(
+                f"{path}: an array of Python objects, which is not read for safety: save it again as "
+                "np.save(path, array.astype(str)) for labels and people, np.stack(list(array)) for windows"
+            ) from error
+        raise HarnetError(f"{path}: not a whole .npy file ({error}): write it again with np.save") from error
+    if not isinstance(array, np.ndarray):
+        raise HarnetError(f"{path}: an archive of several arrays, expected one: write it with np.save")
+    return array
+
+
+def _windows(path: Path, architecture: str) -> NDArray[np.float32]:
+    array = _load(path)
+    if array.ndim != 3 or (array.shape[1] == AXES) == (array.shape[2] == AXES) or not len(array):
+        raise HarnetError(f"{path}: shape {array.shape}, expected (N, {AXES}, L) or (N, L, {AXES}), N at least 1")
+    if array.shape[1] != AXES:
+        array = array.transpose(0, 2, 1)
+    _check_length(path, array.shape[2], architecture)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise HarnetError(f"{path}: {array.dtype}, expected floating point in g: scale the device's counts to g")
+    if bad := int((~np.isfinite(array)).any(axis=(1, 2)).sum()):
+        raise HarnetError(f"{path}: {bad:,} of {len(array):,} windows have values that are not finite: drop them")
+    array = np.ascontiguousarray(array, dtype=np.float32)
+    _check_units(path, float(np.median(np.linalg.norm(array, axis=1))))
+    return array
+
+
+def _check_length(path: Path, length: int, architecture: str) -> None:
+    wanted = find_architecture(architecture)
+    if length == wanted.length:
+        return
+    fits = [row.name for row in ARCHITECTURES.values() if row.length == length]
+    if fits:
+        advice = f"that length fits {fits[0]}"
+    else:
+        rate = length / wanted.seconds
+        advice = f"if they last {wanted.seconds} s ({rate:g} Hz), resample to {SAMPLING_RATE} Hz; else cut them anew"
+    raise HarnetError(f"{path}: windows of {length} samples, {architecture} takes {wanted.length}: {advice}")
+
+
+def _check_units(path: Path, median: float) -> None:
+    low, high = _PLAUSIBLE_MEDIAN_G
+    if low <= median <= high:
+        return
+    for unit, one_g in _UNITS:
+        if low <= median / one_g <= high:
+            raise HarnetError(
+                f"{path}: median magnitude {median:.4g}, expected about 1 g: looks like {unit}; divide by {one_g:g}"
+            )
+    advice = "was gravity removed? Keep it" if median < low else "scale to g"
+    raise HarnetError(f"{path}: median magnitude {median:.4g}, expected about 1 g: {advice}")
+
+
+def _names(path: Path, count: int) -> NDArray[np.str_]:
+    array = _load(path)
+    if array.shape != (count,):
+        raise HarnetError(f"{path}: shape {array.shape}, expected ({count},), one entry for each window of X.npy")
+    if array.dtype.kind == "S":
+        return np.char.decode(array, "utf-8")
+    if array.dtype.kind not in "Uiub":
+        raise HarnetError(f"{path}: {array.dtype}, expected text or integers: save array.astype(str)")
+    return array.astype(np.str_)

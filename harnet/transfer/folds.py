@@ -1,0 +1,22 @@
+"""Splitting people, never windows, into folds: a person's windows resemble each other far more than another's."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harnet.errors import HarnetError
+
+
+def people_folds(people: NDArray[np.str_], count: int | None, seed: int) -> tuple[tuple[str, ...], ...]:
+    """The people to test on in each fold; each person is in exactly one.
+
+    `people` (N,) is the wearer of each window. `count` None leaves one person out at a time, in sorted order;
+    otherwise the people are shuffled by `seed` and dealt into `count` folds whose sizes differ by one at most. Only
+    the set of people matters, not the order of their windows. HarnetError if there are fewer people than folds.
+    """
+    names = np.unique(people)
+    if count is None:
+        return tuple((str(name),) for name in names)
+    if not 2 <= count <= len(names):
+        raise HarnetError(f"folds {count}: must be from 2 to the number of people, {len(names)}")
+    shuffled = np.random.default_rng(seed).permutation(names)
+    return tuple(tuple(sorted(str(name) for name in part)) for part in np.array_split(shuffled, count))

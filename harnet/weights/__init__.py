@@ -1,0 +1,1 @@
+"""Weights in and out: the bundle that is published, and the check of everything that is read."""

@@ -1,0 +1,57 @@
+"""torch.hub: the entry point that `hubconf.py` of this repository and of every bundle hands over to."""
+
+from pathlib import Path
+from typing import Any
+
+from harnet.errors import HarnetError
+from harnet.heads import ClassifierModel
+from harnet.weights.load import create_model
+
+_TEMPLATE = '''"""torch.hub entry point of the weights in this folder; needs `pip install harnet`.
+
+    torch.hub.load("THIS FOLDER", "{architecture}", source="local", pretrained=True, class_num=5)
+"""
+
+from pathlib import Path
+
+from harnet.weights.hub import hub_model
+
+dependencies = ["torch", "numpy", "safetensors", "fsspec", "harnet"]
+
+
+def {architecture}(pretrained=False, my_device="cpu", class_num=2, **kwargs):
+    """{architecture} with a fresh classifier of `class_num` outputs; with `pretrained` the encoder of this folder."""
+    return hub_model("{architecture}", pretrained, my_device, class_num, Path(__file__).parent, **kwargs)
+'''
+
+
+def bundle_hubconf(architecture: str) -> str:
+    """Text of the `hubconf.py` that makes a bundle a torch.hub folder."""
+    return _TEMPLATE.format(architecture=architecture)
+
+
+def hub_model(
+    name: str,
+    pretrained: bool,
+    my_device: str,
+    class_num: int,
+    default_weights: Path,
+    weights: str | Path | None = None,
+    **unknown: Any,
+) -> ClassifierModel:
+    """The model that torch.hub returns, on `my_device`.
+
+    With `pretrained` its encoder comes from `weights` (a bundle folder or URL), by default `default_weights`.
+    HarnetError if there are none there, for `weights` without `pretrained`, and for options that do not exist.
+    """
+    if unknown:
+        raise HarnetError(f"{name}: no option {sorted(unknown)[0]!r}; "
+                          "options: pretrained, my_device, class_num, weights")  # fmt: skip
+    if not pretrained:
+        if weights is not None:
+            raise HarnetError(f"{name}: weights={str(weights)!r} without pretrained=True: add it or leave weights out")
+        return create_model(name, class_num, device=my_device)
+    if weights is None and not (default_weights / "config.json").is_file():
+        raise HarnetError(f"{name}: pretrained=True needs weights: pass weights=FOLDER of exported weights, "
+                          f"or put them at {default_weights}")  # fmt: skip
+    return create_model(name, class_num, weights=weights or default_weights, device=my_device)

@@ -1,0 +1,5 @@
+"""`harnet pretrain`."""
+
+from pretrain.command import Command
+
+__all__ = ["Command"]

@@ -1,0 +1,56 @@
+"""`harnet pretrain`, and `python -m pretrain` under torchrun: options in, a trained run folder out."""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from pretrain.config import PretrainConfig, with_file
+from pretrain.distributed import joined
+
+
+@dataclass(frozen=True)
+class Options(PretrainConfig):
+    """Train an encoder on shards, self-supervised, on one process or many.
+
+    Options come from --config FILE (TOML) first and from the command line second. The run folder is resumable: the
+    same command continues after a stop, on any number of processes that divides data.lanes.
+
+    Example: harnet pretrain --config configs/harnet10.toml --data.shards shards --run.out runs/first
+    Example: torchrun --nproc-per-node 8 -m pretrain --config configs/harnet10.toml --data.batch 4096
+    """
+
+    config: Path | None = None
+    """TOML file with the same names, such as [data] batch = 512; options given besides override it."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A parsed command line of `harnet pretrain`."""
+
+    options: PretrainConfig
+    """What to do."""
+
+    @classmethod
+    def parse(cls, program: str, arguments: Sequence[str]) -> "Command":
+        """The command from its arguments; leaves with code 2 and a message that names the option if one is wrong."""
+        options = tyro.cli(
+            Options,
+            prog=program,
+            description=inspect.getdoc(Options),
+            args=with_file(arguments),
+            config=(tyro.conf.FlagConversionOff,),
+        )
+        return cls(options)
+
+    def run(self) -> int:
+        """Train, then say where the result is."""
+        from pretrain.loop import train
+
+        with joined(self.options.run.device) as process:
+            final = train(self.options, process)
+            if process.first:
+                print(f"{final}\nexport it with: harnet export {self.options.run.out} --out weights")
+        return 0

@@ -1,0 +1,60 @@
+"""Random numbers that belong to a window, not to a process.
+
+A window's key is made of (seed, epoch, position in the epoch); every number is a hash of that key, the name of what
+it is drawn for and a counter. So the same window gets the same transform on any device, rank and number of
+processes, and nothing has to be saved to resume. The hash is SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), whose
+integer arithmetic is exact on every device.
+"""
+
+import math
+import zlib
+
+import torch
+from torch import Tensor
+
+_GOLDEN = 0x9E3779B97F4A7C15
+_MIX_1 = 0xBF58476D1CE4E5B9
+_MIX_2 = 0x94D049BB133111EB
+
+
+def _signed(value: int) -> int:
+    """The same 64 bits as a two's complement integer, which is what torch has."""
+    value &= (1 << 64) - 1
+    return value - (1 << 64) if value >> 63 else value
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    """Logical right shift; torch's own keeps the sign."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = (x ^ _shift(x, 30)) * _signed(_MIX_1)
+    x = (x ^ _shift(x, 27)) * _signed(_MIX_2)
+    return x ^ _shift(x, 31)
+
+
+def window_keys(seed: int, epoch: int, positions: Tensor) -> Tensor:
+    """(N,) int64 keys of windows, from their int64 positions in the epoch."""
+    start = _mix(torch.tensor(_signed((seed * 2 + 1) * _GOLDEN)))
+    start = _mix(start + _signed((epoch + 1) * _GOLDEN))
+    return _mix(_mix(start.to(positions.device) + positions * _signed(_GOLDEN)))
+
+
+def uniform(keys: Tensor, name: str, count: int) -> Tensor:
+    """(N, count) float64 numbers in [0, 1), a multiple of 2^-53, for the purpose `name`."""
+    stream = _mix(keys ^ zlib.crc32(name.encode()))
+    counter = torch.arange(1, count + 1, device=keys.device) * _signed(_GOLDEN)
+    return _shift(_mix(stream[:, None] + counter), 11).double() * 2.0**-53
+
+
+def normal(keys: Tensor, name: str, count: int) -> Tensor:
+    """(N, count) float64 standard normal numbers (Box and Muller 1958)."""
+    pairs = uniform(keys, name, 2 * count)
+    radius = torch.sqrt(-2.0 * torch.log1p(-pairs[:, :count]))
+    return radius * torch.cos(2.0 * math.pi * pairs[:, count:])
+
+
+def integers(keys: Tensor, name: str, below: int, count: int = 1) -> Tensor:
+    """(N, count) int64 numbers in [0, below)."""
+    return (uniform(keys, name, count) * below).long().clamp_(max=below - 1)

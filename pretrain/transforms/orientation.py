@@ -1,0 +1,43 @@
+"""Random orientation of the device on the wrist: axes in another order, then a rotation. Never a label."""
+
+import math
+from itertools import permutations
+
+import torch
+from torch import Tensor
+
+from pretrain.transforms.draws import integers, uniform
+
+_AXIS_ORDERS = list(permutations(range(3)))
+
+
+def draw_axis_order(keys: Tensor) -> Tensor:
+    """(N, 3) int64: one of the six orders of the axes."""
+    return torch.tensor(_AXIS_ORDERS, device=keys.device)[integers(keys, "axis order", len(_AXIS_ORDERS))[:, 0]]
+
+
+def reorder_axes(x: Tensor, order: Tensor) -> Tensor:
+    """(N, 3, T) with axis order[n, i] in place i."""
+    return x.gather(1, order[:, :, None].expand_as(x))
+
+
+def draw_rotation(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, 3) axes uniform in the cube [-1, 1]^3, not normalised, and (N,) angles uniform in ±π; float64."""
+    u = uniform(keys, "rotation", 4) * 2.0 - 1.0
+    return u[:, :3], u[:, 3] * math.pi
+
+
+def rotation_matrix(axis: Tensor, angle: Tensor) -> Tensor:
+    """(N, 3, 3) by Rodrigues' formula; a row vector times it turns by `angle` about `axis`."""
+    axis = axis / axis.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    x, y, z = axis.unbind(1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=1).view(-1, 3, 3)
+    sine, cosine = angle.sin()[:, None, None], angle.cos()[:, None, None]
+    outer = axis[:, :, None] * axis[:, None, :]
+    return cosine * torch.eye(3, dtype=axis.dtype, device=axis.device) + sine * cross + (1.0 - cosine) * outer
+
+
+def rotate(x: Tensor, matrix: Tensor) -> Tensor:
+    """Each sample of (N, 3, T) as a row vector times (N, 3, 3)."""
+    return torch.einsum("nat,nab->nbt", x, matrix.to(x.dtype))

@@ -1,0 +1,8 @@
+"""Time reversal: the window backwards."""
+
+from torch import Tensor
+
+
+def reverse(x: Tensor) -> Tensor:
+    """(N, 3, T) -> (N, 3, T), flipped in time."""
+    return x.flip(-1)

@@ -1,0 +1,21 @@
+"""Scaling: each axis times a factor of its own that is visibly not 1."""
+
+import torch
+from torch import Tensor
+
+from pretrain.transforms.draws import uniform
+
+RANGE = 0.5
+LEAST = 0.15
+"""Factors are uniform in 1 ± 0.5, none nearer to 1 than 0.15 (Yuan et al. 2024)."""
+
+
+def draw_factors(keys: Tensor) -> Tensor:
+    """(N, 3) float64: uniform on [0.5, 0.85] and [1.15, 1.5], which is what redrawing until far from 1 gives."""
+    u = uniform(keys, "scaling", 3) * 2.0 - 1.0
+    return 1.0 + torch.where(u < 0, -1.0, 1.0) * (LEAST + (RANGE - LEAST) * u.abs())
+
+
+def scale(x: Tensor, factors: Tensor) -> Tensor:
+    """(N, 3, T) times (N, 3) factors."""
+    return x * factors[:, :, None].to(x.dtype)

@@ -6,6 +6,7 @@ order, by any process, and a run that was killed goes on with the shards that ar
 
 import hashlib
 import json
+import shutil
 import tarfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -26,7 +27,7 @@ from data_shards.manifest import SCHEMA, WINDOW_SECONDS, ShardInfo
 from data_shards.parallel import run_all
 from data_shards.split import Split, split_of
 from harnet.errors import HarnetError
-from harnet.files import atomic_path
+from harnet.files import atomic_path, write_atomically
 
 PARTS = ".parts"
 """Sub-folder of finished shards' rows of the manifest, while the manifest is not written yet."""
@@ -138,8 +139,7 @@ def write(cohort: Cohort, folder: Path, options: ShardOptions, workers: int = 1)
         numbers = pa.array(np.full(info.blocks, number, np.int32))
         tables[number] = table.set_column(0, SCHEMA.field("shard"), numbers).cast(SCHEMA)
     manifest.write(folder, pa.concat_tables(tables), infos, planned.provenance)
-    for shard in planned.shards:
-        _part(folder, shard).unlink()
+    _clean(folder)
     return planned
 
 
@@ -206,18 +206,26 @@ def _locate(path: Path, shard: ShardPlan, rows: list[dict[str, Any]]) -> ShardIn
 def _claim(folder: Path, planned: CohortPlan) -> None:
     """Make the folder, or make sure that it holds this very plan."""
     mark = folder / PARTS / "plan"
-    if folder.exists() and any(folder.iterdir()):
-        if (folder / manifest.FILE_NAME).exists():
-            found = manifest.read(folder).provenance.get("plan")
-        else:
-            found = mark.read_text() if mark.exists() else None
-        if found is None:
-            raise HarnetError(f"{folder}: holds something else than shards; choose an empty or new folder")
-        if found != planned.provenance["plan"]:
-            raise HarnetError(f"{folder}: holds shards of another cohort or other options; choose a new folder")
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(mark) as temporary:
-        temporary.write_text(planned.provenance["plan"])
+    found = None
+    if (folder / manifest.FILE_NAME).exists():
+        found = manifest.read(folder).provenance.get("plan")
+    elif mark.exists():
+        found = mark.read_text()
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise HarnetError(f"{folder}: holds something else than shards; choose an empty or new folder")
+    else:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(mark, planned.provenance["plan"])
+        return
+    if found != planned.provenance["plan"]:
+        raise HarnetError(f"{folder}: holds shards of another cohort or other options; choose a new folder")
+
+
+def _clean(folder: Path) -> None:
+    """Remove what was needed on the way, half-written files of killed runs included: every shard is complete now."""
+    shutil.rmtree(folder / PARTS)
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink()
 
 
 def _part(folder: Path, shard: ShardPlan) -> Path:

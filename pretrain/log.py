@@ -16,13 +16,14 @@ FILE_NAME = "log.jsonl"
 class Log:
     """Writes `log.jsonl` and `tensorboard/` in a run folder; does nothing on any rank but the first.
 
-    When a run resumes at a step, what was logged after that step is dropped: those steps are done again.
+    When a run resumes at a step, what was logged after that step is dropped, and the held-out loss of the step itself:
+    those are done again.
     """
 
     def __init__(self, run: Path, resumed_at: int, active: bool) -> None:
         self._path, self._tensorboard = run / FILE_NAME, None
         if active:
-            kept = [row for row in read(run) if row["step"] <= resumed_at]
+            kept = [row for row in read(run) if row["step"] < resumed_at + (row["kind"] == "train")]
             write_atomically(self._path, "".join(json.dumps(row) + "\n" for row in kept))
             self._tensorboard = SummaryWriter(str(run / "tensorboard"), purge_step=resumed_at + 1)
 

@@ -121,21 +121,31 @@ class Run:
         batches = parts(
             self.manifest, "train", self.config.order(), self.process, self.config.data.workers, first_step=state.step
         )
+        # A stop may have come after the checkpoint of this step and before its held-out loss.
+        self.evaluate_if_due(log)
         with bar(run.steps, "pretrain", "steps", initial=state.step, show=self.process.first) as shown:
             while state.step < run.steps:
                 stopped = self.step(batches, stop.requested)
                 shown.update()
                 if state.step % run.log_every == 0:
-                    values = self.meters.means(state.step)
+                    values = self.meters.means()
                     log.write("train", state.step, values)
                     shown.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
-                if not stopped and (state.step % run.evaluate_every == 0 or state.step == run.steps):
-                    log.write("heldout", state.step, self.heldout.evaluate(self.wrapped, self.forward))
                 if stopped or self.is_checkpoint_due():
                     self.save()
                 if stopped:
                     return True
+                self.evaluate_if_due(log)
         return False
+
+    def evaluate_if_due(self, log: Log) -> None:
+        """Log the held-out loss every so many steps and at the end."""
+        run, step = self.config.run, self.state.step
+        if step and (step % run.evaluate_every == 0 or step == run.steps):
+            with self.meters.paused():
+                values = self.heldout.evaluate(self.wrapped, self.forward)
+            if values:
+                log.write("heldout", step, values)
 
     def step(self, batches: Iterator[Part], stop_requested: bool) -> bool:
         """One update on one global batch; return whether any process was asked to stop."""

@@ -29,13 +29,20 @@ class Meters:
         yield
         self._waited += time.perf_counter() - start
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time spent inside counts for nothing: evaluation does not make training look slow."""
+        start = time.perf_counter()
+        yield
+        self._since += time.perf_counter() - start
+
     def add(self, values: Mapping[str, Tensor], windows: int, rate: float) -> None:
         """Add a step: scalars of this process, windows of the global batch, learning rate."""
         for name, value in values.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
         self._steps, self._windows, self._rate = self._steps + 1, self._windows + windows, rate
 
-    def means(self, step: int) -> dict[str, float]:
+    def means(self) -> dict[str, float]:
         """Means since the last call, then start anew; every process must call it."""
         total = torch.stack([value.double() for value in self._sums.values()])
         means = (self._process.sum(total) / (self._steps * self._process.world)).tolist()

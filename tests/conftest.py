@@ -1,0 +1,83 @@
+"""Small cohorts and shards made by formula, for tests on machines without any recording."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_shards import writer
+from data_shards.cohort import Cohort, RecordingInfo, Source
+from data_shards.ingest import PREPROCESSING
+from data_shards.layout import MISSING, RATE, SECONDS_PER_HOUR
+from data_shards.wear import detect
+from data_shards.writer import ShardOptions
+
+
+def signal(seed: int, seconds: int) -> np.ndarray:
+    """(3, 30 * seconds) counts: gravity, a walk-like oscillation that comes and goes, noise."""
+    random = np.random.default_rng(seed)
+    time = np.arange(seconds * RATE) / RATE
+    vigour = np.maximum(0, np.sin(2 * np.pi * time / random.uniform(300, 900)))
+    moving = vigour * np.sin(2 * np.pi * random.uniform(1.5, 2.5) * time)
+    axes = [gravity + 0.4 * share * moving for gravity, share in ((0.1, 1.0), (-0.2, 0.5), (0.97, 0.8))]
+    return np.round((np.stack(axes) + random.normal(0, 0.01, (3, len(time)))) * 4096).astype(np.int16)
+
+
+def add_recording(
+    cohort: Cohort, participant: str, seed: int, first_second: int, seconds: int, first_hour: int
+) -> None:
+    hours = -(-(first_second + seconds) // SECONDS_PER_HOUR)
+    accel = np.full((3, hours * SECONDS_PER_HOUR * RATE), MISSING, np.int16)
+    accel[:, first_second * RATE : (first_second + seconds) * RATE] = signal(seed, seconds)
+    worn = detect(accel)
+    info = RecordingInfo(
+        recording=f"{participant}-{seed}",
+        participant=participant,
+        first_hour=first_hour,
+        hours=hours,
+        device="formula",
+        clock="utc",
+        nominal_rate=30.0,
+        worn_seconds_by_hour=tuple(worn.wear.reshape(hours, -1).sum(axis=1, dtype=int).tolist()),
+        complete_seconds=seconds,
+        notes=(),
+        metadata={},
+        source=Source(name="formula", bytes=0, xxh3="0" * 16, kind="formula", settings={"seed": str(seed)}),
+        preprocessing=PREPROCESSING,
+        package_version="test",
+    )
+    cohort.write(info, accel, worn.motion, worn.wear)
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    """Nine people (p1 is held out), recordings of 20 s to 2.3 h, uneven on purpose."""
+    made = Cohort.create(tmp_path_factory.mktemp("cohort") / "cohort.zarr")
+    for number in range(9):
+        seconds = (8200, 4000, 20, 2500, 3600, 300, 1200, 5000, 90)[number]
+        add_recording(
+            made, f"p{number}", number, first_second=(number * 977) % 3000, seconds=seconds, first_hour=20 + number
+        )
+    return made
+
+
+@pytest.fixture(scope="session")
+def shards(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cohort as shards of a few blocks each. Read only: tests that damage shards copy the folder."""
+    folder = tmp_path_factory.mktemp("shards") / "shards"
+    writer.write(cohort, folder, ShardOptions(blocks_per_shard=4))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared() -> Callable[[str], Path]:
+    """A path in the folder of real recordings and reference vectors; the test is skipped where it is absent."""
+
+    def find(name: str) -> Path:
+        path = Path(__file__).parents[2] / "shared" / name
+        if not path.exists():
+            pytest.skip(f"needs ../shared/{name}, which only developers have")
+        return path
+
+    return find

@@ -1,0 +1,154 @@
+"""The .cwa reader, on files written here from the format document (cwa.h) and on real ones where they are at hand."""
+
+import datetime
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_shards.readers import read
+from data_shards.readers.axivity import BLOCK_BYTES, HEADER_BYTES, check_blocks
+from harnet.errors import HarnetError
+
+DEVICES = Path(__file__).parents[3] / "shared" / "data" / "devices"
+RATE, PER_BLOCK = 100, 80
+START = datetime.datetime(2024, 3, 1, 12, 0, 0, tzinfo=datetime.UTC)
+
+needs_devices = pytest.mark.skipif(not DEVICES.is_dir(), reason="no ../shared/data/devices beside the repository")
+
+
+def packed(time: datetime.datetime) -> int:
+    return (
+        (time.year - 2000) << 26 | time.month << 22 | time.day << 17 | time.hour << 12 | time.minute << 6 | time.second
+    )
+
+
+def header() -> bytes:
+    content = bytearray(b"\xff" * HEADER_BYTES)
+    content[:4] = b"MD\xfc\x03"
+    content[4] = 0x17  # AX3
+    struct.pack_into("<HI", content, 5, 1234, 7)  # device, session
+    content[36] = 0x4A  # 100 Hz, ±8 g
+    content[64:85] = b"_so=A.Name&_p=1".ljust(21)
+    return bytes(content)
+
+
+def block(number: int, counts: np.ndarray, start: float | None = None) -> bytes:
+    """80 samples of (x, y, z) in 1/256 g that begin 0.8 * number seconds after START."""
+    start = number * PER_BLOCK / RATE if start is None else start
+    second = int(np.ceil(start))
+    content = bytearray(BLOCK_BYTES)
+    struct.pack_into("<2sHHII", content, 0, b"AX", 508, 0, 7, number)
+    struct.pack_into("<I", content, 14, packed(START + datetime.timedelta(seconds=second)))
+    struct.pack_into("<HHBBBBhH", content, 18, 0, 0, 0, 200, 0x4A, 0x32, round((second - start) * RATE), PER_BLOCK)
+    content[30:510] = counts.astype("<i2").tobytes()
+    total = int(np.frombuffer(content, "<u2").sum(dtype=np.uint64))
+    struct.pack_into("<H", content, 510, -total % 65_536)
+    return bytes(content)
+
+
+def counts(number: int) -> np.ndarray:
+    return np.random.default_rng(number).integers(-500, 500, (PER_BLOCK, 3))
+
+
+def write(path: Path, blocks: list[bytes]) -> Path:
+    path.write_bytes(header() + b"".join(blocks))
+    return path
+
+
+@pytest.fixture
+def blocks() -> list[bytes]:
+    return [block(number, counts(number)) for number in range(50)]
+
+
+def test_times_values_and_metadata(tmp_path: Path, blocks: list[bytes]) -> None:
+    (found,) = read(write(tmp_path / "no.extension", blocks))
+    recording = found.recording
+    expected = np.concatenate([counts(number) for number in range(50)]) / 256
+    np.testing.assert_array_equal(recording.acceleration, expected.astype(np.float32))
+    np.testing.assert_allclose(recording.times, START.timestamp() + np.arange(len(expected)) / RATE, atol=1e-5)
+    assert (recording.nominal_rate, recording.clock, recording.device) == (100.0, "local", "Axivity AX3")
+    assert recording.notes == ()
+    # The annotation is free text and may hold a name.
+    assert "Name" not in repr(recording.metadata)
+    assert recording.metadata["device_id"] == 1234
+
+
+def test_damaged_blocks_are_left_out_and_show_in_the_times(tmp_path: Path, blocks: list[bytes]) -> None:
+    whole = next(read(write(tmp_path / "whole.cwa", blocks))).recording
+    for number in (0, 20, 21, 49):
+        broken = bytearray(blocks[number])
+        broken[100] ^= 0x10
+        blocks[number] = bytes(broken)
+    recording = next(read(write(tmp_path / "damaged.cwa", blocks))).recording
+    good = np.repeat(~np.isin(np.arange(50), (0, 20, 21, 49)), PER_BLOCK)
+    assert recording.notes == ("4 of 50 data blocks damaged: dropped",)
+    np.testing.assert_array_equal(recording.acceleration, whole.acceleration[good])
+    # One sample period: without its neighbour, a block's first time is known to that only.
+    np.testing.assert_allclose(recording.times, whole.times[good], atol=1.01 / RATE)
+    assert np.flatnonzero(np.diff(recording.times) > 0.5).tolist() == [19 * PER_BLOCK - 1]
+
+
+def test_memory_never_written_is_no_damage(tmp_path: Path, blocks: list[bytes]) -> None:
+    path = write(tmp_path / "preallocated.cwa", [*blocks, b"\xff" * BLOCK_BYTES, b"\x00" * BLOCK_BYTES])
+    sound, written = check_blocks(path)
+    assert (int(sound.sum()), written) == (50, 50)
+    (found,) = read(path)
+    assert found.recording.notes == ()
+    assert len(found.recording.times) == 50 * PER_BLOCK
+
+
+def test_a_truncated_file_keeps_its_whole_blocks(tmp_path: Path, blocks: list[bytes]) -> None:
+    path = write(tmp_path / "cut.cwa", [*blocks[:10], blocks[10][:100]])
+    recording = next(read(path)).recording
+    assert len(recording.times) == 10 * PER_BLOCK
+    assert recording.notes == ("the file ends within a data block: truncated",)
+
+
+def test_a_clock_that_jumps_back_is_refused(tmp_path: Path, blocks: list[bytes]) -> None:
+    again = [block(50 + number, counts(number), start=number * 0.8) for number in range(50)]
+    with pytest.raises(HarnetError, match=r"reset\.cwa: the clock runs backwards for 3999 of 8000 samples"):
+        list(read(write(tmp_path / "reset.cwa", blocks + again)))
+
+
+def test_nothing_sound_is_refused(tmp_path: Path, blocks: list[bytes]) -> None:
+    with pytest.raises(HarnetError, match="no sound data block among 0"):
+        list(read(write(tmp_path / "empty.cwa", [])))
+    with pytest.raises(HarnetError, match="no sound data block among 3"):
+        list(read(write(tmp_path / "bad.cwa", [b"AX\xfc\x01" + b"\x01" * 508] * 3)))
+    path = tmp_path / "header.cwa"
+    path.write_bytes(bytes(HEADER_BYTES) + b"".join(blocks))
+    with pytest.raises(HarnetError, match=r"the header .* is damaged"):
+        list(read(path))
+
+
+@needs_devices
+def test_the_real_file_with_six_damaged_blocks() -> None:
+    name = "ax3_testfile_corrupt_blocks_0_13_14_142_143_144.cwa"
+    clean = next(read(DEVICES / "ax3_testfile.cwa")).recording
+    recording = next(read(DEVICES / name)).recording
+    good = np.repeat(~np.isin(np.arange(145), (0, 13, 14, 142, 143, 144)), 120)
+    assert len(recording.times) == 16_680
+    assert recording.notes == ("6 of 145 data blocks damaged: dropped",)
+    np.testing.assert_array_equal(recording.acceleration, clean.acceleration[good])
+    np.testing.assert_allclose(recording.times, clean.times[good], atol=0.0101)
+
+
+@needs_devices
+@pytest.mark.parametrize(
+    ("name", "samples", "device"),
+    [("ax6_testfile.cwa", 11_320, "Axivity AX6"), ("example-610-steps.cwa", 71_400, "Axivity AX3")],
+)
+def test_real_files(name: str, samples: int, device: str) -> None:
+    recording = next(read(DEVICES / name)).recording
+    assert recording.acceleration.shape == (samples, 3)
+    assert (recording.device, recording.nominal_rate) == (device, 100.0)
+    assert (np.diff(recording.times) > 0).all()
+
+
+@needs_devices
+@pytest.mark.parametrize("name", ["neo.gt3x", "example_geneactiv.bin", "mtx_corrupted.bin"])
+def test_real_files_of_other_makers_are_refused(name: str) -> None:
+    with pytest.raises(HarnetError, match=r"not a known device file; known are: Axivity"):
+        list(read(DEVICES / name))

@@ -1,0 +1,102 @@
+"""Empatica's ACC.csv and tables of named columns."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_shards.readers import Found, ReadOptions, read
+from harnet.errors import HarnetError
+
+START = 1_700_000_000
+
+
+def found(path: Path, content: str, options: ReadOptions | None = None) -> Found:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+    (only,) = read(path, options)
+    return only
+
+
+def table(rows: list[str], header: str = "time,x,y,z") -> str:
+    return "\n".join([header, *rows]) + "\n"
+
+
+def test_empatica(tmp_path: Path) -> None:
+    content = f"{START}.0, {START}.0, {START}.0\n32.0, 32.0, 32.0\n" + "-2,43,64\n0,1,2\n" * 8
+    one = found(tmp_path / "S09" / "ACC.csv", content)
+    assert one.label == "S09"
+    assert (one.recording.clock, one.recording.nominal_rate) == ("utc", 32.0)
+    np.testing.assert_array_equal(one.recording.acceleration[0], np.array([-2 / 64, 43 / 64, 1], np.float32))
+    np.testing.assert_array_equal(one.recording.times, START + np.arange(16) / 32)
+
+
+def test_empatica_cut_off_within_a_row(tmp_path: Path) -> None:
+    one = found(tmp_path / "S09" / "ACC.csv", f"{START},{START},{START}\n32,32,32\n1,2,3\n4,5,6\n7,8")
+    assert len(one.recording.times) == 2
+    assert one.recording.notes == ("the file ends within a row: dropped",)
+
+
+@pytest.mark.parametrize(("row", "trouble"), [("a,2,3", "not three numbers"), ("1,,3", "row 4 is not three finite")])
+def test_empatica_bad_cell(tmp_path: Path, row: str, trouble: str) -> None:
+    with pytest.raises(HarnetError, match=trouble):
+        found(tmp_path / "S" / "ACC.csv", f"{START},{START},{START}\n32,32,32\n1,2,3\n{row}\n4,5,6\n")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "clock", "seconds"),
+    [
+        (f"{START}.5", f"{START}.75", "utc", START + 0.5),
+        ("0.0", "0.25", "none", 0.0),
+        ("2023-11-14T22:13:20.5", "2023-11-14T22:13:20.75", "local", START + 0.5),
+        ("2023-11-14 22:13:20.500", "2023-11-14 22:13:20.750", "local", START + 0.5),
+        ("2023-11-14T22:13:20.5Z", "2023-11-14T22:13:20.75Z", "utc", START + 0.5),
+        ("2023-11-15T00:13:20.5+02:00", "2023-11-15T00:13:20.75+02:00", "utc", START + 0.5),
+        ("2023-11-15T00:13:20.5+0200", "2023-11-14T23:13:20.75+0100", "utc", START + 0.5),
+    ],
+)
+def test_table_times(tmp_path: Path, first: str, second: str, clock: str, seconds: float) -> None:
+    recording = found(tmp_path / "p.csv", table([f"{first},0,0,1", f"{second},0,0,1"])).recording
+    assert recording.clock == clock
+    np.testing.assert_array_equal(recording.times, [seconds, seconds + 0.25])
+
+
+@pytest.mark.parametrize(("units", "per_g"), [("g", 1.0), ("m/s2", 9.80665), ("mg", 1000.0)])
+def test_table_units_and_columns(tmp_path: Path, units: str, per_g: float) -> None:
+    options = ReadOptions(columns=("t", "ax", "ay", "az"), units=units)  # type: ignore[arg-type]
+    rows = [f"9,{per_g * 2},{START + n / 50},{-per_g},{per_g / 4}" for n in range(100)]
+    recording = found(tmp_path / "p.csv", table(rows, "other,az,t,ax,ay"), options).recording
+    np.testing.assert_allclose(recording.acceleration[0], [-1, 0.25, 2], rtol=1e-6)
+    assert recording.nominal_rate == pytest.approx(50, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (table(["0,0,0"], "time,x,z"), r"p\.csv: not a known device file"),
+        (table(["0,0,0,1"], "time,x,y,w"), r"p\.csv: no column 'z'; it has time, x, y, w: name yours with --columns"),
+        (table(["0,0,0,1"], "a,b,c,d"), r"its first line is 'a,b,c,d': name four of these with --columns"),
+        (table(["0,0,0,1", "0.1,oops,0,1"]), r"column 'x', data row 2: 'oops' is not a number"),
+        (table(["0,0,0,1", "0.1,0,,1"]), r"column 'y', data row 2: 'nan' is no measurement: leave out such rows"),
+        (table(["0,0,0,1", "0.1,0,0,inf"]), r"column 'z', data row 2: .*inf.* is not finite"),
+        (table(["0,0,0,1", "0.2,0,0,1", "0.1,0,0,1"]), r"column 'time', data row 3: .*0\.1.* is not later"),
+        (table(["0,0,0,1", "0.1,0,0,1", "0.1,0,0,1"]), r"data row 3: .*0\.1.* is not later"),
+        (table(["1700000000000,0,0,1", "1700000000010,0,0,1"]), r"1700000000000 is not in UNIX seconds"),
+        (table(["yesterday,0,0,1", "today,0,0,1"]), r"data row 1: 'yesterday' is neither UNIX seconds nor ISO"),
+        (table(["2023-01-01T00:00:00,0,0,1", "2023-01-01T00:00:01Z,0,0,1"]), r"data row 2: .* UTC offset"),
+        (table(["0,0,0,1"]), r"1 data rows"),
+        ("", r"p\.csv: empty file"),
+        ("\x00\x01binary", r"not a known device file"),
+    ],
+)
+def test_table_refusals_are_one_line_that_says_where(tmp_path: Path, content: str, message: str) -> None:
+    with pytest.raises(HarnetError, match=message) as caught:
+        found(tmp_path / "p.csv", content)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_byte_order_mark_and_quotes_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_bytes(b'\xef\xbb\xbf"time","x","y","z"\r\n0,0,0,1\r\n0.02,0,0,1\r\n')
+    (one,) = read(path)
+    assert one.recording.nominal_rate == 50

@@ -1,0 +1,162 @@
+"""Fine-tuning learns, repeats itself, continues where it stopped, and leaves a frozen encoder alone."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from harnet.errors import HarnetError
+from harnet.heads import ClassifierModel, PretextModel
+from harnet.transfer.finetune import FinetuneConfig, finetune
+from harnet.transfer.training import TrainingConfig, fit, predict
+from harnet.weights.bundle import BundleConfig, save
+from harnet.weights.load import load_classifier
+from launch.cli import main
+
+TRAINING = TrainingConfig(epochs=3, batch_size=8, encoder_learning_rate=1e-3, threads=1)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three people who shake a wrist slowly or fast, each with their own strength and orientation."""
+    folder, random = tmp_path_factory.mktemp("labelled"), np.random.default_rng(0)
+    seconds = np.arange(150) / 30
+    windows, labels, people = [], [], []
+    for person in range(3):
+        gravity = random.standard_normal(3)
+        for number in range(16):
+            label = ("slow", "fast")[number % 2]
+            phase = 2 * np.pi * (seconds * (1.0 if label == "slow" else 4.0) + random.random())
+            x = 0.05 * random.standard_normal((3, 150)) + (gravity / np.linalg.norm(gravity))[:, None]
+            x[number % 3] += random.uniform(0.2, 0.4) * np.sin(phase)
+            windows.append(x)
+            labels.append(label)
+            people.append(f"P{person}")
+    for name, rows in (("X", windows), ("Y", labels), ("pid", people)):
+        np.save(folder / f"{name}.npy", np.array(rows))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = PretextModel("harnet5", standardise=True)
+    config = BundleConfig("harnet5", 5, "standardised window", provenance={"people": 9}, data_use_terms="research")
+    return str(save(tmp_path_factory.mktemp("weights") / "bundle", model.state_dict(), config))
+
+
+def test_it_learns_and_saves_a_model(data: Path, weights: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    results = finetune(FinetuneConfig(data, out, replace(TRAINING, epochs=6), weights, folds=2))
+    outcome = results["arms"]["fine-tuned"]
+    assert outcome["summary"]["macro_f1"] > 0.9
+    assert {person["person"] for person in outcome["people"]} == {"P0", "P1", "P2"}
+    assert np.sum(outcome["confusion"]) == 48
+    assert json.loads((out / "results.json").read_text()) == results
+
+    model, classes = load_classifier(out / "model")
+    truth = np.load(data / "Y.npy")
+    predicted = np.array(classes)[predict(model, np.load(data / "X.npy").astype(np.float32))]
+    assert (predicted == truth).mean() > 0.9
+    config = json.loads((out / "model" / "config.json").read_text())
+    assert config["data_use_terms"] == "research"
+    assert config["provenance"]["fine-tuning"]["people"] == 3
+    assert "P0" not in json.dumps(config)
+
+
+def test_a_stopped_run_continues_to_the_same_results(
+    data: Path, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = FinetuneConfig(data, tmp_path / "whole", replace(TRAINING, epochs=1), weights, folds=3, final_model=False)
+    whole = finetune(config)
+    stopped = replace(config, out=tmp_path / "stopped")
+
+    fits: list[int] = []
+
+    def stop_in_the_third_fold(*arguments: object, **options: object) -> None:
+        fits.append(1)
+        if len(fits) == 3:
+            raise KeyboardInterrupt
+        fit(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("harnet.transfer.finetune.fit", stop_in_the_third_fold)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(stopped)
+    assert not (stopped.out / "results.json").exists()
+    assert finetune(stopped) == whole
+    assert len(fits) == 4, "only the unfinished fold is trained again"
+
+
+def test_a_folder_of_other_settings_or_files_is_refused(data: Path, weights: str, tmp_path: Path) -> None:
+    frozen = replace(TRAINING, epochs=1, freeze_encoder=True)
+    config = FinetuneConfig(data, tmp_path / "out", frozen, weights, folds=2, final_model=False)
+    finetune(config)
+    with pytest.raises(HarnetError, match=r"other settings \(training differ"):
+        finetune(replace(config, training=replace(frozen, weight_decay=0.1)))
+    with pytest.raises(HarnetError, match="something else than fine-tuning results"):
+        finetune(replace(config, out=data))
+
+
+def test_a_frozen_encoder_does_not_move() -> None:
+    random = np.random.default_rng(0)
+    windows = random.standard_normal((16, 3, 150)).astype(np.float32)
+    model = ClassifierModel("harnet5", 2, standardise=True)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    fit(model, windows, np.arange(16) % 2, replace(TRAINING, epochs=1, freeze_encoder=True), seed=0)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]) == name.startswith("feature_extractor."), name
+
+
+def test_balanced_classes_weigh_the_rare_one_as_much() -> None:
+    """With nothing to learn from, balanced training says each class is as likely, unbalanced the common one."""
+    windows, labels = np.zeros((20, 3, 150), np.float32), np.array([0] * 18 + [1, 1])
+    chances = {}
+    for balance in (True, False):
+        torch.manual_seed(0)
+        model = ClassifierModel("harnet5", 2)
+        training = TrainingConfig(epochs=150, batch_size=20, balance_classes=balance, freeze_encoder=True)
+        fit(model, windows, labels, training, seed=0)
+        with torch.no_grad():
+            chances[balance] = model(torch.zeros(1, 3, 150)).softmax(dim=1)[0, 1].item()
+    assert chances[True] == pytest.approx(0.5, abs=0.05)
+    assert chances[False] == pytest.approx(0.1, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"architecture": None}, "needs a model"),
+        ({"compare_scratch": True}, "compare_scratch needs weights"),
+        ({"training": TrainingConfig(freeze_encoder=True)}, "freeze_encoder needs weights"),
+    ],
+)
+def test_contradicting_options_are_refused(options: dict[str, object], said: str) -> None:
+    base = FinetuneConfig(Path("data"), Path("out"), TRAINING, architecture="harnet5")
+    with pytest.raises(HarnetError, match=said):
+        replace(base, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"warmup": 1.0}, {"seed": -1}])
+def test_a_recipe_that_cannot_work_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(HarnetError, match=next(iter(wrong))):
+        TrainingConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_command_prints_a_summary_without_names(
+    data: Path, weights: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["finetune", str(data), "--weights", weights, "--out", str(tmp_path / "out"), "--folds", "2"]
+    arguments += ["--freeze-encoder", "--epochs", "2", "--no-final-model", "--threads", "1"]
+    assert main([*arguments, "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["arms"]["frozen"]["people"] == 3
+    assert main(arguments) == 0
+    printed = capsys.readouterr()
+    assert "mean ± sd over 3 people" in printed.out
+    assert "P1" not in printed.out + printed.err
+    assert main(["finetune", str(tmp_path), "--weights", weights, "--out", str(tmp_path / "other")]) == 1
+    assert "X.npy: missing" in capsys.readouterr().err

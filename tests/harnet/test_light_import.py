@@ -1,0 +1,37 @@
+"""A downstream team has torch, numpy, safetensors and fsspec, and nothing else of ours."""
+
+import subprocess
+import sys
+
+BLOCK = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in BLOCKED:
+            raise ModuleNotFoundError(f"blocked: {name}", name=name)
+
+sys.meta_path.insert(0, Blocked())
+"""
+
+
+def run(blocked: set[str], code: str) -> str:
+    script = f"BLOCKED = {blocked!r}\n{BLOCK}\n{code}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_models_need_only_the_light_dependencies() -> None:
+    others = {"scipy", "sklearn", "tqdm", "tyro", "zarr", "pandas", "pyarrow", "webdataset", "data_shards", "pretrain"}
+    code = "import harnet; print(sorted(harnet.create_model('harnet10', num_classes=2).state_dict())[0])"
+    assert run(others, code) == "classifier.linear1.bias\n"
+
+
+def test_errors_and_names_need_no_torch() -> None:
+    code = "import harnet, harnet.errors, harnet.files; print(harnet.HarnetError.__name__, bool(harnet.__version__))"
+    assert run({"torch", "numpy", "safetensors", "fsspec"}, code) == "HarnetError True\n"
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
+    assert run(set(), "import harnet; print(hasattr(harnet, 'nonsense'))") == "False\n"

@@ -1,0 +1,128 @@
+import hashlib
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.interpolate import CubicSpline
+from torch import Tensor
+
+from pretrain.transforms import orientation, permutation, reversal, scaling, time_warp
+from pretrain.transforms.draws import integers, normal, uniform, window_keys
+
+KEYS = window_keys(seed=3, epoch=1, positions=torch.arange(4000))
+
+
+def windows(count: int = 5, length: int = 300) -> Tensor:
+    random = np.random.default_rng(8)
+    return torch.from_numpy(random.normal(size=(count, 3, length)))
+
+
+def test_published_vectors_are_reproduced(shared: Callable[[str], Path]) -> None:
+    with np.load(shared("reference/transforms.npz"), allow_pickle=False) as file:
+        given = {name: torch.from_numpy(file[name]) for name in file.files}
+    x = given["x"]
+    bounds, order = given["permutation_bounds"].long(), given["permutation_order"].long()
+    positions = time_warp.warped_positions(given["time_warp_knots"], x.shape[-1])
+    matrix = orientation.rotation_matrix(given["rotation_axis"], given["rotation_angle"])
+    ours = {
+        "time_reversal": reversal.reverse(x),
+        "permutation": permutation.permute(x, bounds, order),
+        "time_warp_positions": positions,
+        "time_warp": time_warp.warp(x, positions),
+        "scale": scaling.scale(x, given["scale_factors"]),
+        "rotation": orientation.rotate(x, matrix),
+    }
+    for name, value in ours.items():
+        torch.testing.assert_close(value, given[name], rtol=0, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_permutation_is_the_segments_in_order() -> None:
+    x = windows(2)
+    bounds = torch.tensor([[0, 11, 100, 280, 300], [0, 80, 95, 110, 300]])
+    order = torch.tensor([[2, 0, 3, 1], [3, 2, 1, 0]])
+    for window, ours in enumerate(permutation.permute(x, bounds, order)):
+        cuts = list(pairwise(bounds[window].tolist()))
+        expected = torch.cat([x[window, :, slice(*cuts[place])] for place in order[window].tolist()], dim=-1)
+        assert torch.equal(ours, expected)
+
+
+@pytest.mark.parametrize("length", [150, 300, 900])
+def test_segments_are_long_enough_and_the_order_is_never_the_identity(length: int) -> None:
+    lengths = permutation.draw_bounds(KEYS, length).diff(dim=1)
+    assert lengths.min() == 11
+    assert (lengths.sum(dim=1) == length).all()
+    # Exchangeable: each segment is a quarter of the window in the mean, within four standard errors.
+    assert (lengths.double().mean(dim=0) - length / 4).abs().max() < 4 * length * 0.2 / len(KEYS) ** 0.5
+    orders = permutation.draw_order(KEYS, allow_identity=False)
+    assert not (orders == torch.arange(4)).all(dim=1).any()
+    assert len(orders.unique(dim=0)) == 23
+    assert len(permutation.draw_order(KEYS, allow_identity=True).unique(dim=0)) == 24
+
+
+def test_time_warp_is_spline_and_linear_interpolation_axis_by_axis() -> None:
+    x, knots = windows(3), time_warp.draw_knots(KEYS[:3])
+    positions = time_warp.warped_positions(knots, 300)
+    ours = time_warp.warp(x, positions)
+    for window in range(3):
+        for axis in range(3):
+            speed = CubicSpline(np.linspace(0, 299, 6), knots[window, :, axis].numpy())(np.arange(300))
+            expected = np.cumsum(speed) * 299 / np.sum(speed)
+            np.testing.assert_allclose(positions[window, axis], expected, atol=1e-9)
+            value = np.interp(np.arange(300), expected, x[window, axis].numpy())
+            np.testing.assert_allclose(ours[window, axis], value, atol=1e-9)
+
+
+def test_time_never_runs_backwards() -> None:
+    knots = torch.tensor([1.0, -3.0, 4.0, -3.0, 1.0, 1.0], dtype=torch.float64).view(1, 6, 1).expand(1, 6, 3)
+    assert (time_warp.warped_positions(knots, 300).diff(dim=-1) > 0).all()
+
+
+def test_scaling_factors_are_visibly_not_one() -> None:
+    distance = (scaling.draw_factors(KEYS) - 1).abs()
+    assert distance.min() >= 0.15
+    assert distance.max() <= 0.5
+    assert (scaling.draw_factors(KEYS) > 1).double().mean().item() == pytest.approx(0.5, abs=0.02)
+
+
+def test_rotation_keeps_lengths_and_handedness() -> None:
+    matrix = orientation.rotation_matrix(*orientation.draw_rotation(KEYS[:50]))
+    identity = torch.eye(3, dtype=torch.float64).expand(50, 3, 3)
+    torch.testing.assert_close(matrix @ matrix.transpose(1, 2), identity)
+    torch.testing.assert_close(torch.linalg.det(matrix), torch.ones(50, dtype=torch.float64))
+
+
+def test_all_orders_of_the_axes_occur() -> None:
+    orders = orientation.draw_axis_order(KEYS)
+    assert len(orders.unique(dim=0)) == 6
+    x = windows(1)
+    assert torch.equal(orientation.reorder_axes(x, torch.tensor([[2, 0, 1]])), x[:, [2, 0, 1]])
+
+
+def test_draws_are_uniform_normal_and_independent() -> None:
+    u, n = uniform(KEYS, "a", 4), normal(KEYS, "b", 4)
+    assert u.min() >= 0
+    assert u.max() < 1
+    torch.testing.assert_close(u.mean(dim=0), torch.full((4,), 0.5, dtype=torch.float64), atol=0.02, rtol=0)
+    torch.testing.assert_close(u.var(dim=0) * 12, torch.ones(4, dtype=torch.float64), atol=0.05, rtol=0)
+    torch.testing.assert_close(n.var(dim=0), torch.ones(4, dtype=torch.float64), atol=0.1, rtol=0)
+    everything = torch.cat([u, n, uniform(KEYS, "c", 2)], dim=1).T
+    assert (torch.corrcoef(everything) - torch.eye(10)).abs().max() < 0.07
+    assert integers(KEYS, "d", 3).unique().tolist() == [0, 1, 2]
+
+
+def test_draws_belong_to_seed_epoch_and_position_alone() -> None:
+    positions = torch.tensor([900, 3, 77])
+    assert torch.equal(window_keys(3, 1, positions), KEYS[:901][positions])
+    keys = [window_keys(seed, epoch, torch.arange(1000)) for seed in range(4) for epoch in range(4)]
+    assert len(torch.cat(keys).unique()) == 16_000
+
+
+def test_draws_are_the_same_on_every_machine_and_for_ever() -> None:
+    numbers = uniform(window_keys(0, 0, torch.arange(1000)), "anything", 8).numpy()
+    assert (
+        hashlib.sha256(numbers.astype("<f8").tobytes()).hexdigest()
+        == "f019c5fced3d584cb870adf036fde97dca33628b265af4d8fc578860348a9af4"
+    )

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import tyro
@@ -43,7 +43,8 @@ class Command:
             args=with_file(arguments),
             config=(tyro.conf.FlagConversionOff,),
         )
-        return cls(options)
+        # The file is spelt out by now: what is left is the configuration that a checkpoint records.
+        return cls(PretrainConfig(**{one.name: getattr(options, one.name) for one in fields(PretrainConfig)}))
 
     def run(self) -> int:
         """Train, then say where the result is."""

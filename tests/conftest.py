@@ -1,7 +1,11 @@
 """Small cohorts and shards made by formula, for tests on machines without any recording."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+
+# Tiny networks on two cores that several processes share: one thread each is faster, and repeats to the bit.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

@@ -1,0 +1,1 @@
+"""Public labelled data sets, raw download → labelled windows; one file each."""

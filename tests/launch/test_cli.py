@@ -1,0 +1,125 @@
+import importlib
+import inspect
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from harnet import console
+from launch.cli import COMMANDS, main
+from pretrain.command import Command
+from pretrain.config import differences, with_file
+
+
+def code_of(*arguments: str) -> int:
+    """Exit code of a command line, whether it is returned or, by the option parser, raised."""
+    try:
+        return main(arguments)
+    except SystemExit as error:
+        return int(error.code or 0)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of(name, "--help") == 0
+    assert f"Example: harnet {name} " in " ".join(capsys.readouterr().out.split())
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("--help") == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown for name in COMMANDS)
+    assert code_of() == console.USAGE
+    assert code_of("nonsense") == console.USAGE
+
+
+def test_every_extra_that_a_command_names_exists() -> None:
+    root = Path(__file__).parents[2]
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for name, (extra, _) in COMMANDS.items():
+        assert extra in extras
+        assert inspect.getdoc(importlib.import_module(f"launch.commands.{name}").Command)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["shard", "nowhere.zarr", "--out", "x"], "nowhere.zarr"),
+        (["verify", "nowhere"], "nowhere: no manifest.parquet"),
+        (["export", "nowhere", "--out", "x"], "nowhere: no complete checkpoint"),
+        (["pretrain", "--data.shards", "nowhere", "--run.out", "x"], "nowhere: no manifest.parquet"),
+        (["pretrain", "--config", "nowhere.toml"], "nowhere.toml: no such configuration file"),
+        (["finetune", "nowhere", "--weights", "none", "--model", "harnet5", "--out", "x"], "nowhere"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_code_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert code_of(*arguments) == console.USER_MISTAKE
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--data.batch", "33", "not a multiple of lanes"),
+        ("--data.batch", "many", "--data.batch"),
+        ("--run.steps", "0", "run.steps is 0"),
+        ("--run.keep", "1", "run.keep is 1"),
+        ("--optimizer.learning-rate", "0", "optimizer.learning_rate is 0.0"),
+        ("--optimizer.learning-rate", "nan", "optimizer.learning_rate is nan"),
+        ("--optimizer.warmup-steps", "99999", "optimizer.warmup_steps is 99999"),
+        ("--multitask.tasks", "reversal reversal", "multitask.tasks"),
+        ("--model.architecture", "harnet7", "harnet7"),
+        ("--data.nonsense", "1", "--data.nonsense"),
+    ],
+)
+def test_a_wrong_setting_is_named(option: str, value: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("pretrain", "--data.shards", "s", "--run.out", "r", option, *value.split()) == console.USAGE
+    assert says in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_a_toml_file_is_read_like_the_command_line_which_overrides_it(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(
+        '[data]\nshards = "s"\nbatch = 64\n[run]\nout = "r"\nsteps = 900\n[multitask]\ntasks = ["scaling"]\n'
+    )
+    options = Command.parse("harnet pretrain", ["--config", str(path), "--run.steps", "800"]).options
+    assert (options.data.batch, options.run.steps, options.multitask.tasks) == (64, 800, ("scaling",))
+    assert with_file(["--a", "1"]) == ["--a", "1"]
+    path.write_text("batch = ")
+    with pytest.raises(ValueError, match="not TOML"):
+        with_file(["--config", str(path)])
+
+
+def test_only_settings_that_numbers_depend_on_must_stay() -> None:
+    base = ["--data.shards", "s", "--run.out", "r"]
+    one = Command.parse("x", base).options.as_dict()
+    other = Command.parse(
+        "x", [*base, "--data.workers", "3", "--run.log-every", "7", "--data.batch", "64"]
+    ).options.as_dict()
+    assert differences(one, other) == ["data.batch was 512, now 64"]
+
+
+def test_every_configuration_in_the_repository_is_valid() -> None:
+    files = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
+    assert files
+    for path in files:
+        options = Command.parse("x", ["--config", str(path), "--data.shards", "s", "--run.out", "r"]).options
+        assert options.order().seed == 0
+
+
+def test_a_missing_package_is_one_line_that_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['webdataset'] = None\n"
+        "from launch.cli import main; sys.exit(main(['shard', 'c.zarr', '--out', 's']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == console.USER_MISTAKE
+    assert done.stderr.strip() == "harnet shard: needs the package 'webdataset': pip install 'harnet[shards]'"

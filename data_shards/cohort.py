@@ -22,7 +22,7 @@ from zarr.codecs import BloscCodec
 
 from data_shards.layout import MISSING, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
 from harnet.errors import HarnetError
-from harnet.files import fsync_folder, fsync_tree, publish, write_atomically
+from harnet.files import fsync_tree, publish, write_atomically
 
 FORMAT = 1
 """Raised when a reader of the old layout could not read the new one."""
@@ -213,8 +213,6 @@ class Cohort:
         try:
             _write_arrays(temporary, info, accel, motion, wear)
             fsync_tree(temporary)
-            for folder, _, _ in os.walk(temporary):
-                fsync_folder(Path(folder))
             _publish_new(temporary, final, info.recording)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -6,7 +6,6 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -128,22 +127,14 @@ def ingest(paths: Sequence[Path], out: Path, options: IngestOptions, workers: in
     Returns the outcomes, in the order of the files, and the number of other files skipped in folders.
     Raises `HarnetError` if there is no device file, and OSError (disk full) with what is finished kept.
     """
-    if workers < 1:
-        raise HarnetError(f"--workers {workers}: give at least 1")
     planned = plan(paths, options)
     if not planned.files and not planned.refused:
         raise HarnetError(f"{', '.join(map(str, paths)) or 'no input'}: no device file in there")
     outcomes = list(planned.refused)
     if planned.files:
         work = partial(ingest_file, cohort=Cohort.create(out), options=options)
-        try:
-            for some in run_all(work, planned.files, workers, "ingest", "file"):
-                outcomes += some
-        except BrokenProcessPool as error:
-            raise HarnetError(
-                f"--workers {workers}: a worker was killed (out of memory?): what is finished is kept; run the same "
-                "command with fewer workers"
-            ) from error
+        for some in run_all(work, planned.files, workers, "ingest", "file"):
+            outcomes += some
     return outcomes, planned.skipped
 
 

@@ -16,11 +16,14 @@ def fsync_folder(folder: Path) -> None:
 
 
 def fsync_tree(folder: Path) -> None:
-    """Flush every file below `folder` to disk."""
+    """Flush `folder` and every file and folder below it to disk."""
     for path in folder.rglob("*"):
-        if path.is_file():
+        if path.is_dir():
+            fsync_folder(path)
+        else:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
+    fsync_folder(folder)
 
 
 def publish(temporary: Path, final: Path) -> None:

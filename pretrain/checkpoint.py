@@ -6,6 +6,7 @@ fits, it does not count.
 """
 
 import hashlib
+import io
 import json
 import shutil
 from collections.abc import Mapping
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from harnet.errors import HarnetError
@@ -61,8 +63,12 @@ def save(
         # A folder of this name that is in the way has no marker that fits: the run would have gone on from it.
         shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in network.items()}, temporary / NETWORK)
-    torch.save(dict(optimizer), temporary / OPTIMIZER)
+    # Both libraries report a full disk as an error of their own kind; through memory it is an OSError, as anywhere.
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.items()}
+    (temporary / NETWORK).write_bytes(safetensors_bytes(tensors))
+    buffer = io.BytesIO()
+    torch.save(dict(optimizer), buffer)
+    (temporary / OPTIMIZER).write_bytes(buffer.getbuffer())
     (temporary / ABOUT).write_text(json.dumps(dict(about) | {"step": step}, indent=2, sort_keys=True))
     marker = json.dumps({name: _digest(temporary / name) for name in (NETWORK, OPTIMIZER, ABOUT)})
     fsync_tree(temporary)

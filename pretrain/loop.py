@@ -16,8 +16,9 @@ from data_shards import manifest as manifests
 from data_shards.manifest import Manifest
 from data_shards.plan import plan_epoch, steps_per_epoch
 from harnet.errors import HarnetError
+from harnet.optimisation import decay_groups, warmup_cosine
 from harnet.progress import bar
-from pretrain import checkpoint, optimizer
+from pretrain import checkpoint
 from pretrain.config import PretrainConfig, differences
 from pretrain.distributed import Process
 from pretrain.evaluation import HeldOut
@@ -53,7 +54,9 @@ def train(config: PretrainConfig, process: Process) -> Path:
     objective: Objective = MultiTask(config.multitask, config.model)
     torch.manual_seed(config.run.seed)
     network = objective.build().to(process.device)
-    state = State(network, optimizer.build(network, config.optimizer), 0)
+    recipe = config.optimizer
+    groups = decay_groups(network, recipe.learning_rate, recipe.weight_decay)
+    state = State(network, torch.optim.AdamW(groups, amsgrad=recipe.amsgrad), 0)
     about = {"config": config.as_dict(), "manifest_digest": manifest.digest, "provenance": provenance(config, manifest)}
     _resume(state, config, manifest)
     run = Run(config, process, objective, manifest, about, state)
@@ -149,16 +152,16 @@ class Run:
 
     def step(self, batches: Iterator[Part], stop_requested: bool) -> bool:
         """One update on one global batch; return whether any process was asked to stop."""
-        state, clip = self.state, self.config.optimizer.clip_norm
+        state, recipe = self.state, self.config.optimizer
         with self.meters.waiting():
             part = next(batches)
-        rate = optimizer.learning_rate(state.step, self.config.run.steps, self.config.optimizer)
+        rate = recipe.learning_rate * warmup_cosine(state.step, self.config.run.steps, recipe.warmup_steps)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         outcome = self.outcome(part)
         state.optimizer.zero_grad(set_to_none=True)
         outcome.loss.backward()
-        norm = nn.utils.clip_grad_norm_(state.network.parameters(), clip)
+        norm = nn.utils.clip_grad_norm_(state.network.parameters(), recipe.clip_norm)
         broken, stop = self.agree(~(torch.isfinite(norm) & torch.isfinite(outcome.loss)), stop_requested)
         if broken:
             raise HarnetError(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 from harnet.errors import HarnetError
 from harnet.heads import ClassifierModel
+from harnet.optimisation import decay_groups, warmup_cosine
 
 PREDICTION_BATCH = 256
 
@@ -85,9 +87,10 @@ def fit(
     trained.train()
     classes = model.classifier.linear2.out_features
     weights = _class_weights(targets, classes).to(device) if config.balance_classes else None
-    optimiser = torch.optim.AdamW(_parameter_groups(model, config), weight_decay=config.weight_decay)
+    optimiser = torch.optim.AdamW(_parameter_groups(model, config))
     total = config.steps(len(targets))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, total, config.warmup))
+    rising = max(1, round(config.warmup * total))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: warmup_cosine(step, total, rising))
     order = torch.Generator().manual_seed(seed)
     for _ in range(config.epochs):
         for batch in torch.randperm(len(targets), generator=order).split(config.batch_size):
@@ -119,21 +122,8 @@ def _class_weights(targets: Tensor, classes: int) -> Tensor:
     return len(targets) / (counts.clamp(min=1) * (counts > 0).sum())
 
 
-def _parameter_groups(model: ClassifierModel, config: TrainingConfig) -> list[dict[str, object]]:
+def _parameter_groups(model: ClassifierModel, config: TrainingConfig) -> list[dict[str, Any]]:
     rates: list[tuple[nn.Module, float]] = [(model.classifier, config.head_learning_rate)]
     if not config.freeze_encoder:
         rates.insert(0, (model.feature_extractor, config.encoder_learning_rate))
-    groups: list[dict[str, object]] = []
-    for module, rate in rates:
-        matrices = [p for p in module.parameters() if p.dim() > 1]
-        vectors = [p for p in module.parameters() if p.dim() <= 1]
-        groups += [{"params": matrices, "lr": rate}, {"params": vectors, "lr": rate, "weight_decay": 0.0}]
-    return groups
-
-
-def _rate(step: int, total: int, warmup: float) -> float:
-    """Share of the highest learning rate at `step`: linear warm-up, then half a cosine (Loshchilov and Hutter 2017)."""
-    rising = max(1, round(warmup * total))
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
+    return [group for module, rate in rates for group in decay_groups(module, rate, config.weight_decay)]

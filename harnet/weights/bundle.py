@@ -17,7 +17,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from harnet.errors import HarnetError
-from harnet.files import fsync_folder, fsync_tree, publish
+from harnet.files import fsync_tree, publish
 from harnet.weights.card import model_card
 from harnet.weights.config import BundleConfig
 from harnet.weights.contract import check_state
@@ -70,7 +70,6 @@ def _write(folder: Path, state_dict: Mapping[str, Tensor], config: BundleConfig)
     for name, content in {**contents, SUMS: sums.encode()}.items():
         (folder / name).write_bytes(content)
     fsync_tree(folder)
-    fsync_folder(folder)
 
 
 def _refuse_to_replace_anything_else(folder: Path) -> None:

@@ -48,7 +48,7 @@ class Killed(BaseException):
     """Stands for a kill at a point inside `save`."""
 
 
-POINTS = ("save_file", "torch.save", "fsync_tree", "publish", "write_atomically", "shutil.rmtree")
+POINTS = ("safetensors_bytes", "torch.save", "fsync_tree", "publish", "write_atomically", "shutil.rmtree")
 
 
 @pytest.mark.parametrize("point", POINTS)

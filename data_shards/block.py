@@ -21,7 +21,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from data_shards.layout import MISSING, RATE, SECONDS_PER_HOUR
+from data_shards.layout import COUNTS_PER_G, MISSING, RATE, SECONDS_PER_HOUR
 from harnet.errors import HarnetError
 
 TAR_RECORD = 512
@@ -75,7 +75,7 @@ def to_sample(block: Block) -> dict[str, Any]:
         "hour": block.hour,
         "first_second": block.first_second,
         "rate_hz": RATE,
-        "counts_per_g": 4096,
+        "counts_per_g": COUNTS_PER_G,
         "missing": MISSING,
     }
     return {

@@ -129,7 +129,8 @@ def ingest(paths: Sequence[Path], out: Path, options: IngestOptions, workers: in
     """
     planned = plan(paths, options)
     if not planned.files and not planned.refused:
-        raise HarnetError(f"{', '.join(map(str, paths)) or 'no input'}: no device file in there")
+        found = f"; {planned.skipped} files of no known kind, name one of them to see why" if planned.skipped else ""
+        raise HarnetError(f"{', '.join(map(str, paths)) or 'no input'}: no device file in there{found}")
     outcomes = list(planned.refused)
     if planned.files:
         work = partial(ingest_file, cohort=Cohort.create(out), options=options)

@@ -23,6 +23,7 @@ import xxhash
 from data_shards import manifest
 from data_shards.block import Block, digest, range_length, to_sample, trim, window_starts
 from data_shards.cohort import Cohort
+from data_shards.layout import RATE
 from data_shards.manifest import SCHEMA, WINDOW_SECONDS, ShardInfo
 from data_shards.parallel import run_all
 from data_shards.split import Split, split_of
@@ -165,7 +166,7 @@ def read_block(cohort: Cohort, planned: PlannedBlock) -> Block:
     info = cohort.info(planned.recording)
     hour = cohort.read_hours(planned.recording, planned.index, planned.index + 1)
     kept = trim(info.first_hour + planned.index, hour.accel, hour.motion, hour.wear)
-    samples = slice(kept.start * 30, kept.stop * 30)
+    samples = slice(kept.start * RATE, kept.stop * RATE)
     return Block(
         participant=info.participant,
         recording=info.recording,

@@ -19,7 +19,8 @@ class Options(PretrainConfig):
     same command continues after a stop, on any number of processes that divides data.lanes.
 
     Example: harnet pretrain --config configs/harnet10.toml --data.shards shards --run.out runs/first
-    Example: torchrun --nproc-per-node 8 -m pretrain --config configs/harnet10.toml --data.batch 4096
+
+    On eight GPUs: torchrun --nproc-per-node 8 -m pretrain, followed by the same options.
     """
 
     config: Path | None = None

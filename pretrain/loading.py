@@ -14,6 +14,7 @@ from data_shards.manifest import Manifest
 from data_shards.plan import OrderConfig, lanes_of, plan_epoch, steps_per_epoch
 from data_shards.stream import Shards, stream
 from pretrain.distributed import Process
+from pretrain.signals import kept_from_children
 from pretrain.transforms.draws import window_keys
 
 
@@ -75,7 +76,8 @@ def parts(
         pin_memory=process.device.type == "cuda",
         prefetch_factor=4,
     )
-    pieces = iter(loader)
+    with kept_from_children():
+        pieces = iter(loader)
     while True:
         # The loader hands out one element of each worker in turn: together they are one part.
         yield _joined([next(pieces) for _ in range(workers)])

@@ -1,4 +1,8 @@
-"""The training loop: the same steps, bit for bit, however often it is stopped and on however many processes."""
+"""The training loop: the same bits however often it is stopped, the same windows on however many processes.
+
+Batch normalisation sees a process's own part of the batch, so losses depend on the number of processes; what is drawn
+and how it is transformed does not.
+"""
 
 import subprocess
 import time

@@ -1,6 +1,8 @@
 """Being asked to stop: remembered here, acted upon by the loop when all processes have agreed."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -31,3 +33,17 @@ class StopRequest:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def kept_from_children() -> Iterator[None]:
+    """Processes started inside (fork server, resource tracker, loader workers) never act on a request to stop.
+
+    Slurm and a terminal signal the whole process group, and a loader that dies takes the step and the checkpoint with
+    it. A handler does not survive exec; a blocked signal does. One that arrives here meanwhile is delivered afterwards.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, StopRequest.SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from harnet import console
 from harnet.errors import HarnetError
 from pretrain import checkpoint, loop
 from pretrain.loop import Run
@@ -89,6 +90,19 @@ def test_killed_without_warning_it_repeats_from_the_last_checkpoint(
     final = alone(small(shards, out))
     assert losses(out) == losses(straight)
     assert digest(final) == digest(straight / "checkpoints" / "step-00000006")
+
+
+def test_a_signal_to_the_whole_process_group_leaves_a_checkpoint(straight: Path, shards: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    config = ("--config", ROOT / "tests" / "pretrain" / "small.toml", "--data.shards", shards, "--run.out", out)
+    command = [sys.executable, "-m", "pretrain", *map(str, config), "--data.workers", "1", "--run.steps", "200"]
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not losses(out):
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGUSR2)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == console.INTERRUPTED, error
+    assert checkpoint.find(out).step == max(losses(out))
 
 
 def test_another_configuration_or_manifest_does_not_resume(straight: Path, shards: Path) -> None:

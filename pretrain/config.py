@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from data_shards.layout import RATE
 from data_shards.plan import OrderConfig
 from harnet.encoder import find_architecture
 from harnet.errors import HarnetError
@@ -69,10 +70,17 @@ class MultiTaskConfig:
     """Let 1 permutation in 24 leave the window as it is, as the published code does."""
     orientation: bool = True
     """Turn every window to a random orientation of the device, unlabelled."""
+    low_pass_hz: float = 0.0
+    """Low-pass all windows after the transforms, so that their traces are no clue; 0 leaves it out, as published."""
+    noise_g: float = 0.0
+    """Standard deviation of white noise added to all windows after that; 0 leaves it out, as published."""
 
     def __post_init__(self) -> None:
         if not self.tasks or len(set(self.tasks)) != len(self.tasks):
             raise HarnetError(f"multitask.tasks is {self.tasks}; it must name at least one task, none twice")
+        _at_least(0, "multitask", {"low_pass_hz": self.low_pass_hz, "noise_g": self.noise_g})
+        if self.low_pass_hz >= RATE / 2:
+            raise HarnetError(f"multitask.low_pass_hz is {self.low_pass_hz}; it must be below {RATE / 2}, or 0")
 
 
 @dataclass(frozen=True)

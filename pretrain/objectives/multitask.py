@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from harnet.heads import PRETEXT_HEADS, PretextModel
 from pretrain.config import ModelConfig, MultiTaskConfig
 from pretrain.objectives import Forward, Outcome
-from pretrain.transforms import draws, orientation, permutation, reversal, scaling, time_warp
+from pretrain.transforms import draws, orientation, permutation, reversal, scaling, texture, time_warp
 
 ORDER = ("reversal", "scaling", "permutation", "time_warp")
 """In which the transforms are applied; also that of the heads."""
@@ -63,6 +63,10 @@ class MultiTask:
         if self.config.orientation:
             x = orientation.reorder_axes(x, orientation.draw_axis_order(keys))
             x = orientation.rotate(x, orientation.rotation_matrix(*orientation.draw_rotation(keys)))
+        if self.config.low_pass_hz:
+            x = texture.low_pass(x, self.config.low_pass_hz)
+        if self.config.noise_g:
+            x = texture.add_noise(x, texture.draw_noise(keys, x.shape[-1]), self.config.noise_g)
         return x
 
     def _permute(self, x: Tensor, keys: Tensor) -> Tensor:

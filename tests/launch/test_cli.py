@@ -76,6 +76,7 @@ def test_a_users_mistake_is_one_line_and_code_1(
         ("--optimizer.learning-rate", "nan", "optimizer.learning_rate is nan"),
         ("--optimizer.warmup-steps", "99999", "optimizer.warmup_steps is 99999"),
         ("--multitask.tasks", "reversal reversal", "multitask.tasks"),
+        ("--multitask.low-pass-hz", "15", "multitask.low_pass_hz is 15.0"),
         ("--model.architecture", "harnet7", "harnet7"),
         ("--data.nonsense", "1", "--data.nonsense"),
     ],

@@ -9,7 +9,7 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-from pretrain.transforms import orientation, permutation, reversal, scaling, time_warp
+from pretrain.transforms import orientation, permutation, reversal, scaling, texture, time_warp
 from pretrain.transforms.draws import integers, normal, uniform, window_keys
 
 KEYS = window_keys(seed=3, epoch=1, positions=torch.arange(4000))
@@ -126,3 +126,35 @@ def test_draws_are_the_same_on_every_machine_and_for_ever() -> None:
         hashlib.sha256(numbers.astype("<f8").tobytes()).hexdigest()
         == "f019c5fced3d584cb870adf036fde97dca33628b265af4d8fc578860348a9af4"
     )
+
+
+def test_the_low_pass_keeps_movement_and_gravity_and_removes_the_top_of_the_band() -> None:
+    time = torch.arange(300, dtype=torch.float64) / 30
+    x = torch.stack([torch.sin(2 * torch.pi * hz * time) for hz in (2.0, 14.5)] + [torch.ones(300)])[None]
+    ours = texture.low_pass(x.double(), 10.0)[0, :, 30:-30]
+    torch.testing.assert_close(ours[0], x[0, 0, 30:-30], atol=0.01, rtol=0)
+    assert ours[1].abs().max() < 0.01
+    torch.testing.assert_close(ours[2], torch.ones(240, dtype=torch.float64))
+
+
+def test_texture_hides_the_trace_of_linear_interpolation() -> None:
+    keys = KEYS[:400]
+    band = np.fft.rfft(np.random.default_rng(0).normal(size=(400, 3, 300)))
+    band[..., np.fft.rfftfreq(300, 1 / 30) > 12] = 0
+    x = torch.from_numpy(np.fft.irfft(band, 300)) * 0.05
+    warped = time_warp.warp(x, time_warp.warped_positions(time_warp.draw_knots(keys), 300))
+
+    def best_threshold(one: Tensor, other: Tensor) -> float:
+        """Accuracy of telling the two apart by their share of power above 14.5 Hz."""
+        shares = []
+        for windows in (one, other):
+            power = torch.fft.rfft(windows * torch.hann_window(300)).abs().square().sum(dim=1)
+            shares.append(power[:, 145:].sum(dim=1) / power.sum(dim=1))
+        cuts = torch.cat(shares)
+        return max(float(((shares[0] <= cut).double().mean() + (shares[1] > cut).double().mean()) / 2) for cut in cuts)
+
+    def hidden(windows: Tensor, keys: Tensor) -> Tensor:
+        return texture.add_noise(texture.low_pass(windows, 10.0), texture.draw_noise(keys, 300), 0.005)
+
+    assert best_threshold(x, warped) > 0.99
+    assert best_threshold(hidden(x, keys), hidden(warped, KEYS[400:800])) < 0.7

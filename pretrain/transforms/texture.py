@@ -1,0 +1,41 @@
+"""Texture: hide what the other transforms leave behind near the Nyquist frequency.
+
+A band-limited recording that is warped by linear interpolation gets power back near 15 Hz, and a segment boundary is a
+step. An encoder that reads these traces has solved the tasks without looking at movement. A low-pass and white sensor
+noise, the same for every window whatever was done to it, hide most of that (docs/results.md has the figures).
+"""
+
+from functools import lru_cache
+
+import torch
+from scipy.signal import firwin
+from torch import Tensor
+from torch.nn import functional as F
+
+from data_shards.layout import RATE
+from pretrain.transforms.draws import normal
+
+TAPS = 31
+"""Of a Hamming-windowed FIR filter: a transition of about 3 Hz at 30 Hz."""
+
+
+@lru_cache(maxsize=8)
+def _filter(cutoff: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    return torch.as_tensor(firwin(TAPS, cutoff, fs=RATE), dtype=dtype, device=device)[None, None]
+
+
+def low_pass(x: Tensor, cutoff: float) -> Tensor:
+    """(N, 3, T) -> (N, 3, T) with frequencies above `cutoff` Hz removed; zero phase, ends held."""
+    length = x.shape[-1]
+    padded = F.pad(x.reshape(-1, 1, length), (TAPS // 2, TAPS // 2), mode="replicate")
+    return F.conv1d(padded, _filter(cutoff, x.device, x.dtype)).view_as(x)
+
+
+def draw_noise(keys: Tensor, length: int) -> Tensor:
+    """(N, 3, T) float64 standard normal numbers."""
+    return normal(keys, "noise", 3 * length).view(-1, 3, length)
+
+
+def add_noise(x: Tensor, noise: Tensor, sigma: float) -> Tensor:
+    """(N, 3, T) plus noise of `sigma` g on every sample."""
+    return x + sigma * noise.to(x.dtype)

@@ -86,8 +86,8 @@ class Plan:
     """Device files, each once, in the order given."""
     refused: tuple[Outcome, ...]
     """Files that are known to be unusable before any is read."""
-    skipped: int
-    """Other files inside the folders given."""
+    skipped: tuple[str, ...]
+    """Paths of the other files inside the folders given."""
 
 
 def plan(paths: Sequence[Path], options: IngestOptions) -> Plan:
@@ -95,7 +95,7 @@ def plan(paths: Sequence[Path], options: IngestOptions) -> Plan:
     files: dict[Path, Path] = {}
     by_name: dict[str, list[Path]] = defaultdict(list)
     refused: list[Outcome] = []
-    skipped = 0
+    skipped: list[str] = []
     for path, named in _walk(paths):
         if (key := path.resolve()) in files:
             continue
@@ -106,7 +106,7 @@ def plan(paths: Sequence[Path], options: IngestOptions) -> Plan:
             if named:
                 refused.append(Outcome(str(path), "refused", str(error)))
             else:
-                skipped += 1
+                skipped.append(str(path))
             continue
         files[key] = path
         if name is not None:
@@ -118,18 +118,20 @@ def plan(paths: Sequence[Path], options: IngestOptions) -> Plan:
             f"{path}: would get the same name as {other}: tell them apart with --participant-pattern, or rename one"
         )
         refused.append(Outcome(str(path), "refused", reason))
-    return Plan(tuple(path for path in files.values() if path not in clashes), tuple(refused), skipped)
+    return Plan(tuple(path for path in files.values() if path not in clashes), tuple(refused), tuple(skipped))
 
 
-def ingest(paths: Sequence[Path], out: Path, options: IngestOptions, workers: int = 1) -> tuple[list[Outcome], int]:
+def ingest(
+    paths: Sequence[Path], out: Path, options: IngestOptions, workers: int = 1
+) -> tuple[list[Outcome], tuple[str, ...]]:
     """Add all recordings in `paths` to the store at `out`, which is made if need be.
 
-    Returns the outcomes, in the order of the files, and the number of other files skipped in folders.
+    Returns the outcomes, in the order of the files, and the paths of other files skipped in folders.
     Raises `HarnetError` if there is no device file, and OSError (disk full) with what is finished kept.
     """
     planned = plan(paths, options)
     if not planned.files and not planned.refused:
-        found = f"; {planned.skipped} files of no known kind, name one of them to see why" if planned.skipped else ""
+        found = f"; {listed(planned.skipped)} of no known kind, name one to see why" if planned.skipped else ""
         raise HarnetError(f"{', '.join(map(str, paths)) or 'no input'}: no device file in there{found}")
     outcomes = list(planned.refused)
     if planned.files:
@@ -137,6 +139,12 @@ def ingest(paths: Sequence[Path], out: Path, options: IngestOptions, workers: in
         for some in run_all(work, planned.files, workers, "ingest", "file"):
             outcomes += some
     return outcomes, planned.skipped
+
+
+def listed(paths: Sequence[str]) -> str:
+    """How many files, and the names of the first three."""
+    names = ", ".join(Path(path).name for path in paths[:3])
+    return f"{len(paths)} files ({names}{', …' if len(paths) > 3 else ''})"
 
 
 def ingest_file(path: Path, cohort: Cohort, options: IngestOptions) -> list[Outcome]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from data_shards.ingest import IngestOptions, Outcome, ingest
+from data_shards.ingest import IngestOptions, Outcome, ingest, listed
 from data_shards.readers import ReadOptions, Units
 
 
@@ -56,13 +56,13 @@ class Command:
         return int(any(outcome.status == "refused" for outcome in outcomes))
 
 
-def as_text(outcomes: list[Outcome], skipped: int, out: Path) -> str:
+def as_text(outcomes: list[Outcome], skipped: tuple[str, ...], out: Path) -> str:
     """The summary for people: a line for each note and each refusal, then the totals."""
     count = Counter(outcome.status for outcome in outcomes)
     lines = [f"note: {each.source}: {note}" for each in outcomes for note in each.notes]
     lines += [f"refused: {each.reason}" for each in outcomes if each.status == "refused"]
     if skipped:
-        lines.append(f"skipped: {skipped} other files in the folders, of no known kind")
+        lines.append(f"skipped: {listed(skipped)} of no known kind in the folders, name one to see why")
     lines.append(
         f"{out}: {len(outcomes)} recordings in, {count['ingested']} ingested, {count['already there']} already there, "
         f"{count['refused']} refused; {_hours(outcomes, 'complete_seconds'):.1f} h of signal, "
@@ -71,7 +71,7 @@ def as_text(outcomes: list[Outcome], skipped: int, out: Path) -> str:
     return "\n".join(lines)
 
 
-def as_json(outcomes: list[Outcome], skipped: int, out: Path) -> str:
+def as_json(outcomes: list[Outcome], skipped: tuple[str, ...], out: Path) -> str:
     """The summary for scripts. It holds paths as the user gave them, and no participant."""
     count = Counter(outcome.status for outcome in outcomes)
     return json.dumps(
@@ -82,7 +82,7 @@ def as_json(outcomes: list[Outcome], skipped: int, out: Path) -> str:
             "already_there": count["already there"],
             "refused": [{"source": e.source, "reason": e.reason} for e in outcomes if e.status == "refused"],
             "notes": [{"source": e.source, "note": note} for e in outcomes for note in e.notes],
-            "skipped_files": skipped,
+            "skipped_files": list(skipped),
             "hours": round(_hours(outcomes, "complete_seconds"), 3),
             "worn_hours": round(_hours(outcomes, "worn_seconds"), 3),
         }

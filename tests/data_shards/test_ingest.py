@@ -49,7 +49,7 @@ def test_files_and_folders_become_recordings(tmp_path: Path, capsys: pytest.Capt
     out = tmp_path / "cohort.zarr"
     assert run(tmp_path / "in", "--out", out, "--json") == 0
     report = json.loads(capsys.readouterr().out)
-    assert (report["recordings"], report["ingested"], report["refused"], report["skipped_files"]) == (2, 2, [], 1)
+    assert (report["recordings"], report["ingested"], report["refused"], len(report["skipped_files"])) == (2, 2, [], 1)
     cohort = Cohort.open(out)
     assert cohort.recordings() == ["p1", "p2"]
     info = cohort.info("p1")

@@ -82,7 +82,7 @@ def picture(run: Path, results: dict[str, Any], path: Path) -> None:
         values = [row[f"accuracy/{task}"] for row in curves["heldout"]]
         middle.plot([row["step"] for row in curves["heldout"]], values, marker="o", label=task.replace("_", " "))
     middle.axhline(0.5, color="grey", linestyle=":", label="chance")
-    middle.set(title="Was it applied? Held-out people", xlabel="step", ylabel="accuracy", ylim=(0.4, 1))
+    middle.set(title="Was it applied? Held-out people", xlabel="step", ylabel="accuracy", ylim=(0.3, 1))
     arms = {arm: [person["macro_f1"] for person in found["people"]] for arm, found in results["arms"].items()}
     right.bar(range(len(arms)), [np.mean(scores) for scores in arms.values()], color=["C0", "C7"])
     for place, scores in enumerate(arms.values()):

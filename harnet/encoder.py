@@ -170,8 +170,8 @@ class Encoder(nn.Module):
 
     - "published": Kaiming normal, fan-out, ReLU, as in the published model.
     - "residual_zero": Kaiming normal, fan-in, and the last convolution of each residual block at zero, so that every
-      block starts as the identity (Goyal et al., arXiv:1706.02677, section 5.1). On small data the pretext tasks
-      stayed at chance without this.
+      block starts as the identity (Goyal et al., arXiv:1706.02677, section 5.1). In earlier trials on small data
+      the pretext tasks stayed at chance without this.
 
     `forward` raises HarnetError where the input's shape or dtype is wrong.
     """

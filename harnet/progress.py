@@ -1,12 +1,9 @@
 """One progress bar for all long work: live on a terminal, a line now and then in a log file."""
 
 import sys
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 from tqdm import tqdm
-
-T = TypeVar("T")
 
 _SECONDS_BETWEEN_LOG_LINES = 10.0
 
@@ -25,11 +22,3 @@ def bar(total: int | None, description: str, unit: str, initial: int = 0, show: 
         ncols=None if live else 100,
         ascii=not live,
     )
-
-
-def track(items: Iterable[T], description: str, unit: str, total: int | None = None) -> Iterator[T]:
-    """Iterate over `items` behind a progress bar."""
-    with bar(total if total is not None else len(items), description, unit) as shown:  # type: ignore[arg-type]
-        for item in items:
-            yield item
-            shown.update()

@@ -74,8 +74,9 @@ def save(
     fsync_tree(temporary)
     publish(temporary, final)
     write_atomically(final / MARKER, marker)
+    kept = {one.step for one in _valid(run)[:keep]}
     for old in _folders(run):
-        if _step(old) < step and _step(old) not in {one.step for one in _valid(run)[:keep]}:
+        if _step(old) < step and _step(old) not in kept:
             shutil.rmtree(old)
     return final
 
@@ -122,6 +123,8 @@ def _is_complete(folder: Path) -> bool:
     try:
         expected = json.loads(marker.read_text())
     except ValueError:
+        return False
+    if not isinstance(expected, dict) or expected.keys() != {NETWORK, OPTIMIZER, ABOUT}:
         return False
     return all((folder / name).is_file() and _digest(folder / name) == value for name, value in expected.items())
 

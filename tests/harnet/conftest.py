@@ -9,8 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
-
 
 def uniform(key: str, shape: tuple[int, ...]) -> np.ndarray:
     """Float64 in [-1, 1), the same on every machine."""
@@ -59,7 +57,5 @@ def windows() -> Callable[[str, int, int], torch.Tensor]:
 
 
 @pytest.fixture(scope="session")
-def reference() -> Path:
-    if not REFERENCE.is_dir():
-        pytest.skip("the shared reference vectors (../shared/reference) are not on this machine")
-    return REFERENCE
+def reference(shared: Callable[[str], Path]) -> Path:
+    return shared("reference")

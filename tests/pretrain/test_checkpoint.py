@@ -44,6 +44,13 @@ def test_a_damaged_checkpoint_does_not_count(tmp_path: Path, name: str, damage: 
     assert checkpoint.find(tmp_path).step == 1
 
 
+@pytest.mark.parametrize("marker", ["", "{}", "[]", "null", '{"about.json": ""}'])
+def test_a_marker_that_does_not_name_every_file_does_not_count(tmp_path: Path, marker: str) -> None:
+    save(tmp_path, 1)
+    (save(tmp_path, 2) / checkpoint.MARKER).write_text(marker)
+    assert checkpoint.find(tmp_path).step == 1
+
+
 class Killed(BaseException):
     """Stands for a kill at a point inside `save`."""
 

@@ -7,6 +7,19 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
+class Temperature:
+    """What the device's thermometer read, at times of its own, on the recording's clock."""
+
+    times: NDArray[np.float64]
+    """(m,) seconds since 1970-01-01 00:00, strictly increasing."""
+    celsius: NDArray[np.float32]
+    """(m,) degrees Celsius."""
+
+    def __post_init__(self) -> None:
+        assert self.times.shape == self.celsius.shape
+
+
+@dataclass(frozen=True)
 class Recording:
     """One device file as it was recorded: no resampling, no gap filled, no sample invented.
 
@@ -23,6 +36,10 @@ class Recording:
     """Maker and model, such as "Axivity AX3"."""
     clock: str
     """"utc", "local" (wall clock of the place, zone unknown) or "none" (no clock: times start at 0)."""
+    range_g: float | None = None
+    """Full scale: the device cannot record more than this many g on an axis. None where that is not known."""
+    temperature: Temperature | None = None
+    """Of the device, for calibration; None where it was not recorded."""
     notes: tuple[str, ...] = ()
     """What a reader dropped or repaired, for people, such as "6 of 145 data blocks damaged: dropped"."""
     metadata: dict[str, str | int | float] = field(default_factory=dict)

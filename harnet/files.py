@@ -1,6 +1,7 @@
 """Writing files so that a killed process leaves the old file or the new one, never half of one."""
 
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +39,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
 
     On any exception, ctrl-C and a full disk included, the temporary file is removed and `final` is untouched.
     """
-    temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+    temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as file:

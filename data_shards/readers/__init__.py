@@ -6,20 +6,33 @@ To add a device: write one file here with a `Reader`, and add it to `READERS`.
 from collections.abc import Iterator
 from pathlib import Path
 
+from data_shards.readers.actigraph import ActiGraph
 from data_shards.readers.axivity import Axivity
+from data_shards.readers.compressed import Compressed, opener_of, unpacked_head
 from data_shards.readers.empatica import Empatica
-from data_shards.readers.protocol import Found, Reader, ReadOptions, Units
+from data_shards.readers.geneactiv import GENEActiv
+from data_shards.readers.matrix import Matrix
+from data_shards.readers.nhanes import Nhanes
+from data_shards.readers.parquet import Parquet
+from data_shards.readers.protocol import HEAD_BYTES, Found, Reader, ReadOptions, Units
 from data_shards.readers.seglearn import Seglearn
 from data_shards.readers.table import Table
 from harnet.errors import HarnetError
 
 __all__ = ["HEAD_BYTES", "READERS", "Found", "ReadOptions", "Reader", "Units", "head_of", "read", "reader_for"]
 
-READERS: tuple[Reader, ...] = (Axivity(), Empatica(), Seglearn(), Table())
+READERS: tuple[Reader, ...] = (
+    Axivity(),
+    GENEActiv(),
+    ActiGraph(),
+    Matrix(),
+    Nhanes(),
+    Empatica(),
+    Seglearn(),
+    Parquet(),
+    Table(),
+)
 """Tried in this order: the strictest first, the table of named columns last."""
-
-HEAD_BYTES = 4096
-"""How much of a file is read to tell its kind."""
 
 
 def head_of(path: Path) -> bytes:
@@ -33,9 +46,12 @@ def reader_for(path: Path, options: ReadOptions) -> Reader:
     head = head_of(path)
     if not head:
         raise HarnetError(f"{path}: empty file (0 bytes): copy it again from the device, or leave it out")
+    opener = opener_of(head)
+    if opener is not None:
+        head = unpacked_head(opener, path)
     for reader in READERS:
         if reader.recognises(head, options):
-            return reader
+            return reader if opener is None else Compressed(reader, opener)
     kinds = ", ".join(reader.kind for reader in READERS)
     header = Table.header(head)
     hint = f"; its first line is {','.join(header)[:100]!r}: name four of these with --columns" if header else ""

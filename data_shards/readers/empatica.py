@@ -17,6 +17,8 @@ from harnet.errors import HarnetError
 
 UNITS_PER_G = 64
 """Scale of the integers in the file."""
+RANGE_G = 2.0
+"""The E4's fixed full scale (the maker's data sheet)."""
 
 _THREE_EQUAL = re.compile(rb"\s*(\d+(?:\.\d+)?)\s*,\s*\1\s*,\s*\1\s*")
 
@@ -61,6 +63,7 @@ class Empatica(Reader):
             nominal_rate=rate,
             device="Empatica E4",
             clock="utc",
+            range_g=RANGE_G,
             notes=notes,
         )
         yield Found(recording, label=self.label(path))

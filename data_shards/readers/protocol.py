@@ -2,11 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from data_shards.recording import Recording
+from harnet.errors import HarnetError
+
+HEAD_BYTES = 4096
+"""How much of a file is read to tell its kind."""
 
 Units = Literal["g", "m/s2", "mg"]
 
@@ -48,7 +53,10 @@ class Reader(ABC):
 
     @abstractmethod
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
-        """Yield the recordings in the file, one at a time; `HarnetError` where it cannot be read."""
+        """Yield the recordings in the file, one at a time; `HarnetError` where it cannot be read.
+
+        Damage is left out and noted in the recording where the rest can be trusted. Every message begins with `path`.
+        """
 
     def label(self, path: Path) -> str | None:
         """The label of the one recording in the file, known without reading it; None if the file holds many."""
@@ -57,3 +65,12 @@ class Reader(ABC):
     def settings(self, options: ReadOptions) -> dict[str, str]:
         """Those options that change what is read, for the record kept with the data."""
         return {}
+
+
+@contextmanager
+def speaking_of(path: Path, inner: Path) -> Iterator[None]:
+    """Errors about `inner`, a temporary copy, name the file that the user gave, `path`."""
+    try:
+        yield
+    except HarnetError as error:
+        raise HarnetError(f"{path}{str(error).removeprefix(str(inner))}") from error

@@ -1,7 +1,7 @@
-"""A text table (CSV) with a header row: one column of times and one for each axis."""
+"""A text table (CSV) with a header row: one column of times and one for each axis. Parquet shares its checks."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,28 +45,45 @@ class Table(Reader):
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
         """Yield the one recording. Raises `HarnetError` for a missing column, a bad cell or a time out of order."""
-        found = self.header(_first_line(path))
-        for name in options.columns:
-            if name not in found:
-                raise HarnetError(f"{path}: no column {name!r}; it has {', '.join(found)}: name yours with --columns")
+        names = self.header(_first_line(path))
+        _check_columns(names, options, path)
         try:
             frame = pd.read_csv(path, usecols=list(options.columns), low_memory=False, encoding="utf-8-sig")
         except ValueError as error:
             raise HarnetError(f"{path}: not a readable table ({' '.join(str(error).split())})") from error
-        if len(frame) < 2:
-            raise HarnetError(f"{path}: {len(frame)} data rows: nothing to ingest")
-        times, clock = _times(frame[options.columns[0]], path)
-        acceleration = np.empty((len(frame), 3), np.float32)
-        for axis, name in enumerate(options.columns[1:]):
-            acceleration[:, axis] = _numbers(frame.pop(name), path) / PER_G[options.units]
-        recording = Recording(
-            acceleration=acceleration,
-            times=times,
-            nominal_rate=round(float(1 / np.median(np.diff(times))), 3),
-            device="table",
-            clock=clock,
-        )
-        yield Found(recording, label=path.stem)
+        yield Found(recording_of(frame.pop, names, options, path), label=path.stem)
+
+
+def recording_of(
+    column: Callable[[str], "pd.Series[float]"], names: Sequence[str], options: ReadOptions, path: Path
+) -> Recording:
+    """The recording in a table that has the columns `names`, each of which `column` gives once.
+
+    Raises `HarnetError` for a missing column, a bad cell or a time out of order.
+    """
+    _check_columns(names, options, path)
+    times, clock = _times(column(options.columns[0]), path)
+    if len(times) < 2:
+        raise HarnetError(f"{path}: {len(times)} data rows: nothing to ingest")
+    acceleration = np.empty((len(times), 3), np.float32)
+    for axis, name in enumerate(options.columns[1:]):
+        cells = column(name)
+        with np.errstate(over="ignore"):
+            acceleration[:, axis] = _numbers(cells, path) / PER_G[options.units]
+        _refuse(path, cells, np.isinf(acceleration[:, axis]), "is no acceleration")
+    return Recording(
+        acceleration=acceleration,
+        times=times,
+        nominal_rate=round(float(1 / np.median(np.diff(times))), 3),
+        device="table",
+        clock=clock,
+    )
+
+
+def _check_columns(names: Sequence[str], options: ReadOptions, path: Path) -> None:
+    for name in options.columns:
+        if name not in names:
+            raise HarnetError(f"{path}: no column {name!r}; it has {', '.join(names)}: name yours with --columns")
 
 
 def _first_line(path: Path) -> bytes:
@@ -101,8 +118,13 @@ def _numbers(column: "pd.Series[float]", path: Path) -> NDArray[np.float64]:
 
 def _times(column: "pd.Series[float]", path: Path) -> tuple[NDArray[np.float64], str]:
     """Seconds since 1970 (or since the start), strictly increasing, and which clock they are on."""
+    if not len(column):
+        return np.zeros(0), "none"
     _refuse(path, column, column.isna().to_numpy(), "is no time: leave out such rows")
-    if pd.api.types.is_numeric_dtype(column) or _is_number(str(column.iloc[0])):
+    if pd.api.types.is_datetime64_any_dtype(column):
+        stamps = pd.DatetimeIndex(column)
+        times, clock = stamps.as_unit("us").asi8 / 1e6, "local" if stamps.tz is None else "utc"
+    elif pd.api.types.is_numeric_dtype(column) or _is_number(str(column.iloc[0])):
         times = _numbers(column, path)
         clock = "utc" if times[0] >= FIRST_CLOCK_SECOND else "none"
         if times[0] > LAST_CLOCK_SECOND:

@@ -2,20 +2,19 @@
 
 import datetime
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from data_shards.readers import read
+from benchmarks.make_cwa import MakeOptions, make, true_acceleration
+from data_shards.readers import axivity, read
 from data_shards.readers.axivity import BLOCK_BYTES, HEADER_BYTES, check_blocks
 from harnet.errors import HarnetError
 
-DEVICES = Path(__file__).parents[3] / "shared" / "data" / "devices"
 RATE, PER_BLOCK = 100, 80
 START = datetime.datetime(2024, 3, 1, 12, 0, 0, tzinfo=datetime.UTC)
-
-needs_devices = pytest.mark.skipif(not DEVICES.is_dir(), reason="no ../shared/data/devices beside the repository")
 
 
 def packed(time: datetime.datetime) -> int:
@@ -92,8 +91,8 @@ def test_damaged_blocks_are_left_out_and_show_in_the_times(tmp_path: Path, block
 
 def test_memory_never_written_is_no_damage(tmp_path: Path, blocks: list[bytes]) -> None:
     path = write(tmp_path / "preallocated.cwa", [*blocks, b"\xff" * BLOCK_BYTES, b"\x00" * BLOCK_BYTES])
-    sound, written = check_blocks(path)
-    assert (int(sound.sum()), written) == (50, 50)
+    checked = check_blocks(path)
+    assert (int(checked.sound.sum()), checked.written) == (50, 50)
     (found,) = read(path)
     assert found.recording.notes == ()
     assert len(found.recording.times) == 50 * PER_BLOCK
@@ -123,32 +122,76 @@ def test_nothing_sound_is_refused(tmp_path: Path, blocks: list[bytes]) -> None:
         list(read(path))
 
 
-@needs_devices
-def test_the_real_file_with_six_damaged_blocks() -> None:
-    name = "ax3_testfile_corrupt_blocks_0_13_14_142_143_144.cwa"
-    clean = next(read(DEVICES / "ax3_testfile.cwa")).recording
-    recording = next(read(DEVICES / name)).recording
+@pytest.mark.parametrize("stamp", [0, packed(START) & ~(0xF << 22), packed(START) | 0x1F << 12])
+def test_a_block_without_a_date_is_dropped(tmp_path: Path, blocks: list[bytes], stamp: int) -> None:
+    broken = bytearray(blocks[10])
+    struct.pack_into("<I", broken, 14, stamp)
+    struct.pack_into("<H", broken, 510, 0)
+    struct.pack_into("<H", broken, 510, -int(np.frombuffer(broken, "<u2").sum(dtype=np.uint64)) % 65_536)
+    blocks[10] = bytes(broken)
+    recording = next(read(write(tmp_path / "stamp.cwa", blocks))).recording
+    assert recording.notes == ("1 of 50 data blocks damaged: dropped",)
+    assert len(recording.times) == 49 * PER_BLOCK
+
+
+def test_full_scale_and_temperature(tmp_path: Path) -> None:
+    path = tmp_path / "made.cwa"
+    count = make(path, MakeOptions(days=1 / 48, gain=(1, 1, 1), offset=(0, 0, 0)))
+    (found,) = read(path)
+    recording = found.recording
+    assert recording.range_g == 8
+    assert len(recording.times) == count == 180_000
+    np.testing.assert_allclose(np.diff(recording.times), 0.01, atol=2e-6)
+    # A count is 1/256 g, and 1/128 g beyond 2 g.
+    np.testing.assert_allclose(recording.acceleration, true_acceleration(0, count, seed=0), atol=1 / 128)
+    temperature = recording.temperature
+    assert temperature is not None
+    # One reading a block, at the time of its first sample; a unit is 75/256 °C.
+    np.testing.assert_array_equal(temperature.times, recording.times[::120])
+    seconds = temperature.times - temperature.times[0]
+    expected = 29 + 3.5 * np.sin(2 * np.pi * seconds / 86_400) + 1.5 * np.sin(2 * np.pi * seconds / 10_800)
+    np.testing.assert_allclose(temperature.celsius, expected, atol=75 / 512 + 1e-4)
+
+
+def test_rate_and_range_are_those_of_the_blocks(tmp_path: Path, blocks: list[bytes]) -> None:
+    path = write(tmp_path / "rate.cwa", blocks)
+    content = bytearray(path.read_bytes())
+    content[36] = 0x89  # ±4 g, 50 Hz, in a header that has no checksum
+    path.write_bytes(content)
+    recording = next(read(path)).recording
+    assert (recording.nominal_rate, recording.range_g) == (100, 8)
+
+
+def test_no_thermometer(tmp_path: Path, blocks: list[bytes]) -> None:
+    assert next(read(write(tmp_path / "cold.cwa", blocks))).recording.temperature is None
+
+
+@pytest.mark.parametrize("size", [7, 64])
+@pytest.mark.parametrize(
+    "name",
+    ["ax3_testfile_corrupt_blocks_0_13_14_142_143_144.cwa", "ax6_paradigma.cwa", "example-610-steps.cwa"],
+)
+def test_pieces_give_what_the_whole_gives(
+    name: str, size: int, shared: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = shared(f"data/devices/{name}")
+    monkeypatch.setattr(axivity, "BLOCKS_AT_A_TIME", 1 << 20)
+    whole = next(read(path)).recording
+    monkeypatch.setattr(axivity, "BLOCKS_AT_A_TIME", size)
+    pieces = next(read(path)).recording
+    np.testing.assert_array_equal(pieces.times, whole.times)
+    np.testing.assert_array_equal(pieces.acceleration, whole.acceleration)
+    assert pieces.temperature is not None
+    assert whole.temperature is not None
+    np.testing.assert_array_equal(pieces.temperature.times, whole.temperature.times)
+    np.testing.assert_array_equal(pieces.temperature.celsius, whole.temperature.celsius)
+    assert pieces.notes == whole.notes
+
+
+def test_the_real_file_with_six_damaged_blocks(shared: Callable[[str], Path]) -> None:
+    clean = next(read(shared("data/devices/ax3_testfile.cwa"))).recording
+    name = "data/devices/ax3_testfile_corrupt_blocks_0_13_14_142_143_144.cwa"
+    recording = next(read(shared(name))).recording
     good = np.repeat(~np.isin(np.arange(145), (0, 13, 14, 142, 143, 144)), 120)
-    assert len(recording.times) == 16_680
-    assert recording.notes == ("6 of 145 data blocks damaged: dropped",)
     np.testing.assert_array_equal(recording.acceleration, clean.acceleration[good])
     np.testing.assert_allclose(recording.times, clean.times[good], atol=0.0101)
-
-
-@needs_devices
-@pytest.mark.parametrize(
-    ("name", "samples", "device"),
-    [("ax6_testfile.cwa", 11_320, "Axivity AX6"), ("example-610-steps.cwa", 71_400, "Axivity AX3")],
-)
-def test_real_files(name: str, samples: int, device: str) -> None:
-    recording = next(read(DEVICES / name)).recording
-    assert recording.acceleration.shape == (samples, 3)
-    assert (recording.device, recording.nominal_rate) == (device, 100.0)
-    assert (np.diff(recording.times) > 0).all()
-
-
-@needs_devices
-@pytest.mark.parametrize("name", ["neo.gt3x", "example_geneactiv.bin", "mtx_corrupted.bin"])
-def test_real_files_of_other_makers_are_refused(name: str) -> None:
-    with pytest.raises(HarnetError, match=r"not a known device file; known are: Axivity"):
-        list(read(DEVICES / name))

@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from data_shards.readers import Found, ReadOptions, read
@@ -26,7 +29,7 @@ def test_empatica(tmp_path: Path) -> None:
     content = f"{START}.0, {START}.0, {START}.0\n32.0, 32.0, 32.0\n" + "-2,43,64\n0,1,2\n" * 8
     one = found(tmp_path / "S09" / "ACC.csv", content)
     assert one.label == "S09"
-    assert (one.recording.clock, one.recording.nominal_rate) == ("utc", 32.0)
+    assert (one.recording.clock, one.recording.nominal_rate, one.recording.range_g) == ("utc", 32.0, 2.0)
     np.testing.assert_array_equal(one.recording.acceleration[0], np.array([-2 / 64, 43 / 64, 1], np.float32))
     np.testing.assert_array_equal(one.recording.times, START + np.arange(16) / 32)
 
@@ -100,3 +103,69 @@ def test_a_byte_order_mark_and_quotes_are_read(tmp_path: Path) -> None:
     path.write_bytes(b'\xef\xbb\xbf"time","x","y","z"\r\n0,0,0,1\r\n0.02,0,0,1\r\n')
     (one,) = read(path)
     assert one.recording.nominal_rate == 50
+
+
+def parquet(path: Path, **columns: object) -> Path:
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+STAMPS = pd.to_datetime(["2023-11-14T22:13:20.5", "2023-11-14T22:13:20.75"])
+
+
+@pytest.mark.parametrize(
+    ("times", "clock", "seconds"),
+    [
+        ([START + 0.5, START + 0.75], "utc", START + 0.5),
+        ([0.0, 0.25], "none", 0.0),
+        (STAMPS, "local", START + 0.5),
+        (STAMPS.as_unit("ms"), "local", START + 0.5),
+        (STAMPS.tz_localize("UTC"), "utc", START + 0.5),
+        (STAMPS.tz_localize("Europe/Dublin"), "utc", START + 0.5),
+        (["2023-11-14T22:13:20.5Z", "2023-11-14T22:13:20.75Z"], "utc", START + 0.5),
+    ],
+)
+def test_parquet_times(tmp_path: Path, times: list[float], clock: str, seconds: float) -> None:
+    path = parquet(tmp_path / "p.parquet", time=times, x=[0, 0], y=[0.0, 0.0], z=[1, 1])
+    (one,) = read(path)
+    assert (one.label, one.recording.clock) == ("p", clock)
+    np.testing.assert_array_equal(one.recording.times, [seconds, seconds + 0.25])
+
+
+def test_parquet_units_and_columns(tmp_path: Path) -> None:
+    options = ReadOptions(columns=("t", "ax", "ay", "az"), units="mg")
+    path = parquet(tmp_path / "any name", az=[250, 250], other=["a", "b"], ay=[-1000, 0], ax=[2000, 0], t=[1.0, 1.02])
+    (one,) = read(path, options)
+    np.testing.assert_allclose(one.recording.acceleration[0], [2, -1, 0.25], rtol=1e-6)
+    assert one.recording.nominal_rate == 50
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"time": [0, 1], "x": [0, 0], "y": [0, 0]}, "no column 'z'; it has time, x, y: name yours with --columns"),
+        ({"time": [0, 1], "x": [0, None], "y": [0, 0], "z": [1, 1]}, "column 'x', data row 2: 'nan' is no measurement"),
+        ({"time": [1, 0], "x": [0, 0], "y": [0, 0], "z": [1, 1]}, "column 'time', data row 2: .* is not later"),
+        ({"time": [0, 1], "x": ["0", "?"], "y": [0, 0], "z": [1, 1]}, "column 'x', data row 2: '.' is not a number"),
+        ({"time": [0, 1], "x": [0, 1e300], "y": [0, 0], "z": [1, 1]}, "column 'x', data row 2: .* is no acceleration"),
+        ({"time": [0], "x": [0], "y": [0], "z": [1]}, "1 data rows"),
+        ({name: pa.array([], pa.float64()) for name in ("time", "x", "y", "z")}, "0 data rows"),
+    ],
+)
+def test_parquet_refusals_are_those_of_a_table(tmp_path: Path, columns: dict[str, object], message: str) -> None:
+    with pytest.raises(HarnetError, match=rf"p\.parquet: {message}") as caught:
+        list(read(parquet(tmp_path / "p.parquet", **columns)))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_damaged_parquet_is_refused(tmp_path: Path, damage: str) -> None:
+    times = np.arange(5000) / 50
+    path = parquet(tmp_path / "p.parquet", time=times, x=times, y=times, z=times)
+    content = bytearray(path.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 3 : len(content) // 3 + 2000] = bytes(2000)
+    path.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
+    with pytest.raises(HarnetError, match=r"p\.parquet: ") as caught:
+        list(read(path))
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,98 @@
+"""Any device file inside gzip (.gz) or bzip2 (.bz2): unpacked to a temporary file, then read by what is in it."""
+
+import bz2
+import gzip
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+
+from data_shards.readers.protocol import HEAD_BYTES, Found, Reader, ReadOptions, speaking_of
+from harnet.errors import HarnetError
+
+MAX_BYTES = 8 << 30
+"""Three times a week at 100 Hz as text: a small file that unpacks to more was made to fill the disk."""
+PIECE_BYTES = 1 << 22
+
+Opener = Callable[[Path, str], IO[bytes]]
+OPENERS: dict[bytes, Opener] = {b"\x1f\x8b\x08": gzip.open, b"BZh": bz2.open}  # type: ignore[dict-item]
+"""First bytes (RFC 1952; bzip2's manual) → what unpacks it."""
+
+
+def opener_of(head: bytes) -> Opener | None:
+    """What unpacks a file that begins with `head`; None if it is not compressed."""
+    return next((opener for magic, opener in OPENERS.items() if head.startswith(magic)), None)
+
+
+def pieces(opener: Opener, path: Path, size: int) -> Iterator[bytes]:
+    """The unpacked content, at most `size` bytes at a time; `HarnetError` where it is damaged or cut off."""
+    try:
+        with opener(path, "rb") as file:
+            while piece := file.read(size):
+                yield piece
+    except (EOFError, zlib.error) as error:
+        raise HarnetError(f"{path}: the compressed file is damaged or cut off ({error}): copy it again") from error
+    except OSError as error:
+        if error.errno is not None:  # the disk's own trouble, not the content's
+            raise
+        raise HarnetError(f"{path}: the compressed file is damaged ({error}): copy it again") from error
+
+
+def unpacked_head(opener: Opener, path: Path) -> bytes:
+    """The first bytes of the content."""
+    return next(pieces(opener, path, HEAD_BYTES), b"")
+
+
+class Compressed(Reader):
+    """Puts the file's content where the reader of that content finds it, under the name without its last suffix."""
+
+    def __init__(self, inner: Reader, opener: Opener) -> None:
+        self.inner = inner
+        self.opener = opener
+        self.kind = f"{inner.kind}, compressed"
+
+    def recognises(self, head: bytes, options: ReadOptions) -> bool:
+        """By the first bytes of the content."""
+        return self.inner.recognises(head, options)
+
+    def label(self, path: Path) -> str | None:
+        """As if the file were not compressed."""
+        return self.inner.label(_bare(path))
+
+    def settings(self, options: ReadOptions) -> dict[str, str]:
+        """Those of the content."""
+        return self.inner.settings(options)
+
+    def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
+        """Yield the recordings of the content. Raises `HarnetError` for damage, and where it unpacks to too much."""
+        with tempfile.TemporaryDirectory(prefix="harnet-") as folder:
+            content = Path(folder) / _bare(path).name
+            self._unpack(path, content)
+            with speaking_of(path, content):
+                for found in self.inner.read(content, options):
+                    # Of the folder that holds the file, the temporary copy knows nothing.
+                    yield replace(found, label=self.label(path) or found.label)
+
+    def _unpack(self, path: Path, content: Path) -> None:
+        written = 0
+        with content.open("wb") as target:
+            for piece in pieces(self.opener, path, PIECE_BYTES):
+                written += len(piece)
+                if written > MAX_BYTES:
+                    raise HarnetError(f"{path}: unpacks to more than {MAX_BYTES >> 30} GiB: unpack it by hand to see")
+                try:
+                    target.write(piece)
+                except OSError as error:
+                    raise HarnetError(
+                        f"{path}: cannot be unpacked into {content.parent.parent} ({error.strerror}): "
+                        "point TMPDIR to a disk with room"
+                    ) from error
+
+
+def _bare(path: Path) -> Path:
+    """The path without .gz, .bz2 or the like; .tgz stands for .tar.gz."""
+    if path.suffix in (".tgz", ".tbz", ".tbz2"):
+        return path.with_suffix(".tar")
+    return path.with_suffix("") if path.suffix in (".gz", ".bz2", ".gzip") else path

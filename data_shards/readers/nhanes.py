@@ -1,0 +1,216 @@
+"""NHANES 2011-2014 raw accelerometry (PAX80_G, PAX80_H): per participant a tar of hourly text files at 80 Hz.
+
+Layout: the National Center for Health Statistics' documentation of PAX80_G and PAX80_H. Hours are called
+`GT3XPLUS-AccelerationCalibrated-[firmware].[sensor].[YYYY-MM-DD-HH-MM-SS]-000-P0000.sensor.csv.gz`, with the columns
+HEADER_TIMESTAMP,X,Y,Z in g; `[SEQN]_Logs.csv` lists the ranges that the agency's own checks flagged. Dates were moved
+to the first week of January 2000, weekdays kept.
+"""
+
+import gzip
+import io
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pcsv
+from numpy.typing import NDArray
+
+from data_shards.readers.protocol import Found, Reader, ReadOptions
+from data_shards.readers.samples import Samples
+from data_shards.recording import Recording
+from harnet.errors import HarnetError
+
+RATE = 80.0
+RANGE_G = 6.0
+"""Values from -6.006 to 6.006 occur, "typically" ±6.000 (the data documentation)."""
+COLUMNS = ("HEADER_TIMESTAMP", "X", "Y", "Z")
+SAMPLES_PER_HOUR = 288_000
+MAX_HOUR_BYTES = 64 << 20
+"""Five times an hour of text; a member that unpacks to more is damaged, or was made to fill the memory."""
+MAX_HOURS = 1000
+"""Five times the 194 that there are at most."""
+TAR_BLOCK = 512
+TAR_MAGIC = slice(257, 262)
+NAMES = (b"GT3XPLUS-AccelerationCalibrated-", b"_Logs.csv")
+
+_HOUR = re.compile(
+    r"GT3XPLUS-AccelerationCalibrated-([0-9x]+)\.([A-Z0-9]+)\.(\d{4}(?:-\d\d){5})-\d{3}-P\d{4}\.sensor\.csv(\.gz)?"
+)
+_LOGS = re.compile(r"\d+_Logs\.csv(\.gz)?")
+
+
+@dataclass(frozen=True)
+class Hours:
+    """What is in a tar, known by the members' names alone; nothing is ever written to a path that they give."""
+
+    members: tuple[tarfile.TarInfo, ...]
+    """Hourly files in the order of their first sample."""
+    logs: tarfile.TarInfo | None
+    """The agency's list of flagged ranges."""
+    whole: bool
+    """Whether the tar ends as a tar must; else hours may be missing at its end."""
+    sensor: str
+    """Serial number of the device."""
+    firmware: str
+    """As 2.5.0."""
+
+
+class Nhanes(Reader):
+    """The participant is the sequence number (SEQN) that the tar is called by."""
+
+    kind = "NHANES 2011-2014 tar of hourly .sensor.csv.gz"
+
+    def recognises(self, head: bytes, options: ReadOptions) -> bool:
+        """By a tar with one of the names among its first members."""
+        return head[TAR_MAGIC] == b"ustar" and any(name in head for name in NAMES)
+
+    def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
+        """Yield the one recording, read hour by hour. Raises `HarnetError` if no hour can be read."""
+        try:
+            with tarfile.open(path, "r:") as archive:
+                hours = _hours(archive, path)
+                samples = Samples(len(hours.members) * SAMPLES_PER_HOUR * 2)
+                damaged = [why for member in hours.members if (why := _add_hour(archive, member, samples))]
+                flagged = _flagged(archive, hours.logs)
+        except tarfile.TarError as error:
+            raise HarnetError(f"{path}: the tar is damaged ({error}): download it again") from error
+        times, acceleration, dropped = samples.finish(path)
+        if not len(times):
+            raise HarnetError(f"{path}: none of {len(hours.members)} hours is sound ({damaged[0]}): download it again")
+        notes: tuple[str, ...] = ()
+        if damaged:
+            notes += (f"{len(damaged)} of {len(hours.members)} hours damaged ({damaged[0]}): dropped",)
+        if not hours.whole:
+            notes += ("the tar is cut off or damaged after its last readable member: hours may be missing",)
+        if flagged is None:
+            notes += ("the list of ranges flagged by NHANES is damaged: not known",)
+        elif flagged:
+            notes += (f"{flagged} ranges flagged as suspect by NHANES (kept)",)
+        recording = Recording(
+            acceleration=acceleration,
+            times=times,
+            nominal_rate=RATE,
+            device="ActiGraph GT3X+",
+            clock="local",
+            range_g=RANGE_G,
+            notes=notes + dropped,
+            metadata={"device_id": hours.sensor, "firmware": hours.firmware}
+            | ({} if flagged is None else {"flagged_ranges": flagged}),
+        )
+        yield Found(recording, label=path.stem, participant=path.stem)
+
+
+def _hours(archive: tarfile.TarFile, path: Path) -> Hours:
+    """List the members. Raises `HarnetError` if there is no hourly file, or more of them than there can be."""
+    found: dict[str, tuple[tarfile.TarInfo, re.Match[str]]] = {}
+    logs = None
+    end = 0
+    for member in _members(archive):
+        end = member.offset_data + -(-member.size // TAR_BLOCK) * TAR_BLOCK
+        name = member.name.rsplit("/", 1)[-1]
+        if not member.isreg():
+            continue
+        if match := _HOUR.fullmatch(name):
+            found[match[3]] = (member, match)
+        elif _LOGS.fullmatch(name):
+            logs = member
+        if len(found) > MAX_HOURS:
+            raise HarnetError(f"{path}: more than {MAX_HOURS} hourly files in one tar: one participant a tar, please")
+    if not found:
+        raise HarnetError(f"{path}: a tar without files called GT3XPLUS-AccelerationCalibrated-*.sensor.csv.gz")
+    with path.open("rb") as file:
+        file.seek(end)
+        whole = file.read(TAR_BLOCK) == bytes(TAR_BLOCK)
+    ordered = [found[start] for start in sorted(found)]
+    first = ordered[0][1]
+    return Hours(
+        members=tuple(member for member, _ in ordered),
+        logs=logs,
+        whole=whole,
+        sensor=first[2],
+        firmware=first[1].replace("x", "."),
+    )
+
+
+def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """All members up to the end, or to where the tar is cut off; tarfile itself tells apart only some of these."""
+    try:
+        yield from archive
+    except tarfile.TarError:
+        return
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """A member's bytes, unpacked; raises what gzip and tar raise for damage, `ValueError` for too much."""
+    raw = archive.extractfile(member)
+    assert raw is not None  # a regular file
+    with raw:
+        file: IO[bytes] = gzip.GzipFile(fileobj=raw) if member.name.endswith(".gz") else raw  # type: ignore[assignment]
+        content = file.read(MAX_HOUR_BYTES + 1)
+    if len(content) > MAX_HOUR_BYTES:
+        raise ValueError(f"more than {MAX_HOUR_BYTES >> 20} MiB")
+    return content
+
+
+def _add_hour(archive: tarfile.TarFile, member: tarfile.TarInfo, samples: Samples) -> str:
+    """Add one hourly file; why it cannot be used, or nothing."""
+    try:
+        times, acceleration = parse_hour(_content(archive, member))
+    except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's own trouble, not the content's
+        match = _HOUR.fullmatch(member.name.rsplit("/", 1)[-1])
+        assert match is not None
+        return f"{match[3]}: {' '.join(str(error).split())[:80]}"
+    if len(times) > SAMPLES_PER_HOUR * 2:
+        return f"{len(times)} samples in one hour"
+    samples.append(times, acceleration)
+    return ""
+
+
+def parse_hour(content: bytes) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Times (n,) in seconds and acceleration (n, 3) in g of one hourly file; `ValueError` if it is not one."""
+    table = pcsv.read_csv(
+        io.BytesIO(content),
+        read_options=pcsv.ReadOptions(use_threads=False),
+        convert_options=pcsv.ConvertOptions(
+            include_columns=list(COLUMNS),
+            column_types={COLUMNS[0]: pa.timestamp("ms"), **dict.fromkeys(COLUMNS[1:], pa.float32())},
+        ),
+    )
+    acceleration = np.empty((table.num_rows, 3), np.float32)
+    for axis, name in enumerate(COLUMNS[1:]):
+        acceleration[:, axis] = table[name].to_numpy()
+    stamps = table[COLUMNS[0]]
+    if stamps.null_count or not np.isfinite(acceleration).all():
+        raise ValueError("an empty cell")
+    milliseconds = stamps.to_numpy().astype("datetime64[ms]").astype(np.int64)
+    return on_grid(milliseconds), acceleration
+
+
+def on_grid(milliseconds: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Seconds, with the rounding of the text undone: 12.5 ms is written as 12 or 13.
+
+    Only if every time lies within 1 ms of a multiple of 1/80 s and no two on the same; else as they are written.
+    """
+    ticks = np.rint(milliseconds * (RATE / 1000))
+    exact = ticks / RATE
+    near = np.abs(exact * 1000 - milliseconds) <= 1
+    return exact if near.all() and (np.diff(ticks) > 0).all() else milliseconds / 1000
+
+
+def _flagged(archive: tarfile.TarFile, logs: tarfile.TarInfo | None) -> int | None:
+    """How many ranges the agency flagged; 0 if there is no list, None if it cannot be read."""
+    if logs is None:
+        return 0
+    try:
+        lines = _content(archive, logs).decode("utf-8-sig").splitlines()[1:]
+    except (tarfile.TarError, EOFError, zlib.error, ValueError, gzip.BadGzipFile):
+        return None
+    return sum(bool(line.replace(",", "").replace('"', "").strip()) for line in lines)

@@ -1,0 +1,94 @@
+"""The Matrix reader, on files written here from the documented layout."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_shards.readers import read
+from harnet.errors import HarnetError
+
+START, SECONDS, PER_PACKET = 1_709_290_800, 60, 1500
+
+
+def counts(number: int) -> np.ndarray:
+    return np.random.default_rng(number).integers(-32_768, 32_768, (PER_PACKET, 3))
+
+
+def header(packets: int, range_g: int = 8, tag: bytes = b"MDTC") -> bytes:
+    return b"A Name".ljust(512, b"\0") + struct.pack("<4sIHH", tag, packets, range_g, 2000)
+
+
+def packet(number: int) -> bytes:
+    start = START + number * SECONDS
+    gyroscope = np.ones((10, 3), "<i2")
+    temperature = np.array([[300 + number, 250], [310 + number, 251]], "<i2")
+    heart = np.array([[70, 71]], "<i2")
+    body = struct.pack("<IIIIII", start, start + SECONDS, PER_PACKET, len(gyroscope), len(temperature), len(heart))
+    body += b"".join(each.tobytes() for each in (counts(number).astype("<i2"), gyroscope, temperature, heart))
+    return b"MDTCPACK" + struct.pack("<I", zlib.crc32(body)) + body
+
+
+@pytest.fixture
+def packets() -> list[bytes]:
+    return [packet(number) for number in range(6)]
+
+
+def write(path: Path, packets: list[bytes], head: bytes | None = None) -> Path:
+    path.write_bytes((header(6) if head is None else head) + b"".join(packets))
+    return path
+
+
+def g(numbers: list[int], range_g: int = 8) -> np.ndarray:
+    return (np.concatenate([counts(number) for number in numbers]) * (range_g / 32_768)).astype(np.float32)
+
+
+@pytest.mark.parametrize("range_g", [2, 16])
+def test_times_values_and_temperature(tmp_path: Path, packets: list[bytes], range_g: int) -> None:
+    (found,) = read(write(tmp_path / "visit.BIN", packets, header(6, range_g)))
+    recording = found.recording
+    np.testing.assert_array_equal(recording.acceleration, g(list(range(6)), range_g))
+    np.testing.assert_allclose(recording.times, START + np.arange(6 * PER_PACKET) / 25, atol=1e-6)
+    assert (recording.nominal_rate, recording.range_g, recording.clock) == (25, range_g, "utc")
+    assert recording.temperature is not None
+    assert recording.temperature.celsius[:4].tolist() == pytest.approx([30, 31, 30.1, 31.1])
+    np.testing.assert_array_equal(recording.temperature.times, START + np.arange(12) * 30)
+    assert (recording.notes, recording.metadata) == ((), {})
+
+
+@pytest.mark.parametrize("at", [0, 9, 14, 21, 22, 40, 5000, -1])
+def test_a_damaged_packet_is_dropped(tmp_path: Path, packets: list[bytes], at: int) -> None:
+    broken = bytearray(packets[2])
+    broken[at] ^= 0x40
+    packets[2] = bytes(broken)
+    recording = next(read(write(tmp_path / "damaged.BIN", packets))).recording
+    assert recording.notes == ("1 of 6 packets damaged: dropped",)
+    np.testing.assert_array_equal(recording.acceleration, g([0, 1, 3, 4, 5]))
+    assert np.diff(recording.times).max() > SECONDS
+
+
+def test_lost_and_stray_bytes(tmp_path: Path, packets: list[bytes]) -> None:
+    packets[1] = packets[1][:-3]
+    packets[4] = packets[4] + b"stray"
+    recording = next(read(write(tmp_path / "lost.BIN", packets))).recording
+    np.testing.assert_array_equal(recording.acceleration, g([0, 2, 3, 4, 5]))
+
+
+@pytest.mark.parametrize("cut", [10, 3000])
+def test_a_cut_off_file_keeps_its_whole_packets(tmp_path: Path, packets: list[bytes], cut: int) -> None:
+    recording = next(read(write(tmp_path / "cut.BIN", [*packets[:5], packets[5][:cut]]))).recording
+    assert recording.notes == ("1 of 6 packets damaged: dropped",)
+    np.testing.assert_array_equal(recording.acceleration, g(list(range(5))))
+
+
+@pytest.mark.parametrize("head", [header(6, 7), header(6, tag=b"MDXX")])
+def test_a_damaged_header_is_refused(tmp_path: Path, packets: list[bytes], head: bytes) -> None:
+    with pytest.raises(HarnetError, match=r"head\.BIN: the header \(bytes 513 to 524\) is damaged"):
+        list(read(write(tmp_path / "head.BIN", packets, head)))
+
+
+def test_nothing_sound_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HarnetError, match="no sound packet of acceleration among 6"):
+        list(read(write(tmp_path / "none.BIN", [])))

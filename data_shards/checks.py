@@ -1,12 +1,12 @@
 """What a recording must be before it enters a cohort: fast enough, long enough, finite and in g."""
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data_shards.recording import Recording
 from data_shards.resampling import hours_spanned, measured_rate, stretches
+from data_shards.survey import Survey, survey
 from harnet.errors import HarnetError
 
 SLOWEST = 20.0
@@ -25,16 +25,33 @@ LOOKS_LIKE = (((6.5, 14.0), "m/s², not g: give --units m/s2"), ((600.0, 1600.0)
 _PIECE = 1 << 20
 
 
-def check(recording: Recording, named: str, min_seconds: float) -> None:
-    """Raise `HarnetError`, one line that begins with `named`, if the recording cannot be used.
+@dataclass(frozen=True)
+class Checked:
+    """A recording that passed, and what was learnt of it on the way."""
 
-    `min_seconds` is the length of the longest stretch without a gap that a recording must have.
+    recording: Recording
+    """As the reader returned it."""
+    parts: list[tuple[int, int]]
+    """`stretches(recording.times)`."""
+    survey: Survey
+    """Its samples, summed up by second."""
+
+
+def check(recording: Recording, named: str, min_seconds: float) -> Checked:
+    """Go over a recording once.
+
+    Args:
+        recording: What a reader returned.
+        named: What an error begins with.
+        min_seconds: Length of the longest stretch without a gap that it must have.
+
+    Raises:
+        HarnetError: it cannot be used.
     """
     times = recording.times
     if len(times) < 2:
         raise HarnetError(f"{named}: {len(times)} samples: nothing to ingest")
     assert all((np.diff(times[i : i + _PIECE + 1]) > 0).all() for i in range(0, len(times) - 1, _PIECE)), named
-    _check_finite(recording, named)
     parts = stretches(times)
     for rate, origin in ((recording.nominal_rate, "set in the device"), (measured_rate(times, parts), "by its times")):
         if not SLOWEST <= rate <= FASTEST:
@@ -52,22 +69,13 @@ def check(recording: Recording, named: str, min_seconds: float) -> None:
         raise HarnetError(
             f"{named}: spans {hours / 24:.0f} days, more than {LONGEST_DAYS}; was the clock reset? Split it there"
         )
-    _check_units(recording, named)
+    found = survey(recording, named)
+    _check_units(found, recording.nominal_rate, named)
+    return Checked(recording, parts, found)
 
 
-def _check_finite(recording: Recording, named: str) -> None:
-    for start in range(0, len(recording.times), _PIECE):
-        bad = ~np.isfinite(recording.acceleration[start : start + _PIECE]).all(axis=1)
-        if bad.any():
-            row = start + int(np.argmax(bad))
-            raise HarnetError(
-                f"{named}: sample {row} is {recording.acceleration[row].tolist()}: leave out such samples, a gap in "
-                "time is kept as missing data"
-            )
-
-
-def _check_units(recording: Recording, named: str) -> None:
-    norm = still_norm(recording)
+def _check_units(found: Survey, nominal_rate: float, named: str) -> None:
+    norm = still_norm(found, nominal_rate)
     for (low, high), advice in LOOKS_LIKE:
         if low <= norm <= high:
             raise HarnetError(f"{named}: the norm is {norm:.4g} when still, so it is in {advice}")
@@ -78,24 +86,11 @@ def _check_units(recording: Recording, named: str) -> None:
         )
 
 
-def still_norm(recording: Recording) -> float:
-    """Mean norm in g over the stillest tenth of the seconds, by the summed variance of the axes."""
-    variances, norms = (np.concatenate(values) for values in zip(*_seconds(recording), strict=True))
+def still_norm(found: Survey, nominal_rate: float) -> float:
+    """Root mean square of the norm in g over the stillest tenth of the seconds, by the summed variance of the axes."""
+    # A second with few samples looks still for want of samples.
+    full = found.samples >= max(1, min(nominal_rate / 2, found.samples.max()))
+    variances = found.variances.sum(axis=0)[full]
+    norms = np.sqrt((found.squares.sum(axis=0) / found.samples)[full])
     count = max(1, int(STILL_SHARE * len(norms)))
     return float(norms[np.argpartition(variances, count - 1)[:count]].mean())
-
-
-def _seconds(recording: Recording) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Variance (summed over axes) and mean norm of every second, a piece of the recording at a time."""
-    for start in range(0, len(recording.times), _PIECE):
-        signal = recording.acceleration[start : start + _PIECE].astype(np.float64)
-        second = np.floor(recording.times[start : start + _PIECE])
-        edges = np.concatenate([[0], np.flatnonzero(np.diff(second)) + 1])
-        sizes = np.diff(np.concatenate([edges, [len(signal)]]))
-        mean, square, norm = (
-            np.add.reduceat(values, edges) / sizes.reshape(-1, *[1] * (values.ndim - 1))
-            for values in (signal, signal**2, np.linalg.norm(signal, axis=1))
-        )
-        # A second with few samples looks still for want of samples.
-        full = sizes >= max(1, min(recording.nominal_rate / 2, sizes.max()))
-        yield (square - mean**2).sum(axis=1)[full], norm[full]

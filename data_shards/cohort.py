@@ -1,7 +1,8 @@
 """The cohort store: 30 Hz recordings in one Zarr v3 hierarchy, a group a recording, written once and never changed.
 
 A recording is written under a hidden name inside the store and renamed when it is whole and on disk. So whatever is
-listed is complete, and many processes may add recordings at once.
+listed is complete, and many processes on many machines may add recordings at once. Beside the recordings are an index
+of what is known of them (`cohort_index`) and a ledger of files that could not be ingested (`ledger`).
 """
 
 import json
@@ -11,117 +12,31 @@ import shutil
 import socket
 import time
 import uuid
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
 
-from data_shards.layout import MISSING, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
+from data_shards import cohort_index, ledger
+from data_shards.info import RecordingInfo
+from data_shards.layout import SAMPLES_PER_HOUR, SECONDS_PER_HOUR
+from data_shards.stored import HourData, StoredRecording, open_arrays, write_arrays
 from harnet.errors import HarnetError
-from harnet.files import fsync_tree, publish, write_atomically
+from harnet.files import fsync_folder, fsync_tree, publish, write_atomically
 
-FORMAT = 1
+__all__ = ["FORMAT", "Cohort", "HourData", "StoredRecording", "is_valid_name", "sanitised"]
+
+FORMAT = 2
 """Raised when a reader of the old layout could not read the new one."""
-ACCEL_SHARDS = 4
-"""Files that hold the signal of a recording of many days: with the rest, ten files a recording at most."""
-LEAST_SHARD_HOURS = 24
-"""Short recordings are one file; a file below a day would only cost inodes."""
 STALE_SECONDS = 24 * 3600
 """After a day without a change, a temporary folder of another machine belongs to no running process."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _TEMPORARY = re.compile(r"\.writing-(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{32}")
-
-
-class Source(TypedDict):
-    """The file that a recording came from, and how it was read."""
-
-    name: str
-    """File name without its folder."""
-    bytes: int
-    """Size of the file."""
-    xxh3: str
-    """XXH3, 64 bits, in hexadecimal, of the whole file."""
-    kind: str
-    """`Reader.kind`."""
-    settings: dict[str, str]
-    """`Reader.settings`: columns and units of a table, nothing for a device that fixes its own."""
-
-
-class Preprocessing(TypedDict):
-    """What was done to every signal alike: recordings with equal values can be compared, whatever the device."""
-
-    rate: int
-    """Samples per second as stored."""
-    units: str
-    """Unit of the signal, before it is scaled to integers."""
-    counts_per_g: int
-    """Stored integer that is 1 g."""
-    filter: str
-    """How the device's rate became `rate`."""
-    wear_rule: str
-    """How wear was told from non-wear."""
-
-
-@dataclass(frozen=True)
-class RecordingInfo:
-    """What is known of a stored recording without reading its signal."""
-
-    recording: str
-    """Name in the store: letters, digits, `_`, `-` and `.`."""
-    participant: str
-    """Pseudonym of the wearer; all recordings of one person share it."""
-    first_hour: int
-    """Clock hour since 1970-01-01 00:00, on the device's clock, at which the arrays begin."""
-    hours: int
-    """Length of the arrays in hours."""
-    device: str
-    """Maker and model."""
-    clock: str
-    """"utc", "local" or "none", as in `Recording.clock`."""
-    nominal_rate: float
-    """Hz that the device was set to."""
-    worn_seconds_by_hour: tuple[int, ...]
-    """(hours,) complete seconds in which the device was worn, so that a planner need not open the signal."""
-    complete_seconds: int
-    """Seconds without a missing sample."""
-    notes: tuple[str, ...]
-    """What was dropped or repaired, for people."""
-    metadata: dict[str, str | int | float]
-    """Facts from the device file's header."""
-    source: Source
-    """Where it came from."""
-    preprocessing: Preprocessing
-    """What was done to it."""
-    package_version: str
-    """Version of harnet that wrote it. No setting: an upgrade alone changes no number."""
-
-    @property
-    def worn_seconds(self) -> int:
-        """Complete seconds in which the device was worn."""
-        return sum(self.worn_seconds_by_hour)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "RecordingInfo":
-        """The inverse of `dataclasses.asdict` through JSON; TypeError or KeyError if `values` is something else."""
-        tuples = {key: tuple(values[key]) for key in ("notes", "worn_seconds_by_hour")}
-        return cls(**{**values, **tuples})
-
-
-@dataclass(frozen=True)
-class HourData:
-    """A run of whole hours of one recording."""
-
-    accel: NDArray[np.int16]
-    """(3, hours * 108,000) in 1/4096 g; -32768 where missing."""
-    motion: NDArray[np.float32]
-    """(hours * 3600,) in g: sqrt of the summed variances of the axes over each second."""
-    wear: NDArray[np.uint8]
-    """(hours * 3600,): 1 where the second is complete and worn."""
+_REMOVED = re.compile(r"\.removing-[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -140,7 +55,7 @@ class Cohort:
         path = Path(path)
         if (path / "zarr.json").exists():
             cohort = cls.open(path)
-        elif path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir()):
+        elif _holds_other_files(path):
             raise HarnetError(f"{path}: holds other files and is no cohort: give the name of a new folder")
         else:
             try:
@@ -160,7 +75,9 @@ class Cohort:
         if version is None:
             raise HarnetError(f"{path}: not a harnet cohort: give the folder that `harnet ingest --out` wrote")
         if version != FORMAT:
-            raise HarnetError(f"{path}: cohort format {version!r}, this harnet reads {FORMAT}: upgrade harnet")
+            newer = isinstance(version, int) and version > FORMAT
+            advice = "upgrade harnet" if newer else "made by an earlier one: ingest the files into a new folder"
+            raise HarnetError(f"{path}: cohort format {version!r}, this harnet reads {FORMAT}: {advice}")
         return cls(path)
 
     def recordings(self) -> list[str]:
@@ -182,21 +99,33 @@ class Cohort:
                 f"{folder}: not a recording of this cohort format ({error}): remove the folder and ingest it again"
             ) from error
 
-    def read_hours(self, recording: str, start_hour_index: int, stop_hour_index: int) -> HourData:
-        """Hours start..stop-1 counted from the recording's first; `HarnetError` if they are not all there."""
-        group = zarr.open_group(self._folder(recording), mode="r")
-        hours = int(_array(group, "motion").shape[0]) // SECONDS_PER_HOUR
-        if not 0 <= start_hour_index < stop_hour_index <= hours:
-            raise HarnetError(
-                f"{self.root}: hours {start_hour_index} to {stop_hour_index} asked of {recording}, which has {hours}"
-            )
-        seconds = slice(start_hour_index * SECONDS_PER_HOUR, stop_hour_index * SECONDS_PER_HOUR)
-        samples = slice(start_hour_index * SAMPLES_PER_HOUR, stop_hour_index * SAMPLES_PER_HOUR)
-        return HourData(
-            accel=np.asarray(_array(group, "accel")[:, samples], np.int16),
-            motion=np.asarray(_array(group, "motion")[seconds], np.float32),
-            wear=np.asarray(_array(group, "wear")[seconds], np.uint8),
-        )
+    def infos(self) -> Iterator[RecordingInfo]:
+        """What is known of every recording, in order of name: from the index, and of those not in it by `info`."""
+        with os.scandir(self.root) as entries:
+            stamps = {
+                entry.name: entry.stat().st_mtime_ns
+                for entry in entries
+                if _NAME.fullmatch(entry.name) and entry.is_dir()
+            }
+        rows = cohort_index.find(self.root, stamps)
+        for recording in sorted(stamps):
+            row = rows.pop(recording, None)
+            yield self.info(recording) if row is None else row.info()
+
+    def index(self, recordings: Collection[str]) -> None:
+        """Add those of `recordings` to the index that it lacks: of killed writers, or of a store that was copied."""
+        stamps = {name: self._folder(name).stat().st_mtime_ns for name in recordings}
+        lacking = sorted(stamps.keys() - cohort_index.find(self.root, stamps).keys())
+        if lacking:
+            cohort_index.add(self.root, (cohort_index.row_of(self.info(name), self._folder(name)) for name in lacking))
+
+    def open_recording(self, recording: str) -> StoredRecording:
+        """Open a recording to read many of its hours."""
+        return open_arrays(self._folder(recording), self.info(recording))
+
+    def read_hours(self, recording: str, start: int, stop: int) -> HourData:
+        """Hours start..stop-1 of a recording, once (`open_recording` is for more); `HarnetError` if some are absent."""
+        return self.open_recording(recording).read_hours(start, stop)
 
     def write(
         self, info: RecordingInfo, accel: NDArray[np.int16], motion: NDArray[np.float32], wear: NDArray[np.uint8]
@@ -211,11 +140,32 @@ class Cohort:
         final = self._folder(info.recording)
         temporary = self.root / f".writing-{_host()}-{os.getpid()}-{uuid.uuid4().hex}"
         try:
-            _write_arrays(temporary, info, accel, motion, wear)
+            write_arrays(temporary, info, HourData(accel, motion, wear))
             fsync_tree(temporary)
             _publish_new(temporary, final, info.recording)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+        cohort_index.add(self.root, [cohort_index.row_of(info, final)])
+
+    def unreadable(self) -> list[tuple[str, str]]:
+        """(path as given, reason) of every file or recording that could not be ingested, in order of path."""
+        return [(each.source, each.reason) for each in ledger.entries(self.root)]
+
+    def remove(self, recordings: Collection[str], participants: Collection[str] = ()) -> None:
+        """Remove recordings, and every index row and ledger entry of theirs and of `participants`.
+
+        Killed at any point, the same call finishes the work: what tells which recordings are a person's goes last.
+        Nothing may be ingested into the store meanwhile. Raises OSError if a file cannot be removed.
+        """
+        there = [name for name in recordings if name in self]
+        ledger.forget(self.root, {*recordings, *participants, *(self.info(name).participant for name in there)})
+        cohort_index.without(self.root, frozenset(recordings))
+        for name in there:
+            # A folder is not removed at once; under its own name, half of a recording would be listed.
+            os.replace(self._folder(name), self.root / f".removing-{uuid.uuid4().hex}")
+        fsync_folder(self.root)
+        self._remove_stale(everything=True)
+        fsync_folder(self.root)
 
     def _folder(self, recording: str) -> Path:
         if not is_valid_name(recording):
@@ -224,18 +174,24 @@ class Cohort:
             )
         return self.root / recording
 
-    def _remove_stale(self) -> None:
-        """Remove folders of writers that are gone, and never those of writers at work here or elsewhere."""
-        for entry in self.root.iterdir():
-            match = _TEMPORARY.fullmatch(entry.name)
-            if match is None:
-                continue
-            try:
-                old = time.time() - entry.stat().st_mtime > STALE_SECONDS
-            except FileNotFoundError:
-                continue  # its writer finished just now
-            if old or (match["host"] == _host() and not _is_alive(int(match["pid"]))):
-                shutil.rmtree(entry, ignore_errors=True)
+    def _remove_stale(self, everything: bool = False) -> None:
+        """Remove what killed writers left, and nothing of writers at work here or elsewhere.
+
+        With `everything`, all that is temporary: nobody may be writing.
+        """
+        for folder in (self.root, self.root / cohort_index.FOLDER, self.root / ledger.FOLDER):
+            for entry in folder.glob(".*") if folder.is_dir() else ():
+                if everything or _is_stale(entry):
+                    _remove_temporary(entry, ignore_errors=not everything)
+
+
+def _holds_other_files(path: Path) -> bool:
+    """Whether a folder holds something and is no store; the store's own zarr.json comes before all else in it."""
+    return (
+        path.is_dir()
+        and any(not entry.name.startswith(".") for entry in path.iterdir())
+        and not (path / "zarr.json").exists()  # another process may have made the store since
+    )
 
 
 def is_valid_name(recording: str) -> bool:
@@ -250,30 +206,25 @@ def sanitised(name: str) -> str:
     return "_" + safe if safe == "zarr.json" else safe
 
 
-def _write_arrays(
-    folder: Path, info: RecordingInfo, accel: NDArray[np.int16], motion: NDArray[np.float32], wear: NDArray[np.uint8]
-) -> None:
-    group = zarr.create_group(folder, zarr_format=3, attributes=json.loads(json.dumps(asdict(info))))
-    shard_hours = min(info.hours, max(LEAST_SHARD_HOURS, -(-info.hours // ACCEL_SHARDS)))
-    for name, data, fill, hour, shard in (
-        ("accel", accel, MISSING, (3, SAMPLES_PER_HOUR), (3, shard_hours * SAMPLES_PER_HOUR)),
-        ("motion", motion, 0.0, (SECONDS_PER_HOUR,), (info.hours * SECONDS_PER_HOUR,)),
-        ("wear", wear, 0, (SECONDS_PER_HOUR,), (info.hours * SECONDS_PER_HOUR,)),
-    ):
-        array = group.create_array(
-            name,
-            shape=data.shape,
-            dtype=data.dtype,
-            chunks=hour,
-            shards=shard,
-            compressors=BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle", typesize=data.dtype.itemsize),
-            fill_value=fill,
-            dimension_names=("axis", "sample") if name == "accel" else ("second",),
-            attributes={"units": f"1/4096 g at {RATE} Hz"} if name == "accel" else {},
-        )
-        for start in range(0, data.shape[-1], shard[-1]):
-            # One shard at a time: only then is each file written once, and memory holds one of them.
-            array[..., start : start + shard[-1]] = data[..., start : start + shard[-1]]
+def _is_stale(entry: Path) -> bool:
+    """Whether what is temporary in the store belongs to no running process."""
+    if _REMOVED.fullmatch(entry.name):
+        return True
+    match = _TEMPORARY.fullmatch(entry.name)
+    if match is not None and match["host"] == _host() and not _is_alive(int(match["pid"])):
+        return True
+    try:
+        return time.time() - entry.stat().st_mtime > STALE_SECONDS
+    except FileNotFoundError:
+        return False  # its writer finished just now
+
+
+def _remove_temporary(entry: Path, ignore_errors: bool) -> None:
+    """Remove an entry of the store if it is temporary, by its name."""
+    if _TEMPORARY.fullmatch(entry.name) or _REMOVED.fullmatch(entry.name):
+        shutil.rmtree(entry, ignore_errors)
+    elif entry.name.startswith(".") and entry.name.endswith(".tmp"):
+        entry.unlink(missing_ok=True)
 
 
 def _publish_new(temporary: Path, final: Path, recording: str) -> None:
@@ -284,12 +235,6 @@ def _publish_new(temporary: Path, final: Path, recording: str) -> None:
         if not final.exists():
             raise
         raise HarnetError(f"{final.parent}: {recording} is there already: name one of the two differently") from error
-
-
-def _array(group: zarr.Group, name: str) -> "zarr.Array[Any]":
-    array = group[name]
-    assert isinstance(array, zarr.Array)
-    return array
 
 
 def _group_json(attributes: dict[str, Any]) -> str:

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 from data_shards import writer
-from data_shards.cohort import Cohort, RecordingInfo, Source
-from data_shards.ingest import PREPROCESSING
+from data_shards.calibration import not_calibrated
+from data_shards.cohort import Cohort
+from data_shards.info import Quality, RecordingInfo, Source
 from data_shards.layout import MISSING, RATE, SECONDS_PER_HOUR
+from data_shards.preparation import PREPROCESSING
+from data_shards.quality import POLICIES
+from data_shards.shard_plan import ShardOptions
 from data_shards.wear import detect
-from data_shards.writer import ShardOptions
 
 
 def signal(seed: int, seconds: int) -> np.ndarray:
@@ -42,12 +45,21 @@ def add_recording(
         hours=hours,
         device="formula",
         clock="utc",
+        wall_shifts=(),
         nominal_rate=30.0,
         worn_seconds_by_hour=tuple(worn.wear.reshape(hours, -1).sum(axis=1, dtype=int).tolist()),
         complete_seconds=seconds,
+        calibration=not_calibrated("made by formula"),
+        quality=Quality(
+            clipped_share=0.0,
+            interruptions=0,
+            interrupted_seconds=0.0,
+            worn_seconds_by_clock_hour=[150] * 24,
+            mean_enmo_mg=30.0,
+        ),
         notes=(),
         metadata={},
-        source=Source(name="formula", bytes=0, xxh3="0" * 16, kind="formula", settings={"seed": str(seed)}),
+        source=Source(name="formula", bytes=0, mtime_ns=0, xxh3="0" * 16, kind="formula", settings={"seed": str(seed)}),
         preprocessing=PREPROCESSING,
         package_version="test",
     )
@@ -70,7 +82,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 def shards(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The cohort as shards of a few blocks each. Read only: tests that damage shards copy the folder."""
     folder = tmp_path_factory.mktemp("shards") / "shards"
-    writer.write(cohort, folder, ShardOptions(blocks_per_shard=4))
+    writer.write(cohort, folder, ShardOptions(blocks_per_shard=4, quality=POLICIES["none"]))
     return folder
 
 

@@ -8,22 +8,28 @@ from typing import Annotated
 
 import tyro
 
-from data_shards.ingest import IngestOptions, Outcome, ingest, listed
+from data_shards.cohort import Cohort
+from data_shards.ingest import IngestOptions, Outcome, ingest
+from data_shards.parallel import Part
+from data_shards.quality import Flow, find_policy, flow
 from data_shards.readers import ReadOptions, Units
+from data_shards.sources import listed
+from data_shards.withdrawals import read_ids
 
 
 @dataclass(frozen=True)
 class Command:
     """Read wrist recordings, resample them to 30 Hz and add them to a cohort store (Zarr).
 
-    Reads Axivity .cwa, Empatica E4 ACC.csv, CSV tables and the watch data inside the seglearn package; what a file is
-    shows in its content, not its name. Files that cannot be used are listed with the reason and stop no other. Run
-    again, it skips what is already there and adds the rest.
+    What a file is shows in its content, not its name. Every recording is calibrated against gravity where it is long
+    enough, and facts of its quality are kept; nothing is left out for them here. Files that cannot be used are listed
+    with the reason and stop no other. Run again, it skips what is already there and adds the rest.
 
     Example:
         harnet ingest recordings/ --out cohort.zarr --workers 8
         harnet ingest P*.csv --out cohort.zarr --columns timestamp ax ay az --units m/s2
-        harnet ingest visits/ --out cohort.zarr --participant-pattern '(P[0-9]{3})'
+        harnet ingest visits/ --out cohort.zarr --participant-pattern '(P[0-9]{3})' --timezone Europe/London
+        harnet ingest recordings/ --out cohort.zarr --part $SLURM_ARRAY_TASK_ID/100
     """
 
     inputs: tyro.conf.Positional[tuple[Path, ...]]
@@ -39,8 +45,16 @@ class Command:
     participant of its own, named after the file (Empatica: after its folder)."""
     min_seconds: float = 10.0
     """Refuse recordings without a gap-free stretch of this length, one window."""
+    timezone: str | None = None
+    """Where the wearers were, such as Europe/London, so that facts by hour of the day follow the clock on the wall."""
+    exclude: Path | None = None
+    """Text file with one participant id a line: their recordings are not ingested."""
+    quality: str = "uk-biobank"
+    """Policy of the flow table at the end: uk-biobank, none, or a TOML file with limits."""
+    part: str = "1/1"
+    """Take this share of the files, such as 3/100 in the third element of a job array of a hundred."""
     workers: int = 1
-    """Processes. Each needs about 3 GB of memory for a week at 100 Hz."""
+    """Processes. Each needs about 2 GB of memory for a week at 100 Hz."""
     json: bool = False
     """Print the result as one JSON object on standard output."""
 
@@ -50,9 +64,22 @@ class Command:
             read=ReadOptions(self.columns, self.units),
             participant_pattern=self.participant_pattern,
             min_seconds=self.min_seconds,
+            timezone=self.timezone,
+            exclude=frozenset() if self.exclude is None else read_ids(self.exclude),
+            part=Part.parse(self.part),
         )
+        policy = find_policy(self.quality)
         outcomes, skipped = ingest(self.inputs, self.out, options, self.workers)
-        print(as_json(outcomes, skipped, self.out) if self.json else as_text(outcomes, skipped, self.out))
+        found = None
+        if (self.out / "zarr.json").exists():
+            cohort = Cohort.open(self.out)
+            found = flow(cohort.infos(), len(cohort.unreadable()), policy)
+        if self.json:
+            print(as_json(outcomes, skipped, self.out, found))
+        else:
+            print(as_text(outcomes, skipped, self.out))
+            if found is not None:
+                print(f"quality, all of {self.out} by --quality {self.quality}:\n{found.as_text()}")
         return int(any(outcome.status == "refused" for outcome in outcomes))
 
 
@@ -63,15 +90,15 @@ def as_text(outcomes: list[Outcome], skipped: tuple[str, ...], out: Path) -> str
     lines += [f"refused: {each.reason}" for each in outcomes if each.status == "refused"]
     if skipped:
         lines.append(f"skipped: {listed(skipped)} of no known kind in the folders, name one to see why")
+    signal, worn = _hours(outcomes, "complete_seconds"), _hours(outcomes, "worn_seconds")
     lines.append(
         f"{out}: {len(outcomes)} recordings in, {count['ingested']} ingested, {count['already there']} already there, "
-        f"{count['refused']} refused; {_hours(outcomes, 'complete_seconds'):.1f} h of signal, "
-        f"{_hours(outcomes, 'worn_seconds'):.1f} h worn"
+        f"{count['refused']} refused, {count['excluded']} excluded; {signal:.1f} h of signal, {worn:.1f} h worn"
     )
     return "\n".join(lines)
 
 
-def as_json(outcomes: list[Outcome], skipped: tuple[str, ...], out: Path) -> str:
+def as_json(outcomes: list[Outcome], skipped: tuple[str, ...], out: Path, found: Flow | None) -> str:
     """The summary for scripts. It holds paths as the user gave them, and no participant."""
     count = Counter(outcome.status for outcome in outcomes)
     return json.dumps(
@@ -80,11 +107,13 @@ def as_json(outcomes: list[Outcome], skipped: tuple[str, ...], out: Path) -> str
             "recordings": len(outcomes),
             "ingested": count["ingested"],
             "already_there": count["already there"],
+            "excluded": count["excluded"],
             "refused": [{"source": e.source, "reason": e.reason} for e in outcomes if e.status == "refused"],
             "notes": [{"source": e.source, "note": note} for e in outcomes for note in e.notes],
             "skipped_files": list(skipped),
             "hours": round(_hours(outcomes, "complete_seconds"), 3),
             "worn_hours": round(_hours(outcomes, "worn_seconds"), 3),
+            "flow": None if found is None else found.as_dict(),
         }
     )
 

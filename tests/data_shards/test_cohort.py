@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_shards import cohort as cohort_module
-from data_shards.cohort import Cohort, HourData, Preprocessing, RecordingInfo, Source, is_valid_name, sanitised
+from data_shards.calibration import not_calibrated
+from data_shards.cohort import Cohort, HourData, is_valid_name, sanitised
+from data_shards.info import Preprocessing, Quality, RecordingInfo, Source
 from data_shards.layout import COUNTS_PER_G, MISSING, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
 from harnet.errors import HarnetError
 
@@ -25,13 +27,24 @@ INFO = RecordingInfo(
     hours=1,
     device="Axivity AX3",
     clock="local",
+    wall_shifts=(),
     nominal_rate=100.0,
     worn_seconds_by_hour=(3600,),
     complete_seconds=3600,
+    calibration=not_calibrated("too short"),
+    quality=Quality(
+        clipped_share=0.0,
+        interruptions=0,
+        interrupted_seconds=0.0,
+        worn_seconds_by_clock_hour=[150] * 24,
+        mean_enmo_mg=30.0,
+    ),
     notes=("6 of 145 data blocks damaged: dropped",),
     metadata={"device_id": 1234, "exercise": "ROW"},
-    source=Source(name="p1.cwa", bytes=10, xxh3="00ff", kind="Axivity", settings={}),
-    preprocessing=Preprocessing(rate=RATE, units="g", counts_per_g=COUNTS_PER_G, filter="f", wear_rule="w"),
+    source=Source(name="p1.cwa", bytes=10, mtime_ns=7, xxh3="00ff", kind="Axivity", settings={}),
+    preprocessing=Preprocessing(
+        rate=RATE, units="g", counts_per_g=COUNTS_PER_G, filter="f", calibration="c", wear_rule="w"
+    ),
     package_version="0",
 )
 
@@ -76,11 +89,26 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         assert (part.accel.dtype, part.motion.dtype, part.wear.dtype) == (np.int16, np.float32, np.uint8)
 
 
+def test_an_open_recording_reads_hours_in_any_order(tmp_path: Path) -> None:
+    cohort = Cohort.create(tmp_path / "cohort.zarr")
+    data = add(cohort, "p1", hours=30)
+    stored = cohort.open_recording("p1")
+    assert stored.info == cohort.info("p1")
+    for start, stop in ((0, 1), (1, 2), (29, 30), (23, 25), (3, 4), (0, 30), (24, 30)):
+        part = stored.read_hours(start, stop)
+        np.testing.assert_array_equal(part.accel, data.accel[:, start * SAMPLES_PER_HOUR : stop * SAMPLES_PER_HOUR])
+        np.testing.assert_array_equal(part.motion, data.motion[start * 3600 : stop * 3600])
+        np.testing.assert_array_equal(part.wear, data.wear[start * 3600 : stop * 3600])
+    for start, stop in ((-1, 1), (0, 31), (2, 2), (3, 2)):
+        with pytest.raises(HarnetError, match=f"hours {start} to {stop} asked of a recording of 30"):
+            stored.read_hours(start, stop)
+
+
 def test_any_zarr_reader_can_read_it(tmp_path: Path) -> None:
     cohort = Cohort.create(tmp_path / "cohort.zarr")
     data = add(cohort)
     group = zarr.open_group(cohort.root, mode="r")
-    assert group.attrs["harnet_cohort"] == 1
+    assert group.attrs["harnet_cohort"] == 2
     array = group["p1/accel"]
     assert isinstance(array, zarr.Array)
     np.testing.assert_array_equal(np.asarray(array[:]), data.accel)
@@ -96,6 +124,8 @@ def test_ten_files_at_most_and_missing_hours_cost_nothing(tmp_path: Path) -> Non
     cohort.write(info, accel, np.zeros(hours * 3600, np.float32), np.zeros(hours * 3600, np.uint8))
     files = [path for path in (cohort.root / "p1").rglob("*") if path.is_file()]
     assert len(files) <= 10
+    consolidated = json.loads((cohort.root / "p1" / "zarr.json").read_text())["consolidated_metadata"]["metadata"]
+    assert set(consolidated) == {"accel", "motion", "wear"}  # one read opens the recording
     assert sum(path.stat().st_size for path in files) < accel.nbytes / 100
     np.testing.assert_array_equal(cohort.read_hours("p1", 100, 101).accel[:, :2], [[7, MISSING]] * 3)
 
@@ -106,7 +136,7 @@ def test_a_name_is_taken_once(tmp_path: Path) -> None:
     with pytest.raises(HarnetError, match="p1 is there already"):
         add(cohort, seed=2)
     np.testing.assert_array_equal(cohort.read_hours("p1", 0, 1).accel, first.accel)
-    assert sorted(os.listdir(cohort.root)) == ["p1", "zarr.json"]
+    assert sorted(os.listdir(cohort.root)) == [".index", "p1", "zarr.json"]
 
 
 def test_many_writers_at_once(tmp_path: Path) -> None:
@@ -179,8 +209,11 @@ def test_damage_and_newer_formats_are_told(tmp_path: Path) -> None:
     (cohort.root / "p1" / "zarr.json").write_text("{")
     with pytest.raises(HarnetError, match="damaged"):
         cohort.info("p1")
-    (cohort.root / "zarr.json").write_text(json.dumps({"attributes": {"harnet_cohort": 2}}))
-    with pytest.raises(HarnetError, match="cohort format 2, this harnet reads 1"):
+    (cohort.root / "zarr.json").write_text(json.dumps({"attributes": {"harnet_cohort": 3}}))
+    with pytest.raises(HarnetError, match="cohort format 3, this harnet reads 2: upgrade"):
+        Cohort.open(cohort.root)
+    (cohort.root / "zarr.json").write_text(json.dumps({"attributes": {"harnet_cohort": 1}}))
+    with pytest.raises(HarnetError, match="made by an earlier one"):
         Cohort.open(cohort.root)
 
 
@@ -191,7 +224,7 @@ def test_no_name_leads_out_of_the_store(tmp_path: Path, name: str) -> None:
         cohort.info(name)
     with pytest.raises(HarnetError, match="cannot name a recording"):
         add(cohort, name)
-    with pytest.raises(HarnetError, match="hours 1 to 2 asked of p1, which has 1"):
+    with pytest.raises(HarnetError, match="p1: hours 1 to 2 asked of a recording of 1"):
         add(cohort) and cohort.read_hours("p1", 1, 2)
 
 

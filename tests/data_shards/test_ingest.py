@@ -121,7 +121,7 @@ def test_bad_files_are_listed_and_stop_nobody(tmp_path: Path, workers: int, caps
         "give --units m/s2",
         "empty.csv: empty file",
         "absent.csv: cannot be read (No such file or directory)",
-        "7 recordings in, 2 ingested, 0 already there, 5 refused",
+        "7 recordings in, 2 ingested, 0 already there, 5 refused, 0 excluded",
     ):
         assert message in text
 
@@ -205,10 +205,126 @@ def test_interrupted_it_stops_and_the_same_command_continues(tmp_path: Path, wor
     assert "Traceback" not in errors
     finished = Cohort.open(out).recordings()
     assert 0 < len(finished) < 16
-    assert [name for name in os.listdir(out) if name.startswith(".")] == []
+    assert [path for path in out.rglob(".*") if path.name != ".index"] == []
     outcomes, _ = ingest([tmp_path / "in"], out, IngestOptions())
     assert sum(outcome.status == "already there" for outcome in outcomes) == len(finished)
     assert len(Cohort.open(out).recordings()) == 16
+
+
+def test_again_it_does_not_read_what_it_knows(tmp_path: Path) -> None:
+    path = table(tmp_path / "p1.csv", seed=1)
+    out = tmp_path / "cohort.zarr"
+    ingest([path], out, IngestOptions())
+    before = path.stat()
+    content = path.read_bytes()
+    # Same size and time, and the head that tells its kind: whoever reads on would find other bytes.
+    path.write_bytes(content[:5000] + content[5000:][::-1])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert [outcome.status for outcome in ingest([path], out, IngestOptions())[0]] == ["already there"]
+    (other,), _ = ingest([path], out, IngestOptions(timezone="Europe/London"))
+    assert "with other settings" in other.reason
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    (changed,), _ = ingest([path], out, IngestOptions())
+    assert "its name is taken by another recording" in changed.reason
+    path.write_bytes(content)  # the same bytes at another time are known by their hash
+    assert [outcome.status for outcome in ingest([path], out, IngestOptions())[0]] == ["already there"]
+
+
+def test_what_could_not_be_ingested_is_kept_until_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = table(tmp_path / "good.csv", seed=1)
+    short = table(tmp_path / "short.csv", seconds=5)
+    (empty := tmp_path / "empty.csv").touch()
+    out = tmp_path / "cohort.zarr"
+    for _ in range(2):
+        assert run(good, short, empty, tmp_path / "absent.csv", "--out", out, "--json") == 1
+        report = json.loads(capsys.readouterr().out)
+        assert (report["flow"]["unreadable"], report["flow"]["recordings"]) == (2, 1)
+    assert run(good, "--out", out, "--json") == 0  # counted over runs
+    assert json.loads(capsys.readouterr().out)["flow"]["unreadable"] == 2
+    unreadable = Cohort.open(out).unreadable()
+    assert [source for source, _ in unreadable] == [str(empty), str(short)]
+    assert "its longest stretch without a gap is 5.0 s" in unreadable[1][1]
+    run(good, "--out", out, "--units", "mg")  # a recording that is there is not unreadable
+    table(short, seconds=20)
+    assert run(short, "--out", out, "--quality", "none") == 0
+    assert [source for source, _ in Cohort.open(out).unreadable()] == [str(empty)]
+    text = capsys.readouterr().out
+    assert "        3  files and recordings in\n       -1  could not be read\n" in text
+    assert "        2  recordings out: 2 people, 2 person-days, 0.0 h worn" in text
+
+
+def test_people_who_withdrew_are_not_ingested(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(3):
+        table(tmp_path / "in" / f"P{number}" / "wrist.csv", seed=number)
+    table(tmp_path / "in" / "P2" / "hip.csv", seconds=2)
+    (ids := tmp_path / "ids.txt").write_text("# withdrew\nP2\nP7\n")
+    options = ("--participant-pattern", r"(P\d)/", "--exclude", ids)
+    out = tmp_path / "cohort.zarr"
+    assert run(tmp_path / "in", "--out", out, *options) == 0
+    text = capsys.readouterr()
+    assert "4 recordings in, 2 ingested, 0 already there, 0 refused, 2 excluded" in text.out
+    assert "P2" not in text.out + text.err
+    cohort = Cohort.open(out)
+    assert cohort.recordings() == ["P0_wrist", "P1_wrist"]
+    assert not any(b"P2" in path.read_bytes() for path in out.rglob("*") if path.is_file())
+
+
+def test_parts_of_an_array_share_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(5):
+        table(tmp_path / "in" / f"p{number}.csv", seconds=12, seed=number)
+    table(tmp_path / "in" / "p1.csv", seconds=2)
+    out = tmp_path / "cohort.zarr"
+    command = [sys.executable, "-m", "launch", "ingest", str(tmp_path / "in"), "--out", str(out), "--part"]
+    elements = [subprocess.Popen([*command, f"{number}/3"], stdout=subprocess.PIPE) for number in (1, 2, 3)]
+    outputs = [element.communicate(timeout=120)[0].decode() for element in elements]
+    assert [element.returncode for element in elements] == [0, 1, 0]
+    assert ["1 refused" in output for output in outputs] == [False, True, False]
+    cohort = Cohort.open(out)
+    assert cohort.recordings() == ["p0", "p2", "p3", "p4"]
+    assert len(cohort.unreadable()) == 1
+    assert run(tmp_path / "in", "--out", out, "--part", "7/9") == 0  # more parts than files
+    assert "0 recordings in" in capsys.readouterr().out
+    for part in ("0/3", "4/3", "1", "a/b", "1/0", "-1/3"):
+        assert run(tmp_path / "in", "--out", out, f"--part={part}") == 1
+        assert "--part" in capsys.readouterr().err
+
+
+def test_hours_of_the_day_follow_the_wall(tmp_path: Path) -> None:
+    recording = signal_of(60)
+    change = 1_679_792_400.0  # 2023-03-26 01:00 UTC, when London's clocks went to 02:00
+    rows = np.column_stack([recording.times - START + change - 30, recording.acceleration])
+    path = tmp_path / "p.csv"
+    np.savetxt(path, rows, fmt="%.4f", delimiter=",", header="time,x,y,z", comments="")
+    by_clock_hour = {}
+    for place in (None, "Europe/London"):
+        ((outcome,), _) = ingest([path], tmp_path / f"{place is None}.zarr", IngestOptions(timezone=place))
+        info = Cohort.open(tmp_path / f"{place is None}.zarr").info("p")
+        by_hour = info.quality["worn_seconds_by_clock_hour"]
+        by_clock_hour[place] = {hour: seconds for hour, seconds in enumerate(by_hour) if seconds}
+    assert by_clock_hour == {None: {0: 30, 1: 30}, "Europe/London": {0: 30, 2: 30}}
+    assert info.wall_shifts[-1] == {"from_second": int(change), "add_seconds": 3600}
+    assert "went forward 60 min at 2023-03-26 01:00" in outcome.notes[-1]
+    assert info.source["settings"]["timezone"] == "Europe/London"
+    with pytest.raises(HarnetError, match="no such time zone"):
+        IngestOptions(timezone="London")
+
+
+DEVICES = STRESS.parent / "devices"
+
+
+@pytest.mark.skipif(not DEVICES.is_dir(), reason="no ../shared/data/devices beside the repository")
+def test_real_short_recordings_are_stored_uncalibrated_with_the_reason(tmp_path: Path) -> None:
+    files = [DEVICES / "ax3_testfile.cwa", DEVICES / "ax3_testfile_corrupt_blocks_0_13_14_142_143_144.cwa"]
+    outcomes, _ = ingest(files, tmp_path / "c.zarr", IngestOptions())
+    assert [outcome.status for outcome in outcomes] == ["ingested"] * 2
+    whole, damaged = Cohort.open(tmp_path / "c.zarr").infos()
+    assert whole.calibration["reason"] == "0.049 h recorded; 24 h are needed"
+    assert not whole.calibration["calibrated"]
+    assert whole.quality["interruptions"] == 0
+    assert whole.quality["clipped_share"] == pytest.approx(4 / 17_400)
+    assert damaged.quality["interruptions"] > 0  # the dropped blocks inside
+    assert damaged.quality["interrupted_seconds"] > 2
+    assert sum(whole.quality["worn_seconds_by_clock_hour"]) == whole.worn_seconds
 
 
 @pytest.mark.skipif(not STRESS.is_dir(), reason="no ../shared/data/stress_predict beside the repository")

@@ -6,8 +6,9 @@ scanning tars: the manifest says what must be there, and where. It is written la
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,15 +17,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from data_shards.location import local_path, redacted
 from harnet.errors import HarnetError
 from harnet.files import atomic_path
 
 FILE_NAME = "manifest.parquet"
-VERSION = 1
+VERSION = 2
+PURGE_MARK = ".purge"
+"""Sub-folder that is there from the beginning of a purge until it is proven to be complete."""
 WINDOW_SECONDS = (5, 10, 30)
 """Window lengths of harnet5, harnet10 and harnet30, whose possible starts the manifest counts."""
 
 WindowSeconds = Literal[5, 10, 30]
+
+_SHARD_NAME = re.compile(r"(train|heldout)-[0-9]{6,}\.tar")
 
 SCHEMA = pa.schema(
     [
@@ -60,13 +66,21 @@ class ShardInfo:
     blocks: int
     """Number of samples in it."""
 
+    def __post_init__(self) -> None:
+        # A manifest may come from anywhere, and this name is joined to the folder.
+        if not _SHARD_NAME.fullmatch(self.name) or self.name.split("-")[0] != self.split:
+            raise HarnetError(
+                f"{FILE_NAME} lists a shard {self.name!r} of split {self.split!r}, which `harnet shard` never writes: "
+                "restore the manifest that belongs to these shards"
+            )
+
 
 @dataclass(frozen=True)
 class Manifest:
-    """A shard folder's table of contents, columns in memory as NumPy arrays (see `SCHEMA`)."""
+    """A shard folder's table of contents: a NumPy array a column (see `SCHEMA`), in memory or mapped from a file."""
 
-    folder: Path
-    """Where the shards are."""
+    location: str
+    """Folder, or fsspec URL, of the shards."""
     digest: str
     """SHA-256 of the manifest file: names this exact corpus in checkpoints and published weights."""
     shards: tuple[ShardInfo, ...]
@@ -80,6 +94,16 @@ class Manifest:
     provenance: Mapping[str, Any]
     """How the blocks were made: preprocessing, the split's salt, the digest of the plan."""
 
+    @property
+    def folder(self) -> Path:
+        """The local folder of the shards, for what writes and verifies them."""
+        return local_path(self.location)
+
+    @property
+    def where(self) -> str:
+        """The location for messages: no password, no token."""
+        return redacted(self.location.rstrip("/"))
+
     def rows(self, split: str) -> NDArray[np.int64]:
         """Row numbers of the blocks of one split."""
         wanted = np.array([shard.split == split for shard in self.shards])
@@ -88,41 +112,103 @@ class Manifest:
     def name_of(self, row: int) -> str:
         """A block in words, for error messages."""
         shard = self.shards[self.columns["shard"][row]].name
-        return f"{self.folder / shard}: block {self.key_of(row)}"
+        return f"{self.where}/{shard}: block {self.key_of(row)}"
 
     def key_of(self, row: int) -> str:
         """A block's name inside its tar, without the member's ending."""
         return f"{self.recordings[self.columns['recording'][row]]}/{self.columns['hour'][row]}"
 
-    def people(self, rows: NDArray[np.int64]) -> int:
+    def people(self, rows: NDArray[np.integer]) -> int:
         """How many participants the blocks are of."""
-        return len(np.unique(self.columns["participant"][rows]))
+        return int((np.bincount(self.columns["participant"][rows]) > 0).sum()) if len(rows) else 0
 
-    def person_days(self, rows: NDArray[np.int64]) -> int:
+    def person_days(self, rows: NDArray[np.integer]) -> int:
         """How many person-days the blocks are of."""
-        return len(np.unique(self.person_day(rows)))
+        days = self.person_day(rows)
+        # Neighbours are mostly of one day: what is left to sort is a twentieth.
+        return len(np.unique(days[np.flatnonzero(np.diff(days, prepend=-1))]))
 
-    def person_day(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def person_day(self, rows: NDArray[np.integer]) -> NDArray[np.int64]:
         """A code for each block's participant and clock day."""
         day = self.columns["hour"][rows].astype(np.int64) // 24
         return self.columns["participant"][rows].astype(np.int64) * (1 << 32) + day
+
+    def without(self, participants: frozenset[str]) -> "Manifest":
+        """The manifest as if these people had never been in it, of another digest; itself if none of them is in it."""
+        gone = [code for code, name in enumerate(self.participants) if name in participants]
+        if not gone:
+            return self
+        kept = ~np.isin(self.columns["participant"], gone)
+        recordings = set(np.unique(self.columns["recording"][kept]).tolist())
+        return replace(
+            self,
+            digest=digest_without(self.digest, participants & frozenset(self.participants)),
+            columns={name: values[kept] for name, values in self.columns.items()},
+            participants=tuple("" if name in participants else name for name in self.participants),
+            recordings=tuple(name if code in recordings else "" for code, name in enumerate(self.recordings)),
+        )
+
+
+def digest_without(digest: str, participants: frozenset[str]) -> str:
+    """Names the corpus of a manifest less the blocks of these people, all of whom are in it."""
+    return hashlib.sha256("\n".join([digest, *sorted(participants)]).encode()).hexdigest()
 
 
 def write(folder: Path, table: pa.Table, shards: tuple[ShardInfo, ...], provenance: Mapping[str, Any]) -> None:
     """Write the manifest of a folder, atomically; `table` follows `SCHEMA`."""
     about = {"version": VERSION, "shards": [asdict(shard) for shard in shards], "provenance": dict(provenance)}
     table = table.unify_dictionaries().combine_chunks()
-    table = table.replace_schema_metadata({"harnet_manifest": json.dumps(about, sort_keys=True)})
+    for name in ("participant", "recording"):
+        table = table.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), _compacted(table[name]))
+    table = table.replace_schema_metadata({"harnet_manifest": json.dumps(about, sort_keys=True, allow_nan=False)})
     with atomic_path(folder / FILE_NAME) as temporary:
         pq.write_table(table, temporary, compression="zstd")
+
+
+def _compacted(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """A dictionary column without the names of rows that were taken out, which it would carry into the file."""
+    array = column.combine_chunks()
+    array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
+    codes = array.indices.to_numpy()
+    used = np.unique(codes)
+    return pa.DictionaryArray.from_arrays(
+        pa.array(np.searchsorted(used, codes), pa.int32()), array.dictionary.take(pa.array(used))
+    )
+
+
+def refuse_if_purging(folder: Path) -> None:
+    """Raise `HarnetError` if a purge of the folder was begun and is not complete: shards and manifest may differ."""
+    if (folder / PURGE_MARK).exists():
+        raise HarnetError(f"{folder}: a purge is running or was interrupted; run `harnet purge` with its list again")
+
+
+def provenance(folder: Path) -> dict[str, Any]:
+    """How the blocks of a folder were made, without reading their rows.
+
+    Raises:
+        HarnetError: the manifest is damaged, or the folder is being purged.
+    """
+    refuse_if_purging(folder)
+    path = folder / FILE_NAME
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, ValueError) as error:
+        raise HarnetError(f"{path}: damaged, or not a manifest ({error}); run `harnet shard` again") from error
+    return parse_schema(schema, str(path)).provenance
 
 
 def read(folder: Path) -> Manifest:
     """The manifest of a shard folder.
 
     Raises:
-        HarnetError: there is none, or it is damaged or of another version.
+        HarnetError: there is none, or it is damaged or of another version, or the folder is being purged.
     """
+    refuse_if_purging(folder)
+    return load(folder)
+
+
+def load(folder: Path) -> Manifest:
+    """`read` for those who purge: it also opens a folder whose shards may not be the manifest's at this moment."""
     path = folder / FILE_NAME
     if not path.is_file():
         raise HarnetError(
@@ -131,24 +217,48 @@ def read(folder: Path) -> Manifest:
     try:
         content = path.read_bytes()
         table = pq.read_table(pa.BufferReader(content))
-        about = json.loads((table.schema.metadata or {})[b"harnet_manifest"])
-    except (pa.ArrowException, KeyError, ValueError) as error:
+    except (pa.ArrowException, ValueError) as error:
         raise HarnetError(f"{path}: damaged, or not a manifest ({error}); run `harnet shard` again") from error
-    if about["version"] != VERSION:
-        raise HarnetError(f"{path}: manifest version {about['version']}, this harnet reads {VERSION}; shard again")
-    if not table.schema.remove_metadata().equals(SCHEMA):
-        raise HarnetError(f"{path}: columns {table.schema.names}, expected {SCHEMA.names}; run `harnet shard` again")
+    about = parse_schema(table.schema, str(path))
     names = {name: _dictionary(table[name]) for name in ("participant", "recording")}
     columns = {name: table[name].to_numpy() for name in SCHEMA.names if name not in names}
     return Manifest(
-        folder=folder,
+        location=str(folder),
         digest=hashlib.sha256(content).hexdigest(),
-        shards=tuple(ShardInfo(**shard) for shard in about["shards"]),
+        shards=about.shards,
         columns=columns | {name: codes for name, (codes, _) in names.items()},
         participants=names["participant"][1],
         recordings=names["recording"][1],
-        provenance=about["provenance"],
+        provenance=about.provenance,
     )
+
+
+@dataclass(frozen=True)
+class About:
+    """What a manifest says besides its rows."""
+
+    shards: tuple[ShardInfo, ...]
+    """The files."""
+    provenance: dict[str, Any]
+    """How the blocks were made."""
+
+
+def parse_schema(schema: pa.Schema, named: str) -> About:
+    """Version, columns and metadata of a manifest file, checked.
+
+    Raises:
+        HarnetError: it is of another version, or no manifest.
+    """
+    try:
+        about = json.loads((schema.metadata or {})[b"harnet_manifest"])
+        version, shards, provenance = about["version"], about["shards"], about["provenance"]
+    except (KeyError, ValueError, TypeError) as error:
+        raise HarnetError(f"{named}: damaged, or not a manifest ({error}); run `harnet shard` again") from error
+    if version != VERSION:
+        raise HarnetError(f"{named}: manifest version {version}, this harnet reads {VERSION}; shard again")
+    if not schema.remove_metadata().equals(SCHEMA):
+        raise HarnetError(f"{named}: columns {schema.names}, expected {SCHEMA.names}; run `harnet shard` again")
+    return About(tuple(ShardInfo(**shard) for shard in shards), provenance)
 
 
 def _dictionary(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], tuple[str, ...]]:

@@ -1,32 +1,35 @@
-"""Cohort store → tar shards and their manifest: same input, same bytes, whatever the number of workers.
+"""Cohort store → tar shards and their manifest: same input, same bytes, whatever the number of workers and machines.
 
-The plan says which block goes into which shard before anything is written, so that shards can be written in any
-order, by any process, and a run that was killed goes on with the shards that are missing.
+Processes that share nothing but the file system may write one folder at once (`Part`). Each writes the shards of its
+share that are missing; a shard's rows of the manifest appear in `.parts` only after the shard is in its place. Whoever
+finds all rows there writes the manifest and clears `.parts` away. Two may do so at once: they write the same bytes, and
+the one that finds `.parts` cleared under its hands finds the manifest in place, which is all that it wanted.
 """
 
-import hashlib
+import errno
 import json
-import shutil
-import tarfile
-from collections.abc import Iterable
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import webdataset as wds
 import xxhash
 
-from data_shards import manifest
-from data_shards.block import Block, digest, range_length, to_sample, trim, window_starts
+from data_shards import manifest, tar
+from data_shards.block import Block, Compression, count_starts, encode, trim
 from data_shards.cohort import Cohort
-from data_shards.layout import RATE
+from data_shards.layout import RATE, SECONDS_PER_HOUR
 from data_shards.manifest import SCHEMA, WINDOW_SECONDS, ShardInfo
-from data_shards.parallel import run_all
-from data_shards.split import Split, split_of
+from data_shards.parallel import Part, run_all
+from data_shards.shard_plan import CohortPlan, Piece, ShardOptions, ShardPlan, plan
+from data_shards.signal_hours import SignalHours
 from harnet.errors import HarnetError
 from harnet.files import atomic_path, write_atomically
 
@@ -35,199 +38,190 @@ PARTS = ".parts"
 
 
 @dataclass(frozen=True)
-class ShardOptions:
-    """What decides the bytes of a shard folder, besides the cohort."""
+class Written:
+    """What a call of `write` came to."""
 
-    blocks_per_shard: int = 1500
-    """Person-hours in a tar; 1,500 full hours are about 1 GB."""
-    split_salt: str = ""
-    """Another salt holds out other people; see data_shards/split.py."""
-
-    def __post_init__(self) -> None:
-        if self.blocks_per_shard < 1:
-            raise HarnetError(f"blocks_per_shard is {self.blocks_per_shard}; it must be at least 1")
+    planned: CohortPlan
+    """All that the folder holds when it is finished."""
+    missing: tuple[ShardPlan, ...]
+    """Shards that other parts still have to write; none if the folder is finished."""
 
 
-@dataclass(frozen=True)
-class PlannedBlock:
-    """One hour of one recording."""
-
-    recording: str
-    """Name in the cohort."""
-    index: int
-    """Hour since the start of the recording's first hour."""
-
-
-@dataclass(frozen=True)
-class ShardPlan:
-    """One tar file to write."""
-
-    name: str
-    """File name."""
-    split: Split
-    """Whose blocks it holds."""
-    blocks: tuple[PlannedBlock, ...]
-    """In the order of the file."""
-
-
-@dataclass(frozen=True)
-class CohortPlan:
-    """All tar files of a cohort."""
-
-    shards: tuple[ShardPlan, ...]
-    """In the order of the manifest."""
-    provenance: dict[str, Any]
-    """What goes into the manifest beside the blocks, the plan's own digest included."""
-    hours_not_worn: int
-    """Hours of the cohort that hold no worn second and are left out."""
-
-
-def plan(cohort: Cohort, options: ShardOptions) -> CohortPlan:
-    """Which hour goes where: every hour with at least one worn second, recordings in order of name.
-
-    Raises:
-        HarnetError: the cohort holds no recording or no worn hour, or recordings of different preprocessing.
-    """
-    blocks: dict[Split, list[PlannedBlock]] = {"train": [], "heldout": []}
-    sources, preprocessing, not_worn = [], {}, 0
-    for recording in cohort.recordings():
-        info = cohort.info(recording)
-        worn = np.flatnonzero(info.worn_seconds_by_hour).tolist()
-        blocks[split_of(info.participant, options.split_salt)] += [PlannedBlock(recording, index) for index in worn]
-        not_worn += info.hours - len(worn)
-        sources.append([recording, info.participant, info.source, info.preprocessing])
-        preprocessing[json.dumps(info.preprocessing, sort_keys=True)] = recording
-    if len(preprocessing) > 1:
-        raise HarnetError(
-            f"{cohort.root}: recordings {' and '.join(list(preprocessing.values())[:2])} were ingested with different "
-            "settings; ingest them into a new cohort with the same ones"
-        )
-    if not any(blocks.values()):
-        raise HarnetError(f"{cohort.root}: no worn hour in any of its {len(sources)} recordings; nothing to shard")
-    settings = json.dumps([sources, asdict(options), manifest.VERSION], sort_keys=True)
-    provenance = {
-        "plan": hashlib.sha256(settings.encode()).hexdigest(),
-        "options": asdict(options),
-        "preprocessing": json.loads(next(iter(preprocessing))),
-    }
-    shards = tuple(shard for split, of_split in blocks.items() for shard in _cut(split, of_split, options))
-    return CohortPlan(shards, provenance, not_worn)
-
-
-def _cut(split: Split, blocks: list[PlannedBlock], options: ShardOptions) -> Iterable[ShardPlan]:
-    for number, start in enumerate(range(0, len(blocks), options.blocks_per_shard)):
-        yield ShardPlan(f"{split}-{number:06d}.tar", split, tuple(blocks[start : start + options.blocks_per_shard]))
-
-
-def write(cohort: Cohort, folder: Path, options: ShardOptions, workers: int = 1) -> CohortPlan:
-    """Write, or go on writing, the shards and the manifest of a cohort into `folder`.
+def write(
+    cohort: Cohort,
+    folder: Path,
+    options: ShardOptions,
+    workers: int = 1,
+    part: Part | None = None,
+    exclude: frozenset[str] = frozenset(),
+) -> Written:
+    """Write, or go on writing, the shards of a cohort into `folder`, all or one part's share, and finish if possible.
 
     Raises:
         HarnetError: the folder holds something else, or the cohort cannot be sharded.
     """
-    planned = plan(cohort, options)
-    _claim(folder, planned)
-    if (folder / manifest.FILE_NAME).exists():
-        return planned
-    missing = [shard for shard in planned.shards if not _part(folder, shard).exists()]
-    work = partial(write_shard, cohort.root, folder)
-    run_all(work, missing, workers, "shard", "shards", total=len(planned.shards))
-    tables = [pq.read_table(_part(folder, shard)) for shard in planned.shards]
-    infos = tuple(ShardInfo(**json.loads(table.schema.metadata[b"harnet_shard"])) for table in tables)
-    for number, (table, info) in enumerate(zip(tables, infos, strict=True)):
-        if (folder / info.name).stat().st_size != info.bytes:
-            raise HarnetError(f"{folder / info.name}: changed while sharding; delete {folder} and run again")
-        numbers = pa.array(np.full(info.blocks, number, np.int32))
-        tables[number] = table.set_column(0, SCHEMA.field("shard"), numbers).cast(SCHEMA)
-    manifest.write(folder, pa.concat_tables(tables), infos, planned.provenance)
-    _clean(folder)
-    return planned
+    planned = plan(cohort, options, exclude)
+    share = planned.shards if part is None else part.of(planned.shards)
+    try:
+        _claim(folder, planned)
+        # Each time looked for before asking whether the manifest is there: rows only go once it is.
+        to_do = _without_rows(folder, share)
+        if not _is_finished(folder, planned):
+            work = partial(write_shard, cohort.root, folder, options.compression)
+            run_all(work, to_do, workers, "shard", "shards", total=len(share))
+        missing = _without_rows(folder, planned.shards)
+        if not _is_finished(folder, planned):
+            if missing:
+                return Written(planned, missing)
+            _finish(folder, planned)
+        _clean(folder)
+    except FileNotFoundError:
+        # Another process finished meanwhile and cleared away what this one was reading or writing.
+        if not _is_finished(folder, planned):
+            raise
+    return Written(planned, ())
 
 
-def write_shard(cohort_root: Path, folder: Path, shard: ShardPlan) -> None:
+def write_shard(cohort_root: Path, folder: Path, compression: Compression, shard: ShardPlan) -> None:
     """Write one tar and its rows of the manifest; both appear only when complete."""
     cohort = Cohort.open(cohort_root)
+    rows, size = [], 0
     with atomic_path(folder / shard.name) as temporary:
-        rows = []
-        # Integer mtime: a float one adds a 1,024-byte pax header to each member and the clock to the bytes.
-        with temporary.open("wb") as file, wds.TarWriter(file, encoder=False, mtime=0, user="", group="") as tar:
-            for planned in shard.blocks:
-                block = read_block(cohort, planned)
-                tar.write(to_sample(block))
-                rows.append(_row(block))
-        info = _locate(temporary, shard, rows)
-    table = pa.Table.from_pylist(rows, SCHEMA).replace_schema_metadata({"harnet_shard": json.dumps(asdict(info))})
-    with atomic_path(_part(folder, shard)) as temporary:
-        pq.write_table(table, temporary)
+        with temporary.open("wb") as raw:
+            file = HashedFile(raw)
+            for piece in shard.pieces:
+                for block in read_blocks(cohort, piece):
+                    encoded = encode(block, compression)
+                    place = {"offset": size + encoded.start, "length": encoded.length, "hash": encoded.digest}
+                    rows.append({"shard": shard.number, **place, **_facts(block)})
+                    file.write(encoded.content)
+                    size += len(encoded.content)
+            file.write(tar.end(size))
+        info = ShardInfo(shard.name, shard.split, file.size, file.hash.hexdigest(), len(rows))
+    write_rows(_rows_path(folder, shard), pa.Table.from_pylist(rows, SCHEMA), info)
 
 
-def read_block(cohort: Cohort, planned: PlannedBlock) -> Block:
-    """One hour of the cohort as a block."""
-    info = cohort.info(planned.recording)
-    hour = cohort.read_hours(planned.recording, planned.index, planned.index + 1)
-    kept = trim(info.first_hour + planned.index, hour.accel, hour.motion, hour.wear)
-    samples = slice(kept.start * RATE, kept.stop * RATE)
-    return Block(
-        participant=info.participant,
-        recording=info.recording,
-        hour=info.first_hour + planned.index,
-        first_second=kept.start,
-        accel=hour.accel[:, samples],
-        motion=hour.motion[kept],
-        wear=hour.wear[kept],
-    )
+class HashedFile:
+    """A file that is hashed while it is written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.hash, self.size = file, xxhash.xxh3_128(), 0
+
+    def write(self, content: bytes | memoryview) -> None:
+        """Append."""
+        self._file.write(content)
+        self.hash.update(content)
+        self.size += len(content)
 
 
-def _row(block: Block) -> dict[str, Any]:
-    starts = {f"starts_{seconds}": len(window_starts(block.wear, seconds)) for seconds in WINDOW_SECONDS}
+def read_blocks(cohort: Cohort, piece: Piece) -> Iterator[Block]:
+    """Hours of a recording as blocks."""
+    stored = cohort.open_recording(piece.recording)
+    info, signal = stored.info, SignalHours(stored)
+    motion, wear = (np.asarray(stored.group[name]).reshape(-1, SECONDS_PER_HOUR) for name in ("motion", "wear"))
+    for index in piece.hours.tolist():
+        accel = signal.read(index)
+        kept = trim(info.first_hour + index, accel)
+        yield Block(
+            participant=info.participant,
+            recording=info.recording,
+            hour=info.first_hour + index,
+            first_second=kept.start,
+            accel=accel[:, kept.start * RATE : kept.stop * RATE],
+            motion=motion[index, kept],
+            wear=wear[index, kept],
+        )
+
+
+def write_rows(path: Path, table: pa.Table, info: ShardInfo) -> None:
+    """Keep a shard's rows of the manifest until the manifest is written."""
+    with atomic_path(path) as temporary:
+        pq.write_table(table.replace_schema_metadata({"harnet_shard": json.dumps(asdict(info))}), temporary)
+
+
+def read_rows(path: Path) -> tuple[pa.Table, ShardInfo]:
+    """The inverse of `write_rows`."""
+    table = pq.read_table(path)
+    return table, ShardInfo(**json.loads(table.schema.metadata[b"harnet_shard"]))
+
+
+def _facts(block: Block) -> dict[str, Any]:
+    """What the manifest says of a block besides where it lies."""
+    starts = {f"starts_{seconds}": count_starts(block.wear, seconds) for seconds in WINDOW_SECONDS}
     return {
-        "shard": 0,
         "participant": block.participant,
         "recording": block.recording,
         "hour": block.hour,
         "samples": block.accel.shape[1],
         "wear_seconds": int(block.wear.sum()),
-        "motion_mass": float(block.motion[block.wear == 1].sum(dtype=np.float64)),
+        "motion_mass": float(block.motion[block.wear == 1].sum(dtype="f8")),
         **starts,
     }
 
 
-def _locate(path: Path, shard: ShardPlan, rows: list[dict[str, Any]]) -> ShardInfo:
-    """Fill offset, length and hash of each row from the tar as it lies on the disk."""
-    with tarfile.open(path) as tar:
-        starts = [member.offset_data for member in tar if member.name.endswith(".accel.npy")]
-    assert len(starts) == len(rows)
-    content = np.memmap(path, np.uint8, "r")
-    for row, start in zip(rows, starts, strict=True):
-        length = range_length(row["samples"])
-        row |= {"offset": start, "length": length, "hash": digest(content[start : start + length].data)}
-    return ShardInfo(shard.name, shard.split, len(content), xxhash.xxh3_128_hexdigest(content.data), len(rows))
+def _finish(folder: Path, planned: CohortPlan) -> None:
+    tables, infos = zip(*(read_rows(_rows_path(folder, shard)) for shard in planned.shards), strict=True)
+    for info in infos:
+        if (folder / info.name).stat().st_size != info.bytes:
+            raise HarnetError(f"{folder / info.name}: changed while sharding; delete {folder} and run again")
+    table = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
+    manifest.write(folder, table, infos, planned.provenance)
 
 
 def _claim(folder: Path, planned: CohortPlan) -> None:
-    """Make the folder, or make sure that it holds this very plan."""
-    mark = folder / PARTS / "plan"
-    found = None
-    if (folder / manifest.FILE_NAME).exists():
-        found = manifest.read(folder).provenance.get("plan")
-    elif mark.exists():
-        found = mark.read_text()
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise HarnetError(f"{folder}: holds something else than shards; choose an empty or new folder")
-    else:
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(mark, planned.provenance["plan"])
-        return
-    if found != planned.provenance["plan"]:
+    """Make the folder this plan's, or make sure that it is; of two that come at once, one gets it."""
+    ours = planned.provenance["plan"]
+    if folder.is_dir():
+        others = [entry.name for entry in folder.iterdir() if entry.name != PARTS]
+        # Looked for after listing: whatever another process of this plan put there, it had made its mark before.
+        if others and not (folder / PARTS / "plan").exists() and not (folder / manifest.FILE_NAME).exists():
+            raise HarnetError(f"{folder}: holds something else than shards; choose an empty or new folder")
+    elif folder.exists():
+        raise HarnetError(f"{folder}: is a file; choose an empty or new folder")
+    found = ours if _is_finished(folder, planned) else _mark(folder, ours)
+    if found != ours:
         raise HarnetError(f"{folder}: holds shards of another cohort or other options; choose a new folder")
+
+
+def _mark(folder: Path, plan_digest: str) -> str:
+    """Write the mark of a plan unless there is one; return the one that is there."""
+    mark = folder / PARTS / "plan"
+    if not mark.exists():
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        candidate = mark.with_name(f"plan-{uuid.uuid4().hex}")
+        write_atomically(candidate, plan_digest)
+        with suppress(FileExistsError):
+            os.link(candidate, mark)  # unlike a rename it fails if the name is taken
+        candidate.unlink()
+    return mark.read_text()
+
+
+def _without_rows(folder: Path, shards: Sequence[ShardPlan]) -> tuple[ShardPlan, ...]:
+    there = {path.name for path in (folder / PARTS).glob("*.parquet")}
+    return tuple(shard for shard in shards if _rows_path(folder, shard).name not in there)
+
+
+def _is_finished(folder: Path, planned: CohortPlan) -> bool:
+    """Whether the manifest is there; `HarnetError` if it is another plan's."""
+    if not (folder / manifest.FILE_NAME).exists():
+        return False
+    if manifest.provenance(folder).get("plan") != planned.provenance["plan"]:
+        raise HarnetError(f"{folder}: holds shards of another cohort or other options; choose a new folder")
+    return True
 
 
 def _clean(folder: Path) -> None:
     """Remove what was needed on the way, half-written files of killed runs included: every shard is complete now."""
-    shutil.rmtree(folder / PARTS)
-    for leftover in folder.glob(".*.tmp"):
-        leftover.unlink()
+    parts = folder / PARTS
+    for leftover in [*parts.glob("*"), *parts.glob(".*.tmp"), *folder.glob(".*.tmp")]:
+        leftover.unlink(missing_ok=True)
+    try:
+        parts.rmdir()
+    except OSError as error:
+        # Gone: another process was first. Not empty: it came late and will clear away what is its own.
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+            raise
 
 
-def _part(folder: Path, shard: ShardPlan) -> Path:
+def _rows_path(folder: Path, shard: ShardPlan) -> Path:
     return folder / PARTS / f"{shard.name}.parquet"

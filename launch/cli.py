@@ -10,8 +10,11 @@ from harnet.console import USAGE, exit_with, guarded
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "ingest": ("ingest", "device files -> 30 Hz cohort store (Zarr)"),
+    "synth": ("ingest", "a synthetic cohort store of any size, for load tests and demonstrations"),
+    "quality": ("quality", "what a quality policy keeps of a cohort store: flow table, pictures, HTML page"),
     "shard": ("shards", "cohort store -> WebDataset shards and a manifest"),
     "verify": ("shards", "re-check every byte of a shard folder against its manifest"),
+    "purge": ("shards", "take people who withdrew out of shards or a cohort store, with proof"),
     "pretrain": ("pretrain", "self-supervised training of an encoder on shards"),
     "export": ("pretrain", "a training run -> a folder of weights to publish"),
     "finetune": ("transfer", "train and test a classifier on your labelled windows, people held out"),

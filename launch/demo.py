@@ -101,7 +101,7 @@ def demo() -> int:
     cohort, shards, run, weights = out / "cohort.zarr", out / "shards", out / "run", out / "weights"
     out.mkdir(exist_ok=True)
     stage("device files -> 30 Hz cohort store", "ingest", file, "--out", cohort)
-    stage("cohort store -> shards and manifest", "shard", cohort, "--out", shards)
+    stage("cohort store -> shards and manifest", "shard", cohort, "--out", shards, "--quality", "none")
     stage("every byte re-checked", "verify", shards)
     stage("pretraining", "pretrain", "--config", CONFIG, "--data.shards", shards, "--run.out", run)
     stage("weights to publish", "export", run, "--out", weights)

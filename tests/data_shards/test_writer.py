@@ -1,27 +1,41 @@
+import errno
 import gc
 import hashlib
+import io
+import json
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import webdataset as wds
 
 from data_shards import manifest, writer
+from data_shards.block import from_range
 from data_shards.cohort import Cohort
+from data_shards.parallel import Part
+from data_shards.quality import POLICIES, QualityPolicy
+from data_shards.shard_plan import Piece, ShardOptions, plan
 from data_shards.split import split_of
-from data_shards.writer import PlannedBlock, ShardOptions
+from data_shards.verify import verify
 from harnet.errors import HarnetError
 
-OPTIONS = ShardOptions(blocks_per_shard=4)
+OPTIONS = ShardOptions(blocks_per_shard=4, quality=POLICIES["none"])
+SPAWN = multiprocessing.get_context("spawn")
 
 
 def digests(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.is_file()}
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
 # webdataset 1.0.2 leaves the tar files that it read to the garbage collector.
@@ -34,7 +48,8 @@ def test_stock_webdataset_reads_every_block(cohort: Cohort, shards: Path) -> Non
     for sample in samples:
         about = sample["about.json"]
         info = cohort.info(about["recording"])
-        block = writer.read_block(cohort, PlannedBlock(about["recording"], about["hour"] - info.first_hour))
+        hour = np.array([about["hour"] - info.first_hour], np.int32)
+        (block,) = writer.read_blocks(cohort, Piece(about["recording"], hour))
         np.testing.assert_array_equal(sample["accel.npy"], block.accel)
         np.testing.assert_array_equal(sample["motion.npy"], block.motion)
         np.testing.assert_array_equal(sample["wear.npy"], block.wear)
@@ -42,14 +57,92 @@ def test_stock_webdataset_reads_every_block(cohort: Cohort, shards: Path) -> Non
         assert f"/{split_of(info.participant)}-" in sample["__url__"]
 
 
+def test_compressed_shards_hold_the_same_blocks_in_fewer_bytes(cohort: Cohort, shards: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "packed"
+    writer.write(cohort, packed, replace(OPTIONS, compression="zstd"))
+    assert verify(packed) == []
+    plain, small = manifest.read(shards), manifest.read(packed)
+    assert "zstd" in small.provenance["codec"]
+    assert int(small.columns["length"].sum()) < 0.85 * int(plain.columns["length"].sum())
+    for row in range(len(plain.columns["hour"])):
+        assert plain.key_of(row) == small.key_of(row)
+        for left, right in zip(*(arrays(contents, row) for contents in (plain, small)), strict=True):
+            np.testing.assert_array_equal(left, right)
+
+
+def arrays(contents: manifest.Manifest, row: int) -> tuple[np.ndarray, ...]:
+    shard, start, length, samples = (
+        int(contents.columns[name][row]) for name in ("shard", "offset", "length", "samples")
+    )
+    content = (contents.folder / contents.shards[shard].name).read_bytes()[start : start + length]
+    return from_range(memoryview(content), samples)
+
+
 def test_two_workers_write_the_same_bytes(cohort: Cohort, shards: Path, tmp_path: Path) -> None:
     writer.write(cohort, tmp_path / "shards", OPTIONS, workers=2)
     assert digests(tmp_path / "shards") == digests(shards)
 
 
+def test_parts_one_after_the_other_write_the_same_bytes(cohort: Cohort, shards: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    first = writer.write(cohort, folder, OPTIONS, part=Part(1, 3))
+    assert {shard.number % 3 for shard in first.missing} == {1, 2}
+    with pytest.raises(HarnetError, match=r"no manifest\.parquet"):
+        manifest.read(folder)
+    again = writer.write(cohort, folder, OPTIONS, part=Part(1, 3))
+    assert [shard.name for shard in again.missing] == [shard.name for shard in first.missing]
+    assert writer.write(cohort, folder, OPTIONS, part=Part(3, 3)).missing
+    assert not writer.write(cohort, folder, OPTIONS, part=Part(2, 3)).missing
+    assert digests(folder) == digests(shards)
+    # An element that is queued again after the end finds nothing to do.
+    assert not writer.write(cohort, folder, OPTIONS, part=Part(3, 3)).missing
+    assert digests(folder) == digests(shards)
+
+
+def in_forks(*arguments: str | Path) -> str:
+    command = [sys.executable, "-m", "tests.data_shards.forks", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_parts_at_once_write_the_same_bytes(cohort: Cohort, shards: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    in_forks("at-once", "shard", folder, cohort.root, "1/3", "2/3", "3/3", "2/3")
+    assert digests(folder) == digests(shards)
+
+
+@pytest.mark.parametrize("moment", ["_claim", "run_all", "_finish", "_clean"])
+def test_another_process_may_finish_at_any_moment(
+    cohort: Cohort, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """A whole run of another process, in between two steps of this one."""
+    original = getattr(writer, moment)
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(writer, moment, original)
+        writer.write(cohort, tmp_path / "shards", OPTIONS)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(writer, moment, interrupted)
+    assert not writer.write(cohort, tmp_path / "shards", OPTIONS).missing
+    assert getattr(writer, moment) is original
+    assert digests(tmp_path / "shards") == digests(shards)
+
+
+def test_many_finishers_at_once_leave_one_manifest(cohort: Cohort, shards: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    planned = plan(cohort, OPTIONS)
+    writer._claim(folder, planned)
+    for shard in planned.shards:
+        writer.write_shard(cohort.root, folder, "none", shard)
+    in_forks("at-once", "shard", folder, cohort.root, *["1/1"] * 3)
+    assert digests(folder) == digests(shards)
+
+
 def test_a_killed_run_continues_to_the_same_bytes(cohort: Cohort, shards: Path, tmp_path: Path) -> None:
     folder = tmp_path / "shards"
-    process = multiprocessing.get_context("spawn").Process(target=writer.write, args=(cohort, folder, OPTIONS))
+    process = SPAWN.Process(target=writer.write, args=(cohort, folder, OPTIONS))
     process.start()
     while process.is_alive() and not list((folder / writer.PARTS).glob("*.parquet")):
         time.sleep(0.005)
@@ -64,23 +157,110 @@ def test_a_killed_run_continues_to_the_same_bytes(cohort: Cohort, shards: Path, 
     assert {path: path.stat().st_mtime_ns for path in finished} == times
 
 
+def test_killed_before_any_step_on_the_file_system_it_continues_to_the_same_bytes(
+    cohort: Cohort, shards: Path, tmp_path: Path
+) -> None:
+    in_forks("killed", "shard", tmp_path / "shards", cohort.root)
+    assert digests(tmp_path / "shards") == digests(shards)
+
+
 def test_running_again_changes_nothing(cohort: Cohort, shards: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in shards.iterdir() if path.is_file()}
     writer.write(cohort, shards, OPTIONS)
     assert {path: path.stat().st_mtime_ns for path in shards.iterdir() if path.is_file()} == before
 
 
+def test_a_full_disk_leaves_nothing_half_written(cohort: Cohort, shards: Path, tmp_path: Path) -> None:
+    code = (
+        "import resource, signal, sys; from launch.cli import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (900_000,) * 2)\n"
+        "sys.exit(main(['shard', sys.argv[1], '--out', sys.argv[2], '--quality', 'none', '--blocks-per-shard', '4']))"
+    )
+    folder = tmp_path / "shards"
+    done = subprocess.run(
+        [sys.executable, "-c", code, cohort.root, folder], capture_output=True, text=True, check=False
+    )
+    assert resource.getrlimit(resource.RLIMIT_FSIZE) == (resource.RLIM_INFINITY,) * 2
+    assert done.returncode == 1
+    line = done.stderr.strip().splitlines()[-1]
+    assert os.strerror(errno.EFBIG) in line
+    assert "run the same command again" in line
+    assert not list(folder.glob("*.tmp")) + list(folder.glob(".*.tmp")) + [*folder.glob(manifest.FILE_NAME)]
+    writer.write(cohort, folder, OPTIONS)
+    assert digests(folder) == digests(shards)
+
+
 def test_a_folder_of_something_else_is_refused(cohort: Cohort, shards: Path, tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(HarnetError, match="something else"):
         writer.write(cohort, tmp_path, OPTIONS)
+    with pytest.raises(HarnetError, match="is a file"):
+        writer.write(cohort, tmp_path / "letter.txt", OPTIONS)
     with pytest.raises(HarnetError, match="another cohort or other options"):
-        writer.write(cohort, shards, ShardOptions(blocks_per_shard=5))
+        writer.write(cohort, shards, replace(OPTIONS, blocks_per_shard=5))
+
+
+def test_two_plans_do_not_mix_in_an_unfinished_folder(cohort: Cohort, tmp_path: Path) -> None:
+    assert writer.write(cohort, tmp_path / "shards", OPTIONS, part=Part(1, 2)).missing
+    with pytest.raises(HarnetError, match="another cohort or other options"):
+        writer.write(cohort, tmp_path / "shards", replace(OPTIONS, split_salt="b"), part=Part(2, 2))
 
 
 def test_an_empty_cohort_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HarnetError, match="nothing to shard"):
         writer.write(Cohort.create(tmp_path / "cohort.zarr"), tmp_path / "shards", OPTIONS)
+
+
+def test_a_policy_that_leaves_nothing_says_what_it_left_out(cohort: Cohort, tmp_path: Path) -> None:
+    with pytest.raises(HarnetError, match=r"leaves out all 9 recordings \(not calibrated: 9\).*--quality none"):
+        writer.write(cohort, tmp_path / "shards", ShardOptions())
+    assert not (tmp_path / "shards").exists()
+
+
+def test_bad_recordings_and_excluded_people_are_left_out_and_counted(cohort: Cohort, tmp_path: Path) -> None:
+    half_an_hour = replace(POLICIES["none"], min_wear_hours=0.5)
+    options = replace(OPTIONS, quality=half_an_hour)
+    written = writer.write(cohort, tmp_path / "shards", options, exclude=frozenset({"p0", "p9"}))
+    contents = manifest.read(tmp_path / "shards")
+    expected = {info.participant for info in cohort.infos() if info.participant != "p0" and info.worn_seconds >= 1800}
+    assert set(contents.participants) == expected
+    assert written.planned.withdrawn == contents.provenance["withdrawn"] == 1
+    assert contents.provenance["flow"]["excluded"]["wear time"] == 8 - len(expected)
+    text = json.dumps(dict(contents.provenance))
+    assert not any(f"p{number}" in text for number in range(9))
+
+
+def test_the_plan_does_not_depend_on_when_a_file_was_copied(cohort: Cohort, tmp_path: Path) -> None:
+    def with_source(change: Callable[[Any], Any]) -> str:
+        class Changed(Cohort):
+            def infos(self) -> Any:
+                return (replace(info, source=change(dict(info.source))) for info in super().infos())
+
+        return str(plan(Changed(cohort.root), OPTIONS).provenance["plan"])
+
+    same = plan(cohort, OPTIONS).provenance["plan"]
+    assert with_source(lambda source: source | {"mtime_ns": 1}) == same
+    assert with_source(lambda source: source | {"xxh3": "1"}) != same
+
+
+def test_a_plan_of_many_hours_is_cut_evenly_and_in_order(cohort: Cohort) -> None:
+    planned = plan(cohort, OPTIONS)
+    for split in ("train", "heldout"):
+        sizes = [sum(len(piece.hours) for piece in shard.pieces) for shard in planned.shards if shard.split == split]
+        assert all(size == 4 for size in sizes[:-1])
+        assert 1 <= sizes[-1] <= 4
+        names = [piece.recording for shard in planned.shards if shard.split == split for piece in shard.pieces]
+        assert names == sorted(names)
+    assert [shard.number for shard in planned.shards] == list(range(len(planned.shards)))
+
+
+def test_a_name_too_long_for_a_tar_is_refused(cohort: Cohort) -> None:
+    class Long(Cohort):
+        def infos(self) -> Any:
+            return (replace(info, recording="r" * 156) for info in super().infos())
+
+    with pytest.raises(HarnetError, match="156 characters, and 155 fit"):
+        plan(Long(cohort.root), OPTIONS)
 
 
 def test_a_manifest_that_is_cut_off_is_refused(shards: Path, tmp_path: Path) -> None:
@@ -89,6 +269,14 @@ def test_a_manifest_that_is_cut_off_is_refused(shards: Path, tmp_path: Path) -> 
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(HarnetError, match="damaged, or not a manifest"):
         manifest.read(tmp_path / "shards")
+    with pytest.raises(HarnetError, match="damaged, or not a manifest"):
+        manifest.provenance(tmp_path / "shards")
+
+
+@pytest.mark.parametrize("name", ["../train-000000.tar", "heldout-000000.tar", "train-000000.tar/", "/etc/passwd"])
+def test_a_manifest_cannot_name_a_file_elsewhere(name: str) -> None:
+    with pytest.raises(HarnetError, match="never writes"):
+        manifest.ShardInfo(name, "train", 1, "", 1)
 
 
 def test_who_is_held_out_never_changes() -> None:
@@ -97,3 +285,16 @@ def test_who_is_held_out_never_changes() -> None:
     assert held_out[:5] == ["person-8", "person-17", "person-20", "person-21", "person-32"]
     assert 0.18 < len(held_out) / len(people) < 0.22
     assert {name for name in people if split_of(name, "b") == "heldout"} != set(held_out)
+
+
+def test_the_default_policy_is_the_published_one() -> None:
+    assert ShardOptions().quality == QualityPolicy()
+
+
+def test_a_file_hashes_what_it_writes() -> None:
+    raw = io.BytesIO()
+    file = writer.HashedFile(raw)
+    for piece in (b"one", memoryview(b"two")):
+        file.write(piece)
+    assert (raw.getvalue(), file.size) == (b"onetwo", 6)
+    assert file.hash.hexdigest() == writer.xxhash.xxh3_128_hexdigest(b"onetwo")

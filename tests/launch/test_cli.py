@@ -118,9 +118,9 @@ def test_every_configuration_in_the_repository_is_valid() -> None:
 
 def test_a_missing_package_is_one_line_that_says_what_to_install() -> None:
     code = (
-        "import sys; sys.modules['webdataset'] = None\n"
+        "import sys; sys.modules['pyarrow'] = None\n"
         "from launch.cli import main; sys.exit(main(['shard', 'c.zarr', '--out', 's']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == console.USER_MISTAKE
-    assert done.stderr.strip() == "harnet shard: needs the package 'webdataset': pip install 'harnet[shards]'"
+    assert done.stderr.strip() == "harnet shard: needs the package 'pyarrow': pip install 'harnet[shards]'"

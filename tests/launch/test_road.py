@@ -37,7 +37,7 @@ def test_from_recordings_to_weights_that_others_load(tmp_path: Path, capsys: pyt
     write_recordings(tmp_path / "recordings")
     cohort, shards, run, weights = (str(tmp_path / name) for name in ("cohort.zarr", "shards", "run", "weights"))
     assert main(["ingest", str(tmp_path / "recordings"), "--out", cohort]) == 0
-    assert main(["shard", cohort, "--out", shards, "--split-salt", "road"]) == 0
+    assert main(["shard", cohort, "--out", shards, "--quality", "none", "--split-salt", "road"]) == 0
     capsys.readouterr()
     assert main(["verify", shards, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"problems": []}
@@ -71,5 +71,5 @@ def test_from_recordings_to_weights_that_others_load(tmp_path: Path, capsys: pyt
 def summary_of(shards: str, capsys: pytest.CaptureFixture[str]) -> str:
     capsys.readouterr()
     cohort = str(Path(shards).with_name("cohort.zarr"))
-    assert main(["shard", cohort, "--out", shards, "--split-salt", "road", "--json"]) == 0
+    assert main(["shard", cohort, "--out", shards, "--quality", "none", "--split-salt", "road", "--json"]) == 0
     return capsys.readouterr().out

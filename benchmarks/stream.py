@@ -17,7 +17,8 @@ import webdataset as wds
 from benchmarks.report import machine, publish, rate
 from data_shards import manifest as manifests
 from data_shards.plan import OrderConfig, plan_epoch
-from data_shards.stream import Shards, stream
+from data_shards.shards import Shards
+from data_shards.stream import stream
 
 BATCH = 512
 

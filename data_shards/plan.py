@@ -19,10 +19,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from data_shards import keyed
+from data_shards.expectation import due_windows, expectations, person_days, whole
+from data_shards.layout import SECONDS_PER_HOUR
 from data_shards.manifest import WINDOW_SECONDS, Manifest
 from harnet.errors import HarnetError
 
-_STREAM_VISITS, _STREAM_ORDER, _STREAM_STARTS, _STREAM_SHUFFLE = range(4)
+_STREAM_VISITS, _STREAM_DAYS, _STREAM_ORDER, _STREAM_STARTS, _STREAM_SHUFFLE = range(5)
 """Names of the independent random streams derived from one seed."""
 
 
@@ -43,7 +46,8 @@ class OrderConfig:
     windows_per_visit: int = 256
     """Windows taken from an hour once it is read."""
     shuffle_windows: int = 2048
-    """Size of the groups in which a lane shuffles; a process holds lanes / world size of them in memory."""
+    """Size of the groups in which a lane shuffles, rounded up to a multiple of what it gives to a batch. A process
+    holds one group of each of its lanes in memory."""
 
     def __post_init__(self) -> None:
         if self.window_seconds not in WINDOW_SECONDS:
@@ -61,12 +65,17 @@ class OrderConfig:
         """Windows that a lane gives to each global batch."""
         return self.batch // self.lanes
 
+    @property
+    def group(self) -> int:
+        """Windows in a shuffle group: a batch never takes from two groups of a lane."""
+        return -(-self.shuffle_windows // self.per_lane) * self.per_lane
+
 
 @dataclass(frozen=True)
 class EpochPlan:
     """The order of one epoch. Positions count windows on the line, 0 to `total` - 1."""
 
-    rows: NDArray[np.int64]
+    rows: NDArray[np.int32]
     """(V,) rows of the manifest, in the order of the line; each at most once."""
     ends: NDArray[np.int64]
     """(V,) position after the last window of each visited hour."""
@@ -87,32 +96,37 @@ class EpochPlan:
         """Windows at the end of the line that no global batch takes."""
         return self.total - self.steps * self.config.batch
 
-    def group(self, lane: int, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Positions of a lane's `number`-th shuffle group, ascending, and the order in which they are delivered."""
+    def start(self, visit: int) -> int:
+        """Position of a visit's first window."""
+        return int(self.ends[visit - 1]) if visit else 0
+
+    def count(self, visit: int) -> int:
+        """Windows of a visit."""
+        return int(self.ends[visit]) - self.start(visit)
+
+    def bounds(self, lane: int, number: int) -> tuple[int, int]:
+        """First position of a lane's `number`-th shuffle group, and the one after its last."""
         length = self.steps * self.config.per_lane
-        first = lane * length
-        start = first + number * self.config.shuffle_windows
-        positions = np.arange(start, min(start + self.config.shuffle_windows, first + length))
-        order = generator(self.config.seed, self.epoch, _STREAM_SHUFFLE, lane, number).permutation(len(positions))
-        return positions, order
+        start = min(number * self.config.group, length)
+        stop = min(start + self.config.group, length)
+        return lane * length + start, lane * length + stop
 
+    def visits(self, start: int, stop: int) -> range:
+        """The visits that positions `start` to `stop` - 1 belong to."""
+        if start == stop:
+            return range(0)
+        first, last = np.searchsorted(self.ends, (start, stop - 1), side="right")
+        return range(int(first), int(last) + 1)
 
-def generator(*key: int) -> np.random.Generator:
-    """A counter-based generator that depends on its key alone (Salmon et al. 2011, Philox)."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
+    def shuffled(self, lane: int, number: int) -> NDArray[np.int64]:
+        """In which order the positions of a lane's `number`-th group are delivered, counted from its first."""
+        start, stop = self.bounds(lane, number)
+        key = keyed.key(self.config.seed, self.epoch, _STREAM_SHUFFLE, lane, number)
+        return keyed.permutation(key, stop - start)
 
-
-def expected_windows(manifest: Manifest, rows: NDArray[np.int64], config: OrderConfig) -> NDArray[np.float64]:
-    """(n,) windows that each block is due in an epoch: its share of its person-day's draws, by motion mass."""
-    if len(rows) == 0:
-        return np.empty(0)
-    starts = manifest.columns[f"starts_{config.window_seconds}"][rows].astype(np.float64)
-    # A floor on the mass lets a day without any motion be drawn too, evenly.
-    mass = np.where(starts > 0, np.maximum(manifest.columns["motion_mass"][rows].astype(np.float64), 1e-9), 0.0)
-    _, day = np.unique(manifest.person_day(rows), return_inverse=True)
-    share = mass / np.maximum(np.bincount(day, mass), 1e-9)[day]
-    draws = np.minimum(config.draws_per_day, np.bincount(day, starts))[day]
-    return np.minimum(draws * share, starts)
+    def draw_key(self, row: int) -> int:
+        """Key of the draw of windows from a block in this epoch."""
+        return keyed.key(self.config.seed, self.epoch, _STREAM_STARTS, row)
 
 
 def steps_per_epoch(manifest: Manifest, split: str, config: OrderConfig) -> int:
@@ -121,11 +135,14 @@ def steps_per_epoch(manifest: Manifest, split: str, config: OrderConfig) -> int:
     Raises:
         HarnetError: the split has less than one global batch of windows of that length.
     """
-    due = int(expected_windows(manifest, manifest.rows(split), config).sum())
+    return _steps(due_windows(manifest, split, config.window_seconds, config.draws_per_day), manifest, split, config)
+
+
+def _steps(due: int, manifest: Manifest, split: str, config: OrderConfig) -> int:
     if due < config.batch:
         raise HarnetError(
-            f"{manifest.folder}: split '{split}' gives {due} windows of {config.window_seconds} s an epoch, fewer than "
-            f"one global batch of {config.batch}; lower the batch, or add recordings"
+            f"{manifest.where}: split '{split}' gives {due} windows of {config.window_seconds} s an epoch, fewer "
+            f"than one global batch of {config.batch}; lower the batch, or add recordings"
         )
     return due // config.batch
 
@@ -136,54 +153,95 @@ def plan_epoch(manifest: Manifest, split: str, config: OrderConfig, epoch: int) 
     Raises:
         HarnetError: the split has less than one global batch of windows of that length.
     """
-    steps = steps_per_epoch(manifest, split, config)
-    rows = manifest.rows(split)
-    order = generator(config.seed, epoch, _STREAM_ORDER).permutation(len(rows))
-    rows = rows[order]
-    starts = manifest.columns[f"starts_{config.window_seconds}"][rows].astype(np.int64)
-    offset = generator(config.seed, epoch, _STREAM_VISITS).random()
-    counts = _round_to_visits(expected_windows(manifest, rows, config), starts, config.windows_per_visit, offset)
-    counts = _top_up(counts, starts, steps * config.batch)
-    visited = counts > 0
-    return EpochPlan(rows[visited], np.cumsum(counts[visited]), steps, epoch, config)
+    rows, counts, due = _visits(manifest, split, config, epoch)
+    steps = _steps(due, manifest, split, config)
+    key = keyed.key(config.seed, epoch, _STREAM_ORDER)
+    order = _shuffled(key, rows)
+    rows, counts = rows[order], counts[order]
+    short = steps * config.batch - int(counts.sum(dtype=np.int64))
+    if short > 0:
+        rows, counts = _topped_up(manifest, split, config, key, rows, counts, short)
+    return EpochPlan(rows, np.cumsum(counts, dtype=np.int64), steps, epoch, config)
 
 
-def _round_to_visits(
-    expected: NDArray[np.float64], starts: NDArray[np.int64], per_visit: int, offset: float
-) -> NDArray[np.int64]:
-    """Round each hour's expected windows down or up to whole visits, keeping the expectation.
+def _shuffled(key: int, rows: NDArray[np.int32]) -> NDArray[np.int64]:
+    """A random order of rows; ties, if any, keep the order that they came in."""
+    return np.argsort(keyed.hashes(key, rows.astype(np.int64)), kind="stable")
 
-    Systematic sampling (Madow 1949): one uniform offset in [0, 1) decides for all hours, in their permuted order, so
-    that the total stays near its expectation as well. An hour's last visit stops at its last window start.
+
+def _visits(
+    manifest: Manifest, split: str, config: OrderConfig, epoch: int
+) -> tuple[NDArray[np.int32], NDArray[np.int16], int]:
+    """Rows visited in an epoch, how many windows of each, and the windows due in any epoch.
+
+    Each hour's expected windows are rounded down or up to whole visits, keeping the expectation, by systematic
+    sampling (Madow 1949): person-days are laid on a line in random order, an hour as long as its chance of being
+    rounded up, and a comb of unit spacing with one random offset decides. So the windows of a day stay within two
+    visits of what it is due, and those of the epoch within one. An hour's last visit stops at its last window start.
     """
-    low = np.floor(expected / per_visit).astype(np.int64) * per_visit
-    high = np.minimum(low + per_visit, starts)
-    chance = np.where(high > low, (expected - low) / np.maximum(high - low, 1), 0.0)
-    line = np.floor(np.cumsum(chance) + offset)
-    up = np.diff(line, prepend=0.0) > 0
-    return np.where(up, high, low)
+    per_visit = min(config.windows_per_visit, SECONDS_PER_HOUR)
+    days = person_days(manifest, split)
+    low = np.empty(len(days.rows), np.int16)
+    chance = np.empty(len(days.rows), np.float32)
+    totals = np.zeros(days.count)
+    due = 0.0
+    for piece in expectations(manifest, days, config.window_seconds, config.draws_per_day):
+        starts = piece.starts.astype(np.int64)
+        down = np.floor(piece.windows / per_visit).astype(np.int64) * per_visit
+        up = np.minimum(down + per_visit, starts)
+        low[piece.hours] = down
+        chance[piece.hours] = np.where(up > down, (piece.windows - down) / np.maximum(up - down, 1), 0.0)
+        totals[piece.days] = np.add.reduceat(chance[piece.hours], piece.firsts, dtype=np.float64)
+        due += float(piece.windows.sum())
+    phases = _phases(totals, config.seed, epoch)
+    rows, counts = [], []
+    for piece in expectations(manifest, days, config.window_seconds, config.draws_per_day):
+        line = np.cumsum(chance[piece.hours], dtype=np.float64)
+        before = line[piece.firsts] - chance[piece.hours][piece.firsts]
+        teeth = np.floor(line + np.repeat(phases[piece.days] - before, piece.lengths))
+        reached = np.concatenate([[0.0], teeth[:-1]])
+        reached[piece.firsts] = 0.0
+        windows = np.where(teeth > reached, np.minimum(low[piece.hours] + per_visit, piece.starts), low[piece.hours])
+        visited = windows > 0
+        rows.append(days.rows[piece.hours][visited])
+        counts.append(windows[visited].astype(np.int16))
+    if not rows:
+        return np.empty(0, np.int32), np.empty(0, np.int16), 0
+    return np.concatenate(rows), np.concatenate(counts), whole(due)
 
 
-def _top_up(counts: NDArray[np.int64], starts: NDArray[np.int64], needed: int) -> NDArray[np.int64]:
+def _phases(totals: NDArray[np.float64], seed: int, epoch: int) -> NDArray[np.float64]:
+    """(D,) where each person-day begins between two teeth of the comb."""
+    order = _shuffled(keyed.key(seed, epoch, _STREAM_DAYS), np.arange(len(totals), dtype=np.int32))
+    ends = np.cumsum(totals[order])
+    begin = np.empty_like(totals)
+    begin[order] = np.concatenate([[0.0], ends[:-1]]) if len(ends) else ends
+    begin += keyed.uniform(keyed.key(seed, epoch, _STREAM_VISITS))
+    begin -= np.floor(begin)
+    return begin
+
+
+def _topped_up(
+    manifest: Manifest,
+    split: str,
+    config: OrderConfig,
+    key: int,
+    rows: NDArray[np.int32],
+    counts: NDArray[np.int16],
+    short: int,
+) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
     """Give the first hours a few windows more where rounding left less than the fixed number of steps needs."""
-    room = starts - counts
-    before = np.cumsum(room) - room
-    return counts + np.clip(needed - int(counts.sum()) - before, 0, room)
-
-
-def draw_starts(
-    candidates: NDArray[np.int64], motion: NDArray[np.float32], count: int, config: OrderConfig, epoch: int, row: int
-) -> NDArray[np.int64]:
-    """`count` window starts of an hour, in seconds, in random order.
-
-    Without replacement, with probability proportional to the mean over the window of the per-second motion
-    (Yuan et al. 2024): each start gets an exponential time divided by its weight, the earliest ones win
-    (Efraimidis and Spirakis 2006).
-    """
-    mass = np.concatenate([[0.0], np.cumsum(motion, dtype=np.float64)])
-    weight = np.maximum(mass[candidates + config.window_seconds] - mass[candidates], 1e-6)
-    times = generator(config.seed, epoch, _STREAM_STARTS, row).standard_exponential(len(candidates)) / weight
-    return candidates[np.argsort(times, kind="stable")[:count]]
+    column = manifest.columns[f"starts_{config.window_seconds}"]
+    room = column[rows] - counts
+    if int(room.sum(dtype=np.int64)) < short:
+        others = np.setdiff1d(manifest.rows(split).astype(np.int32), rows)
+        others = others[column[others] > 0]
+        others = others[_shuffled(key, others)]
+        rows, counts = np.concatenate([rows, others]), np.concatenate([counts, np.zeros(len(others), np.int16)])
+        room = column[rows] - counts
+    before = np.cumsum(room, dtype=np.int64) - room
+    counts = (counts + np.clip(short - before, 0, room)).astype(np.int16)
+    return rows[counts > 0], counts[counts > 0]
 
 
 def lanes_of(rank: int, world: int, lanes: int) -> range:

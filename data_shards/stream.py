@@ -1,17 +1,19 @@
-"""A plan → batches: reads the blocks that the plan visits, checks their hash, cuts out the windows."""
+"""A plan → batches: the windows of all lanes of a process, gathered from the blocks that they were read into."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_shards.block import digest, from_range, window_starts
+from data_shards.damage import DamageTally
+from data_shards.lane import BLOCK, Lane, capacity
 from data_shards.layout import RATE
-from data_shards.manifest import Manifest
-from data_shards.plan import EpochPlan, draw_starts
-from harnet.errors import HarnetError
+from data_shards.plan import EpochPlan, OrderConfig
+from data_shards.shards import Shards
+
+MAX_DAMAGED = 0.001
+"""Share of damaged blocks above which a run stops."""
 
 
 @dataclass(frozen=True)
@@ -22,119 +24,58 @@ class Batch:
     """(b, 3, 30·seconds) counts of 1/4096 g."""
     positions: NDArray[np.int64]
     """(b,) number of each window in the epoch: step · batch + place in the global batch. It keys the augmentation."""
+    blocks: int
+    """Blocks that were read for it."""
+    damaged: int
+    """Those of them that were damaged, and were skipped."""
 
 
-class Shards:
-    """Byte ranges of a shard folder, by manifest row. Files are opened once, on first use."""
+class Reader:
+    """Reads some lanes of a run, epoch after epoch, in one process.
 
-    def __init__(self, manifest: Manifest) -> None:
-        self.manifest = manifest
-        self._files: dict[int, int] = {}
+    Its memory, about 6 MB a lane at the default settings, is taken once; see `data_shards.lane.capacity`.
+    """
 
-    def read(self, row: int) -> tuple[NDArray[np.int16], NDArray[np.float32], NDArray[np.uint8]]:
-        """Signal (3, n), motion (n / 30,) and wear (n / 30,) of a block.
+    def __init__(self, shards: Shards, config: OrderConfig, lanes: range, max_damaged: float = MAX_DAMAGED) -> None:
+        self._shards, self._config, self._lanes = shards, config, lanes
+        self._tally = DamageTally(max_damaged)
+        self._memory = np.empty((len(lanes), capacity(config)), np.int16)
+        self._scratch = np.empty(BLOCK, np.int16)
+        width = config.window_seconds * RATE
+        # Every run of `width` samples in memory as one item of as many bytes: gathering items is one copy of each.
+        self._runs = np.ndarray(self._memory.size - width + 1, f"V{2 * width}", self._memory, strides=(2,))
+
+    def batches(self, plan: EpochPlan, first_step: int = 0, out: NDArray[np.int16] | None = None) -> Iterator[Batch]:
+        """This reader's parts of global batches `first_step` to the epoch's last.
+
+        Seeking costs nothing: the groups that hold the first step are read, and nothing before them.
+
+        Args:
+            plan: the order.
+            first_step: number of the first batch in the epoch.
+            out: (b, 3, 30·seconds) int16 that every batch is written to, over the one before; new memory if None.
 
         Raises:
-            HarnetError: the shard is missing or the block's bytes are not those of the manifest.
+            HarnetError: too many blocks are damaged or missing, or nothing can be read.
         """
-        columns = self.manifest.columns
-        length = int(columns["length"][row])
-        content = os.pread(self._file(int(columns["shard"][row])), length, int(columns["offset"][row]))
-        if len(content) != length or digest(content) != columns["hash"][row]:
-            raise HarnetError(
-                f"{self.manifest.name_of(row)}: damaged; `harnet verify` lists what is wrong and the remedy"
-            )
-        return from_range(memoryview(content), int(columns["samples"][row]))
-
-    def _file(self, shard: int) -> int:
-        if shard not in self._files:
-            path = self.manifest.folder / self.manifest.shards[shard].name
-            try:
-                self._files[shard] = os.open(path, os.O_RDONLY)
-            except FileNotFoundError:
-                raise HarnetError(f"{path}: missing; `harnet verify` lists what is wrong and the remedy") from None
-        return self._files[shard]
-
-    def close(self) -> None:
-        """Close all files."""
-        for descriptor in self._files.values():
-            os.close(descriptor)
-        self._files.clear()
-
-    def __enter__(self) -> "Shards":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def stream(shards: Shards, plan: EpochPlan, lanes: range, first_step: int = 0) -> Iterator[Batch]:
-    """The parts of global batches `first_step` to the epoch's last that come from `lanes`.
-
-    Seeking costs nothing: the groups that hold the first step are read, and nothing before them.
-
-    Raises:
-        HarnetError: a block is damaged or missing.
-    """
-    config = plan.config
-    readers = [_Lane(shards, plan, lane) for lane in lanes]
-    place = np.concatenate([np.arange(lane * config.per_lane, (lane + 1) * config.per_lane) for lane in lanes])
-    for step in range(first_step, plan.steps):
-        windows = np.empty((len(place), 3, config.window_seconds * RATE), np.int16)
-        for number, reader in enumerate(readers):
-            part = slice(number * config.per_lane, (number + 1) * config.per_lane)
-            reader.read(step * config.per_lane, windows[part])
-        yield Batch(windows, step * config.batch + place)
-
-
-class _Lane:
-    """One lane's windows in the order of delivery, a shuffle group in memory at a time."""
-
-    def __init__(self, shards: Shards, plan: EpochPlan, lane: int) -> None:
-        self._shards, self._plan, self._lane = shards, plan, lane
-        self._number = -1
-        self._group = np.empty((0, 3, 0), np.int16)
-
-    def read(self, first: int, out: NDArray[np.int16]) -> None:
-        """Fill `out` with the lane's windows number `first` and on."""
-        size, done = self._plan.config.shuffle_windows, 0
-        while done < len(out):
-            number, offset = divmod(first + done, size)
-            if number != self._number:
-                self._group, self._number = self._load(number), number
-            part = self._group[offset : offset + len(out) - done]
-            out[done : done + len(part)] = part
-            done += len(part)
-
-    def _load(self, number: int) -> NDArray[np.int16]:
-        plan, config = self._plan, self._plan.config
-        positions, order = plan.group(self._lane, number)
-        # Where each window goes once shuffled, so that cutting out and shuffling are one copy.
-        target = np.empty_like(order)
-        target[order] = np.arange(len(order))
-        group = np.empty((len(positions), 3, config.window_seconds * RATE), np.int16)
-        visits = np.searchsorted(plan.ends, positions, side="right")
-        for visit in np.unique(visits):
-            here = np.flatnonzero(visits == visit)
-            start = int(plan.ends[visit - 1]) if visit else 0
-            _cut(self._shards, plan, int(visit), positions[here] - start, group, target[here])
-        return group
-
-
-def _cut(
-    shards: Shards,
-    plan: EpochPlan,
-    visit: int,
-    numbers: NDArray[np.int64],
-    out: NDArray[np.int16],
-    target: NDArray[np.int64],
-) -> None:
-    """Write the `numbers`-th windows of a visit to out[target]."""
-    config, row = plan.config, int(plan.rows[visit])
-    count = int(plan.ends[visit] - (plan.ends[visit - 1] if visit else 0))
-    accel, motion, wear = shards.read(row)
-    candidates = window_starts(wear, config.window_seconds)
-    starts = draw_starts(candidates, motion, count, config, plan.epoch, row)[numbers]
-    width = config.window_seconds * RATE
-    for start, place in zip((starts * RATE).tolist(), target.tolist(), strict=True):
-        out[place] = accel[:, start : start + width]
+        config, tally, count = self._config, self._tally, len(self._lanes)
+        assert plan.config == config
+        tally.expect(len(plan.rows))
+        lanes = [
+            Lane(self._shards, plan, lane, memory, self._scratch, tally)
+            for lane, memory in zip(self._lanes, self._memory, strict=True)
+        ]
+        in_lane = np.arange(config.per_lane)
+        place = (np.array(self._lanes)[:, None] * config.per_lane + in_lane).reshape(-1)
+        begins = (np.arange(count) * self._memory.shape[1])[:, None, None]
+        axes = np.empty((count, config.per_lane, 3), np.int64)
+        shape = (len(place), 3, config.window_seconds * RATE)
+        for step in range(first_step, plan.steps):
+            blocks, damaged = tally.read, tally.damaged
+            for lane, places in zip(lanes, axes, strict=True):
+                lane.fill(step * config.per_lane, places)
+            windows = self._runs[(axes + begins).reshape(-1)].view(np.int16).reshape(shape)
+            if out is not None:
+                out[:] = windows
+                windows = out
+            yield Batch(windows, step * config.batch + place, tally.read - blocks, tally.damaged - damaged)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data_shards.layout import RATE
+from data_shards.location import redacted
 from data_shards.plan import OrderConfig
 from harnet.encoder import find_architecture
 from harnet.errors import HarnetError
@@ -27,8 +28,8 @@ def _at_least(least: float, section: str, values: Mapping[str, float]) -> None:
 class DataConfig:
     """What is read, and in which order."""
 
-    shards: Path
-    """Folder that `harnet shard` made."""
+    shards: str
+    """Folder that `harnet shard` made, or its URL (s3://, https:// and others)."""
     batch: int = 512
     """Global batch: windows in a step over all processes."""
     lanes: int = 16
@@ -43,9 +44,18 @@ class DataConfig:
     """Loader processes beside each training process; 0 reads in the training process itself."""
     heldout_windows: int = 2048
     """Windows of held-out people that the held-out loss is computed on; 0 for none."""
+    exclude: Path | None = None
+    """Text file of people who withdrew, one id a line: nothing of theirs is read."""
+    max_damaged: float = 0.001
+    """Share of damaged blocks above which the run stops; up to it they are skipped, counted and logged."""
+    cache: Path | None = None
+    """Folder where the processes of a node share plans; harnet-<user id> in the temporary folder if not given."""
+    cache_gb: float = 0.0
+    """Of remote shards, how many GB of blocks each node keeps in that folder."""
 
     def __post_init__(self) -> None:
         _at_least(0, "data", {"workers": self.workers, "heldout_windows": self.heldout_windows})
+        _at_least(0, "data", {"max_damaged": self.max_damaged, "cache_gb": self.cache_gb})
 
 
 @dataclass(frozen=True)
@@ -174,7 +184,9 @@ class PretrainConfig:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         plain: dict[str, Any] = asdict(self)
-        plain["data"]["shards"], plain["run"]["out"] = str(self.data.shards), str(self.run.out)
+        plain["data"]["shards"], plain["run"]["out"] = redacted(str(self.data.shards)), str(self.run.out)
+        for name in ("exclude", "cache"):
+            plain["data"][name] = None if plain["data"][name] is None else str(plain["data"][name])
         plain["multitask"]["tasks"] = list(self.multitask.tasks)
         return plain
 
@@ -183,10 +195,12 @@ MAY_CHANGE = {
     ("data", "shards"),
     ("data", "workers"),
     ("data", "heldout_windows"),
+    *(("data", name) for name in ("exclude", "max_damaged", "cache", "cache_gb")),
     *(("run", name) for name in ("out", "device", "log_every", "evaluate_every", "checkpoint_every")),
     *(("run", name) for name in ("checkpoint_minutes", "keep")),
 }
-"""What may differ when a run is resumed, because the numbers do not depend on it."""
+"""What may differ when a run is resumed, because the numbers do not depend on it, or, who is excluded, because the
+digest of what is left is compared."""
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -5,11 +5,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from data_shards.expectation import due_windows
 from data_shards.manifest import Manifest
-from data_shards.plan import expected_windows
 from pretrain.config import PretrainConfig
 from pretrain.distributed import Process
-from pretrain.loading import parts, to_device
+from pretrain.loading import Source, parts, to_device
 from pretrain.objectives import Forward, Objective
 
 SEED = 0
@@ -23,7 +23,8 @@ class HeldOut:
         self._process, self._objective, self._manifest = process, objective, manifest
         rows = manifest.rows("heldout")
         order = config.order()
-        due = int(expected_windows(manifest, rows, order).sum())
+        self._source = Source.of(config.data)
+        due = due_windows(manifest, "heldout", order.window_seconds, order.draws_per_day)
         wanted = min(due, config.data.heldout_windows)
         # No batch may be larger than what there is; lanes must still divide it.
         batch = min(order.batch, wanted // order.lanes * order.lanes)
@@ -37,7 +38,7 @@ class HeldOut:
         if not self.steps:
             return {}
         network.eval()
-        batches = parts(self._manifest, "heldout", self._order, self._process, workers=0)
+        batches = parts(self._manifest, "heldout", self._order, self._process, workers=0, source=self._source)
         collected: list[dict[str, Tensor]] = []
         with torch.inference_mode():
             for _ in range(self.steps):

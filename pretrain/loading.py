@@ -2,17 +2,24 @@
 
 import multiprocessing
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from data_shards import shared_manifest
 from data_shards.layout import COUNTS_PER_G
 from data_shards.manifest import Manifest
-from data_shards.plan import OrderConfig, lanes_of, plan_epoch, steps_per_epoch
-from data_shards.stream import Shards, stream
+from data_shards.node_cache import NodeCache
+from data_shards.plan import OrderConfig, lanes_of
+from data_shards.planner import Planner
+from data_shards.remote import RemoteOptions, open_storage
+from data_shards.shards import Shards
+from data_shards.stream import MAX_DAMAGED, Reader
+from data_shards.withdrawals import read_ids
+from pretrain.config import DataConfig
 from pretrain.distributed import Process
 from pretrain.signals import kept_from_children
 from pretrain.transforms.draws import window_keys
@@ -28,13 +35,53 @@ class Part:
     """(b,) int64, ascending: number of each window in the epoch."""
     epoch: int
     """Number of the epoch, from 0."""
+    blocks: int = 0
+    """Blocks that were read for it."""
+    damaged: int = 0
+    """Those of them that were damaged, and were skipped."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """How shards are read, which decides nothing about the order."""
+
+    cache: NodeCache = field(default_factory=NodeCache.open)
+    """Where the processes of a node share plans."""
+    remote: RemoteOptions = field(default_factory=RemoteOptions)
+    """Of shards that are read over the network."""
+    max_damaged: float = MAX_DAMAGED
+    """Share of damaged blocks above which a run stops."""
+
+    @classmethod
+    def of(cls, data: DataConfig) -> "Source":
+        """What a run's options say of it.
+
+        Raises:
+            HarnetError: the cache folder cannot be made or is not safe.
+        """
+        cache = NodeCache.open(data.cache)
+        remote = RemoteOptions(cache.root / "blocks", int(data.cache_gb * 1e9))
+        return cls(cache, remote, data.max_damaged)
+
+
+def open_manifest(data: DataConfig) -> Manifest:
+    """The manifest of a run's shards, without those who are excluded, shared by the processes of a node.
+
+    Raises:
+        HarnetError: there is none, or it or the list of people is damaged.
+    """
+    source = Source.of(data)
+    without = read_ids(data.exclude) if data.exclude else frozenset()
+    return shared_manifest.open_manifest(str(data.shards), source.cache, without, source.remote)
 
 
 class _Reader(IterableDataset[Part]):
     """What one loader process reads of the run: its lanes, in every global batch, epoch after epoch."""
 
-    def __init__(self, manifest: Manifest, split: str, order: OrderConfig, process: Process, first_step: int) -> None:
-        self._manifest, self._split, self._order = manifest, split, order
+    def __init__(
+        self, manifest: Manifest, split: str, order: OrderConfig, process: Process, source: Source, first_step: int
+    ) -> None:
+        self._manifest, self._split, self._order, self._source = manifest, split, order, source
         self._rank, self._world = process.rank, process.world
         self._first_step = first_step
 
@@ -42,27 +89,36 @@ class _Reader(IterableDataset[Part]):
         worker = get_worker_info()
         number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         lanes = lanes_of(self._rank + self._world * number, self._world * workers, self._order.lanes)
-        steps = steps_per_epoch(self._manifest, self._split, self._order)
-        first_epoch, step = divmod(self._first_step, steps)
-        with Shards(self._manifest) as shards:
+        planner = Planner(self._manifest, self._split, self._order, self._source.cache)
+        first_epoch, step = divmod(self._first_step, planner.steps)
+        storage = open_storage(self._manifest.location, self._source.remote)
+        with Shards(self._manifest, storage) as shards:
+            reader = Reader(shards, self._order, lanes, self._source.max_damaged)
             for epoch in count(first_epoch):
-                plan = plan_epoch(self._manifest, self._split, self._order, epoch)
-                for batch in stream(shards, plan, lanes, step if epoch == first_epoch else 0):
-                    yield Part(torch.from_numpy(batch.windows), torch.from_numpy(batch.positions), epoch)
+                plan = planner.plan(epoch)
+                for batch in reader.batches(plan, step if epoch == first_epoch else 0):
+                    windows, positions = torch.from_numpy(batch.windows), torch.from_numpy(batch.positions)
+                    yield Part(windows, positions, epoch, batch.blocks, batch.damaged)
 
 
 def parts(
-    manifest: Manifest, split: str, order: OrderConfig, process: Process, workers: int, first_step: int = 0
+    manifest: Manifest,
+    split: str,
+    order: OrderConfig,
+    process: Process,
+    workers: int,
+    first_step: int = 0,
+    source: Source | None = None,
 ) -> Iterator[Part]:
     """This process's parts of global batch `first_step` of the run and of all that follow, without end.
 
     The result does not depend on the number of loader `workers`.
 
     Raises:
-        HarnetError: lanes cannot be dealt out evenly, the split is too small, or a block is damaged.
+        HarnetError: lanes cannot be dealt out evenly, the split is too small, or too many blocks are damaged.
     """
     lanes_of(process.rank, process.world * max(workers, 1), order.lanes)
-    dataset = _Reader(manifest, split, order, process, first_step)
+    dataset = _Reader(manifest, split, order, process, source or Source(), first_step)
     if workers == 0:
         yield from dataset
         return
@@ -87,7 +143,9 @@ def _joined(pieces: list[Part]) -> Part:
     if len(pieces) == 1:
         return pieces[0]
     positions, order = torch.cat([piece.positions for piece in pieces]).sort()
-    return Part(torch.cat([piece.windows for piece in pieces])[order], positions, pieces[0].epoch)
+    windows = torch.cat([piece.windows for piece in pieces])[order]
+    blocks, damaged = sum(piece.blocks for piece in pieces), sum(piece.damaged for piece in pieces)
+    return Part(windows, positions, pieces[0].epoch, blocks, damaged)
 
 
 def to_device(part: Part, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 import harnet
-from data_shards import manifest as manifests
 from data_shards.manifest import Manifest
-from data_shards.plan import plan_epoch, steps_per_epoch
+from data_shards.planner import Planner
 from harnet.errors import HarnetError
 from harnet.optimisation import decay_groups, warmup_cosine
 from harnet.progress import bar
@@ -26,7 +25,7 @@ from pretrain import checkpoint
 from pretrain.config import PretrainConfig, differences
 from pretrain.distributed import Process
 from pretrain.evaluation import HeldOut
-from pretrain.loading import Part, parts, to_device
+from pretrain.loading import Part, Source, open_manifest, parts, to_device
 from pretrain.log import Log
 from pretrain.meters import Meters
 from pretrain.objectives import Objective, Outcome
@@ -53,8 +52,7 @@ def train(config: PretrainConfig, process: Process) -> Path:
         HarnetError: the run folder is of another run, the shards cannot feed it, or the loss is not finite.
         KeyboardInterrupt: it was asked to stop; the checkpoint is written.
     """
-    manifest = manifests.read(config.data.shards)
-    steps_per_epoch(manifest, "train", config.order())
+    manifest = open_manifest(config.data)
     objective: Objective = MultiTask(config.multitask, config.model)
     torch.manual_seed(config.run.seed)
     network = objective.build().to(process.device)
@@ -114,7 +112,7 @@ class Run:
         """The run in one line."""
         config, order = self.config, self.config.order()
         rows = self.manifest.rows("train")
-        plan = plan_epoch(self.manifest, "train", order, 0)
+        plan = Planner(self.manifest, "train", order, Source.of(config.data).cache).plan(0)
         return (
             f"{config.model.architecture} on {self.process.world} x {self.process.device}, {config.run.precision}: "
             f"{self.manifest.people(rows)} people, {self.manifest.person_days(rows)} person-days; "
@@ -126,7 +124,13 @@ class Run:
         """Take steps until the end or until asked to stop; return whether it was stopped."""
         run, state = self.config.run, self.state
         batches = parts(
-            self.manifest, "train", self.config.order(), self.process, self.config.data.workers, first_step=state.step
+            self.manifest,
+            "train",
+            self.config.order(),
+            self.process,
+            self.config.data.workers,
+            first_step=state.step,
+            source=Source.of(self.config.data),
         )
         # A stop may have come after the checkpoint of this step and before its held-out loss.
         self.evaluate_if_due(log)

@@ -1,5 +1,4 @@
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -7,15 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_shards.block import range_length, window_starts
+from data_shards.draws import draw_starts, moving_sum
+from data_shards.expectation import expected_windows
 from data_shards.manifest import Manifest, ShardInfo
-from data_shards.plan import (
-    OrderConfig,
-    draw_starts,
-    expected_windows,
-    lanes_of,
-    plan_epoch,
-    steps_per_epoch,
-)
+from data_shards.plan import OrderConfig, lanes_of, plan_epoch, steps_per_epoch
 from harnet.errors import HarnetError
 
 ORDER = OrderConfig(window_seconds=10, batch=32, lanes=8, seed=5, windows_per_visit=64, shuffle_windows=100)
@@ -33,7 +28,7 @@ def manifest_of(blocks: int, seed: int = 0, days: int = 3) -> Manifest:
         "starts_10": starts.astype(np.int16),
     }
     shard = ShardInfo("train-000000.tar", "train", 0, "", blocks)
-    return Manifest(Path("none"), "digest", (shard,), MappingProxyType(columns), (), (), {})
+    return Manifest("none", "digest", (shard,), MappingProxyType(columns), (), (), {})
 
 
 @given(st.integers(50, 400), st.integers(0, 10_000), st.integers(0, 5), st.sampled_from([1, 32, 256, 4000]))
@@ -53,37 +48,84 @@ def test_an_epoch_has_the_same_steps_and_no_hour_gives_more_than_it_has(
 
 def test_the_expected_windows_of_every_hour_are_kept() -> None:
     manifest = manifest_of(60, seed=3)
-    rows = manifest.rows("train")
-    expected = expected_windows(manifest, rows, ORDER)
-    total = np.zeros(len(rows))
+    rows, expected = expected_windows(manifest, "train", 10, 1500)
+    by_row = np.zeros(rows.max() + 1)
+    by_row[rows] = expected
+    total = np.zeros(rows.max() + 1)
     epochs = 1500
     for epoch in range(epochs):
         plan = plan_epoch(manifest, "train", ORDER, epoch)
         total[plan.rows] += np.diff(plan.ends, prepend=0)
     # Standard error of a mean of counts in steps of 64 is at most 32 / sqrt(1500) = 0.8; topping up adds less than 64
     # windows to an epoch of 60 hours, about one each.
-    assert np.abs(total / epochs - expected).max() < 5
+    assert np.abs(total / epochs - by_row).max() < 5
 
 
 def test_a_person_day_has_1500_windows_or_all_it_has() -> None:
     manifest = manifest_of(500, seed=1)
-    rows = manifest.rows("train")
+    rows, expected = expected_windows(manifest, "train", 10, 1500)
+    assert np.array_equal(np.sort(rows), manifest.rows("train"))
     day = manifest.person_day(rows)
-    expected = expected_windows(manifest, rows, ORDER)
     for one in np.unique(day):
         starts = manifest.columns["starts_10"][rows[day == one]]
         assert expected[day == one].sum() <= min(1500, starts.sum()) + 1e-6
         assert (expected[day == one] <= starts).all()
 
 
-@given(st.integers(0, 3), st.integers(0, 200))
+@given(st.integers(0, 3), st.integers(0, 200), st.sampled_from([1, 3, 100, 10_000]))
 @settings(max_examples=20, deadline=None)
-def test_lanes_and_groups_deal_every_position_once(epoch: int, seed: int) -> None:
-    plan = plan_epoch(manifest_of(100, seed), "train", ORDER, epoch)
-    length = plan.steps * ORDER.per_lane
-    groups = [plan.group(lane, number) for lane in range(ORDER.lanes) for number in range(-(-length // 100))]
-    positions = np.concatenate([positions[order] for positions, order in groups])
-    assert np.array_equal(np.sort(positions), np.arange(plan.steps * ORDER.batch))
+def test_lanes_and_groups_deal_every_position_once(epoch: int, seed: int, shuffle: int) -> None:
+    order = replace(ORDER, shuffle_windows=shuffle)
+    plan = plan_epoch(manifest_of(100, seed), "train", order, epoch)
+    length = plan.steps * order.per_lane
+    groups = [
+        plan.bounds(lane, number)[0] + plan.shuffled(lane, number)
+        for lane in range(order.lanes)
+        for number in range(-(-length // order.group))
+    ]
+    assert np.array_equal(np.sort(np.concatenate(groups)), np.arange(plan.steps * order.batch))
+
+
+def test_a_day_stays_within_two_visits_of_what_it_is_due() -> None:
+    manifest = manifest_of(2000, seed=4)
+    rows, expected = expected_windows(manifest, "train", 10, 1500)
+    _, day = np.unique(manifest.person_day(rows), return_inverse=True)
+    plan = plan_epoch(manifest, "train", ORDER, 3)
+    found = np.zeros(rows.max() + 1)
+    found[plan.rows] = np.diff(plan.ends, prepend=0)
+    off = np.bincount(day, found[rows]) - np.bincount(day, expected)
+    assert np.abs(off).max() <= 2 * ORDER.windows_per_visit
+    assert abs(off.sum()) <= 2 * ORDER.windows_per_visit
+
+
+def test_the_rows_of_a_day_may_lie_apart() -> None:
+    manifest = manifest_of(300)
+    together = np.argsort(manifest.person_day(manifest.rows("train")), kind="stable")
+    sorted_one = replace(manifest, columns={name: values[together] for name, values in manifest.columns.items()})
+    rows, expected = expected_windows(manifest, "train", 10, 1500)
+    apart = np.zeros(300)
+    apart[rows] = expected
+    rows, expected = expected_windows(sorted_one, "train", 10, 1500)
+    assert np.array_equal(rows, np.arange(300))
+    assert np.allclose(expected, apart[together])
+
+
+def test_bytes_read_for_a_window_at_the_default_draws() -> None:
+    """Two weeks of 40 people, hours of very uneven motion: full blocks are 667 KB, and lanes meet in some."""
+    random = np.random.default_rng(0)
+    blocks = 40 * 14 * 24
+    clock = np.tile(np.arange(24), 40 * 14)
+    columns = {
+        "shard": np.zeros(blocks, np.int32),
+        "participant": np.repeat(np.arange(40, dtype=np.int32), 14 * 24),
+        "hour": np.tile(np.arange(14 * 24, dtype=np.int32), 40),
+        "motion_mass": (random.gamma(1.2, 60, blocks) * np.where(clock < 7, 0.03, 1)).astype(np.float32),
+        "starts_10": np.full(blocks, 3591, np.int16),
+    }
+    manifest = Manifest("none", "", (ShardInfo("train-000000.tar", "train", 0, "", blocks),), columns, (), (), {})
+    plan = plan_epoch(manifest, "train", OrderConfig(window_seconds=10, batch=512, lanes=16, seed=0), 0)
+    read = (len(plan.rows) + 15) * range_length(108_000)
+    assert read / (plan.steps * 512) < 3000
 
 
 def test_epochs_and_seeds_differ_and_repeat() -> None:
@@ -97,12 +139,43 @@ def test_epochs_and_seeds_differ_and_repeat() -> None:
 def test_livelier_windows_are_drawn_more_often_and_none_twice() -> None:
     motion = np.full(3600, 0.01, np.float32)
     motion[1000:1100] = 1.0
-    candidates = np.arange(3591)
-    drawn = [draw_starts(candidates, motion, 50, ORDER, epoch, row=0) for epoch in range(40)]
-    assert all(len(np.unique(starts)) == 50 for starts in drawn)
+    worn = np.ones(3600, np.uint8)
+    drawn = [draw_starts(motion, worn, 50, 10, key) for key in range(40)]
+    assert all(len(np.unique(starts)) == 50 and (np.diff(starts) > 0).all() for starts in drawn)
     lively = np.mean([((starts > 990) & (starts < 1100)).mean() for starts in drawn])
     # 109 starts touch the lively seconds and hold 74 % of the weight.
     assert 0.6 < lively < 0.8
+
+
+def test_a_draw_keeps_the_probabilities_of_a_sequential_draw_without_replacement() -> None:
+    motion = np.array([1, 2, 3, 4, 5, 6, 7, 8], np.float32)
+    weight = np.convolve(motion, np.ones(5), "valid")
+    count = np.zeros(4)
+    draws = 20_000
+    for key in range(draws):
+        count[draw_starts(motion, np.ones(8, np.uint8), 2, 5, key)] += 1
+    share = weight / weight.sum()
+    second = [sum(share[j] * share[i] / (1 - share[j]) for j in range(4) if j != i) for i in range(4)]
+    # Standard error of a share of 20,000 is at most 0.0035.
+    assert np.abs(count / draws - (share + second)).max() < 0.015
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=200), st.integers(1, 60), st.sampled_from([5, 10, 30]))
+@settings(max_examples=60, deadline=None)
+def test_only_worn_windows_are_drawn(worn: list[bool], count: int, width: int) -> None:
+    wear = np.array(worn, np.uint8)
+    starts = draw_starts(np.ones(len(wear), np.float32), wear, count, width, key=7)
+    possible = window_starts(wear, width)
+    assert len(starts) == min(count, len(possible))
+    assert set(starts.tolist()) <= set(possible.tolist())
+
+
+@given(st.integers(1, 60), st.integers(60, 200))
+@settings(max_examples=30, deadline=None)
+def test_moving_sums_are_sums_of_neighbours(width: int, length: int) -> None:
+    values = np.random.default_rng(width).random(length).astype(np.float32)
+    expected = np.convolve(values, np.ones(width), "valid")
+    np.testing.assert_allclose(moving_sum(values, width), expected, rtol=1e-5)
 
 
 def test_lanes_are_dealt_completely() -> None:

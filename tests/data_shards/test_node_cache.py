@@ -1,0 +1,151 @@
+import json
+import multiprocessing
+import os
+import pickle
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data_shards import manifest as manifests
+from data_shards.node_cache import KEPT_DAYS, NodeCache
+from data_shards.plan import OrderConfig, plan_epoch, steps_per_epoch
+from data_shards.planner import Planner
+from data_shards.shards import Shards
+from data_shards.shared_manifest import open_manifest
+from data_shards.stream import Reader
+from harnet.errors import HarnetError
+
+ORDER = OrderConfig(window_seconds=10, batch=48, lanes=12, seed=1, windows_per_visit=64, shuffle_windows=100)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> NodeCache:
+    return NodeCache.open(tmp_path / "cache")
+
+
+class Maker:
+    """Writes an array and remembers how often."""
+
+    def __init__(self, calls: Path) -> None:
+        self.calls = calls
+
+    def __call__(self, folder: Path) -> Mapping[str, Any]:
+        with self.calls.open("a") as file:
+            file.write("x")
+        time.sleep(0.2)
+        np.save(folder / "numbers.npy", np.arange(1000))
+        return {"fact": 7}
+
+
+def ask(root: Path, calls: Path) -> None:
+    entry = NodeCache.open(root).get("key", Maker(calls))
+    assert entry.array("numbers")[-1] == 999
+    assert entry.facts["fact"] == 7
+
+
+def test_of_many_processes_one_computes(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=ask, args=(tmp_path / "cache", tmp_path / "calls")) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert (tmp_path / "calls").read_text() == "x"
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "index", "gone", "pickled"])
+def test_a_damaged_entry_is_made_again(cache: NodeCache, tmp_path: Path, harm: str) -> None:
+    ask(cache.root, tmp_path / "calls")
+    path = cache.root / "key" / "numbers.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    if harm == "flip":
+        path.write_bytes(content)
+    elif harm == "cut":
+        path.write_bytes(content[:-8])
+    elif harm == "index":
+        (cache.root / "key" / "index.json").write_text(json.dumps({"files": {}, "facts": {}}))
+    elif harm == "gone":
+        path.unlink()
+    else:
+        np.save(path, np.array([{}], dtype=object), allow_pickle=True)
+    ask(cache.root, tmp_path / "calls")
+    assert (tmp_path / "calls").read_text() == "xx"
+
+
+def test_what_was_mapped_outlives_its_entry(cache: NodeCache, tmp_path: Path) -> None:
+    entry = cache.get("key", Maker(tmp_path / "calls"))
+    numbers = entry.array("numbers")
+    long_ago = time.time() - (KEPT_DAYS + 1) * 86_400
+    os.utime(cache.root / "key", (long_ago, long_ago))
+    (cache.root / "half.1.tmp").mkdir()
+    os.utime(cache.root / "half.1.tmp", (long_ago, long_ago))
+    cache.get("other", Maker(tmp_path / "calls"))
+    assert sorted(path.name for path in cache.root.iterdir() if path.is_dir()) == ["other"]
+    assert numbers.sum() == 499_500
+
+
+def test_a_folder_that_others_can_write_to_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(HarnetError, match="others can write there"):
+        NodeCache.open(tmp_path / "open")
+    (tmp_path / "mine").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "mine")
+    with pytest.raises(HarnetError, match="not yours"):
+        NodeCache.open(tmp_path / "link")
+
+
+def test_a_mapped_manifest_is_the_manifest(shards: Path, cache: NodeCache) -> None:
+    plain, mapped = manifests.read(shards), open_manifest(str(shards), cache)
+    for one in (mapped, pickle.loads(pickle.dumps(mapped))):  # noqa: S301 - made here
+        assert replace(one, columns={}) == replace(plain, columns={})
+        assert set(one.columns) == set(plain.columns)
+        for name, values in plain.columns.items():
+            np.testing.assert_array_equal(one.columns[name], values)
+    assert len(pickle.dumps(mapped)) < 20_000
+
+
+def test_a_planners_plan_is_the_plan(shards: Path, cache: NodeCache) -> None:
+    contents = manifests.read(shards)
+    for order in (ORDER, replace(ORDER, seed=2)):
+        planner = Planner(contents, "train", order, cache)
+        assert planner.steps == steps_per_epoch(contents, "train", order)
+        for epoch in (0, 3, 0):
+            plan, expected = planner.plan(epoch), plan_epoch(contents, "train", order, epoch)
+            np.testing.assert_array_equal(plan.rows, expected.rows)
+            np.testing.assert_array_equal(plan.ends, expected.ends)
+            assert (plan.steps, plan.epoch, plan.config) == (expected.steps, epoch, order)
+
+
+def test_people_who_withdrew_are_not_there(shards: Path, cache: NodeCache) -> None:
+    plain = manifests.read(shards)
+    gone = frozenset({"p0", "p7", "never took part"})
+    left, mapped = plain.without(gone), open_manifest(str(shards), cache, gone)
+    assert left.digest == mapped.digest != plain.digest
+    assert left.digest == plain.without(frozenset({"p7", "p0"})).digest
+    assert plain.without(frozenset({"never took part"})) is plain
+    for name in plain.columns:
+        np.testing.assert_array_equal(left.columns[name], mapped.columns[name])
+    assert left.participants == mapped.participants
+    assert left.recordings == mapped.recordings
+    assert not gone & set(left.participants)
+    assert not any(name.startswith(("p0-", "p7-")) for name in left.recordings)
+    rows = [row for row, code in enumerate(plain.columns["participant"]) if plain.participants[code] not in gone]
+    assert [left.key_of(row) for row in range(len(left.columns["hour"]))] == [plain.key_of(row) for row in rows]
+    with Shards(left) as files:
+        assert list(Reader(files, ORDER, range(12)).batches(plan_epoch(left, "train", ORDER, 0)))
+
+
+def test_no_manifest_is_said(tmp_path: Path, cache: NodeCache) -> None:
+    with pytest.raises(HarnetError, match=r"no manifest\.parquet"):
+        open_manifest(str(tmp_path), cache)
+    (tmp_path / "manifest.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(HarnetError, match="damaged, or not a manifest"):
+        open_manifest(str(tmp_path), cache)

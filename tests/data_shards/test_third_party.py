@@ -1,0 +1,67 @@
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import webdataset as wds
+
+from data_shards import manifest, writer
+from data_shards.cohort import Cohort
+from data_shards.quality import POLICIES
+from data_shards.shards import Shards
+from data_shards.third_party import to_webdataset, windows
+from data_shards.writer import ShardOptions
+
+# webdataset leaves it to the garbage collector to close the tars.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    yield
+    # Here, and not in the middle of a test that knows nothing of it.
+    gc.collect()
+
+
+@pytest.fixture(scope="module", params=["none", "zstd"])
+def made(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    folder = tmp_path_factory.mktemp("third") / "shards"
+    options = ShardOptions(blocks_per_shard=4, quality=POLICIES["none"], compression=request.param)
+    writer.write(cohort, folder, options)
+    return folder
+
+
+@pytest.mark.parametrize("split", ["train", "heldout"])
+def test_a_webdataset_pipeline_yields_what_we_read(made: Path, split: str) -> None:
+    contents = manifest.read(made)
+    found = list(to_webdataset(made, split))
+    rows = contents.rows(split).tolist()
+    assert [sample["__key__"] for sample in found] == [contents.key_of(row) for row in rows]
+    with Shards(contents) as shards:
+        for sample, row in zip(found, rows, strict=True):
+            for ours, name in zip(shards.read(row), ("accel", "motion", "wear"), strict=True):
+                np.testing.assert_array_equal(sample[name], ours)
+            assert sample["about"]["hour"] == contents.columns["hour"][row]
+
+
+def test_windows_are_worn_and_apart(made: Path) -> None:
+    sample = next(iter(to_webdataset(made)))
+    cut = list(windows(sample, 10))
+    assert 0 < len(cut) <= len(sample["wear"]) // 10
+    assert all(window.shape == (3, 300) and (window != -32768).all() for window in cut)
+    assert len(list(windows(sample, 10, every=1))) > 5 * len(cut)
+
+
+def test_stock_webdataset_alone_reads_uncompressed_shards(shards: Path) -> None:
+    contents = manifest.read(shards)
+    urls = sorted(map(str, shards.glob("train-*.tar")))
+    found = list(wds.WebDataset(urls, shardshuffle=False).decode())
+    assert len(found) == len(contents.rows("train"))
+    with Shards(contents) as files:
+        for sample, row in zip(found, contents.rows("train").tolist(), strict=True):
+            np.testing.assert_array_equal(sample["accel.npy"], files.read(row)[0])
+            assert sample["about.json"]["rate_hz"] == 30

@@ -1,0 +1,127 @@
+"""One synthetic person -> what the store holds of one recording: measured with the device's errors, then calibrated."""
+
+import importlib.metadata
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_shards.calibration import calibrate, correction
+from data_shards.cohort import HourData
+from data_shards.daylight import clock_hours
+from data_shards.info import Calibration, Preprocessing, Quality, RecordingInfo, Source
+from data_shards.layout import COUNTS_PER_G, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
+from data_shards.preparation import PREPROCESSING, mean_enmo_mg
+from data_shards.recording import Temperature
+from data_shards.resampling import to_counts
+from data_shards.survey import Survey
+from data_shards.synthetic.diary import diary
+from data_shards.synthetic.motion import course, measure
+from data_shards.synthetic.people import Person
+from data_shards.wear import detect
+
+DEVICE = "synthetic"
+"""`RecordingInfo.device`; whatever reads a store can tell by it."""
+NOTE = "synthetic: made by formula, not a recording"
+"""In the notes of every recording."""
+MADE = Preprocessing(
+    rate=RATE,
+    units=PREPROCESSING["units"],
+    counts_per_g=COUNTS_PER_G,
+    filter=f"none ({NOTE}, at {RATE} Hz)",
+    calibration=PREPROCESSING["calibration"],
+    wear_rule=PREPROCESSING["wear_rule"],
+)
+"""A store's preprocessing goes with its shards, runs and weights, and shards of two kinds are refused: so a model card
+says it too, and synthetic people cannot get in among real ones unseen."""
+MONDAY_HOUR = 473_352
+"""Hours from 1970 to Monday, 1 January 2024, 00:00."""
+FULL_SCALE = 32767
+"""Counts: ±8 g, the range of the device as of the store."""
+THERMOMETER_SECONDS = 60
+"""Between readings of the temperature."""
+
+
+def record(someone: Person, seed: int, number: int, days: int) -> tuple[RecordingInfo, HourData]:
+    """The recording of a person, whose draws are those of (seed, number), over whole days from midnight."""
+    slowly = course(someone, seed, number, diary(someone, seed, number, days))
+    accel = measure(someone, seed, number, slowly)
+    clipped = _clipped_share(accel)
+    begin = first_hour(someone)
+    seconds = begin * SECONDS_PER_HOUR + np.arange(len(slowly.celsius))
+    readings = slice(None, None, THERMOMETER_SECONDS)
+    temperature = Temperature(seconds[readings].astype(np.float64), slowly.celsius[readings])
+    calibration = calibrate(_survey(accel, seconds, clipped), temperature)
+    _apply(calibration, temperature, accel, int(seconds[0]))
+    worn = detect(accel)
+    quality = Quality(
+        clipped_share=clipped,
+        interruptions=0,
+        interrupted_seconds=0.0,
+        worn_seconds_by_clock_hour=np.bincount(clock_hours(seconds[worn.wear == 1], ()), minlength=24).tolist(),
+        mean_enmo_mg=mean_enmo_mg(accel, worn.wear),
+    )
+    info = RecordingInfo(
+        recording=someone.name,
+        participant=someone.name,
+        first_hour=begin,
+        hours=24 * days,
+        device=DEVICE,
+        clock="local",
+        wall_shifts=(),
+        nominal_rate=float(RATE),
+        worn_seconds_by_hour=tuple(worn.wear.reshape(-1, SECONDS_PER_HOUR).sum(axis=1, dtype=int).tolist()),
+        complete_seconds=worn.complete_seconds,
+        calibration=calibration,
+        quality=quality,
+        notes=(NOTE,),
+        metadata={"synthetic_seed": seed, "synthetic_person": number},
+        source=source(seed, number, days),
+        preprocessing=MADE,
+        package_version=importlib.metadata.version("harnet"),
+    )
+    return info, HourData(accel, worn.motion, worn.wear)
+
+
+def first_hour(someone: Person) -> int:
+    """Clock hour since 1970 at which a person's recording begins."""
+    return MONDAY_HOUR + 24 * someone.first_day
+
+
+def source(seed: int, number: int, days: int) -> Source:
+    """There is no file; the settings are all that the signal follows from."""
+    settings = {"seed": str(seed), "days": str(days)}
+    return Source(
+        name=f"person {number} of the formula", bytes=0, mtime_ns=0, xxh3="0" * 16, kind=DEVICE, settings=settings
+    )
+
+
+def _clipped_share(accel: NDArray[np.int16]) -> float:
+    """Share of samples with an axis at the end of the range, of (3, hours * 108,000) counts."""
+    clipped = 0
+    for start in range(0, accel.shape[1], SAMPLES_PER_HOUR):
+        hour = accel[:, start : start + SAMPLES_PER_HOUR]
+        if hour.max() == FULL_SCALE or hour.min() == -FULL_SCALE:  # nearly never, so the rest is seldom computed
+            clipped += int((np.abs(hour) == FULL_SCALE).any(axis=0).sum())
+    return clipped / accel.shape[1]
+
+
+def _survey(accel: NDArray[np.int16], seconds: NDArray[np.int64], clipped: float) -> Survey:
+    """Sums a second, as ingest takes them from device samples."""
+    sums, squares = np.empty((2, 3, len(seconds)))
+    for start in range(0, len(seconds), SECONDS_PER_HOUR):
+        hour = slice(start, start + SECONDS_PER_HOUR)
+        counts = accel[:, start * RATE : (start + SECONDS_PER_HOUR) * RATE].reshape(3, -1, RATE).astype(np.float64)
+        sums[:, hour] = np.einsum("ask->as", counts) / COUNTS_PER_G
+        squares[:, hour] = np.einsum("ask,ask->as", counts, counts) / COUNTS_PER_G**2
+    return Survey(seconds, np.full(len(seconds), RATE), sums, squares, clipped)
+
+
+def _apply(calibration: Calibration, temperature: Temperature, accel: NDArray[np.int16], begin: int) -> None:
+    """Calibrate counts in place, an hour at a time; `begin` is their first second."""
+    correct = correction(calibration, temperature)
+    if correct is None:
+        return
+    for start in range(0, accel.shape[1], SAMPLES_PER_HOUR):
+        hour = slice(start, start + SAMPLES_PER_HOUR)
+        times = begin + np.arange(start, start + SAMPLES_PER_HOUR) / RATE
+        accel[:, hour] = to_counts(correct(times, accel[:, hour].astype(np.float32) / np.float32(COUNTS_PER_G)))

@@ -1,0 +1,50 @@
+"""`harnet synth`: a synthetic cohort of any size."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_shards.synthetic.make import SynthOptions, synthesise, write_labels
+from data_shards.synthetic.record import NOTE
+
+
+@dataclass(frozen=True)
+class Command:
+    """Make a cohort store of people made by formula: for load tests, and for demonstrations without data.
+
+    Everything in it is synthetic: no person was recorded, and no result about people may rest on it. Person k of a
+    seed is the same however many people are made and by however many processes. Run again, it adds what is missing.
+
+    Example: harnet synth --people 12 --days 7 --out synth.zarr --labels labels.parquet
+    """
+
+    out: Path
+    """The cohort store to make or to add to, such as synth.zarr."""
+    people: int = 12
+    """How many people, a recording each."""
+    days: int = 7
+    """Length of every recording; a week of one person takes about 55 MB."""
+    seed: int = 0
+    """Another seed makes other people."""
+    labels: Path | None = None
+    """Write who did what when to this Parquet file: recording, start, seconds, activity."""
+    workers: int = 1
+    """Processes."""
+    json: bool = False
+    """Print the result as JSON."""
+
+    def run(self) -> int:
+        """Make the people who are missing, then say what is in the store."""
+        options = SynthOptions(self.days, self.seed)
+        cohort = synthesise(self.out, self.people, options, self.workers)
+        if self.labels is not None:
+            write_labels(self.labels, self.people, options)
+        worn = [info.worn_seconds / 3600 for info in cohort.infos()]
+        people, person_days, hours = len(worn), self.days * len(worn), sum(worn)
+        if self.json:
+            summary = {"out": str(self.out), "note": NOTE, "seed": self.seed, "people": people}
+            print(json.dumps(summary | {"person_days": person_days, "worn_hours": round(hours, 3)}, indent=2))
+            return 0
+        print(f"{self.out}: {people} people, {person_days} person-days, {hours:.1f} h worn, seed {self.seed}")
+        print(NOTE)
+        return 0

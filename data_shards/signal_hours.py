@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numcodecs import blosc
 from numpy.typing import NDArray
 from zarr.core.metadata import ArrayV3Metadata
 
+from data_shards.block import decompress
 from data_shards.layout import MISSING, SAMPLES_PER_HOUR
 from data_shards.stored import StoredRecording
 from harnet.errors import HarnetError
@@ -23,6 +23,7 @@ from harnet.errors import HarnetError
 _ENTRY = 16
 _CRC = 4
 _ABSENT = 2**64 - 1
+_HOUR_BYTES = 3 * SAMPLES_PER_HOUR * 2
 
 
 class SignalHours:
@@ -45,21 +46,16 @@ class SignalHours:
         number, place = divmod(hour, self._hours_a_file)
         if number != self._number:
             self._open(number)
-        signal = np.empty((3, SAMPLES_PER_HOUR), "<i2")
         offset, length = self._index[place]
         if (offset, length) == (_ABSENT, _ABSENT):
-            signal.fill(MISSING)
-            return signal
-        chunk = self._content[offset : offset + length]
+            return np.full((3, SAMPLES_PER_HOUR), MISSING, np.int16)
         try:
-            if len(chunk) != length or _unpacked(chunk) != signal.nbytes:
-                raise RuntimeError(f"{_unpacked(chunk)} bytes where an hour has {signal.nbytes}")
-            blosc.decompress(chunk, signal)
-        except RuntimeError as error:
+            unpacked = decompress(self._content[offset : offset + length], _HOUR_BYTES)
+        except ValueError as error:
             raise HarnetError(
                 f"{self._folder / str(number)}: hour {hour} damaged ({error}): remove the recording and ingest it again"
             ) from error
-        return signal
+        return np.frombuffer(unpacked, "<i2").reshape(3, SAMPLES_PER_HOUR)
 
     def _open(self, number: int) -> None:
         path, size = self._folder / str(number), self._hours_a_file * _ENTRY
@@ -83,8 +79,3 @@ def _hours_a_file(array: Any) -> int:
     assert sharding["configuration"].get("index_location", "end") == "end"
     assert (inner, array.chunks, array.dtype) == (["bytes", "blosc"], (3, SAMPLES_PER_HOUR), np.dtype("<i2"))
     return int(array.shards[1]) // SAMPLES_PER_HOUR
-
-
-def _unpacked(chunk: memoryview) -> int:
-    """Bytes that a Blosc chunk says it unpacks to (its header's second field)."""
-    return int.from_bytes(chunk[4:8], "little")

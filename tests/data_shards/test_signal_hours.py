@@ -54,5 +54,10 @@ def test_a_damaged_file_is_named(cohort: Cohort, tmp_path: Path) -> None:
     ):
         path.write_bytes(content)
         with pytest.raises(HarnetError, match=says):
-            signal = SignalHours(Cohort.open(tmp_path / "cohort.zarr").open_recording(name))
-            [signal.read(hour) for hour in range(2)]
+            read_two(Cohort.open(tmp_path / "cohort.zarr"), name)
+
+
+def read_two(cohort: Cohort, name: str) -> None:
+    signal = SignalHours(cohort.open_recording(name))
+    for hour in range(2):
+        signal.read(hour)

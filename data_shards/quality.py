@@ -80,6 +80,8 @@ class Rule:
 
     name: str
     """Short, for tables and JSON."""
+    limit: str
+    """The field of the policy that it goes by."""
     says: Callable[[QualityPolicy], str]
     """What it leaves out under a policy, for people."""
     breaks: Callable[[RecordingInfo, QualityPolicy], bool]
@@ -89,26 +91,31 @@ class Rule:
 RULES = (
     Rule(
         "not calibrated",
+        "calibrated",
         lambda policy: "axes could not be calibrated",
         lambda info, policy: policy.calibrated and not info.calibration["calibrated"],
     ),
     Rule(
         "clipped",
+        "max_clipped_share",
         lambda policy: f"more than {100 * policy.max_clipped_share:.3g} % of values clipped",
         lambda info, policy: info.quality["clipped_share"] > policy.max_clipped_share,
     ),
     Rule(
         "wear time",
+        "min_wear_hours",
         lambda policy: f"worn for less than {policy.min_wear_hours:g} h",
         lambda info, policy: info.worn_seconds < 3600 * policy.min_wear_hours,
     ),
     Rule(
         "clock hours",
+        "every_clock_hour",
         lambda policy: "an hour of the day never worn",
         lambda info, policy: policy.every_clock_hour and min(info.quality["worn_seconds_by_clock_hour"]) == 0,
     ),
     Rule(
         "implausible",
+        "max_mean_mg",
         lambda policy: f"mean acceleration of {policy.max_mean_mg:g} mg or more",
         lambda info, policy: info.quality["mean_enmo_mg"] >= policy.max_mean_mg,
     ),
@@ -153,11 +160,16 @@ class Flow:
         lines = [
             (self.unreadable + self.recordings, "files and recordings in"),
             (-self.unreadable, "could not be read"),
-            *((-self.excluded[rule.name], f"{rule.name}: {rule.says(self.policy)}") for rule in RULES),
+            *((-self.excluded[rule.name], f"{rule.name}: {rule.says(self.policy)}") for rule in self._rules_in_force()),
             (self.kept, f"recordings out: {self.people} people, {self.person_days} person-days, "
                         f"{self.worn_hours:.1f} h worn"),
         ]  # fmt: skip
         return "\n".join(f"{count:>9,}  {label}" for count, label in lines)
+
+    def _rules_in_force(self) -> list[Rule]:
+        """The rules that the policy does not switch off."""
+        off = POLICIES["none"]
+        return [rule for rule in RULES if getattr(self.policy, rule.limit) != getattr(off, rule.limit)]
 
 
 def worn_days(info: RecordingInfo) -> list[int]:

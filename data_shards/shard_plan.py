@@ -7,6 +7,7 @@ hour: 700,000 person-days are 16.8 million of them.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -107,6 +108,7 @@ def plan(cohort: Cohort, options: ShardOptions, exclude: frozenset[str] = frozen
         "preprocessing": json.loads(next(iter(collector.preprocessing))),
         "flow": counted.as_dict(),
         "withdrawn": collector.withdrawn,
+        "devices": dict(sorted(collector.devices.items())),
     }
     if options.compression != "none":
         provenance["codec"] = (
@@ -144,6 +146,7 @@ class _Collector:
         self.cohort, self.options, self.exclude = cohort, options, exclude
         self.cuts: dict[Split, _Cut] = {split: _Cut(options.blocks_per_shard) for split in ("train", "heldout")}
         self.preprocessing: dict[str, str] = {}
+        self.devices: Counter[str] = Counter()
         self.withdrawn = self.not_worn = self.blocks = 0
         settings = asdict(options) | {"quality": None, "version": manifest.VERSION}
         self.digest = hashlib.sha256(_json(settings))
@@ -168,6 +171,7 @@ class _Collector:
         self.cuts[split_of(info.participant, self.options.split_salt)].add(info.recording, worn)
         self.blocks += len(worn)
         self.not_worn += info.hours - len(worn)
+        self.devices[info.device] += 1
         self.preprocessing.setdefault(_json(info.preprocessing).decode(), info.recording)
         # The file's content and how it was read, and not when it was copied: equal signals give an equal plan.
         source = [info.source[key] for key in ("name", "bytes", "xxh3", "kind", "settings")]

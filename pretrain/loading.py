@@ -1,5 +1,6 @@
 """The stream of global batches, as tensors of this process's part, from any step of the run on."""
 
+import atexit
 import multiprocessing
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -152,3 +153,11 @@ def to_device(part: Part, seed: int, device: torch.device) -> tuple[Tensor, Tens
     """Windows as (b, 3, T) float32 in g and their (b,) keys, on the device; int16 is what travels."""
     windows = part.windows.to(device, non_blocking=True).float() / COUNTS_PER_G
     return windows, window_keys(seed, part.epoch, part.positions.to(device, non_blocking=True))
+
+
+@atexit.register
+def _end_loaders() -> None:
+    """Kill loader processes that are left when the interpreter ends: they block TERM, and it would wait for ever."""
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()

@@ -226,6 +226,7 @@ def test_bad_recordings_and_excluded_people_are_left_out_and_counted(cohort: Coh
     assert set(contents.participants) == expected
     assert written.planned.withdrawn == contents.provenance["withdrawn"] == 1
     assert contents.provenance["flow"]["excluded"]["wear time"] == 8 - len(expected)
+    assert contents.provenance["devices"] == {"formula": len(expected)}
     text = json.dumps(dict(contents.provenance))
     assert not any(f"p{number}" in text for number in range(9))
 

@@ -9,7 +9,6 @@ are counted in each of them.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from benchmarks.report import machine, publish
+from benchmarks.report import RESULTS, machine
 from data_shards import manifest as manifests
 from data_shards.manifest import ShardInfo
 from data_shards.node_cache import NodeCache
@@ -93,10 +92,17 @@ def work(folder: Path, cache: Path) -> dict[str, float]:
         "plan an epoch, s": planned - opened,
         "seek to the middle with the plan there, s": sought - planned,
         "of which checking and mapping the plan, s": found - planned,
-        "peak resident memory of the process, MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak resident memory, pages shared with others included, MB": _status("VmHWM"),
+        "of which its own at the end, MB": _status("RssAnon"),
         "steps in the epoch": plan.steps,
         "visited hours": len(plan.rows),
     }
+
+
+def _status(name: str) -> float:
+    """MB, from /proc: getrusage would count the peak of the process that this one was forked from."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 def started(folder: Path, cache: Path) -> "subprocess.Popen[str]":
@@ -132,7 +138,14 @@ def main() -> None:
         stored = sum(path.stat().st_size for path in cache.rglob("*.npy"))
         rows["in the node's cache, shared by all its processes, MB"] = stored / 2**20
         rows["manifest.parquet, MB"] = (folder / manifests.FILE_NAME).stat().st_size / 2**20
-    publish("plan", "see each row", rows, machine("pyarrow"))
+    about = machine("pyarrow")
+    print("\nplan")
+    for label, value in rows.items():
+        print(f"  {label:<90}  {value:>12,.4g}" if value < 1000 else f"  {label:<90}  {value:>12,.0f}")
+    print("  on " + json.dumps(about))
+    path = RESULTS / "plan.json"
+    path.write_text(json.dumps({"rows": rows, "on": about}, indent=2) + "\n")
+    print(f"  kept in {path}")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ class Lane:
         self._memory, self._scratch = memory, scratch
         self._address = memory.__array_interface__["data"][0]
         self._width = plan.config.window_seconds * RATE
-        self._number = -1
+        self._number = -2
         self._places = np.empty((0, _AXES), np.int64)
         self._kept: dict[int, _Kept | None] = {}
         self._used = 0
@@ -80,7 +80,7 @@ class Lane:
         Raises:
             HarnetError: too much is damaged, or nothing can be read.
         """
-        number, offset = divmod(first, self._plan.config.group)
+        number, offset = self._plan.place(self._lane, first)
         if number != self._number:
             self._load(number)
             self._number = number
@@ -93,14 +93,21 @@ class Lane:
         start, stop = plan.bounds(self._lane, number)
         visits = plan.visits(start, stop)
         self._drop_all_but(visits)
+        if number != self._number + 1:
+            self._announce(visits)
         for visit in visits:
             self._keep(visit)
         places = np.concatenate([self._windows(visit) for visit in visits])
         before = start - plan.start(visits.start)
         self._places = places[before : before + stop - start][plan.shuffled(self._lane, number)]
-        for visit in plan.visits(*plan.bounds(self._lane, number + 1)):
-            if visit not in self._kept:
-                self._shards.prefetch(int(plan.rows[visit]))
+        self._announce(plan.visits(*plan.bounds(self._lane, number + 1)))
+
+    def _announce(self, visits: range) -> None:
+        """Have visits read ahead that are not in memory."""
+        for visit in visits:
+            row = int(self._plan.rows[visit])
+            if visit not in self._kept and not self._tally.knows(row):
+                self._shards.prefetch(row)
 
     def _windows(self, visit: int) -> NDArray[np.int64]:
         """(count, 3) places of a visit's windows.

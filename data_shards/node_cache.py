@@ -13,7 +13,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ _CHUNK = 1 << 22
 
 KEPT_DAYS = 7.0
 """An entry that no process has opened for so long is deleted."""
+KEPT_ENTRIES = 100
+"""And so are all but the last ones that were opened: plans of 3 million visits are 40 MB each."""
 
 
 @dataclass(frozen=True)
@@ -140,18 +142,20 @@ class NodeCache:
             os.close(descriptor)
 
     def _prune(self) -> None:
-        """Delete what nobody has opened for days, half-written entries of killed processes included."""
+        """Delete what nobody has opened for long, half-written entries of killed processes included."""
         oldest = time.time() - KEPT_DAYS * 86_400
+        entries = sorted(self._entries(), reverse=True)
+        for number, (opened, path) in enumerate(entries):
+            if opened < oldest or number >= KEPT_ENTRIES:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _entries(self) -> Iterator[tuple[float, Path]]:
+        """When each entry was last opened. Locks stay: one that is deleted while it is held is no lock."""
         for path in self.root.iterdir():
-            try:
-                if path.lstat().st_mtime >= oldest:
-                    continue
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
-                elif path.suffix == ".lock":
-                    path.unlink()
-            except FileNotFoundError:
-                continue
+            with suppress(FileNotFoundError):
+                found = path.lstat()
+                if stat.S_ISDIR(found.st_mode) and (path / _INDEX).exists() | path.name.endswith(".tmp"):
+                    yield found.st_mtime, path
 
 
 def _fingerprint(path: Path) -> list[Any]:

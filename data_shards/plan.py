@@ -70,6 +70,10 @@ class OrderConfig:
         """Windows in a shuffle group: a batch never takes from two groups of a lane."""
         return -(-self.shuffle_windows // self.per_lane) * self.per_lane
 
+    def shift(self, lane: int) -> int:
+        """By how much a lane's first group is shorter than the others, so that lanes do not all read in one step."""
+        return lane * (self.group // self.per_lane) // self.lanes * self.per_lane
+
 
 @dataclass(frozen=True)
 class EpochPlan:
@@ -106,10 +110,14 @@ class EpochPlan:
 
     def bounds(self, lane: int, number: int) -> tuple[int, int]:
         """First position of a lane's `number`-th shuffle group, and the one after its last."""
-        length = self.steps * self.config.per_lane
-        start = min(number * self.config.group, length)
-        stop = min(start + self.config.group, length)
+        length, begin = self.steps * self.config.per_lane, number * self.config.group - self.config.shift(lane)
+        start, stop = (min(max(edge, 0), length) for edge in (begin, begin + self.config.group))
         return lane * length + start, lane * length + stop
+
+    def place(self, lane: int, window: int) -> tuple[int, int]:
+        """Number of the group that a lane's `window`-th window is delivered from, and which one of it it is."""
+        number, offset = divmod(window + self.config.shift(lane), self.config.group)
+        return number, offset if number else window
 
     def visits(self, start: int, stop: int) -> range:
         """The visits that positions `start` to `stop` - 1 belong to."""
@@ -123,6 +131,21 @@ class EpochPlan:
         start, stop = self.bounds(lane, number)
         key = keyed.key(self.config.seed, self.epoch, _STREAM_SHUFFLE, lane, number)
         return keyed.permutation(key, stop - start)
+
+    def rows_of(self, positions: NDArray[np.int64]) -> NDArray[np.int32]:
+        """(n,) rows of the blocks that the windows at these positions of the epoch (`Batch.positions`) were due from.
+
+        Slow, and meant for messages. Windows of a damaged block come from another one, which is not told here.
+        """
+        config = self.config
+        rows = np.empty(len(positions), np.int32)
+        for index, position in enumerate(positions.tolist()):
+            step, place = divmod(position, config.batch)
+            lane, inside = divmod(place, config.per_lane)
+            number, offset = self.place(lane, step * config.per_lane + inside)
+            line = self.bounds(lane, number)[0] + self.shuffled(lane, number)[offset]
+            rows[index] = self.rows[np.searchsorted(self.ends, line, side="right")]
+        return rows
 
     def draw_key(self, row: int) -> int:
         """Key of the draw of windows from a block in this epoch."""

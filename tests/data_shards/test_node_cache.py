@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from data_shards import manifest as manifests
+from data_shards import node_cache
 from data_shards.node_cache import KEPT_DAYS, NodeCache
 from data_shards.plan import OrderConfig, plan_epoch, steps_per_epoch
 from data_shards.planner import Planner
@@ -89,6 +90,14 @@ def test_what_was_mapped_outlives_its_entry(cache: NodeCache, tmp_path: Path) ->
     cache.get("other", Maker(tmp_path / "calls"))
     assert sorted(path.name for path in cache.root.iterdir() if path.is_dir()) == ["other"]
     assert numbers.sum() == 499_500
+
+
+def test_no_more_than_so_many_entries_are_kept(cache: NodeCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_cache, "KEPT_ENTRIES", 3)
+    for number in range(6):
+        cache.get(f"key-{number}", lambda _: {})
+        os.utime(cache.root / f"key-{number}", (time.time() - 100 + number,) * 2)
+    assert sorted(path.name for path in cache.root.iterdir() if path.is_dir()) == ["key-2", "key-3", "key-4", "key-5"]
 
 
 def test_a_folder_that_others_can_write_to_is_refused(tmp_path: Path) -> None:

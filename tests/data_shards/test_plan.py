@@ -81,9 +81,32 @@ def test_lanes_and_groups_deal_every_position_once(epoch: int, seed: int, shuffl
     groups = [
         plan.bounds(lane, number)[0] + plan.shuffled(lane, number)
         for lane in range(order.lanes)
-        for number in range(-(-length // order.group))
+        for number in range(-(-length // order.group) + 1)
     ]
     assert np.array_equal(np.sort(np.concatenate(groups)), np.arange(plan.steps * order.batch))
+
+
+def test_lanes_begin_their_groups_at_different_steps() -> None:
+    order = replace(ORDER, shuffle_windows=32)
+    plan = plan_epoch(manifest_of(400), "train", order, 0)
+    begins = [
+        {step for step in range(16) if plan.place(lane, step * order.per_lane)[1] == 0} for lane in range(order.lanes)
+    ]
+    assert all({0} < steps for steps in begins)
+    assert max(sum(step in steps for steps in begins) for step in range(1, 16)) == 1
+
+
+def test_a_position_is_traced_to_its_block() -> None:
+    plan = plan_epoch(manifest_of(100), "train", ORDER, 0)
+    length = plan.steps * ORDER.per_lane
+    for lane, number in ((0, 0), (3, 1), (7, 0)):
+        start, stop = plan.bounds(lane, number)
+        line = start + plan.shuffled(lane, number)
+        window = start - lane * length + np.arange(stop - start)
+        step, inside = np.divmod(window, ORDER.per_lane)
+        positions = step * ORDER.batch + lane * ORDER.per_lane + inside
+        expected = plan.rows[np.searchsorted(plan.ends, line, side="right")]
+        assert np.array_equal(plan.rows_of(positions), expected)
 
 
 def test_a_day_stays_within_two_visits_of_what_it_is_due() -> None:

@@ -12,11 +12,11 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from data_shards import cohort_index
-from data_shards.calibration import not_calibrated
-from data_shards.cohort import Cohort
-from data_shards.info import Quality, RecordingInfo, Source
-from data_shards.preparation import PREPROCESSING
+from data_shards.cohort import index as cohort_index
+from data_shards.cohort.info import Quality, RecordingInfo, Source
+from data_shards.cohort.store import Cohort
+from data_shards.ingest.calibration import not_calibrated
+from data_shards.ingest.preparation import PREPROCESSING
 
 WEEK = RecordingInfo(
     recording="",

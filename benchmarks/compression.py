@@ -21,7 +21,10 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.report import RESULTS, machine, rate
-from data_shards.block import (
+from data_shards.cohort.store import Cohort
+from data_shards.layout import RATE
+from data_shards.quality.policy import POLICIES
+from data_shards.shards.block import (
     BLOSC_BLOCK,
     ZSTD_LEVEL,
     compress,
@@ -32,13 +35,10 @@ from data_shards.block import (
     range_length,
     window_starts,
 )
-from data_shards.cohort import Cohort
-from data_shards.layout import RATE
-from data_shards.quality import POLICIES
-from data_shards.shard_plan import ShardOptions, plan
+from data_shards.shards.shard_plan import ShardOptions, plan
+from data_shards.shards.tar import RECORD, padded
+from data_shards.shards.writer import read_blocks
 from data_shards.synthetic.make import SynthOptions, synthesise
-from data_shards.tar import RECORD, padded
-from data_shards.writer import read_blocks
 
 CODECS = (
     ("none", 0, 0),

@@ -23,8 +23,8 @@ from pathlib import Path
 
 def ingest(path: Path) -> int:
     """All of it; returns the number of recordings stored."""
-    from data_shards.ingest import IngestOptions
-    from data_shards.ingest import ingest as work
+    from data_shards.ingest.run import IngestOptions
+    from data_shards.ingest.run import ingest as work
 
     with tempfile.TemporaryDirectory() as folder:
         outcomes, _ = work([path], Path(folder) / "cohort.zarr", IngestOptions())

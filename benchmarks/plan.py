@@ -20,12 +20,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.report import RESULTS, machine
-from data_shards import manifest as manifests
-from data_shards.manifest import ShardInfo
-from data_shards.node_cache import NodeCache
-from data_shards.plan import OrderConfig
-from data_shards.planner import Planner
-from data_shards.shared_manifest import open_manifest
+from data_shards.shards import manifest as manifests
+from data_shards.shards.manifest import ShardInfo
+from data_shards.stream.node_cache import NodeCache
+from data_shards.stream.plan import OrderConfig
+from data_shards.stream.planner import Planner
+from data_shards.stream.shared_manifest import open_manifest
 
 BLOCKS_PER_SHARD = 1500
 HOURS_PER_PERSON = 7 * 24

@@ -20,13 +20,13 @@ from typing import get_args
 import torch
 
 from benchmarks.report import machine, publish, rate
-from data_shards.block import Compression, encode
-from data_shards.cohort import Cohort
+from data_shards.cohort.store import Cohort
 from data_shards.layout import SAMPLES_PER_HOUR
-from data_shards.quality import POLICIES
-from data_shards.shard_plan import ShardOptions, plan
+from data_shards.quality.policy import POLICIES
+from data_shards.shards.block import Compression, encode
+from data_shards.shards.shard_plan import ShardOptions, plan
+from data_shards.shards.writer import read_blocks, write
 from data_shards.synthetic.make import SynthOptions, synthesise
-from data_shards.writer import read_blocks, write
 
 DAY_BYTES = 24 * SAMPLES_PER_HOUR * 3 * 2
 OPTIONS = ShardOptions(quality=POLICIES["none"])

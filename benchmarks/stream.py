@@ -24,15 +24,15 @@ import torch
 import webdataset as wds
 
 from benchmarks.report import RESULTS, machine, rate
-from data_shards import manifest as manifests
-from data_shards import writer
 from data_shards.layout import RATE
-from data_shards.manifest import Manifest
-from data_shards.plan import OrderConfig, plan_epoch
-from data_shards.quality import POLICIES
-from data_shards.shard_plan import ShardOptions
-from data_shards.shards import Shards
-from data_shards.stream import Reader
+from data_shards.quality.policy import POLICIES
+from data_shards.shards import manifest as manifests
+from data_shards.shards import writer
+from data_shards.shards.manifest import Manifest
+from data_shards.shards.shard_plan import ShardOptions
+from data_shards.stream.plan import OrderConfig, plan_epoch
+from data_shards.stream.reader import Reader
+from data_shards.stream.shard_files import Shards
 from data_shards.synthetic.make import SynthOptions, synthesise
 
 BATCH = 512

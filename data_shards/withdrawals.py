@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from data_shards.cohort import sanitised
+from data_shards.cohort.store import sanitised
 from harnet.errors import HarnetError
 
 

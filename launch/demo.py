@@ -14,9 +14,9 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from data_shards.cohort import Cohort
+from data_shards.cohort.store import Cohort
 from data_shards.layout import COUNTS_PER_G, RATE
-from data_shards.split import split_of
+from data_shards.shards.split import split_of
 from harnet.console import exit_with, guarded
 from harnet.errors import HarnetError
 from launch.cli import main

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data_shards.layout import RATE
-from data_shards.location import redacted
-from data_shards.plan import OrderConfig
+from data_shards.shards.location import redacted
+from data_shards.stream.plan import OrderConfig
 from harnet.encoder import find_architecture
 from harnet.errors import HarnetError
 

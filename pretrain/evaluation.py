@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from data_shards.expectation import due_windows
-from data_shards.manifest import Manifest
+from data_shards.shards.manifest import Manifest
+from data_shards.stream.expectation import due_windows
 from pretrain.config import PretrainConfig
 from pretrain.distributed import Process
 from pretrain.loading import Source, parts, to_device

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from data_shards import shared_manifest
 from data_shards.layout import COUNTS_PER_G
-from data_shards.manifest import Manifest
-from data_shards.node_cache import NodeCache
-from data_shards.plan import OrderConfig, lanes_of
-from data_shards.planner import Planner
-from data_shards.remote import RemoteOptions, open_storage
-from data_shards.shards import Shards
-from data_shards.stream import MAX_DAMAGED, Reader
+from data_shards.shards.manifest import Manifest
+from data_shards.stream import shared_manifest
+from data_shards.stream.node_cache import NodeCache
+from data_shards.stream.plan import OrderConfig, lanes_of
+from data_shards.stream.planner import Planner
+from data_shards.stream.reader import MAX_DAMAGED, Reader
+from data_shards.stream.remote import RemoteOptions, open_storage
+from data_shards.stream.shard_files import Shards
 from data_shards.withdrawals import read_ids
 from pretrain.config import DataConfig
 from pretrain.distributed import Process

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 import harnet
-from data_shards.manifest import Manifest
-from data_shards.planner import Planner
+from data_shards.shards.manifest import Manifest
+from data_shards.stream.planner import Planner
 from harnet.errors import HarnetError
 from harnet.optimisation import decay_groups, warmup_cosine
 from harnet.progress import bar

@@ -10,15 +10,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 
-from data_shards import writer
-from data_shards.calibration import not_calibrated
-from data_shards.cohort import Cohort
-from data_shards.info import Quality, RecordingInfo, Source
+from data_shards.cohort.info import Quality, RecordingInfo, Source
+from data_shards.cohort.store import Cohort
+from data_shards.ingest.calibration import not_calibrated
+from data_shards.ingest.preparation import PREPROCESSING
+from data_shards.ingest.wear import detect
 from data_shards.layout import MISSING, RATE, SECONDS_PER_HOUR
-from data_shards.preparation import PREPROCESSING
-from data_shards.quality import POLICIES
-from data_shards.shard_plan import ShardOptions
-from data_shards.wear import detect
+from data_shards.quality.policy import POLICIES
+from data_shards.shards import writer
+from data_shards.shards.shard_plan import ShardOptions
 
 
 def signal(seed: int, seconds: int) -> np.ndarray:

@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_shards.cohort import Cohort
+from data_shards.cohort.info import SYNTHETIC
+from data_shards.cohort.store import Cohort
 from data_shards.layout import SECONDS_PER_HOUR
 from data_shards.parallel import run_all
 from data_shards.synthetic.diary import Activity, bouts, diary
 from data_shards.synthetic.people import person
-from data_shards.synthetic.record import DEVICE, MADE, NOTE, first_hour, record, source
+from data_shards.synthetic.record import MADE, NOTE, first_hour, record, source
 from harnet.errors import HarnetError
 from harnet.files import atomic_path
 
@@ -79,7 +80,7 @@ def _missing(cohort: Cohort, people: int, options: SynthOptions) -> Sequence[int
     """Numbers of the people who are not in the store yet; whoever is must be of the same cohort."""
     there = set()
     for info in cohort.infos():
-        if info.device != DEVICE:
+        if info.device != SYNTHETIC:
             raise HarnetError(f"{cohort.root}: holds recordings that are not synthetic: give another --out")
         number = int(info.metadata["synthetic_person"])
         if info.source != source(options.seed, number, options.days):

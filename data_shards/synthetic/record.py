@@ -5,22 +5,20 @@ import importlib.metadata
 import numpy as np
 from numpy.typing import NDArray
 
-from data_shards.calibration import calibrate, correction
-from data_shards.cohort import HourData
-from data_shards.daylight import clock_hours
-from data_shards.info import Calibration, Preprocessing, Quality, RecordingInfo, Source
+from data_shards.cohort.info import SYNTHETIC, Calibration, Preprocessing, Quality, RecordingInfo, Source
+from data_shards.cohort.store import HourData
+from data_shards.ingest.calibration import calibrate, correction
+from data_shards.ingest.daylight import clock_hours
+from data_shards.ingest.preparation import PREPROCESSING, mean_enmo_mg
+from data_shards.ingest.resampling import to_counts
+from data_shards.ingest.survey import Survey
+from data_shards.ingest.wear import detect
 from data_shards.layout import COUNTS_PER_G, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
-from data_shards.preparation import PREPROCESSING, mean_enmo_mg
 from data_shards.recording import Temperature
-from data_shards.resampling import to_counts
-from data_shards.survey import Survey
 from data_shards.synthetic.diary import diary
 from data_shards.synthetic.motion import course, measure
 from data_shards.synthetic.people import Person
-from data_shards.wear import detect
 
-DEVICE = "synthetic"
-"""`RecordingInfo.device`; whatever reads a store can tell by it."""
 NOTE = "synthetic: made by formula, not a recording"
 """In the notes of every recording."""
 MADE = Preprocessing(
@@ -65,7 +63,7 @@ def record(someone: Person, seed: int, number: int, days: int) -> tuple[Recordin
         participant=someone.name,
         first_hour=begin,
         hours=24 * days,
-        device=DEVICE,
+        device=SYNTHETIC,
         clock="local",
         wall_shifts=(),
         nominal_rate=float(RATE),
@@ -91,7 +89,7 @@ def source(seed: int, number: int, days: int) -> Source:
     """There is no file; the settings are all that the signal follows from."""
     settings = {"seed": str(seed), "days": str(days)}
     return Source(
-        name=f"person {number} of the formula", bytes=0, mtime_ns=0, xxh3="0" * 16, kind=DEVICE, settings=settings
+        name=f"person {number} of the formula", bytes=0, mtime_ns=0, xxh3="0" * 16, kind=SYNTHETIC, settings=settings
     )
 
 

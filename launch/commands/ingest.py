@@ -8,12 +8,12 @@ from typing import Annotated
 
 import tyro
 
-from data_shards.cohort import Cohort
-from data_shards.ingest import IngestOptions, Outcome, ingest
+from data_shards.cohort.store import Cohort
+from data_shards.ingest.run import IngestOptions, Outcome, ingest
+from data_shards.ingest.sources import listed
 from data_shards.parallel import Part
-from data_shards.quality import Flow, find_policy, flow
+from data_shards.quality.policy import Flow, find_policy, flow
 from data_shards.readers import ReadOptions, Units
-from data_shards.sources import listed
 from data_shards.withdrawals import read_ids
 
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import tyro
 
-from data_shards import manifest
-from data_shards.cohort import Cohort
-from data_shards.purge import Purged, purge_cohort, purge_shards
+from data_shards.cohort.store import Cohort
+from data_shards.shards import manifest
+from data_shards.shards.purge import Purged, purge_cohort, purge_shards
 from data_shards.withdrawals import read_ids
 from harnet.errors import HarnetError
 

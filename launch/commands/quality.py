@@ -7,9 +7,9 @@ from typing import Annotated
 
 import tyro
 
-from data_shards.cohort import Cohort
-from data_shards.quality import find_policy
-from data_shards.quality_page.page import write_report
+from data_shards.cohort.store import Cohort
+from data_shards.quality.page import write_report
+from data_shards.quality.policy import find_policy
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import tyro
 
-from data_shards import manifest
-from data_shards.block import Compression
-from data_shards.cohort import Cohort
+from data_shards.cohort.store import Cohort
 from data_shards.parallel import Part
-from data_shards.quality import find_policy
-from data_shards.shard_plan import ShardOptions
+from data_shards.quality.policy import find_policy
+from data_shards.shards import manifest
+from data_shards.shards.block import Compression
+from data_shards.shards.shard_plan import ShardOptions
+from data_shards.shards.writer import Written, write
 from data_shards.withdrawals import read_ids
-from data_shards.writer import Written, write
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import tyro
 
-from data_shards import manifest
-from data_shards.verify import verify
+from data_shards.shards import manifest
+from data_shards.shards.verify import verify
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from data_shards import manifest, writer
-from data_shards.cohort import Cohort
+from data_shards.cohort.store import Cohort
 from data_shards.parallel import Part
-from data_shards.purge import purge_shards
-from data_shards.quality import POLICIES
-from data_shards.shard_plan import ShardOptions
-from data_shards.verify import verify
+from data_shards.quality.policy import POLICIES
+from data_shards.shards import manifest, writer
+from data_shards.shards.purge import purge_shards
+from data_shards.shards.shard_plan import ShardOptions
+from data_shards.shards.verify import verify
 from data_shards.withdrawals import read_ids
 
 STEPS = ("open", "os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir")

@@ -9,8 +9,9 @@ import webdataset as wds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_shards import tar
-from data_shards.block import (
+from data_shards.layout import MISSING, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
+from data_shards.shards import tar
+from data_shards.shards.block import (
     Block,
     Compression,
     decompress,
@@ -25,7 +26,6 @@ from data_shards.block import (
     trim,
     window_starts,
 )
-from data_shards.layout import MISSING, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
 
 COMPRESSIONS = get_args(Compression)
 

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from data_shards.calibration import calibrate, correction
+from data_shards.ingest.calibration import calibrate, correction
+from data_shards.ingest.preparation import prepare
+from data_shards.ingest.resampling import resample
+from data_shards.ingest.survey import Survey, survey
 from data_shards.layout import COUNTS_PER_G, MISSING
-from data_shards.preparation import prepare
 from data_shards.recording import Recording, Temperature
-from data_shards.resampling import resample
-from data_shards.survey import Survey, survey
 
 START = 1_700_000_000 // 86400 * 86400.0
 GAIN = np.array([1.04, 0.97, 1.02])

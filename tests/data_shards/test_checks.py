@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_shards import survey as survey_module
-from data_shards.checks import check
-from data_shards.preparation import mean_enmo_mg, prepare
+from data_shards.ingest import survey as survey_module
+from data_shards.ingest.checks import check
+from data_shards.ingest.preparation import mean_enmo_mg, prepare
+from data_shards.ingest.survey import survey
 from data_shards.recording import Recording
-from data_shards.survey import survey
 from harnet.errors import HarnetError
 
 START = 1_700_000_000.25

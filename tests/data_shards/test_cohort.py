@@ -13,10 +13,10 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_shards import cohort as cohort_module
-from data_shards.calibration import not_calibrated
-from data_shards.cohort import Cohort, HourData, is_valid_name, sanitised
-from data_shards.info import Preprocessing, Quality, RecordingInfo, Source
+from data_shards.cohort import store as cohort_module
+from data_shards.cohort.info import Preprocessing, Quality, RecordingInfo, Source
+from data_shards.cohort.store import Cohort, HourData, is_valid_name, sanitised
+from data_shards.ingest.calibration import not_calibrated
 from data_shards.layout import COUNTS_PER_G, MISSING, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
 from harnet.errors import HarnetError
 
@@ -159,7 +159,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     def full(folder: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("data_shards.cohort.fsync_tree", full)
+    monkeypatch.setattr("data_shards.cohort.store.fsync_tree", full)
     with pytest.raises(OSError, match="No space left"):
         add(cohort)
     assert cohort.recordings() == []

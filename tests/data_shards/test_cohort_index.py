@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_shards import cohort_index, ledger
-from data_shards.calibration import not_calibrated
-from data_shards.cohort import Cohort
-from data_shards.info import Preprocessing, Quality, RecordingInfo, Source
+from data_shards.cohort import index as cohort_index
+from data_shards.cohort import ledger
+from data_shards.cohort.info import Preprocessing, Quality, RecordingInfo, Source
+from data_shards.cohort.store import Cohort
+from data_shards.ingest.calibration import not_calibrated
 from data_shards.layout import MISSING, SAMPLES_PER_HOUR
 from harnet.errors import HarnetError
 

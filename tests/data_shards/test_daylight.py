@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_shards.daylight import clock_hours, in_words, wall_shifts, zone
+from data_shards.ingest.daylight import clock_hours, in_words, wall_shifts, zone
 from harnet.errors import HarnetError
 
 LONDON = zone("Europe/London")

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_shards.checks import check
-from data_shards.cohort import Cohort
-from data_shards.ingest import IngestOptions, ingest
+from data_shards.cohort.store import Cohort
+from data_shards.ingest.checks import check
+from data_shards.ingest.run import IngestOptions, ingest
 from data_shards.layout import COUNTS_PER_G, MISSING
 from data_shards.readers import ReadOptions
 from data_shards.recording import Recording

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_shards import manifest as manifests
-from data_shards import node_cache
-from data_shards.node_cache import KEPT_DAYS, NodeCache
-from data_shards.plan import OrderConfig, plan_epoch, steps_per_epoch
-from data_shards.planner import Planner
-from data_shards.shards import Shards
-from data_shards.shared_manifest import open_manifest
-from data_shards.stream import Reader
+from data_shards.shards import manifest as manifests
+from data_shards.stream import node_cache
+from data_shards.stream.node_cache import KEPT_DAYS, NodeCache
+from data_shards.stream.plan import OrderConfig, plan_epoch, steps_per_epoch
+from data_shards.stream.planner import Planner
+from data_shards.stream.reader import Reader
+from data_shards.stream.shard_files import Shards
+from data_shards.stream.shared_manifest import open_manifest
 from harnet.errors import HarnetError
 
 ORDER = OrderConfig(window_seconds=10, batch=48, lanes=12, seed=1, windows_per_visit=64, shuffle_windows=100)

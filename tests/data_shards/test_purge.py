@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from data_shards import manifest, purge, writer
-from data_shards.block import Compression, digest
-from data_shards.cohort import Cohort
-from data_shards.proof import Traces, search_file
-from data_shards.purge import purge_cohort, purge_shards
-from data_shards.quality import POLICIES
-from data_shards.shard_plan import ShardOptions
-from data_shards.verify import verify
+from data_shards.cohort.store import Cohort
+from data_shards.quality.policy import POLICIES
+from data_shards.shards import manifest, purge, writer
+from data_shards.shards.block import Compression, digest
+from data_shards.shards.proof import Traces, search_file
+from data_shards.shards.purge import purge_cohort, purge_shards
+from data_shards.shards.shard_plan import ShardOptions
+from data_shards.shards.verify import verify
 from harnet.errors import HarnetError
 
 OPTIONS = ShardOptions(blocks_per_shard=4, quality=POLICIES["none"])

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_shards.calibration import not_calibrated
-from data_shards.info import Calibration, Preprocessing, Quality, RecordingInfo, Source
-from data_shards.quality import POLICIES, RULES, QualityPolicy, broken_rule, find_policy, flow, worn_days
+from data_shards.cohort.info import Calibration, Preprocessing, Quality, RecordingInfo, Source
+from data_shards.ingest.calibration import not_calibrated
+from data_shards.quality.policy import POLICIES, RULES, QualityPolicy, broken_rule, find_policy, flow, worn_days
 from harnet.errors import HarnetError
 
 CALIBRATED = Calibration(**{**not_calibrated(""), "calibrated": True})

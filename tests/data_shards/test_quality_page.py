@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_shards.cohort import Cohort
-from data_shards.info import RecordingInfo, WallShift
+from data_shards.cohort.info import RecordingInfo, WallShift
+from data_shards.cohort.store import Cohort
 from data_shards.layout import MISSING, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
-from data_shards.quality import POLICIES, RULES
-from data_shards.quality_page import picture
-from data_shards.quality_page.histogram import WIDTH, histogram
-from data_shards.quality_page.page import FACTS, write_report
+from data_shards.quality import picture
+from data_shards.quality.histogram import WIDTH, histogram
+from data_shards.quality.page import FACTS, write_report
+from data_shards.quality.policy import POLICIES, RULES
 from data_shards.synthetic.people import person
 from data_shards.synthetic.record import record
 from harnet.errors import HarnetError
@@ -159,7 +159,7 @@ def test_a_page_is_light(report: Path) -> None:
 
 
 def test_many_recordings_make_many_pages(spoilt: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data_shards.quality_page.page.PER_PAGE", 3)
+    monkeypatch.setattr("data_shards.quality.page.PER_PAGE", 3)
     stale = tmp_path / "page-0009.html"
     stale.write_text("of an earlier run")
     write_report(spoilt, tmp_path, POLICY, pictures=5, workers=1)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_shards.ingest.resampling import hours_spanned, measured_rate, resample, stretches, to_counts
 from data_shards.layout import COUNTS_PER_G, MISSING, RATE, SAMPLES_PER_HOUR
-from data_shards.resampling import hours_spanned, measured_rate, resample, stretches, to_counts
 
 START = 1_700_000_000.0
 RATES = [20, 25.6, 30, 32, 50, 85.7, 98.9, 100, 200, 1000, 3200]

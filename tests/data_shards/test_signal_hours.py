@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_shards.cohort import Cohort
+from data_shards.cohort.store import Cohort
+from data_shards.cohort.stored import write_arrays
 from data_shards.layout import MISSING, SAMPLES_PER_HOUR
-from data_shards.signal_hours import SignalHours
-from data_shards.stored import write_arrays
+from data_shards.shards.signal_hours import SignalHours
 from harnet.errors import HarnetError
 
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_shards import manifest
-from data_shards.block import window_starts
-from data_shards.plan import OrderConfig, lanes_of, plan_epoch
-from data_shards.shards import Shards
-from data_shards.stream import Reader
+from data_shards.shards import manifest
+from data_shards.shards.block import window_starts
+from data_shards.stream.plan import OrderConfig, lanes_of, plan_epoch
+from data_shards.stream.reader import Reader
+from data_shards.stream.shard_files import Shards
 from harnet.errors import HarnetError
 
 ORDER = OrderConfig(window_seconds=10, batch=48, lanes=12, seed=1, windows_per_visit=64, shuffle_windows=100)

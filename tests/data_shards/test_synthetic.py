@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.signal import welch
 
-from data_shards.cohort import Cohort
-from data_shards.info import RecordingInfo
+from data_shards.cohort.info import RecordingInfo
+from data_shards.cohort.store import Cohort
 from data_shards.layout import RATE
-from data_shards.quality import POLICIES, broken_rule
+from data_shards.quality.policy import POLICIES, broken_rule
 from data_shards.synthetic.diary import DAY, Activity, bouts, diary
 from data_shards.synthetic.make import SynthOptions, synthesise, write_labels
 from data_shards.synthetic.motion import course, measure

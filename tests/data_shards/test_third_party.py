@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import webdataset as wds
 
-from data_shards import manifest, writer
-from data_shards.cohort import Cohort
-from data_shards.quality import POLICIES
-from data_shards.shards import Shards
-from data_shards.third_party import to_webdataset, windows
-from data_shards.writer import ShardOptions
+from data_shards.cohort.store import Cohort
+from data_shards.quality.policy import POLICIES
+from data_shards.shards import manifest, writer
+from data_shards.shards.writer import ShardOptions
+from data_shards.stream.shard_files import Shards
+from data_shards.stream.third_party import to_webdataset, windows
 
 # webdataset leaves it to the garbage collector to close the tars.
 pytestmark = [

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_shards import manifest, writer
-from data_shards.cohort import Cohort
-from data_shards.quality import POLICIES
-from data_shards.shard_plan import ShardOptions
-from data_shards.shard_rows import rows_by_shard
-from data_shards.verify import verify
+from data_shards.cohort.store import Cohort
+from data_shards.quality.policy import POLICIES
+from data_shards.shards import manifest, writer
+from data_shards.shards.rows import rows_by_shard
+from data_shards.shards.shard_plan import ShardOptions
+from data_shards.shards.verify import verify
 from harnet.errors import HarnetError
 
 

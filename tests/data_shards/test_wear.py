@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from data_shards.ingest.wear import STILL_G, detect
 from data_shards.layout import COUNTS_PER_G, MISSING, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
-from data_shards.wear import STILL_G, detect
 
 
 def recording(hours: int) -> np.ndarray:

@@ -20,14 +20,14 @@ import numpy as np
 import pytest
 import webdataset as wds
 
-from data_shards import manifest, writer
-from data_shards.block import from_range
-from data_shards.cohort import Cohort
+from data_shards.cohort.store import Cohort
 from data_shards.parallel import Part
-from data_shards.quality import POLICIES, QualityPolicy
-from data_shards.shard_plan import Piece, ShardOptions, plan
-from data_shards.split import split_of
-from data_shards.verify import verify
+from data_shards.quality.policy import POLICIES, QualityPolicy
+from data_shards.shards import manifest, writer
+from data_shards.shards.block import from_range
+from data_shards.shards.shard_plan import Piece, ShardOptions, plan
+from data_shards.shards.split import split_of
+from data_shards.shards.verify import verify
 from harnet.errors import HarnetError
 
 OPTIONS = ShardOptions(blocks_per_shard=4, quality=POLICIES["none"])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from data_shards import manifest
-from data_shards.cohort import Cohort
+from data_shards.cohort.store import Cohort
+from data_shards.shards import manifest
 from launch.cli import main
 
 MANY = ("--quality", "none", "--blocks-per-shard", "4")

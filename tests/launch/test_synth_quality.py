@@ -4,7 +4,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from data_shards import manifest
+from data_shards.shards import manifest
 from data_shards.synthetic.record import NOTE
 from launch.cli import main
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from data_shards import manifest
+from data_shards.shards import manifest
 from pretrain import checkpoint
 from pretrain.distributed import Process
 from pretrain.loading import Part, parts

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from data_shards import manifest as manifests
-from data_shards.block_cache import BlockCache
-from data_shards.location import redacted
-from data_shards.manifest import Manifest
-from data_shards.node_cache import NodeCache
-from data_shards.plan import OrderConfig, plan_epoch
-from data_shards.remote import RemoteOptions, open_storage
-from data_shards.shards import Shards
-from data_shards.shared_manifest import open_manifest
-from data_shards.stream import Reader
+from data_shards.shards import manifest as manifests
+from data_shards.shards.location import redacted
+from data_shards.shards.manifest import Manifest
+from data_shards.stream.block_cache import BlockCache
+from data_shards.stream.node_cache import NodeCache
+from data_shards.stream.plan import OrderConfig, plan_epoch
+from data_shards.stream.reader import Reader
+from data_shards.stream.remote import RemoteOptions, open_storage
+from data_shards.stream.shard_files import Shards
+from data_shards.stream.shared_manifest import open_manifest
 from harnet.errors import HarnetError
 from pretrain.distributed import Process
 from pretrain.loading import Source, parts

@@ -1,0 +1,8 @@
+"""The cohort store: one Zarr group a recording.
+
+store.py    add, open, list, remove; safe for many writers
+info.py     what is known of a recording
+index.py    all of that in few files, for 100,000 recordings
+stored.py   the signal of one recording
+ledger.py   files that could not be ingested, with the reason
+"""

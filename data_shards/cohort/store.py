@@ -1,0 +1,272 @@
+"""The cohort store: 30 Hz recordings in one Zarr v3 hierarchy, a group a recording, written once and never changed.
+
+A recording is written under a hidden name inside the store and renamed when it is whole and on disk. So whatever is
+listed is complete, and many processes on many machines may add recordings at once. Beside the recordings are an index
+of what is known of them (`cohort_index`) and a ledger of files that could not be ingested (`ledger`).
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_shards.cohort import index as cohort_index
+from data_shards.cohort import ledger
+from data_shards.cohort.info import RecordingInfo
+from data_shards.cohort.stored import HourData, StoredRecording, open_arrays, write_arrays
+from data_shards.layout import SAMPLES_PER_HOUR, SECONDS_PER_HOUR
+from harnet.errors import HarnetError
+from harnet.files import fsync_folder, fsync_tree, publish, write_atomically
+
+__all__ = ["FORMAT", "Cohort", "HourData", "StoredRecording", "is_valid_name", "sanitised"]
+
+FORMAT = 2
+"""Raised when a reader of the old layout could not read the new one."""
+STALE_SECONDS = 24 * 3600
+"""After a day without a change, a temporary folder of another machine belongs to no running process."""
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
+_TEMPORARY = re.compile(r"\.writing-(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{32}")
+_REMOVED = re.compile(r"\.removing-[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A store on a local or shared file system; make one with `create` or `open`."""
+
+    root: Path
+    """The store's folder, such as cohort.zarr."""
+
+    @classmethod
+    def create(cls, path: Path) -> "Cohort":
+        """Make the store, or open it if it is there, and remove what killed writers left.
+
+        Raises `HarnetError` if the folder holds something else.
+        """
+        path = Path(path)
+        if (path / "zarr.json").exists():
+            cohort = cls.open(path)
+        elif _holds_other_files(path):
+            raise HarnetError(f"{path}: holds other files and is no cohort: give the name of a new folder")
+        else:
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except FileExistsError:
+                raise HarnetError(f"{path}: is a file: give the name of a new folder for the cohort") from None
+            write_atomically(path / "zarr.json", _group_json({"harnet_cohort": FORMAT}))
+            cohort = cls(path)
+        cohort._remove_stale()
+        return cohort
+
+    @classmethod
+    def open(cls, path: Path) -> "Cohort":
+        """Open an existing store; `HarnetError` if there is none at `path`."""
+        path = Path(path)
+        version = _attributes(path).get("harnet_cohort")
+        if version is None:
+            raise HarnetError(f"{path}: not a harnet cohort: give the folder that `harnet ingest --out` wrote")
+        if version != FORMAT:
+            newer = isinstance(version, int) and version > FORMAT
+            advice = "upgrade harnet" if newer else "made by an earlier one: ingest the files into a new folder"
+            raise HarnetError(f"{path}: cohort format {version!r}, this harnet reads {FORMAT}: {advice}")
+        return cls(path)
+
+    def recordings(self) -> list[str]:
+        """Names of all complete recordings, sorted. Lists one folder and opens nothing."""
+        with os.scandir(self.root) as entries:
+            return sorted(entry.name for entry in entries if _NAME.fullmatch(entry.name) and entry.is_dir())
+
+    def __contains__(self, recording: str) -> bool:
+        """Whether the recording is there and complete."""
+        return (self._folder(recording) / "zarr.json").is_file()
+
+    def info(self, recording: str) -> RecordingInfo:
+        """What is known of a recording, from one small JSON file."""
+        folder = self._folder(recording)
+        try:
+            return RecordingInfo.from_json(_attributes(folder))
+        except (TypeError, KeyError, AttributeError) as error:
+            raise HarnetError(
+                f"{folder}: not a recording of this cohort format ({error}): remove the folder and ingest it again"
+            ) from error
+
+    def infos(self) -> Iterator[RecordingInfo]:
+        """What is known of every recording, in order of name: from the index, and of those not in it by `info`."""
+        with os.scandir(self.root) as entries:
+            stamps = {
+                entry.name: entry.stat().st_mtime_ns
+                for entry in entries
+                if _NAME.fullmatch(entry.name) and entry.is_dir()
+            }
+        rows = cohort_index.find(self.root, stamps)
+        for recording in sorted(stamps):
+            row = rows.pop(recording, None)
+            yield self.info(recording) if row is None else row.info()
+
+    def index(self, recordings: Collection[str]) -> None:
+        """Add those of `recordings` to the index that it lacks: of killed writers, or of a store that was copied."""
+        stamps = {name: self._folder(name).stat().st_mtime_ns for name in recordings}
+        lacking = sorted(stamps.keys() - cohort_index.find(self.root, stamps).keys())
+        if lacking:
+            cohort_index.add(self.root, (cohort_index.row_of(self.info(name), self._folder(name)) for name in lacking))
+
+    def open_recording(self, recording: str) -> StoredRecording:
+        """Open a recording to read many of its hours."""
+        return open_arrays(self._folder(recording), self.info(recording))
+
+    def read_hours(self, recording: str, start: int, stop: int) -> HourData:
+        """Hours start..stop-1 of a recording, once (`open_recording` is for more); `HarnetError` if some are absent."""
+        return self.open_recording(recording).read_hours(start, stop)
+
+    def write(
+        self, info: RecordingInfo, accel: NDArray[np.int16], motion: NDArray[np.float32], wear: NDArray[np.uint8]
+    ) -> None:
+        """Add a recording: durable and complete when this returns, absent if it does not.
+
+        Shapes as in `HourData`. Raises `HarnetError` if the name is taken.
+        """
+        assert accel.shape == (3, info.hours * SAMPLES_PER_HOUR)
+        assert accel.dtype == np.int16
+        assert motion.shape == wear.shape == (info.hours * SECONDS_PER_HOUR,)
+        final = self._folder(info.recording)
+        temporary = self.root / f".writing-{_host()}-{os.getpid()}-{uuid.uuid4().hex}"
+        try:
+            write_arrays(temporary, info, HourData(accel, motion, wear))
+            fsync_tree(temporary)
+            _publish_new(temporary, final, info.recording)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        cohort_index.add(self.root, [cohort_index.row_of(info, final)])
+
+    def unreadable(self) -> list[tuple[str, str]]:
+        """(path as given, reason) of every file or recording that could not be ingested, in order of path."""
+        return [(each.source, each.reason) for each in ledger.entries(self.root)]
+
+    def remove(self, recordings: Collection[str], participants: Collection[str] = ()) -> None:
+        """Remove recordings, and every index row and ledger entry of theirs and of `participants`.
+
+        Killed at any point, the same call finishes the work: what tells which recordings are a person's goes last.
+        Nothing may be ingested into the store meanwhile. Raises OSError if a file cannot be removed.
+        """
+        there = [name for name in recordings if name in self]
+        ledger.forget(self.root, {*recordings, *participants, *(self.info(name).participant for name in there)})
+        cohort_index.without(self.root, frozenset(recordings))
+        for name in there:
+            # A folder is not removed at once; under its own name, half of a recording would be listed.
+            os.replace(self._folder(name), self.root / f".removing-{uuid.uuid4().hex}")
+        fsync_folder(self.root)
+        self._remove_stale(everything=True)
+        fsync_folder(self.root)
+
+    def _folder(self, recording: str) -> Path:
+        if not is_valid_name(recording):
+            raise HarnetError(
+                f"{self.root}: {recording!r} cannot name a recording: letters, digits, '_', '-', '.' only"
+            )
+        return self.root / recording
+
+    def _remove_stale(self, everything: bool = False) -> None:
+        """Remove what killed writers left, and nothing of writers at work here or elsewhere.
+
+        With `everything`, all that is temporary: nobody may be writing.
+        """
+        for folder in (self.root, self.root / cohort_index.FOLDER, self.root / ledger.FOLDER):
+            for entry in folder.glob(".*") if folder.is_dir() else ():
+                if everything or _is_stale(entry):
+                    _remove_temporary(entry, ignore_errors=not everything)
+
+
+def _holds_other_files(path: Path) -> bool:
+    """Whether a folder holds something and is no store; the store's own zarr.json comes before all else in it."""
+    return (
+        path.is_dir()
+        and any(not entry.name.startswith(".") for entry in path.iterdir())
+        and not (path / "zarr.json").exists()  # another process may have made the store since
+    )
+
+
+def is_valid_name(recording: str) -> bool:
+    """Whether a name is safe as a folder of the store, whatever wrote it."""
+    return bool(_NAME.fullmatch(recording)) and ".." not in recording and recording != "zarr.json"
+
+
+def sanitised(name: str) -> str:
+    """A valid recording name made from any text: every other character becomes `_`."""
+    safe = re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9_.-]", "_", name))[:200]
+    safe = re.sub(r"^[.-]", "_", safe) or "_"
+    return "_" + safe if safe == "zarr.json" else safe
+
+
+def _is_stale(entry: Path) -> bool:
+    """Whether what is temporary in the store belongs to no running process."""
+    if _REMOVED.fullmatch(entry.name):
+        return True
+    match = _TEMPORARY.fullmatch(entry.name)
+    if match is not None and match["host"] == _host() and not _is_alive(int(match["pid"])):
+        return True
+    try:
+        return time.time() - entry.stat().st_mtime > STALE_SECONDS
+    except FileNotFoundError:
+        return False  # its writer finished just now
+
+
+def _remove_temporary(entry: Path, ignore_errors: bool) -> None:
+    """Remove an entry of the store if it is temporary, by its name."""
+    if _TEMPORARY.fullmatch(entry.name) or _REMOVED.fullmatch(entry.name):
+        shutil.rmtree(entry, ignore_errors)
+    elif entry.name.startswith(".") and entry.name.endswith(".tmp"):
+        entry.unlink(missing_ok=True)
+
+
+def _publish_new(temporary: Path, final: Path, recording: str) -> None:
+    """Rename without replacing: of two writers of one name, the second fails."""
+    try:
+        publish(temporary, final)
+    except OSError as error:
+        if not final.exists():
+            raise
+        raise HarnetError(f"{final.parent}: {recording} is there already: name one of the two differently") from error
+
+
+def _group_json(attributes: dict[str, Any]) -> str:
+    return json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}, indent=2)
+
+
+def _attributes(folder: Path) -> dict[str, Any]:
+    """The attributes in a group's `zarr.json` (Zarr v3 specification, "Group metadata").
+
+    Read as plain JSON: through the library it takes many times as long, and a cohort has 100,000 of them.
+    """
+    try:
+        found = json.loads((folder / "zarr.json").read_bytes())
+    except FileNotFoundError:
+        raise HarnetError(f"{folder}: nothing of a cohort there: give the folder that `harnet ingest` wrote") from None
+    except ValueError as error:
+        raise HarnetError(f"{folder / 'zarr.json'}: damaged ({error}): ingest into a new folder") from error
+    attributes = found.get("attributes", {}) if isinstance(found, dict) else {}
+    return attributes if isinstance(attributes, dict) else {}
+
+
+def _host() -> str:
+    """A short name of this machine that is safe in a file name."""
+    return uuid.uuid5(uuid.NAMESPACE_DNS, socket.gethostname()).hex[:8]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,190 @@
+"""Calibration of the axes against gravity (van Hees et al. 2014, J Appl Physiol 117(7):738-744).
+
+A device that is still measures gravity alone, so the means of its still ten-second windows lie on the unit sphere. A
+gain, an offset and, where there is a thermometer, a slope by temperature for each axis are fitted so that they do, by
+iteratively re-weighted least squares. The objective and the weights are the paper's; the minimum is found by
+Gauss-Newton steps on all axes together, in some ten steps where closest points take hundreds.
+
+Our own lines rather than scikit-digital-health's: its calibration needs the whole recording as float64, with rolling
+means and deviations of the same size (several GB for a week at 100 Hz); here the sums per second are enough.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_shards.cohort.info import Calibration
+from data_shards.ingest.survey import Survey
+from data_shards.recording import Temperature
+
+WINDOW_SECONDS = 10
+"""Length of the windows in which stillness is judged (the paper's)."""
+STILL_G = 0.013
+"""Standard deviation in g below which an axis is still (the paper's)."""
+SPHERE_G = 0.3
+"""Every axis must have still windows beyond this on both sides of 0 g (the paper's)."""
+MAX_ERROR_MG = 10.0
+"""The mean distance of still windows from 1 g must be below this afterwards (the paper's)."""
+LEAST_HOURS = 24.0
+"""Ours: a day, night included. In less, the wrist seldom rests in enough directions, and the fit follows the noise."""
+LEAST_WINDOWS = 50
+"""Ours: nine unknowns, and windows come in long runs of one posture."""
+LEAST_FILLED = 0.9
+"""Share of a full window's samples that a window needs: with few samples it looks still for want of them."""
+GRAVITY_G = (0.7, 1.3)
+"""A still window outside is no gravity: filled with zeros, or at the end of the range."""
+CELSIUS = (-40.0, 85.0)
+"""What a thermometer in such a device can say; anything else is a fault."""
+LEAST_CELSIUS_SPAN = 1.0
+"""°C over the still windows; without it a slope cannot be told from an offset."""
+WEIGHT_FLOOR_G = 0.01
+"""A window counts by the inverse of its distance from the sphere, at most 100 times (the paper's)."""
+STEPS = 100
+"""Far more than are needed."""
+CONVERGED = 1e-8
+"""Change of every coefficient in a step, in g or as a share, below which the fit has settled."""
+
+CALIBRATION = (
+    "gain, offset and slope by temperature per axis, fitted to gravity in still 10 s windows (van Hees et al. 2014), "
+    "for recordings of a day or more, if the error after is below 10 mg"
+)
+"""Written down with every recording. Change it whenever the numbers that come out change."""
+
+
+def not_calibrated(reason: str, error_mg: float = -1.0, still_windows: int = 0) -> Calibration:
+    """What is stored of a recording whose axes stay as the device measured them."""
+    return Calibration(
+        calibrated=False,
+        reason=reason,
+        gain=[1.0, 1.0, 1.0],
+        offset=[0.0, 0.0, 0.0],
+        slope=[0.0, 0.0, 0.0],
+        mean_celsius=0.0,
+        error_before_mg=error_mg,
+        error_after_mg=error_mg,
+        still_windows=still_windows,
+    )
+
+
+@dataclass(frozen=True)
+class _Still:
+    """Still windows."""
+
+    means: NDArray[np.float64]
+    """(3, n) in g."""
+    celsius: NDArray[np.float64]
+    """(n,) above their mean; all 0 without a usable thermometer."""
+    mean_celsius: float
+    """That mean; 0 without a usable thermometer."""
+
+
+def calibrate(found: Survey, temperature: Temperature | None) -> Calibration:
+    """Fit the calibration of a recording, or say why it has none."""
+    hours = len(found.seconds) / 3600
+    still = _still_windows(found, temperature)
+    count = still.means.shape[1]
+    before = _error_mg(still.means) if count else -1.0
+    if hours < LEAST_HOURS:
+        return not_calibrated(f"{hours:.2g} h recorded; {LEAST_HOURS:g} h are needed", before, count)
+    if count < LEAST_WINDOWS:
+        return not_calibrated(f"{count} still ten-second windows; {LEAST_WINDOWS} are needed", before, count)
+    for axis, name in enumerate("xyz"):
+        low, high = float(still.means[axis].min()), float(still.means[axis].max())
+        if not (low < -SPHERE_G and high > SPHERE_G):
+            reason = (
+                f"{name} was never still on both sides of 0 g ({low:.2f} to {high:.2f} g; ±{SPHERE_G:g} g are needed)"
+            )
+            return not_calibrated(reason, before, count)
+    coefficients = _fit(still)
+    after = _error_mg(_apply(coefficients, still))
+    if not after < min(MAX_ERROR_MG, before):
+        reason = f"{after:.1f} mg from gravity after the fit, {before:.1f} before; below {MAX_ERROR_MG:g} is needed"
+        return not_calibrated(reason, before, count)
+    gain, offset, slope = (list(map(float, values)) for values in coefficients)
+    return Calibration(
+        calibrated=True,
+        reason="",
+        gain=gain,
+        offset=offset,
+        slope=slope,
+        mean_celsius=still.mean_celsius,
+        error_before_mg=before,
+        error_after_mg=after,
+        still_windows=count,
+    )
+
+
+def correction(
+    calibration: Calibration, temperature: Temperature | None
+) -> Callable[[NDArray[np.float64], NDArray[np.float32]], NDArray[np.float32]] | None:
+    """What turns measured g at given times, (3, n), into calibrated g; None if there is nothing to correct."""
+    if not calibration["calibrated"]:
+        return None
+    gain, offset, slope = (np.array(calibration[key])[:, None] for key in ("gain", "offset", "slope"))
+    readings = _readings(temperature) if slope.any() else None
+
+    def correct(times: NDArray[np.float64], values: NDArray[np.float32]) -> NDArray[np.float32]:
+        corrected = values * gain + offset
+        if readings is not None:
+            corrected += slope * (np.interp(times, *readings) - calibration["mean_celsius"])
+        return corrected.astype(np.float32)
+
+    return correct
+
+
+def _still_windows(found: Survey, temperature: Temperature | None) -> _Still:
+    windows = found.windows(WINDOW_SECONDS)
+    norm = np.linalg.norm(windows.means, axis=0)
+    still = (
+        (windows.variances < STILL_G**2).all(axis=0)
+        & (windows.samples >= LEAST_FILLED * np.median(windows.samples))
+        & (norm > GRAVITY_G[0])
+        & (norm < GRAVITY_G[1])
+    )
+    means = windows.means[:, still]
+    readings = _readings(temperature)
+    if readings is not None and means.shape[1]:
+        celsius = np.interp(windows.seconds[still] + WINDOW_SECONDS / 2, *readings)
+        if np.ptp(celsius) >= LEAST_CELSIUS_SPAN:
+            return _Still(means, celsius - celsius.mean(), float(celsius.mean()))
+    return _Still(means, np.zeros(means.shape[1]), 0.0)
+
+
+def _readings(temperature: Temperature | None) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Times and °C of the thermometer's sound readings; None if it has none."""
+    if temperature is None:
+        return None
+    sound = (temperature.celsius >= CELSIUS[0]) & (temperature.celsius <= CELSIUS[1])  # False for NaN
+    return (temperature.times[sound], temperature.celsius[sound].astype(np.float64)) if sound.any() else None
+
+
+def _fit(still: _Still) -> NDArray[np.float64]:
+    """(3, 3): rows gain, offset and slope, columns the axes."""
+    design = np.stack([still.means, np.ones_like(still.means), np.broadcast_to(still.celsius, still.means.shape)])
+    coefficients = np.array([[1.0] * 3, [0.0] * 3, [0.0] * 3])
+    for _ in range(STEPS):
+        estimate = _apply(coefficients, still)
+        norm = np.linalg.norm(estimate, axis=0)
+        # d norm / d coefficient = (that axis' share of the direction) * (what the coefficient multiplies).
+        jacobian = (design * (estimate / norm)).reshape(9, -1)
+        weight = 1 / np.maximum(np.abs(norm - 1), WEIGHT_FLOOR_G)
+        # By least norm where the data leave a coefficient open: without a thermometer the slopes stay 0.
+        normal = jacobian * weight @ jacobian.T
+        step = np.linalg.lstsq(normal, jacobian @ (weight * (1 - norm)), rcond=1e-12)[0].reshape(3, 3)
+        coefficients = coefficients + step
+        if np.abs(step).max() < CONVERGED:
+            break
+    return coefficients
+
+
+def _apply(coefficients: NDArray[np.float64], still: _Still) -> NDArray[np.float64]:
+    gain, offset, slope = coefficients[:, :, None]
+    applied: NDArray[np.float64] = gain * still.means + offset + slope * still.celsius
+    return applied
+
+
+def _error_mg(means: NDArray[np.float64]) -> float:
+    """Mean distance of the norms from 1 g, in mg."""
+    return float(np.abs(np.linalg.norm(means, axis=0) - 1).mean() * 1000)

@@ -1,0 +1,191 @@
+"""Device files → cohort store; one file's trouble stops no other."""
+
+import importlib.metadata
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from data_shards.cohort import ledger
+from data_shards.cohort.info import RecordingInfo, Source
+from data_shards.cohort.store import Cohort
+from data_shards.ingest.daylight import zone
+from data_shards.ingest.preparation import PREPROCESSING, prepare
+from data_shards.ingest.sources import IngestOptions, hashed, identity, known_reader, plan, unhashed
+from data_shards.layout import SECONDS_PER_HOUR
+from data_shards.parallel import run_all
+from data_shards.readers import Found, Reader
+from harnet.errors import HarnetError
+
+__all__ = ["IngestOptions", "Outcome", "ingest", "ingest_file"]
+
+log = logging.getLogger(__name__)
+
+Status = Literal["ingested", "already there", "excluded", "refused"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one recording, or of one file in which none could be found."""
+
+    source: str
+    """Path of the file as given."""
+    status: Status
+    """"ingested", "already there" (same bytes, same settings), "excluded" (asked for) or "refused"."""
+    reason: str = ""
+    """Why it was refused, in one line that names the file."""
+    recording: str | None = None
+    """Name in the store; None if it is not there."""
+    complete_seconds: int = 0
+    """Seconds of signal without a missing sample."""
+    worn_seconds: int = 0
+    """Those of them in which the device was worn."""
+    notes: tuple[str, ...] = ()
+    """What the reader dropped or repaired."""
+
+
+def ingest(
+    paths: Sequence[Path], out: Path, options: IngestOptions, workers: int = 1
+) -> tuple[list[Outcome], tuple[str, ...]]:
+    """Add all recordings in `paths`, or this part of them, to the store at `out`, which is made if need be.
+
+    Returns the outcomes, in the order of the files, and the paths of other files skipped in folders.
+    Raises `HarnetError` if there is no device file, and OSError (disk full) with what is finished kept.
+    """
+    planned = plan(paths, options)
+    outcomes = [Outcome(str(path), "refused", reason) for path, reason in planned.refused]
+    # A path that leads nowhere is a slip of the hand, and no file of the cohort's.
+    offered = [(path, outcome) for (path, _), outcome in zip(planned.refused, outcomes, strict=True) if path.exists()]
+    if not planned.files and not offered:
+        return outcomes, planned.skipped
+    cohort = Cohort.create(out)
+    for path, outcome in offered:
+        _note(cohort, path, [outcome], options)
+    work = partial(ingest_file, cohort=cohort, options=options)
+    for some in run_all(work, planned.files, workers, "ingest", "file"):
+        outcomes += some
+    cohort.index([outcome.recording for outcome in outcomes if outcome.recording is not None])
+    return outcomes, planned.skipped
+
+
+def ingest_file(path: Path, cohort: Cohort, options: IngestOptions) -> list[Outcome]:
+    """Add the recordings in one file to the store; trouble with the file is an outcome, trouble with the store raises.
+
+    Raises OSError if the store cannot be written to.
+    """
+    outcomes: list[Outcome] = []
+    try:
+        reader = known_reader(path, options)
+        source = unhashed(path, reader, options)
+        label = reader.label(path)
+        known = None if label is None else _without_reading(path, label, source, cohort, options)
+        if known is not None:
+            outcomes.append(known)
+        else:
+            source = hashed(path, source)
+            for found in _recordings(reader, path, options):
+                outcomes.append(_add(found, path, cohort, source, options))
+    except HarnetError as error:
+        outcomes.append(Outcome(str(path), "refused", str(error)))
+    _note(cohort, path, outcomes, options)
+    return outcomes
+
+
+def _without_reading(path: Path, label: str, source: Source, cohort: Cohort, options: IngestOptions) -> Outcome | None:
+    """What becomes of the one recording in a file, where its name tells; None if it has to be read."""
+    name, participant = identity(path, label, None, options)
+    if participant in options.exclude:
+        return Outcome(str(path), "excluded")
+    if name not in cohort:
+        return None
+    there = cohort.info(name)
+    if not all(there.source[key] == source[key] for key in ("name", "bytes", "mtime_ns")):
+        source = hashed(path, source)
+    return _compare(path, there, source)
+
+
+def _add(found: Found, path: Path, cohort: Cohort, source: Source, options: IngestOptions) -> Outcome:
+    """Prepare and write one recording."""
+    name, participant = identity(path, found.label, found.participant, options)
+    if participant in options.exclude:
+        return Outcome(str(path), "excluded")
+    if name in cohort:
+        return _compare(path, cohort.info(name), source)
+    recording = found.recording
+    named = str(path) if found.participant is None else f"{path} ({name})"
+    place = None if options.timezone is None else zone(options.timezone)
+    try:
+        prepared = prepare(recording, named, options.min_seconds, place)
+    except HarnetError as error:
+        return Outcome(str(path), "refused", str(error))
+    worn = prepared.worn
+    by_hour = worn.wear.reshape(-1, SECONDS_PER_HOUR).sum(axis=1, dtype=int)
+    info = RecordingInfo(
+        recording=name,
+        participant=participant,
+        first_hour=prepared.first_hour,
+        hours=len(by_hour),
+        device=recording.device,
+        clock=recording.clock,
+        wall_shifts=prepared.wall_shifts,
+        nominal_rate=recording.nominal_rate,
+        worn_seconds_by_hour=tuple(by_hour.tolist()),
+        complete_seconds=worn.complete_seconds,
+        calibration=prepared.calibration,
+        quality=prepared.quality,
+        notes=prepared.notes,
+        metadata=recording.metadata,
+        source=source,
+        preprocessing=PREPROCESSING,
+        package_version=importlib.metadata.version("harnet"),
+    )
+    cohort.write(info, prepared.accel, worn.motion, worn.wear)
+    return _outcome(path, info, "ingested")
+
+
+def _compare(path: Path, there: RecordingInfo, source: Source) -> Outcome:
+    """The name is taken: by the same recording, or by another. Without a hash, `source` is the file that is known."""
+    known = there.source
+    if source["xxh3"] and (known["bytes"], known["xxh3"]) != (source["bytes"], source["xxh3"]):
+        reason = (
+            f"{path}: its name is taken by another recording, from {known['name']} ({known['bytes']} bytes, "
+            f"xxh3 {known['xxh3']}): tell them apart with --participant-pattern, or rename the file"
+        )
+        return Outcome(str(path), "refused", reason)
+    if known["settings"] != source["settings"] or there.preprocessing != PREPROCESSING:
+        reason = f"{path}: is there already, ingested with other settings: use the same ones, or another --out"
+        return Outcome(str(path), "refused", reason, there.recording)
+    return _outcome(path, there, "already there")
+
+
+def _outcome(path: Path, info: RecordingInfo, status: Status) -> Outcome:
+    return Outcome(str(path), status, "", info.recording, info.complete_seconds, info.worn_seconds, info.notes)
+
+
+def _note(cohort: Cohort, path: Path, outcomes: Sequence[Outcome], options: IngestOptions) -> None:
+    """Keep what of a file is not in the store, under the names that it would have, so that people can withdraw."""
+    try:
+        names = identity(path, path.stem, None, options)
+    except HarnetError:
+        names = ("", "")  # the pattern finds nobody, which is the reason that is noted
+    refused = [
+        ledger.Unreadable(outcome.source, outcome.reason, *names)
+        for outcome in outcomes
+        if outcome.status == "refused" and outcome.recording is None
+    ]
+    ledger.note(cohort.root, path, refused)
+
+
+def _recordings(reader: Reader, path: Path, options: IngestOptions) -> Iterator[Found]:
+    """What the reader finds; a fault in a reader is shown whole, and counts against its file alone."""
+    try:
+        yield from reader.read(path, options.read)
+    except HarnetError:
+        raise
+    except OSError as error:
+        raise HarnetError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:
+        log.exception("%s: the reader of %s failed; please report this", path, reader.kind)
+        raise HarnetError(f"{path}: the reader failed ({type(error).__name__}: {error}): please report this") from error

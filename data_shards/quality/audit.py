@@ -1,0 +1,142 @@
+"""One pass over what is known of all recordings: what a policy does to each, in a table, a flow and histograms.
+
+What is kept in memory is a few numbers a recording, so that a cohort of 100,000 fits anywhere.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from data_shards.cohort.info import SYNTHETIC, RecordingInfo
+from data_shards.cohort.store import Cohort
+from data_shards.quality.policy import RULES, Flow, QualityPolicy, Rule, flow
+from harnet.files import atomic_path
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a policy does to a store."""
+
+    policy: QualityPolicy
+    """The limits."""
+    flow: Flow
+    """Counts by rule."""
+    broken: dict[str, int]
+    """Rule -> recordings that break it, whatever rule they break before; every rule is there."""
+    names: tuple[str, ...]
+    """All recordings: those left out first, in the order of the rules, then the others; by name within each."""
+    wear_hours: tuple[float, ...]
+    """Worn hours of every recording."""
+    enmo_mg: tuple[float, ...]
+    """Mean ENMO of every recording."""
+    error_before_mg: tuple[float, ...]
+    """Calibration error as recorded, of recordings with enough still windows."""
+    error_after_mg: tuple[float, ...]
+    """The same once calibrated."""
+    synthetic: int
+    """Recordings that were made by formula."""
+    unreadable: tuple[tuple[str, str], ...]
+    """(file, reason) of files that could not be ingested."""
+
+
+def audit(cohort: Cohort, policy: QualityPolicy, table: Path) -> Audit:
+    """Judge every recording of a store and write the table of them, a row each, to the CSV file `table`."""
+    infos = _Watched()
+    unreadable = tuple(cohort.unreadable())
+    with atomic_path(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        counted = flow(infos.watch(cohort.infos(), policy, writer), len(unreadable), policy)
+    return Audit(
+        policy=policy,
+        flow=counted,
+        broken=infos.broken,
+        names=tuple(name for _, name in sorted(infos.order)),
+        wear_hours=tuple(infos.wear_hours),
+        enmo_mg=tuple(infos.enmo_mg),
+        error_before_mg=tuple(infos.error_before_mg),
+        error_after_mg=tuple(infos.error_after_mg),
+        synthetic=infos.synthetic,
+        unreadable=unreadable,
+    )
+
+
+COLUMNS = (
+    "recording", "participant", "device", "source", "clock", "starts", "hours", "complete_hours", "worn_hours",
+    "mean_enmo_mg", "calibrated", "calibration_reason", "calibration_error_before_mg", "calibration_error_after_mg",
+    "still_windows", "clipped_share", "interruptions", "interrupted_hours", "clock_hours_never_worn", "excluded_by",
+    "excluded_because", "rules_broken",
+)  # fmt: skip
+"""Of recordings.csv."""
+
+
+class _Watched:
+    """Gathers figures while infos pass through it on their way into the flow."""
+
+    def __init__(self) -> None:
+        self.broken = {rule.name: 0 for rule in RULES}
+        self.order: list[tuple[int, str]] = []
+        self.wear_hours: list[float] = []
+        self.enmo_mg: list[float] = []
+        self.error_before_mg: list[float] = []
+        self.error_after_mg: list[float] = []
+        self.synthetic = 0
+
+    def watch(
+        self, infos: Iterator[RecordingInfo], policy: QualityPolicy, writer: "csv.DictWriter[str]"
+    ) -> Iterator[RecordingInfo]:
+        """Pass each info on, and note what it says."""
+        for info in infos:
+            broken = [rule for rule in RULES if rule.breaks(info, policy)]
+            for rule in broken:
+                self.broken[rule.name] += 1
+            self.order.append((RULES.index(broken[0]) if broken else len(RULES), info.recording))
+            self.wear_hours.append(info.worn_seconds / 3600)
+            self.enmo_mg.append(info.quality["mean_enmo_mg"])
+            if info.calibration["error_before_mg"] >= 0:
+                self.error_before_mg.append(info.calibration["error_before_mg"])
+            if info.calibration["calibrated"]:
+                self.error_after_mg.append(info.calibration["error_after_mg"])
+            self.synthetic += info.device == SYNTHETIC
+            writer.writerow(row(info, broken, policy))
+            yield info
+
+
+def row(info: RecordingInfo, broken: Sequence[Rule], policy: QualityPolicy) -> dict[str, str | int]:
+    """A recording's row of the table, with the rules that it breaks; unknown values are empty."""
+    calibration, quality = info.calibration, info.quality
+    starts = "" if info.clock == "none" else f"{datetime.fromtimestamp(info.first_hour * 3600, UTC):%Y-%m-%dT%H:%M}"
+    errors = (calibration["error_before_mg"], calibration["error_after_mg"])
+    before, after = (f"{error:.2f}" if error >= 0 else "" for error in errors)
+    values: tuple[str | int, ...] = (
+        _text(info.recording),
+        _text(info.participant),
+        _text(info.device),
+        _text(info.source["name"]),
+        info.clock,
+        starts,
+        info.hours,
+        f"{info.complete_seconds / 3600:.3f}",
+        f"{info.worn_seconds / 3600:.3f}",
+        f"{quality['mean_enmo_mg']:.2f}",
+        int(calibration["calibrated"]),
+        _text(calibration["reason"]),
+        before,
+        after,
+        calibration["still_windows"],
+        f"{quality['clipped_share']:.6f}",
+        quality["interruptions"],
+        f"{quality['interrupted_seconds'] / 3600:.3f}",
+        sum(seconds == 0 for seconds in quality["worn_seconds_by_clock_hour"]),
+        broken[0].name if broken else "",
+        broken[0].says(policy) if broken else "",
+        "; ".join(rule.name for rule in broken),
+    )
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _text(value: str) -> str:
+    """Text from a file, such that a spreadsheet does not take it for a formula."""
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -1,0 +1,181 @@
+"""A recording as a picture: its days as rows from 0 to 24 h, motion as an area, what was not worn or missing shaded.
+
+The SVG is written here and not by a plotting library: a cohort has 100,000 recordings, and this takes milliseconds
+and 10 to 25 KB a week, where a figure of matplotlib takes half a second and ten times the bytes.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_shards.cohort.info import RecordingInfo, WallShift
+
+MINUTES = 1440
+"""Of a day."""
+BIN_MINUTES = 2
+"""Width of a step of the area; a day is 720 units of the picture wide."""
+WIDTH = MINUTES // BIN_MINUTES
+HEIGHT = 26
+"""Of a day's area, units of the picture; also the steps in which motion is drawn."""
+PITCH = 32
+"""From one day to the next."""
+FULL_MOTION_G = 0.5
+"""Motion that fills a row's height. Heights go with the square root, or all but walking would be invisible."""
+MISSING, NOT_WORN, WORN = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Shade:
+    """A stretch of a day in which the device was not worn, or nothing was recorded."""
+
+    kind: str
+    """"not-worn" or "missing"."""
+    x: int
+    """Where it begins."""
+    width: int
+    """How far it goes."""
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A moment from which the wall clock is another."""
+
+    x: int
+    """Where it is, by the new time."""
+    label: str
+    """Such as "clock +1 h"."""
+
+
+@dataclass(frozen=True)
+class DayRow:
+    """One day of the picture."""
+
+    label: str
+    """The date, or the number of the day where there is no calendar."""
+    y: int
+    """Top of the row."""
+    path: str
+    """Outline of the motion of worn bins, in SVG path commands relative to the row's top left corner."""
+    shades: tuple[Shade, ...]
+    """From left to right."""
+    shifts: tuple[Shift, ...]
+    """Changes of the clock in this day."""
+
+
+def day_rows(info: RecordingInfo, motion: NDArray[np.float32], wear: NDArray[np.uint8]) -> list[DayRow]:
+    """The rows of a recording's picture, by the wall clock where it is known.
+
+    Args:
+        info: what is known of it.
+        motion: (hours * 3600,) per second, 0 where a sample is missing.
+        wear: (hours * 3600,) per second, 1 where worn.
+    """
+    state, height = _minutes(motion, wear)
+    # Where the clock goes back, the later of two equal minutes is drawn.
+    at = _wall_minutes(info)
+    first_day = int(at.min()) // MINUTES
+    days = int(at.max()) // MINUTES - first_day + 1
+    states = np.full(days * MINUTES, MISSING, np.uint8)
+    heights = np.zeros(days * MINUTES, np.float32)
+    states[at - first_day * MINUTES] = state
+    heights[at - first_day * MINUTES] = height
+    # A bin is worn if one of its minutes is, or a short recording would not be seen; unworn minutes are 0 high.
+    paired = states.reshape(days, WIDTH, BIN_MINUTES)
+    means = heights.reshape(days, WIDTH, BIN_MINUTES).sum(axis=2) / np.maximum((paired == WORN).sum(axis=2), 1)
+    bins = paired.max(axis=2)
+    levels = np.clip(np.rint(np.sqrt(means / FULL_MOTION_G) * HEIGHT), 1, HEIGHT).astype(int)
+    return [
+        DayRow(
+            label=_label(info, first_day, day),
+            y=day * PITCH,
+            path=_outline(bins[day] == WORN, levels[day]),
+            shades=tuple(_shades(bins[day])),
+            shifts=tuple(_shifts(info, first_day + day)),
+        )
+        for day in range(days)
+    ]
+
+
+def _minutes(motion: NDArray[np.float32], wear: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """State of each minute, by what most of it is, and mean motion in g of a worn one.
+
+    A complete second has some motion, be it noise: where it is 0 and not worn, samples are missing.
+    """
+    worn = wear.reshape(-1, 60).astype(bool)
+    moved = motion.reshape(-1, 60)
+    present = (worn | (moved > 0)).sum(axis=1)
+    count = worn.sum(axis=1)
+    state = np.where(2 * count >= 60, WORN, np.where(2 * present >= 60, NOT_WORN, MISSING))
+    mean = (moved * worn).sum(axis=1) / np.maximum(count, 1)
+    return state.astype(np.uint8), np.where(state == WORN, mean, 0).astype(np.float32)
+
+
+def _wall_minutes(info: RecordingInfo) -> NDArray[np.int64]:
+    """Minute since 1970 by the wall clock of each minute of the recording."""
+    minutes = info.first_hour * 60 + np.arange(info.hours * 60)
+    zone, changes = _clock(info)
+    add = np.full(len(minutes), zone // 60)
+    for shift in changes:
+        add[minutes * 60 >= shift["from_second"]] = shift["add_seconds"] // 60
+    return minutes + add
+
+
+def _label(info: RecordingInfo, first_day: int, day: int) -> str:
+    if info.clock == "none":
+        return f"day {day + 1}"
+    return f"{datetime.fromtimestamp((first_day + day) * 86_400, UTC):%a %d %b %Y}"
+
+
+def _outline(worn: NDArray[np.bool_], levels: NDArray[np.int_]) -> str:
+    """Closed outlines of the runs of worn bins: relative steps, so that a quiet night is a few bytes."""
+    parts = []
+    for start, stop in _runs(worn):
+        parts.append(f"M{start} {HEIGHT}")
+        level, along = 0, 0
+        for x in range(start, stop):
+            if levels[x] != level:
+                parts.append(f"h{along}" * (along > 0) + f"v{level - levels[x]}")
+                level, along = int(levels[x]), 0
+            along += 1
+        parts.append(f"h{along}v{level}z")
+    return "".join(parts)
+
+
+def _shades(states: NDArray[np.uint8]) -> list[Shade]:
+    return [
+        Shade(kind, start, stop - start)
+        for kind, value in (("not-worn", NOT_WORN), ("missing", MISSING))
+        for start, stop in _runs(states == value)
+    ]
+
+
+def _shifts(info: RecordingInfo, day: int) -> list[Shift]:
+    """Changes of the clock within a day of the wall clock, counted from 1970."""
+    before, changes = _clock(info)
+    found = []
+    for shift in changes:
+        minute = (shift["from_second"] + shift["add_seconds"]) // 60
+        if minute // MINUTES == day:
+            hours = (shift["add_seconds"] - before) / 3600
+            found.append(Shift(minute % MINUTES // BIN_MINUTES, f"clock {hours:+g} h"))
+        before = shift["add_seconds"]
+    return found
+
+
+def _clock(info: RecordingInfo) -> tuple[int, tuple[WallShift, ...]]:
+    """Seconds to add for the wall clock at the start, and the changes after it.
+
+    A clock set to UTC has its zone as the first shift, from the first sample on; a local clock needs none.
+    """
+    if info.clock == "utc" and info.wall_shifts:
+        return info.wall_shifts[0]["add_seconds"], info.wall_shifts[1:]
+    return 0, info.wall_shifts
+
+
+def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """(start, stop) of each run of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
+    return [(int(start), int(stop)) for start, stop in list(pairwise(edges))[::2]]

@@ -1,0 +1,326 @@
+"""One person-hour as one sample of a shard: the bytes, where each part lies, and the way back.
+
+Members of a sample, in tar order, which is the alphabetical order that webdataset writes:
+
+    KEY.about.json        participant, recording, hour, first_second, compression
+    KEY.accel.npy         int16 (3, n), counts of 1/4096 g, MISSING where nothing was recorded;
+      or .accel.npy.blosc the same file, compressed
+    KEY.motion.npy        float32 (n / 30,), g
+    KEY.wear.npy          uint8 (n / 30,), 1 where the second is complete and worn
+
+Stock webdataset reads this with `.decode()`. The trainer reads one contiguous range of the file instead, from the
+first byte of the signal to the last of wear.npy. What lies where in it follows from n and, if the signal is
+compressed, from the size in its Blosc header; nothing is allocated before both agree with the length of the range.
+"""
+
+import io
+import json
+import math
+import re
+import struct
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import xxhash
+from numcodecs import blosc
+from numpy.typing import NDArray
+
+from data_shards.layout import COUNTS_PER_G, MISSING, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
+from data_shards.shards import tar
+from harnet.errors import HarnetError
+
+Compression = Literal["none", "zstd"]
+
+ZSTD_LEVEL = 1
+"""benchmarks/compression.py: higher levels take several times as long to write and save a few per cent at most."""
+BLOSC_BLOCK = 1 << 18
+"""Bytes that Blosc compresses at a time. Its own choice at this level, 32 KB, takes twice as long to unpack."""
+
+_BLOSC_HEADER = struct.Struct("<BBBBIII")
+"""C-Blosc 1 chunk header: version, version of the codec, flags, type size, bytes unpacked, of a block, packed
+(https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst)."""
+_BLOSC_VERSION = 2
+
+_NPY_SHAPE = re.compile(rb".{10}\{'descr': '<i2', 'fortran_order': False, 'shape': \(3, (\d{1,6})\)", re.DOTALL)
+
+# Several threads write their pieces in the order in which they finish: other bytes in every run.
+blosc.use_threads = False
+
+
+@dataclass(frozen=True)
+class Block:
+    """A person-hour, or less of one at the ends of a recording."""
+
+    participant: str
+    """Pseudonym."""
+    recording: str
+    """Name of the recording in the cohort store."""
+    hour: int
+    """Clock hours since 1970-01-01 00:00 on the recording's clock."""
+    first_second: int
+    """Second of the hour at which the block starts."""
+    accel: NDArray[np.int16]
+    """(3, n) counts of 1/4096 g, little-endian; n is a multiple of 30."""
+    motion: NDArray[np.float32]
+    """(n / 30,) per-second standard deviation over the three axes, g."""
+    wear: NDArray[np.uint8]
+    """(n / 30,) 1 where the second is complete and worn."""
+
+    @property
+    def key(self) -> str:
+        """The sample's name in the tar."""
+        return key_of(self.recording, self.hour)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A block as the bytes of a tar."""
+
+    content: bytes
+    """All members, padded: what a shard is made of, one after another."""
+    start: int
+    """Where in `content` the range begins that the trainer reads: the first byte of the signal."""
+    length: int
+    """Of the range, to the last byte of wear.npy."""
+
+    @property
+    def digest(self) -> int:
+        """Hash of the range, as in the manifest."""
+        return digest(memoryview(self.content)[self.start : self.start + self.length])
+
+
+def key_of(recording: str, hour: int) -> str:
+    """Name of a sample, unique in a cohort; no dot after the last slash, as webdataset needs."""
+    return f"{recording}/{hour}"
+
+
+def trim(hour_start: int, accel: NDArray[np.int16]) -> slice:
+    """The seconds of an hour from the first to the last that hold any sample.
+
+    A gap inside stays, as MISSING; only the ends of a recording make a block shorter than an hour.
+
+    Raises:
+        HarnetError: the hour holds no sample at all.
+    """
+    seconds = accel[0].reshape(-1, RATE)
+    if (seconds[[0, -1]] != MISSING).any(axis=1).all():
+        return slice(0, len(seconds))  # almost always, and then there is no need to look at the rest
+    present = np.flatnonzero((seconds != MISSING).any(axis=1))
+    if len(present) == 0:
+        raise HarnetError(f"hour {hour_start} is worn by its mask but holds no sample: ingest the recording again")
+    return slice(int(present[0]), int(present[-1]) + 1)
+
+
+def to_sample(block: Block, compression: Compression = "none") -> dict[str, bytes]:
+    """The members of a block: ending of the name -> content, in tar order."""
+    return {ending: b"".join(content) for ending, content in _members(block, compression).items()}
+
+
+def encode(block: Block, compression: Compression = "none") -> Encoded:
+    """A block as tar bytes."""
+    pieces: list[bytes | memoryview] = []
+    start = size = content_end = 0
+    for ending, content in _members(block, compression).items():
+        length = sum(map(len, content))
+        if ending.startswith("accel"):
+            start = size + tar.RECORD
+        content_end = size + tar.RECORD + length
+        size = tar.padded(content_end)
+        # Joined once at the end: copying the signal from member to sample would take as long as reading it.
+        pieces += [tar.header(f"{block.key}.{ending}", length), *content, bytes(size - content_end)]
+    return Encoded(b"".join(pieces), start, content_end - start)
+
+
+def _members(block: Block, compression: Compression) -> dict[str, tuple[bytes | memoryview, ...]]:
+    about = _about(block.participant, block.recording, block.hour, block.first_second, compression)
+    accel = _npy(block.accel, "<i2")
+    return {
+        "about.json": (about,),
+        **({"accel.npy": accel} if compression == "none" else {"accel.npy.blosc": (compress(b"".join(accel)),)}),
+        "motion.npy": _npy(block.motion, "<f4"),
+        "wear.npy": _npy(block.wear, "|u1"),
+    }
+
+
+def head(about: dict[str, Any], content_range: memoryview, samples: int) -> bytes:
+    """The bytes before a block's range, made again from what about.json says and from the range itself.
+
+    Raises:
+        KeyError, TypeError, ValueError: `about` or the range is not that of a block of n samples.
+    """
+    names = ("participant", "recording", "hour", "first_second", "compression")
+    content = _about(*(about[name] for name in names))
+    key = key_of(about["recording"], about["hour"])
+    ending = "accel.npy" if about["compression"] == "none" else "accel.npy.blosc"
+    signal = tar.header(f"{key}.{ending}", _signal_length(content_range, samples))
+    return tar.member(f"{key}.about.json", content) + signal
+
+
+def parse_about(before_range: memoryview) -> dict[str, Any]:
+    """about.json, from the bytes of a sample before its range.
+
+    Raises:
+        ValueError: there is none.
+    """
+    about = json.loads(bytes(before_range[tar.RECORD :]).partition(b"\0")[0])
+    if not isinstance(about, dict):
+        raise ValueError("about.json is no object")
+    return about
+
+
+def range_at(content: memoryview) -> int | None:
+    """Length of the range that seems to begin at the start of `content`; None if there is none, or not all of it."""
+    try:
+        unpacked, stored = (None, 0) if _is_npy(content) else _blosc_sizes(content)
+        if unpacked is None:
+            shape = _NPY_SHAPE.match(content)
+            samples = int(shape[1]) if shape else 0
+        else:
+            # The header of a .npy file of this kind has 128 bytes, whatever n is.
+            samples = (unpacked - 128) // 6
+        length = tar.padded(stored or _size(*_kinds(samples)[0])) + _tail_length(samples)
+    except ValueError:
+        return None
+    return length if length <= len(content) else None
+
+
+def range_length(samples: int) -> int:
+    """Bytes from the start of accel.npy to the end of wear.npy for an uncompressed block of n samples."""
+    kinds = _kinds(samples)
+    return tar.padded(_size(*kinds[0])) + _tail_length(samples)
+
+
+def digest(content: bytes | memoryview) -> int:
+    """xxh3-64 of a block's range, as the manifest keeps it."""
+    return xxhash.xxh3_64_intdigest(content)
+
+
+def from_range(content: memoryview, samples: int) -> tuple[NDArray[np.int16], NDArray[np.float32], NDArray[np.uint8]]:
+    """Signal, motion and wear of a block's range; views into it without a copy where it is not compressed.
+
+    Raises:
+        ValueError: the range does not hold what a block of n samples holds.
+    """
+    accel_kind, motion_kind, wear_kind = _kinds(samples)
+    stored = _signal_length(content, samples)
+    second = tar.padded(stored) + tar.RECORD
+    third = second + tar.padded(_size(*motion_kind)) + tar.RECORD
+    signal = content[:stored] if _is_npy(content) else decompress(content[:stored], _size(*accel_kind))
+    accel = _view(signal, accel_kind, 0)
+    return accel.reshape(3, samples), _view(content, motion_kind, second), _view(content, wear_kind, third)
+
+
+def window_starts(wear: NDArray[np.uint8], window_seconds: int) -> NDArray[np.int64]:
+    """Seconds at which a window can start: every second of it is complete and worn. Sorted."""
+    if len(wear) < window_seconds:
+        return np.empty(0, np.int64)
+    worn = np.concatenate([[0], np.cumsum(wear, dtype=np.int64)])
+    return np.flatnonzero(worn[window_seconds:] - worn[:-window_seconds] == window_seconds)
+
+
+def count_starts(wear: NDArray[np.uint8], window_seconds: int) -> int:
+    """How many there are; quick for hours worn throughout, which are most."""
+    return max(0, len(wear) - window_seconds + 1) if wear.all() else len(window_starts(wear, window_seconds))
+
+
+def compress(npy: bytes, codec: str = "zstd", level: int = ZSTD_LEVEL, block_bytes: int = BLOSC_BLOCK) -> bytes:
+    """An int16 .npy file as a Blosc chunk: bit-shuffled, then `codec`. One thread, so equal input gives equal bytes."""
+    signal = np.frombuffer(npy, "<i2")
+    packed: bytes = blosc.compress(signal, codec.encode(), level, blosc.BITSHUFFLE, block_bytes)
+    return packed
+
+
+def decompress(packed: memoryview, expected: int) -> memoryview:
+    """The inverse of `compress`, into `expected` bytes.
+
+    Raises:
+        ValueError: the chunk is damaged, or unpacks to another size; nothing is allocated before that is known.
+    """
+    unpacked, stored = _blosc_sizes(packed)
+    if (unpacked, stored) != (expected, len(packed)):
+        raise ValueError(f"a Blosc chunk of {stored} bytes for {unpacked}, where {len(packed)} for {expected} belong")
+    out = np.empty(expected, np.uint8)
+    try:
+        blosc.decompress(packed, out)
+    except RuntimeError as error:
+        raise ValueError(f"damaged Blosc chunk ({error})") from error
+    return out.data
+
+
+def _about(participant: str, recording: str, hour: int, first_second: int, compression: Compression) -> bytes:
+    """Content of about.json: these values and constants, nothing else."""
+    about = {
+        "participant": participant,
+        "recording": recording,
+        "hour": hour,
+        "first_second": first_second,
+        "rate_hz": RATE,
+        "counts_per_g": COUNTS_PER_G,
+        "missing": MISSING,
+        "compression": compression,
+    }
+    return json.dumps(about, sort_keys=True).encode()
+
+
+def _is_npy(content: memoryview) -> bool:
+    return content[:6] == b"\x93NUMPY"
+
+
+def _signal_length(content: memoryview, samples: int) -> int:
+    """Bytes of the first member in a range, once it is certain that the others fill the rest."""
+    stored = _size(*_kinds(samples)[0]) if _is_npy(content) else _blosc_sizes(content)[1]
+    expected = tar.padded(stored) + _tail_length(samples)
+    if len(content) != expected:
+        raise ValueError(f"{len(content)} bytes where a block of {samples} samples has {expected}")
+    return stored
+
+
+def _blosc_sizes(content: memoryview) -> tuple[int, int]:
+    """Bytes unpacked and packed, as the header of a Blosc chunk of 16-bit numbers claims."""
+    if len(content) < _BLOSC_HEADER.size:
+        raise ValueError(f"{len(content)} bytes, too few for a signal")
+    version, _, _, item, unpacked, _, packed = _BLOSC_HEADER.unpack_from(content)
+    if version != _BLOSC_VERSION or item != 2:
+        raise ValueError("neither a .npy file nor a Blosc chunk of 16-bit numbers at the start of the block")
+    return unpacked, packed
+
+
+def _npy(array: NDArray[Any], dtype: str) -> tuple[bytes, memoryview]:
+    """A .npy file as header and content."""
+    stored = np.ascontiguousarray(array, dtype)
+    return _npy_header(dtype, stored.shape), stored.reshape(-1).view(np.uint8).data
+
+
+@lru_cache(maxsize=8192)
+def _npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return buffer.getvalue()
+
+
+@lru_cache(maxsize=2 * SECONDS_PER_HOUR)
+def _kinds(samples: int) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """(dtype, shape) of signal, motion and wear."""
+    if samples % RATE or not RATE <= samples <= SAMPLES_PER_HOUR:
+        raise ValueError(f"{samples} samples are not 1 to {SECONDS_PER_HOUR} whole seconds")
+    return ("<i2", (3, samples)), ("<f4", (samples // RATE,)), ("|u1", (samples // RATE,))
+
+
+@lru_cache(maxsize=3 * SECONDS_PER_HOUR)
+def _size(dtype: str, shape: tuple[int, ...]) -> int:
+    return len(_npy_header(dtype, shape)) + math.prod(shape) * np.dtype(dtype).itemsize
+
+
+def _tail_length(samples: int) -> int:
+    """Bytes of a range after the padded signal: header and content of motion.npy and wear.npy."""
+    _, motion, wear = _kinds(samples)
+    return tar.RECORD + tar.padded(_size(*motion)) + tar.RECORD + _size(*wear)
+
+
+def _view(content: memoryview, kind: tuple[str, tuple[int, ...]], start: int) -> NDArray[Any]:
+    header = _npy_header(*kind)
+    if content[start : start + len(header)] != header:
+        raise ValueError(f"no {kind[0]} array of shape {kind[1]} at byte {start} of the block")
+    return np.frombuffer(content, kind[0], offset=start + len(header), count=math.prod(kind[1]))

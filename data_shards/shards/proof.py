@@ -1,0 +1,190 @@
+"""Is anything of certain people left in a folder? Every byte of every file is read, hidden and temporary ones too.
+
+Three ways to look, by what a file is:
+
+- A shard that is exactly what the manifest says holds the blocks that the manifest lists, heads that follow from them,
+  and zeros: nothing can hide in it, so it is enough that the manifest lists none of theirs.
+- The manifest is decoded: neither names nor hashes of theirs are in its columns.
+- Any other file, a shard that differs from the manifest included, is searched: for their names as whole words
+  (letters, digits, `_`, `-`, `.`), and at every place where a signal begins for the hash of one of their blocks.
+"""
+
+import json
+import mmap
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from data_shards.parallel import run_all
+from data_shards.shards import manifest
+from data_shards.shards.block import digest, range_at
+from data_shards.shards.rows import ShardRows, rows_by_shard
+from data_shards.shards.tar import RECORD
+from data_shards.shards.verify import verify_shard
+
+_WORD = re.compile(rb"[A-Za-z0-9_.-]+")
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What must not be found."""
+
+    ids: frozenset[str]
+    """Pseudonyms."""
+    recordings: frozenset[str] = frozenset()
+    """Names of their recordings, as far as known."""
+    hashes: frozenset[int] = frozenset()
+    """xxh3-64 of the ranges of their blocks, as far as known."""
+
+    @property
+    def names(self) -> frozenset[bytes]:
+        """Words to look for."""
+        return frozenset(name.encode() for name in self.ids | self.recordings)
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What was found in one file, or in several."""
+
+    files: int = 0
+    """Files that were read."""
+    bytes: int = 0
+    """Bytes that were read."""
+    found: tuple[str, ...] = ()
+    """File, and what of theirs is in it; no names."""
+    differs: tuple[str, ...] = ()
+    """Shards that are not what the manifest says."""
+
+    def __add__(self, other: "Searched") -> "Searched":
+        return Searched(
+            self.files + other.files, self.bytes + other.bytes, self.found + other.found, self.differs + other.differs
+        )
+
+
+def search_shards(folder: Path, traces: Traces, workers: int) -> Searched:
+    """Search a shard folder, all but the journal of the purge itself."""
+    shards = rows_by_shard(manifest.load(folder))
+    listed = {folder / shard.info.name for shard in shards}
+    others = [path for path in _files(folder, skip=manifest.PURGE_MARK) if path not in listed]
+    found = run_all(partial(_search_shard, folder, traces), shards, workers, "prove", "shards")
+    found += run_all(partial(search_file, folder, traces), others, workers, "prove", "files")
+    return sum(found, Searched())
+
+
+def search_cohort(root: Path, traces: Traces) -> Searched:
+    """Search a cohort store: every name in it, and every file but the compressed signals of the recordings left."""
+    files = list(_files(root))
+    signals = {path for path in files if re.search(r"/(accel|motion|wear)/c(/\d+)+$", path.as_posix())}
+    found = [search_file(root, traces, path) for path in files if path not in signals]
+    names = [f"{path}: its name" for path in sorted(signals) if _words(_name(root, path)) & traces.names]
+    return sum(found, Searched(found=tuple(names)))
+
+
+def search_file(root: Path, traces: Traces, path: Path, known: Sequence[tuple[int, int]] = ()) -> Searched:
+    """Search one file and its name; `known` are parts from .. to that are certainly others', in order."""
+    if path.name == manifest.FILE_NAME:
+        return Searched(1, path.stat().st_size, tuple(_search_manifest(path, traces)))
+    found = {f"{path}: its name"} if _words(_name(root, path)) & traces.names else set()
+    size = path.stat().st_size
+    if size:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            edges = [0, *(edge for part in known for edge in part), size]
+            for start, stop in zip(edges[::2], edges[1::2], strict=True):
+                with memoryview(content) as view, view[start:stop] as part:
+                    found.update(f"{path}: {what}" for what in _search_bytes(part, start, traces))
+    return Searched(1, size, tuple(sorted(found)))
+
+
+def _search_shard(folder: Path, traces: Traces, shard: ShardRows) -> Searched:
+    path = folder / shard.info.name
+    if not path.exists():
+        return Searched(differs=(str(path),))
+    if verify_shard(folder, shard).problems:
+        return search_file(folder, traces, path, _of_others(path, shard, traces)) + Searched(differs=(str(path),))
+    clean = (
+        traces.ids.isdisjoint(shard.participants)
+        and traces.recordings.isdisjoint(shard.recordings)
+        and traces.hashes.isdisjoint(shard.hash.tolist())
+    )
+    return Searched(1, shard.info.bytes, () if clean else (f"{path}: blocks of theirs",))
+
+
+def _of_others(path: Path, shard: ShardRows, traces: Traces) -> list[tuple[int, int]]:
+    """The sound blocks of a shard that is not: numbers, in which any short name occurs by chance."""
+    parts = []
+    with path.open("rb") as file:
+        columns = (column.tolist() for column in (shard.offset, shard.length, shard.hash))
+        for start, length, expected in zip(*columns, strict=True):
+            file.seek(start)
+            if shard.in_order and expected not in traces.hashes and digest(file.read(length)) == expected:
+                parts.append((start, start + length))
+    return parts
+
+
+def _search_manifest(path: Path, traces: Traces) -> Iterator[str]:
+    table = pq.read_table(path).combine_chunks()
+    for name in ("participant", "recording"):
+        for chunk in table[name].chunks:
+            if set(chunk.dictionary.to_pylist()) & (traces.ids | traces.recordings):
+                yield f"{path}: names in the column {name}"
+    if traces.hashes & set(table["hash"].to_pylist()):
+        yield f"{path}: hashes of their blocks"
+    about = json.loads(table.schema.metadata[b"harnet_manifest"])
+    if _strings(about) & (traces.ids | traces.recordings):
+        yield f"{path}: names in its metadata"
+
+
+def _search_bytes(content: memoryview, at: int, traces: Traces) -> Iterator[str]:
+    """Search a piece of a file that begins at byte `at` of it."""
+    if any(_words(match[0]) & traces.names for match in _WORD.finditer(content)):
+        yield "a name"
+    if traces.hashes and any(found in traces.hashes for found in _digests(content, at)):
+        yield "a block of theirs"
+
+
+def _digests(content: memoryview, at: int) -> Iterator[int]:
+    """Hash of everything that could be a block's range: where a .npy file or, on a tar record, a Blosc chunk begins."""
+    starts = {match.start() for match in re.finditer(rb"\x93NUMPY", content)}
+    for start in sorted(starts | set(range(-at % RECORD, len(content), RECORD))):
+        with content[start:] as rest:
+            length = range_at(rest)
+            if length is not None:
+                yield digest(rest[:length])
+
+
+def _words(text: bytes) -> set[bytes]:
+    """A word, and what is left of it without endings: p1.tar.gz, p1.tar, p1."""
+    words = set()
+    for match in _WORD.finditer(text):
+        word = match[0].strip(b".")
+        words.add(match[0])
+        while word:
+            words.add(word)
+            word = word.rpartition(b".")[0]
+    return words
+
+
+def _name(root: Path, path: Path) -> bytes:
+    return os.fsencode(path.relative_to(root))
+
+
+def _strings(value: object) -> set[str]:
+    """All strings in a JSON value, keys included."""
+    if isinstance(value, dict):
+        return set(value) | {text for each in value.values() for text in _strings(each)}
+    if isinstance(value, list):
+        return {text for each in value for text in _strings(each)}
+    return {value} if isinstance(value, str) else set()
+
+
+def _files(folder: Path, skip: str | None = None) -> Iterator[Path]:
+    """All files below a folder, but those in its sub-folder `skip`."""
+    for parent, folders, names in os.walk(folder):
+        if skip is not None and Path(parent) == folder:
+            folders[:] = [name for name in folders if name != skip]
+        yield from (Path(parent) / name for name in sorted(names))

@@ -1,0 +1,165 @@
+"""Is a shard folder exactly what its manifest says? Every byte is read, once."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import xxhash
+
+from data_shards.parallel import run_all
+from data_shards.shards import manifest
+from data_shards.shards.block import digest, head, parse_about
+from data_shards.shards.manifest import Manifest
+from data_shards.shards.rows import ShardRows, rows_by_shard
+from data_shards.shards.tar import padded
+
+COPY_AGAIN = "copy this shard again from where it was made, or delete the folder and run `harnet shard` again"
+STALE = "the manifest is stale or was edited: restore it, or delete the folder and run `harnet shard` again"
+STRANGER = "move it out of the folder, or, if it belongs there, restore the manifest that lists it"
+SWAPPED = "files were swapped or copied under a wrong name: give each its own name back, or copy them again"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong."""
+
+    where: str
+    """Shard, and block where it is one."""
+    what: str
+    """What was expected and found."""
+    remedy: str = COPY_AGAIN
+    """What to do."""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}; {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What reading one shard came to."""
+
+    problems: list[Problem]
+    """Empty if all is well."""
+    xxh3: str
+    """xxh3-128 of the file; empty if there is none."""
+
+
+def verify(folder: Path, workers: int = 1) -> list[Problem]:
+    """All problems of a shard folder; an empty list means that every byte is as the manifest says.
+
+    Raises:
+        HarnetError: there is no readable manifest to check against.
+    """
+    contents = manifest.read(folder)
+    shards = rows_by_shard(contents)
+    found = run_all(partial(verify_shard, folder), shards, workers, "verify", "shards")
+    problems = _of_the_manifest(folder / manifest.FILE_NAME, contents, shards)
+    names = {shard.xxh3: shard.name for shard in contents.shards}
+    for shard, checked in zip(contents.shards, found, strict=True):
+        other = names.get(checked.xxh3, shard.name)
+        if checked.problems and other != shard.name:
+            problems.append(Problem(str(folder / shard.name), f"holds the bytes of {other}", SWAPPED))
+        else:
+            problems += checked.problems
+    known = {folder / shard.name for shard in contents.shards}
+    strangers = sorted(path for path in folder.rglob("*.tar") if path not in known)
+    return problems + [Problem(str(path), "not in the manifest", STRANGER) for path in strangers]
+
+
+def verify_shard(folder: Path, shard: ShardRows) -> Checked:
+    """Read one shard: there, of the right size and hash, each block and what stands before it as the manifest says."""
+    path = folder / shard.info.name
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return Checked([Problem(str(path), "missing")], "")
+    with file:
+        size = os.fstat(file.fileno()).st_size
+        whole = xxhash.xxh3_128()
+        states = list(_walk(file, size, shard, whole)) if shard.in_order else []
+        for piece in iter(partial(file.read, 1 << 20), b""):
+            whole.update(piece)
+    return Checked(_problems(path, size, shard, whole.hexdigest(), states), whole.hexdigest())
+
+
+_GOOD, _HEAD_DIFFERS, _DIFFERS, _CUT_OFF = range(4)
+_SAYS = {
+    _HEAD_DIFFERS: "the tar header or about.json before it differs",
+    _DIFFERS: "bytes differ from the manifest's hash",
+    _CUT_OFF: "cut off",
+}
+
+
+def _walk(file: BinaryIO, size: int, shard: ShardRows, whole: "xxhash.xxh3_128") -> Iterator[int]:
+    """State of each block in turn; `whole` is fed with all bytes up to the end of the last."""
+    at = 0
+    for place, (start, length, expected, samples) in enumerate(
+        zip(*(column.tolist() for column in (shard.offset, shard.length, shard.hash, shard.samples)), strict=True)
+    ):
+        before = file.read(max(0, min(start, size) - at))
+        content = file.read(max(0, min(start + length, size) - start))
+        whole.update(before)
+        whole.update(content)
+        if len(content) != length:
+            yield _CUT_OFF
+        elif digest(content) != expected:
+            yield _DIFFERS
+        else:
+            yield _GOOD if _is_head(before, at, memoryview(content), samples, shard, place) else _HEAD_DIFFERS
+        at = min(start + length, size)
+
+
+def _is_head(before: bytes, at: int, content: memoryview, samples: int, shard: ShardRows, place: int) -> bool:
+    """Whether what stands between two ranges, the padding of the one and the head of the other, is as it was made."""
+    padding = padded(at) - at
+    try:
+        about = parse_about(memoryview(before)[padding:])
+        return shard.is_about(about, place) and before == bytes(padding) + head(about, content, samples)
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
+def _problems(path: Path, size: int, shard: ShardRows, xxh3: str, states: list[int]) -> list[Problem]:
+    info = shard.info
+    if (size, xxh3) == (info.bytes, info.xxh3):
+        if shard.in_order and not any(states) and len(states) == info.blocks:
+            return []
+        named = [Problem(each.where, each.what, STALE) for each in _named(path, shard, states)]
+        what = f"is as it was made, but its blocks are not the {info.blocks}, or not where, the manifest says"
+        return named or [Problem(str(path), what, STALE)]
+    problems = [Problem(str(path), f"{size} bytes, the manifest says {info.bytes}")] if size != info.bytes else []
+    if states and all(state in (_DIFFERS, _CUT_OFF) for state in states) and _DIFFERS in states and len(states) > 1:
+        what = f"none of its {len(states)} blocks is what the manifest says: another file, or another manifest"
+        return [*problems, Problem(str(path), what)]
+    problems += _named(path, shard, states)
+    return problems or [Problem(str(path), "bytes outside the blocks differ (the end of the archive)")]
+
+
+def _named(path: Path, shard: ShardRows, states: list[int]) -> list[Problem]:
+    """Blocks that are not good by name, neighbours of one state together."""
+    edges = np.flatnonzero(np.diff(states, prepend=-1, append=-1)).tolist()
+    problems = []
+    for first, stop in pairwise(edges):
+        if states[first] != _GOOD:
+            several = f" to {shard.key(stop - 1)} ({stop - first} blocks)" if stop - first > 1 else ""
+            problems.append(Problem(f"{path}: block {shard.key(first)}{several}", _SAYS[states[first]]))
+    return problems
+
+
+def _of_the_manifest(path: Path, contents: Manifest, shards: list[ShardRows]) -> list[Problem]:
+    """What is wrong with the manifest by itself."""
+    where = str(path)
+    twice = [name for name, count in Counter(shard.name for shard in contents.shards).items() if count > 1]
+    problems = [Problem(where, f"lists {name} more than once", STALE) for name in twice]
+    people: dict[str, set[str]] = {"train": set(), "heldout": set()}
+    for shard in shards:
+        people[shard.info.split].update(shard.participants)
+    if both := people["train"] & people["heldout"]:
+        problems.append(Problem(where, f"{len(both)} people are both in train and in heldout shards", STALE))
+    return problems

@@ -1,0 +1,227 @@
+"""Cohort store → tar shards and their manifest: same input, same bytes, whatever the number of workers and machines.
+
+Processes that share nothing but the file system may write one folder at once (`Part`). Each writes the shards of its
+share that are missing; a shard's rows of the manifest appear in `.parts` only after the shard is in its place. Whoever
+finds all rows there writes the manifest and clears `.parts` away. Two may do so at once: they write the same bytes, and
+the one that finds `.parts` cleared under its hands finds the manifest in place, which is all that it wanted.
+"""
+
+import errno
+import json
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from data_shards.cohort.store import Cohort
+from data_shards.layout import RATE, SECONDS_PER_HOUR
+from data_shards.parallel import Part, run_all
+from data_shards.shards import manifest, tar
+from data_shards.shards.block import Block, Compression, count_starts, encode, trim
+from data_shards.shards.manifest import SCHEMA, WINDOW_SECONDS, ShardInfo
+from data_shards.shards.shard_plan import CohortPlan, Piece, ShardOptions, ShardPlan, plan
+from data_shards.shards.signal_hours import SignalHours
+from harnet.errors import HarnetError
+from harnet.files import atomic_path, write_atomically
+
+PARTS = ".parts"
+"""Sub-folder of finished shards' rows of the manifest, while the manifest is not written yet."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a call of `write` came to."""
+
+    planned: CohortPlan
+    """All that the folder holds when it is finished."""
+    missing: tuple[ShardPlan, ...]
+    """Shards that other parts still have to write; none if the folder is finished."""
+
+
+def write(
+    cohort: Cohort,
+    folder: Path,
+    options: ShardOptions,
+    workers: int = 1,
+    part: Part | None = None,
+    exclude: frozenset[str] = frozenset(),
+) -> Written:
+    """Write, or go on writing, the shards of a cohort into `folder`, all or one part's share, and finish if possible.
+
+    Raises:
+        HarnetError: the folder holds something else, or the cohort cannot be sharded.
+    """
+    planned = plan(cohort, options, exclude)
+    share = planned.shards if part is None else part.of(planned.shards)
+    try:
+        _claim(folder, planned)
+        # Each time looked for before asking whether the manifest is there: rows only go once it is.
+        to_do = _without_rows(folder, share)
+        if not _is_finished(folder, planned):
+            work = partial(write_shard, cohort.root, folder, options.compression)
+            run_all(work, to_do, workers, "shard", "shards", total=len(share))
+        missing = _without_rows(folder, planned.shards)
+        if not _is_finished(folder, planned):
+            if missing:
+                return Written(planned, missing)
+            _finish(folder, planned)
+        _clean(folder)
+    except FileNotFoundError:
+        # Another process finished meanwhile and cleared away what this one was reading or writing.
+        if not _is_finished(folder, planned):
+            raise
+    return Written(planned, ())
+
+
+def write_shard(cohort_root: Path, folder: Path, compression: Compression, shard: ShardPlan) -> None:
+    """Write one tar and its rows of the manifest; both appear only when complete."""
+    cohort = Cohort.open(cohort_root)
+    rows, size = [], 0
+    with atomic_path(folder / shard.name) as temporary:
+        with temporary.open("wb") as raw:
+            file = HashedFile(raw)
+            for piece in shard.pieces:
+                for block in read_blocks(cohort, piece):
+                    encoded = encode(block, compression)
+                    place = {"offset": size + encoded.start, "length": encoded.length, "hash": encoded.digest}
+                    rows.append({"shard": shard.number, **place, **_facts(block)})
+                    file.write(encoded.content)
+                    size += len(encoded.content)
+            file.write(tar.end(size))
+        info = ShardInfo(shard.name, shard.split, file.size, file.hash.hexdigest(), len(rows))
+    write_rows(_rows_path(folder, shard), pa.Table.from_pylist(rows, SCHEMA), info)
+
+
+class HashedFile:
+    """A file that is hashed while it is written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.hash, self.size = file, xxhash.xxh3_128(), 0
+
+    def write(self, content: bytes | memoryview) -> None:
+        """Append."""
+        self._file.write(content)
+        self.hash.update(content)
+        self.size += len(content)
+
+
+def read_blocks(cohort: Cohort, piece: Piece) -> Iterator[Block]:
+    """Hours of a recording as blocks."""
+    stored = cohort.open_recording(piece.recording)
+    info, signal = stored.info, SignalHours(stored)
+    motion, wear = (np.asarray(stored.group[name]).reshape(-1, SECONDS_PER_HOUR) for name in ("motion", "wear"))
+    for index in piece.hours.tolist():
+        accel = signal.read(index)
+        kept = trim(info.first_hour + index, accel)
+        yield Block(
+            participant=info.participant,
+            recording=info.recording,
+            hour=info.first_hour + index,
+            first_second=kept.start,
+            accel=accel[:, kept.start * RATE : kept.stop * RATE],
+            motion=motion[index, kept],
+            wear=wear[index, kept],
+        )
+
+
+def write_rows(path: Path, table: pa.Table, info: ShardInfo) -> None:
+    """Keep a shard's rows of the manifest until the manifest is written."""
+    with atomic_path(path) as temporary:
+        pq.write_table(table.replace_schema_metadata({"harnet_shard": json.dumps(asdict(info))}), temporary)
+
+
+def read_rows(path: Path) -> tuple[pa.Table, ShardInfo]:
+    """The inverse of `write_rows`."""
+    table = pq.read_table(path)
+    return table, ShardInfo(**json.loads(table.schema.metadata[b"harnet_shard"]))
+
+
+def _facts(block: Block) -> dict[str, Any]:
+    """What the manifest says of a block besides where it lies."""
+    starts = {f"starts_{seconds}": count_starts(block.wear, seconds) for seconds in WINDOW_SECONDS}
+    return {
+        "participant": block.participant,
+        "recording": block.recording,
+        "hour": block.hour,
+        "samples": block.accel.shape[1],
+        "wear_seconds": int(block.wear.sum()),
+        "motion_mass": float(block.motion[block.wear == 1].sum(dtype="f8")),
+        **starts,
+    }
+
+
+def _finish(folder: Path, planned: CohortPlan) -> None:
+    tables, infos = zip(*(read_rows(_rows_path(folder, shard)) for shard in planned.shards), strict=True)
+    for info in infos:
+        if (folder / info.name).stat().st_size != info.bytes:
+            raise HarnetError(f"{folder / info.name}: changed while sharding; delete {folder} and run again")
+    table = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
+    manifest.write(folder, table, infos, planned.provenance)
+
+
+def _claim(folder: Path, planned: CohortPlan) -> None:
+    """Make the folder this plan's, or make sure that it is; of two that come at once, one gets it."""
+    ours = planned.provenance["plan"]
+    if folder.is_dir():
+        others = [entry.name for entry in folder.iterdir() if entry.name != PARTS]
+        # Looked for after listing: whatever another process of this plan put there, it had made its mark before.
+        if others and not (folder / PARTS / "plan").exists() and not (folder / manifest.FILE_NAME).exists():
+            raise HarnetError(f"{folder}: holds something else than shards; choose an empty or new folder")
+    elif folder.exists():
+        raise HarnetError(f"{folder}: is a file; choose an empty or new folder")
+    found = ours if _is_finished(folder, planned) else _mark(folder, ours)
+    if found != ours:
+        raise HarnetError(f"{folder}: holds shards of another cohort or other options; choose a new folder")
+
+
+def _mark(folder: Path, plan_digest: str) -> str:
+    """Write the mark of a plan unless there is one; return the one that is there."""
+    mark = folder / PARTS / "plan"
+    if not mark.exists():
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        candidate = mark.with_name(f"plan-{uuid.uuid4().hex}")
+        write_atomically(candidate, plan_digest)
+        with suppress(FileExistsError):
+            os.link(candidate, mark)  # unlike a rename it fails if the name is taken
+        candidate.unlink()
+    return mark.read_text()
+
+
+def _without_rows(folder: Path, shards: Sequence[ShardPlan]) -> tuple[ShardPlan, ...]:
+    there = {path.name for path in (folder / PARTS).glob("*.parquet")}
+    return tuple(shard for shard in shards if _rows_path(folder, shard).name not in there)
+
+
+def _is_finished(folder: Path, planned: CohortPlan) -> bool:
+    """Whether the manifest is there; `HarnetError` if it is another plan's."""
+    if not (folder / manifest.FILE_NAME).exists():
+        return False
+    if manifest.provenance(folder).get("plan") != planned.provenance["plan"]:
+        raise HarnetError(f"{folder}: holds shards of another cohort or other options; choose a new folder")
+    return True
+
+
+def _clean(folder: Path) -> None:
+    """Remove what was needed on the way, half-written files of killed runs included: every shard is complete now."""
+    parts = folder / PARTS
+    for leftover in [*parts.glob("*"), *parts.glob(".*.tmp"), *folder.glob(".*.tmp")]:
+        leftover.unlink(missing_ok=True)
+    try:
+        parts.rmdir()
+    except OSError as error:
+        # Gone: another process was first. Not empty: it came late and will clear away what is its own.
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+            raise
+
+
+def _rows_path(folder: Path, shard: ShardPlan) -> Path:
+    return folder / PARTS / f"{shard.name}.parquet"

@@ -1,0 +1,172 @@
+"""Shards that fsspec reads over a network: S3, HTTP and others, by ranges, a block at a time.
+
+Blocks that will be needed next are fetched in the background, and those that were read may be kept on a local disk.
+What goes wrong on the way is tried again after growing pauses. No message holds a password or token.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_shards.shards.location import is_remote, local_path, redacted, split_query
+from data_shards.stream.block_cache import BlockCache
+from data_shards.stream.storage import LocalStorage, Missing, Storage
+from harnet.errors import HarnetError
+
+_CONNECTIONS = 16
+"""Blocks that one process fetches at the same time."""
+_LONGEST_PAUSE = 30.0
+"""Seconds."""
+
+
+@dataclass(frozen=True)
+class RemoteOptions:
+    """How remote files are read."""
+
+    cache: Path | None = None
+    """Folder for blocks that were read; None keeps none."""
+    cache_bytes: int = 0
+    """Upper bound of that folder, give or take a fiftieth for each process that uses it; 0 keeps none."""
+    attempts: int = 6
+    """How often a block is asked for before a run gives up."""
+    first_pause: float = 0.5
+    """Seconds that the pause before the second attempt lasts at most; twice that before each further one. Pauses are
+    drawn at random, so that many processes do not come back at the same time."""
+
+
+def open_storage(location: str, options: RemoteOptions) -> Storage:
+    """Where the shards of a manifest are read from. Nothing is connected to before the first read."""
+    return RemoteStorage(location, options) if is_remote(location) else LocalStorage(local_path(location))
+
+
+class Remote:
+    """Files below a URL, with retries. Opened on first use, in the process that uses it."""
+
+    def __init__(self, url: str, options: RemoteOptions) -> None:
+        self._options = options
+        self._base, self._query = split_query(url)
+        self._files: Any = None
+
+    def info(self, name: str) -> dict[str, Any]:
+        """Facts of a file, its size among them. Raises Missing or HarnetError."""
+        found: dict[str, Any] = self._try(name, lambda files, path: files.info(path))
+        return found
+
+    def fetch(self, name: str, offset: int, length: int) -> bytes:
+        """Bytes of a file, exactly as many as were asked for. Raises Missing or HarnetError."""
+
+        def get(files: Any, path: str) -> bytes:
+            content: bytes = files.cat_file(path, start=offset, end=offset + length)
+            if len(content) != length:
+                raise OSError(f"{len(content)} bytes came where {length} were asked for")
+            return content
+
+        try:
+            content: bytes = self._try(name, get)
+        except HarnetError:
+            # Servers differ in what they say of a range beyond the end of a file.
+            if (size := self.info(name).get("size")) is not None and size < offset + length:
+                raise Missing(f"{self.where(name)} ends at byte {size}") from None
+            raise
+        return content
+
+    def where(self, name: str) -> str:
+        """A file in words, without secrets."""
+        return f"{redacted(self._base)}/{name}"
+
+    def _open(self) -> Any:
+        if self._files is None:
+            import fsspec
+
+            # Instances are shared within a process, and listings that an instance remembers may be old.
+            self._files, _ = fsspec.core.url_to_fs(self._base, skip_instance_cache=True, use_listings_cache=False)
+        return self._files
+
+    def _try(self, name: str, call: Callable[[Any, str], Any]) -> Any:
+        import tenacity
+
+        options = self._options
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(options.attempts),
+            wait=tenacity.wait_random_exponential(multiplier=options.first_pause, max=_LONGEST_PAUSE),
+            retry=tenacity.retry_if_exception(_may_pass),
+            reraise=True,
+        )
+        try:
+            return retrying(lambda: _plainly(call, self._open(), f"{self._base}/{name}{self._query}"))
+        except FileNotFoundError:
+            raise Missing(f"{self.where(name)} is missing") from None
+        except ImportError as error:
+            raise HarnetError(f"{self.where(name)}: {error}; install harnet[remote]") from None
+        except Exception as error:
+            # Of any of many libraries, its text and its causes with the secrets of the URL in them: one clean line.
+            said = redacted(str(error)).replace(self._query or "\0", "?***") or type(error).__name__
+            what = "access denied" if _is_denied(error) else f"not read in {options.attempts} attempts"
+            raise HarnetError(f"{self.where(name)}: {what} ({said}); check URL, credentials and network") from None
+
+
+class RemoteStorage:
+    """See `data_shards.stream.storage.Storage`."""
+
+    def __init__(self, location: str, options: RemoteOptions) -> None:
+        self._remote = Remote(location, options)
+        self._source = split_query(location)[0]
+        self._cache = BlockCache(options.cache, options.cache_bytes) if options.cache and options.cache_bytes else None
+        self._threads = ThreadPoolExecutor(_CONNECTIONS, "harnet-fetch")
+        self._coming: dict[tuple[str, int, int], Future[bytes]] = {}
+
+    def read_into(self, name: str, offset: int, out: memoryview) -> None:
+        """From the background, the local disk or the network. Raises Missing or HarnetError."""
+        coming = self._coming.pop((name, offset, len(out)), None)
+        out[:] = coming.result() if coming else self._get(name, offset, len(out))
+
+    def prefetch(self, name: str, offset: int, length: int) -> None:
+        """Begin to fetch a range."""
+        key = (name, offset, length)
+        if key not in self._coming:
+            self._coming[key] = self._threads.submit(self._get, *key)
+
+    def forget(self, name: str, offset: int, length: int) -> None:
+        """Drop a kept range: it will come over the network."""
+        if self._cache:
+            self._cache.drop(f"{self._source}/{name}", offset, length)
+
+    def close(self) -> None:
+        """Give up what is being fetched."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._coming.clear()
+
+    def _get(self, name: str, offset: int, length: int) -> bytes:
+        source = f"{self._source}/{name}"
+        content = self._cache.get(source, offset, length) if self._cache else None
+        if content is None:
+            content = self._remote.fetch(name, offset, length)
+            if self._cache:
+                self._cache.put(source, offset, content)
+        return content
+
+
+def _plainly(call: Callable[[Any, str], Any], files: Any, path: str) -> Any:
+    """Call with a file system and a path; what fsspec's HTTP calls a missing file is told from a missing server."""
+    try:
+        return call(files, path)
+    except FileNotFoundError as error:
+        cause = error.__cause__
+        if cause is not None and type(cause).__module__.startswith("aiohttp") and getattr(cause, "status", 0) != 404:
+            raise cause from None
+        raise
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether another attempt may succeed."""
+    return isinstance(error, Exception) and not (
+        _is_denied(error) or isinstance(error, FileNotFoundError | ImportError | NotImplementedError)
+    )
+
+
+def _is_denied(error: BaseException) -> bool:
+    # aiohttp and botocore have errors of their own for this, which are no PermissionError.
+    denied = getattr(error, "status", None) in (401, 403) or type(error).__name__ == "NoCredentialsError"
+    return denied or isinstance(error, PermissionError)

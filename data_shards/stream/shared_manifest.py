@@ -1,0 +1,191 @@
+"""A manifest for training: converted to plain arrays once a node, mapped by all of its processes.
+
+The columns of 16.8 million blocks are 870 MB. Mapped, the pages that are touched are there once a node, and a column
+that is not needed is not read.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from data_shards.shards.location import is_remote, local_path
+from data_shards.shards.manifest import (
+    FILE_NAME,
+    SCHEMA,
+    Manifest,
+    ShardInfo,
+    digest_without,
+    parse_schema,
+    refuse_if_purging,
+)
+from data_shards.stream.node_cache import Entry, NodeCache
+from data_shards.stream.remote import Remote, RemoteOptions
+from data_shards.stream.storage import Missing
+from harnet.errors import HarnetError
+
+_NAMES = ("participant", "recording")
+_VERSION = 2
+"""Of the layout of a converted manifest."""
+_MARKS = ("ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "created")
+"""What file systems call the facts of an object that change when it is written anew."""
+_PIECE = 1 << 26
+"""Bytes of a remote manifest that are fetched, and if need be fetched again, at a time."""
+
+
+class MappedColumns(Mapping[str, NDArray[Any]]):
+    """Columns of a manifest, mapped from files; light to send to another process of the node, which maps them too."""
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+        try:
+            # All of them at once: mapping reads nothing, and files in a temporary folder do not stay for ever.
+            self._mapped = {name: entry.array(name) for name in SCHEMA.names}
+        except FileNotFoundError as error:
+            raise HarnetError(
+                f"{error.filename}: was deleted while it was in use: run the same command again"
+            ) from None
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._mapped[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._mapped)
+
+    def __len__(self) -> int:
+        return len(self._mapped)
+
+    def __reduce__(self) -> tuple[type["MappedColumns"], tuple[Entry]]:
+        return MappedColumns, (self._entry,)
+
+
+def open_manifest(
+    location: str, cache: NodeCache, without: frozenset[str] = frozenset(), remote: RemoteOptions | None = None
+) -> Manifest:
+    """The manifest of a shard folder, local or remote, without the blocks of some people.
+
+    Raises:
+        HarnetError: there is none, or it is damaged or of another version, or the folder is being purged.
+    """
+    if is_remote(location):
+        return _open_remote(location, cache, without, remote or RemoteOptions())
+    folder = local_path(location)
+    refuse_if_purging(folder)
+    path = folder / FILE_NAME
+    if not path.is_file():
+        raise HarnetError(_none(str(folder)))
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        entry = cache.get(_key(digest, without), lambda folder: _convert(file, folder, str(path), without))
+    return _manifest(entry, location)
+
+
+def _open_remote(location: str, cache: NodeCache, without: frozenset[str], options: RemoteOptions) -> Manifest:
+    files = Remote(location, options)
+    where = files.where(FILE_NAME)
+    try:
+        info = files.info(FILE_NAME)
+        marks = {name: str(info[name]) for name in ("size", *_MARKS) if info.get(name) is not None}
+        if len(marks) > 1:
+            mark = hashlib.sha256(json.dumps([location, marks], sort_keys=True).encode()).hexdigest()
+            make = partial(_fetch_and_convert, files, info["size"], where, without)
+            return _manifest(cache.get(_key(mark, without), make), location)
+        # Of this server one cannot learn whether the manifest is another one now without reading it.
+        content = _fetch(files, info["size"])
+    except Missing:
+        raise HarnetError(_none(files.where("").rstrip("/"))) from None
+    digest = hashlib.sha256(content.getbuffer()).hexdigest()
+    entry = cache.get(_key(digest, without), lambda folder: _convert(content, folder, where, without))
+    return _manifest(entry, location)
+
+
+def _fetch(files: Remote, size: int) -> io.BytesIO:
+    pieces = [files.fetch(FILE_NAME, start, min(_PIECE, size - start)) for start in range(0, size, _PIECE)]
+    return io.BytesIO(b"".join(pieces))
+
+
+def _fetch_and_convert(
+    files: Remote, size: int, named: str, without: frozenset[str], folder: Path
+) -> Mapping[str, Any]:
+    return _convert(_fetch(files, size), folder, named, without)
+
+
+def _none(where: str) -> str:
+    return f"{where}: no {FILE_NAME}; not a shard folder, or `harnet shard` did not finish: run it again"
+
+
+def _key(content: str, without: frozenset[str]) -> str:
+    gone = hashlib.sha256("\n".join(sorted(without)).encode()).hexdigest()
+    return f"manifest-{_VERSION}-{content[:32]}-{gone[:16]}"
+
+
+def _manifest(entry: Entry, location: str) -> Manifest:
+    facts = entry.facts
+    present = frozenset(facts["without"])
+    return Manifest(
+        location=location,
+        digest=digest_without(facts["digest"], present) if present else facts["digest"],
+        shards=tuple(ShardInfo(**shard) for shard in facts["shards"]),
+        columns=MappedColumns(entry),
+        participants=tuple(facts["participants"]),
+        recordings=tuple(facts["recordings"]),
+        provenance=facts["provenance"],
+    )
+
+
+def _convert(
+    content: io.BufferedReader | io.BytesIO, folder: Path, named: str, without: frozenset[str]
+) -> Mapping[str, Any]:
+    """Write the columns as .npy files, one at a time, less the rows of some people; return everything else."""
+    content.seek(0)
+    digest = hashlib.file_digest(content, "sha256").hexdigest()
+    with _damaged(named):
+        file = pq.ParquetFile(content)
+    about = parse_schema(file.schema_arrow, named)
+    participants, codes = _dictionary(file, "participant", named)
+    gone = [code for code, name in enumerate(participants) if name in without]
+    kept = ~np.isin(codes, gone) if gone else slice(None)
+    np.save(folder / "participant.npy", codes[kept])
+    recordings, codes = _dictionary(file, "recording", named)
+    np.save(folder / "recording.npy", codes[kept])
+    left = frozenset(np.unique(codes[kept]).tolist()) if gone else frozenset(range(len(recordings)))
+    for name in SCHEMA.names:
+        if name not in _NAMES:
+            with _damaged(named):
+                column = file.read(columns=[name])[name].to_numpy()
+            np.save(folder / f"{name}.npy", column[kept])
+    return {
+        "digest": digest,
+        "shards": [asdict(shard) for shard in about.shards],
+        "provenance": about.provenance,
+        "without": sorted(without & frozenset(participants)),
+        "participants": ["" if name in without else name for name in participants],
+        "recordings": [name if code in left else "" for code, name in enumerate(recordings)],
+    }
+
+
+def _dictionary(file: pq.ParquetFile, name: str, named: str) -> tuple[list[str], NDArray[np.int32]]:
+    """Names, and one code into them a row; row groups may have dictionaries of their own."""
+    with _damaged(named):
+        chunks = file.read(columns=[name]).unify_dictionaries()[name].chunks
+    names = chunks[0].dictionary.to_pylist() if chunks else []
+    return names, np.concatenate([chunk.indices.to_numpy() for chunk in chunks] or [np.empty(0, np.int32)])
+
+
+@contextmanager
+def _damaged(named: str) -> Iterator[None]:
+    """What pyarrow raises of a file that is none of its own, or not any more: some of it is OSError."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise HarnetError(f"{named}: damaged, or not a manifest ({error}); run `harnet shard` again") from error

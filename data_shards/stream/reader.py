@@ -1,4 +1,4 @@
-"""A plan → batches: the windows of all lanes of a process, gathered from the blocks that they were read into."""
+"""A plan → batches: what all lanes of a process give to each of them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from data_shards.layout import RATE
 from data_shards.stream.damage import DamageTally
-from data_shards.stream.lane import BLOCK, Lane, capacity
+from data_shards.stream.lane import SCRATCH_BYTES, Lane, as_items
 from data_shards.stream.plan import EpochPlan, OrderConfig
 from data_shards.stream.shard_files import Shards
 
@@ -33,17 +33,14 @@ class Batch:
 class Reader:
     """Reads some lanes of a run, epoch after epoch, in one process.
 
-    Its memory, about 6 MB a lane at the default settings, is taken once; see `data_shards.stream.lane.capacity`.
+    Its memory, a shuffle group of each lane (3.7 MB of ten-second windows by default), is taken once.
     """
 
     def __init__(self, shards: Shards, config: OrderConfig, lanes: range, max_damaged: float = MAX_DAMAGED) -> None:
         self._shards, self._config, self._lanes = shards, config, lanes
         self._tally = DamageTally(max_damaged)
-        self._memory = np.empty((len(lanes), capacity(config)), np.int16)
-        self._scratch = np.empty(BLOCK, np.int16)
-        width = config.window_seconds * RATE
-        # Every run of `width` samples in memory as one item of as many bytes: gathering items is one copy of each.
-        self._runs = np.ndarray(self._memory.size - width + 1, f"V{2 * width}", self._memory, strides=(2,))
+        self._memory = np.empty((len(lanes), config.group, 3, config.window_seconds * RATE), np.int16)
+        self._scratch = np.empty(SCRATCH_BYTES, np.uint8)
 
     def batches(self, plan: EpochPlan, first_step: int = 0, out: NDArray[np.int16] | None = None) -> Iterator[Batch]:
         """This reader's parts of global batches `first_step` to the epoch's last.
@@ -53,29 +50,24 @@ class Reader:
         Args:
             plan: the order.
             first_step: number of the first batch in the epoch.
-            out: (b, 3, 30·seconds) int16 that every batch is written to, over the one before; new memory if None.
+            out: (b, 3, 30·seconds) int16, contiguous, that every batch is written to, over the one before; new memory
+                if None.
 
         Raises:
             HarnetError: too many blocks are damaged or missing, or nothing can be read.
         """
-        config, tally, count = self._config, self._tally, len(self._lanes)
+        config, tally, each = self._config, self._tally, self._config.per_lane
         assert plan.config == config
         tally.expect(len(plan.rows))
         lanes = [
             Lane(self._shards, plan, lane, memory, self._scratch, tally)
             for lane, memory in zip(self._lanes, self._memory, strict=True)
         ]
-        in_lane = np.arange(config.per_lane)
-        place = (np.array(self._lanes)[:, None] * config.per_lane + in_lane).reshape(-1)
-        begins = (np.arange(count) * self._memory.shape[1])[:, None, None]
-        axes = np.empty((count, config.per_lane, 3), np.int64)
-        shape = (len(place), 3, config.window_seconds * RATE)
+        place = (np.array(self._lanes)[:, None] * each + np.arange(each)).reshape(-1)
         for step in range(first_step, plan.steps):
             blocks, damaged = tally.read, tally.damaged
-            for lane, places in zip(lanes, axes, strict=True):
-                lane.fill(step * config.per_lane, places)
-            windows = self._runs[(axes + begins).reshape(-1)].view(np.int16).reshape(shape)
-            if out is not None:
-                out[:] = windows
-                windows = out
+            windows = np.empty((len(place), *self._memory.shape[2:]), np.int16) if out is None else out
+            items = as_items(windows)
+            for number, lane in enumerate(lanes):
+                lane.give(step * each, items[number * each : (number + 1) * each])
             yield Batch(windows, step * config.batch + place, tally.read - blocks, tally.damaged - damaged)

@@ -24,17 +24,8 @@ from benchmarks.report import RESULTS, machine, rate
 from data_shards.cohort.store import Cohort
 from data_shards.layout import RATE
 from data_shards.quality.policy import POLICIES
-from data_shards.shards.block import (
-    BLOSC_BLOCK,
-    ZSTD_LEVEL,
-    compress,
-    digest,
-    encode,
-    from_range,
-    range_at,
-    range_length,
-    window_starts,
-)
+from data_shards.shards.block import digest, encode, from_range, range_at, range_length, window_starts
+from data_shards.shards.compression import BLOSC_BLOCK, ZSTD_LEVEL, compress
 from data_shards.shards.shard_plan import ShardOptions, plan
 from data_shards.shards.tar import RECORD, padded
 from data_shards.shards.writer import read_blocks

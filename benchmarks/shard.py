@@ -23,7 +23,8 @@ from benchmarks.report import machine, publish, rate
 from data_shards.cohort.store import Cohort
 from data_shards.layout import SAMPLES_PER_HOUR
 from data_shards.quality.policy import POLICIES
-from data_shards.shards.block import Compression, encode
+from data_shards.shards.block import encode
+from data_shards.shards.compression import Compression
 from data_shards.shards.shard_plan import ShardOptions, plan
 from data_shards.shards.writer import read_blocks, write
 from data_shards.synthetic.make import SynthOptions, synthesise

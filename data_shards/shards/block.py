@@ -17,36 +17,20 @@ import io
 import json
 import math
 import re
-import struct
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xxhash
-from numcodecs import blosc
 from numpy.typing import NDArray
 
 from data_shards.layout import COUNTS_PER_G, MISSING, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
 from data_shards.shards import tar
+from data_shards.shards.compression import Compression, chunk_sizes, compress, decompress
 from harnet.errors import HarnetError
 
-Compression = Literal["none", "zstd"]
-
-ZSTD_LEVEL = 1
-"""benchmarks/compression.py: higher levels take several times as long to write and save a few per cent at most."""
-BLOSC_BLOCK = 1 << 18
-"""Bytes that Blosc compresses at a time. Its own choice at this level, 32 KB, takes twice as long to unpack."""
-
-_BLOSC_HEADER = struct.Struct("<BBBBIII")
-"""C-Blosc 1 chunk header: version, version of the codec, flags, type size, bytes unpacked, of a block, packed
-(https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst)."""
-_BLOSC_VERSION = 2
-
 _NPY_SHAPE = re.compile(rb".{10}\{'descr': '<i2', 'fortran_order': False, 'shape': \(3, (\d{1,6})\)", re.DOTALL)
-
-# Several threads write their pieces in the order in which they finish: other bytes in every run.
-blosc.use_threads = False
 
 
 @dataclass(frozen=True)
@@ -173,7 +157,7 @@ def parse_about(before_range: memoryview) -> dict[str, Any]:
 def range_at(content: memoryview) -> int | None:
     """Length of the range that seems to begin at the start of `content`; None if there is none, or not all of it."""
     try:
-        unpacked, stored = (None, 0) if _is_npy(content) else _blosc_sizes(content)
+        unpacked, stored = (None, 0) if _is_npy(content) else chunk_sizes(content)
         if unpacked is None:
             shape = _NPY_SHAPE.match(content)
             samples = int(shape[1]) if shape else 0
@@ -225,30 +209,6 @@ def count_starts(wear: NDArray[np.uint8], window_seconds: int) -> int:
     return max(0, len(wear) - window_seconds + 1) if wear.all() else len(window_starts(wear, window_seconds))
 
 
-def compress(npy: bytes, codec: str = "zstd", level: int = ZSTD_LEVEL, block_bytes: int = BLOSC_BLOCK) -> bytes:
-    """An int16 .npy file as a Blosc chunk: bit-shuffled, then `codec`. One thread, so equal input gives equal bytes."""
-    signal = np.frombuffer(npy, "<i2")
-    packed: bytes = blosc.compress(signal, codec.encode(), level, blosc.BITSHUFFLE, block_bytes)
-    return packed
-
-
-def decompress(packed: memoryview, expected: int) -> memoryview:
-    """The inverse of `compress`, into `expected` bytes.
-
-    Raises:
-        ValueError: the chunk is damaged, or unpacks to another size; nothing is allocated before that is known.
-    """
-    unpacked, stored = _blosc_sizes(packed)
-    if (unpacked, stored) != (expected, len(packed)):
-        raise ValueError(f"a Blosc chunk of {stored} bytes for {unpacked}, where {len(packed)} for {expected} belong")
-    out = np.empty(expected, np.uint8)
-    try:
-        blosc.decompress(packed, out)
-    except RuntimeError as error:
-        raise ValueError(f"damaged Blosc chunk ({error})") from error
-    return out.data
-
-
 def _about(participant: str, recording: str, hour: int, first_second: int, compression: Compression) -> bytes:
     """Content of about.json: these values and constants, nothing else."""
     about = {
@@ -270,21 +230,11 @@ def _is_npy(content: memoryview) -> bool:
 
 def _signal_length(content: memoryview, samples: int) -> int:
     """Bytes of the first member in a range, once it is certain that the others fill the rest."""
-    stored = _size(*_kinds(samples)[0]) if _is_npy(content) else _blosc_sizes(content)[1]
+    stored = _size(*_kinds(samples)[0]) if _is_npy(content) else chunk_sizes(content)[1]
     expected = tar.padded(stored) + _tail_length(samples)
     if len(content) != expected:
         raise ValueError(f"{len(content)} bytes where a block of {samples} samples has {expected}")
     return stored
-
-
-def _blosc_sizes(content: memoryview) -> tuple[int, int]:
-    """Bytes unpacked and packed, as the header of a Blosc chunk of 16-bit numbers claims."""
-    if len(content) < _BLOSC_HEADER.size:
-        raise ValueError(f"{len(content)} bytes, too few for a signal")
-    version, _, _, item, unpacked, _, packed = _BLOSC_HEADER.unpack_from(content)
-    if version != _BLOSC_VERSION or item != 2:
-        raise ValueError("neither a .npy file nor a Blosc chunk of 16-bit numbers at the start of the block")
-    return unpacked, packed
 
 
 def _npy(array: NDArray[Any], dtype: str) -> tuple[bytes, memoryview]:

@@ -20,7 +20,7 @@ from data_shards.cohort.info import RecordingInfo
 from data_shards.cohort.store import Cohort
 from data_shards.quality.policy import POLICIES, Flow, QualityPolicy, broken_rule, flow
 from data_shards.shards import manifest, tar
-from data_shards.shards.block import BLOSC_BLOCK, ZSTD_LEVEL, Compression
+from data_shards.shards.compression import BLOSC_BLOCK, ZSTD_LEVEL, Compression
 from data_shards.shards.split import Split, split_of
 from harnet.errors import HarnetError
 

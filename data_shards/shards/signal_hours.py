@@ -17,7 +17,7 @@ from zarr.core.metadata import ArrayV3Metadata
 
 from data_shards.cohort.stored import StoredRecording
 from data_shards.layout import MISSING, SAMPLES_PER_HOUR
-from data_shards.shards.block import decompress
+from data_shards.shards.compression import decompress
 from harnet.errors import HarnetError
 
 _ENTRY = 16

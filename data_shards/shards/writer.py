@@ -26,7 +26,8 @@ from data_shards.cohort.store import Cohort
 from data_shards.layout import RATE, SECONDS_PER_HOUR
 from data_shards.parallel import Part, run_all
 from data_shards.shards import manifest, tar
-from data_shards.shards.block import Block, Compression, count_starts, encode, trim
+from data_shards.shards.block import Block, count_starts, encode, trim
+from data_shards.shards.compression import Compression
 from data_shards.shards.manifest import SCHEMA, WINDOW_SECONDS, ShardInfo
 from data_shards.shards.shard_plan import CohortPlan, Piece, ShardOptions, ShardPlan, plan
 from data_shards.shards.signal_hours import SignalHours

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from data_shards.layout import RATE, SAMPLES_PER_HOUR
 from data_shards.shards import manifest
-from data_shards.shards.block import decompress, window_starts
+from data_shards.shards.block import window_starts
+from data_shards.shards.compression import decompress
 from data_shards.shards.split import Split
 
 _LARGEST_NPY = 128 + 3 * SAMPLES_PER_HOUR * 2

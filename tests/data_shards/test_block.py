@@ -13,8 +13,6 @@ from data_shards.layout import MISSING, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
 from data_shards.shards import tar
 from data_shards.shards.block import (
     Block,
-    Compression,
-    decompress,
     digest,
     encode,
     from_range,
@@ -26,6 +24,7 @@ from data_shards.shards.block import (
     trim,
     window_starts,
 )
+from data_shards.shards.compression import Compression, decompress
 
 COMPRESSIONS = get_args(Compression)
 

@@ -15,7 +15,8 @@ import pytest
 from data_shards.cohort.store import Cohort
 from data_shards.quality.policy import POLICIES
 from data_shards.shards import manifest, purge, writer
-from data_shards.shards.block import Compression, digest
+from data_shards.shards.block import digest
+from data_shards.shards.compression import Compression
 from data_shards.shards.proof import Traces, search_file
 from data_shards.shards.purge import purge_cohort, purge_shards
 from data_shards.shards.shard_plan import ShardOptions

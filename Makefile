@@ -5,13 +5,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test gpu lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m launch.demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+# What needs a GPU: tests, then figures.
+gpu: $(VENV)/.dev
+	$(BIN)/python -m pytest -m cuda
+	$(BIN)/python -m benchmarks.transforms
+	$(BIN)/python -m benchmarks.train --minutes 6
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

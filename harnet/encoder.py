@@ -5,7 +5,7 @@ residual blocks (He et al., ECCV 2016) with anti-aliased down-sampling (Zhang, I
 state dict are a contract with tools that read these weights; nothing here may change them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,6 +22,9 @@ AXES = 3
 
 KERNEL_SIZE = 5
 """Of every convolution; circular padding of half of it keeps the length."""
+
+PUBLISHED_WIDTH = 64
+"""Channels of the first stage of every published architecture."""
 
 STILLNESS_FLOOR_G = 0.01
 """Least scale in g by which a window is divided when it is standardised.
@@ -83,11 +86,24 @@ ARCHITECTURES: dict[str, Architecture] = {
 """By name. Columns of a stage: channels, blocks, factor, order."""
 
 
-def find_architecture(name: str) -> Architecture:
-    """The architecture of that name; HarnetError if there is none."""
+def find_architecture(name: str, width: int = PUBLISHED_WIDTH) -> Architecture:
+    """The architecture of that name with `width` channels in its first stage; HarnetError if there is none.
+
+    Every other stage keeps its ratio to the first, so half the width is about a quarter of the parameters.
+    """
     if name not in ARCHITECTURES:
         raise HarnetError(f"model {name!r}: no such architecture; one of: {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[name]
+    check_width(width, "width")
+    row = ARCHITECTURES[name]
+    stages = (replace(stage, channels=stage.channels * width // PUBLISHED_WIDTH) for stage in row.stages)
+    return replace(row, stages=tuple(stages))
+
+
+def check_width(width: int, where: str) -> None:
+    """HarnetError, beginning with `where`, unless encoders of this width are built: 8, 16, 24 and so on."""
+    # Multiples of 8 are what matrix units of GPUs take without padding.
+    if width < 8 or width % 8:
+        raise HarnetError(f"{where} is {width}; it must be a multiple of 8, {PUBLISHED_WIDTH} as published")
 
 
 class CircularConv1d(nn.Conv1d):
@@ -164,7 +180,8 @@ def standardise_window(x: Tensor) -> Tensor:
 class Encoder(nn.Module):
     """(N, 3, L) acceleration in g at 30 Hz, any floating dtype -> (N, F, 1) features in the dtype of the weights.
 
-    `architecture` is a name in `ARCHITECTURES`, which fixes L and F. With `standardise` each window goes through
+    `architecture` is a name in `ARCHITECTURES`, which fixes L, and F at the published `width`, the channels of the
+    first stage, with which all other channels grow and shrink. With `standardise` each window goes through
     `standardise_window` inside `forward`; callers pass g in either case. `initialisation` draws the convolutions from
     torch's global generator:
 
@@ -181,9 +198,10 @@ class Encoder(nn.Module):
         architecture: str,
         standardise: bool = False,
         initialisation: Initialisation = "residual_zero",
+        width: int = PUBLISHED_WIDTH,
     ) -> None:
         super().__init__()
-        self.architecture = find_architecture(architecture)
+        self.architecture = find_architecture(architecture, width)
         self.standardise = standardise
         channels = AXES
         for number, stage in enumerate(self.architecture.stages, start=1):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from harnet.encoder import Encoder, Initialisation
+from harnet.encoder import PUBLISHED_WIDTH, Encoder, Initialisation
 
 CLASSIFIER_HIDDEN = 512
 
@@ -53,9 +53,10 @@ class ClassifierModel(nn.Module):
         classes: int,
         standardise: bool = False,
         initialisation: Initialisation = "residual_zero",
+        width: int = PUBLISHED_WIDTH,
     ) -> None:
         super().__init__()
-        self.feature_extractor = Encoder(architecture, standardise, initialisation)
+        self.feature_extractor = Encoder(architecture, standardise, initialisation, width)
         self.classifier = Classifier(self.feature_extractor.architecture.features, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,9 +78,10 @@ class PretextModel(nn.Module):
         standardise: bool = False,
         initialisation: Initialisation = "residual_zero",
         zero_heads: bool = False,
+        width: int = PUBLISHED_WIDTH,
     ) -> None:
         super().__init__()
-        self.feature_extractor = Encoder(architecture, standardise, initialisation)
+        self.feature_extractor = Encoder(architecture, standardise, initialisation, width)
         features = self.feature_extractor.architecture.features
         for name in PRETEXT_HEADS.values():
             self.add_module(name, PretextHead(features, zero_heads))

@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,10 @@ from harnet.files import fsync_tree, publish, write_atomically
 
 FOLDER = "checkpoints"
 MARKER = "COMPLETE"
-NETWORK, OPTIMIZER, ABOUT = "network.safetensors", "optimizer.pt", "about.json"
+OPTIMIZER, ABOUT = "optimizer.pt", "about.json"
+NETWORK, AVERAGE, RANDOM = (f"{name}.safetensors" for name in ("network", "average", "random"))
+"""The network, the moving average of its weights if the run keeps one, and the states of torch's generators."""
+_NAMES = {NETWORK, AVERAGE, RANDOM, OPTIMIZER, ABOUT}
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class Checkpoint:
     """Steps done."""
     about: Mapping[str, Any]
     """Configuration, manifest digest, world size and what else the run wrote beside its tensors."""
+
+    def tensors(self, name: str) -> dict[str, Tensor] | None:
+        """One of the files of tensors, on the CPU; None if the run had no such thing."""
+        path = self.path / name
+        return load_file(path) if path.exists() else None
 
     def network(self) -> dict[str, Tensor]:
         """State dict of the network, on the CPU."""
@@ -51,34 +59,48 @@ class Checkpoint:
 def save(
     run: Path,
     step: int,
-    network: Mapping[str, Tensor],
+    tensors: Mapping[str, Mapping[str, Tensor]],
     optimizer: Mapping[str, Any],
     about: Mapping[str, Any],
     keep: int,
+    protected: Collection[int] = (),
 ) -> Path:
-    """Write the checkpoint of a step, then delete all but the newest `keep` valid ones."""
+    """Write the checkpoint of a step, then delete all but the newest `keep` valid ones and those of `protected` steps.
+
+    `tensors` is file name -> state dict, with `NETWORK` among them. A kill at any moment leaves at least the
+    checkpoints that were valid before; what it leaves of others is removed by the next save.
+    """
     final = run / FOLDER / f"step-{step:08d}"
     temporary = final.with_name(final.name + ".tmp")
-    for leftover in (temporary, final):
+    for leftover in (*(run / FOLDER).glob("*.tmp"), final):
         # A folder of this name that is in the way has no marker that fits: the run would have gone on from it.
-        shutil.rmtree(leftover, ignore_errors=True)
+        if leftover.exists():
+            shutil.rmtree(leftover)
     temporary.mkdir(parents=True)
-    # Both libraries report a full disk as an error of their own kind; through memory it is an OSError, as anywhere.
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.items()}
-    (temporary / NETWORK).write_bytes(safetensors_bytes(tensors))
-    buffer = io.BytesIO()
-    torch.save(dict(optimizer), buffer)
-    (temporary / OPTIMIZER).write_bytes(buffer.getbuffer())
-    (temporary / ABOUT).write_text(json.dumps(dict(about) | {"step": step}, indent=2, sort_keys=True))
-    marker = json.dumps({name: _digest(temporary / name) for name in (NETWORK, OPTIMIZER, ABOUT)})
+    names = _write(temporary, tensors, optimizer, dict(about) | {"step": step})
+    marker = json.dumps({name: _digest(temporary / name) for name in names})
     fsync_tree(temporary)
     publish(temporary, final)
     write_atomically(final / MARKER, marker)
-    kept = {one.step for one in _valid(run)[:keep]}
+    kept = {one.step for one in _valid(run)[:keep]} | set(protected)
     for old in _folders(run):
         if _step(old) < step and _step(old) not in kept:
             shutil.rmtree(old)
     return final
+
+
+def _write(
+    folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], optimizer: Mapping[str, Any], about: Mapping[str, Any]
+) -> list[str]:
+    # Both libraries report a full disk as an error of their own kind; through memory it is an OSError, as anywhere.
+    for name, state in tensors.items():
+        on_cpu = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
+        (folder / name).write_bytes(safetensors_bytes(on_cpu))
+    buffer = io.BytesIO()
+    torch.save(dict(optimizer), buffer)
+    (folder / OPTIMIZER).write_bytes(buffer.getbuffer())
+    (folder / ABOUT).write_text(json.dumps(dict(about), indent=2, sort_keys=True))
+    return [*tensors, OPTIMIZER, ABOUT]
 
 
 def newest(run: Path) -> Checkpoint | None:
@@ -87,16 +109,23 @@ def newest(run: Path) -> Checkpoint | None:
     return valid[0] if valid else None
 
 
-def find(run: Path) -> Checkpoint:
-    """Like `newest`.
+def find(run: Path, step: int | None = None) -> Checkpoint:
+    """The valid checkpoint of a step, or the newest one.
 
     Raises:
-        HarnetError: there is no valid checkpoint.
+        HarnetError: there is no valid checkpoint, or none of that step.
     """
-    checkpoint = newest(run)
-    if checkpoint is None:
+    valid = _valid(run)
+    if not valid:
         raise HarnetError(f"{run}: no complete checkpoint in it; give the run folder of `harnet pretrain`")
-    return checkpoint
+    for found in valid:
+        if step in (None, found.step):
+            return found
+    there = ", ".join(str(one.step) for one in valid)
+    raise HarnetError(
+        f"{run}: the checkpoint of step {step} is not there, only those of {there}; a run with run.patience keeps the "
+        "one of the best held-out loss"
+    )
 
 
 def _folders(run: Path) -> list[Path]:
@@ -124,7 +153,7 @@ def _is_complete(folder: Path) -> bool:
         expected = json.loads(marker.read_text())
     except ValueError:
         return False
-    if not isinstance(expected, dict) or expected.keys() != {NETWORK, OPTIMIZER, ABOUT}:
+    if not isinstance(expected, dict) or not {NETWORK, OPTIMIZER, ABOUT} <= expected.keys() <= _NAMES:
         return False
     return all((folder / name).is_file() and _digest(folder / name) == value for name, value in expected.items())
 

@@ -3,25 +3,23 @@
 A TOML file is turned into options and read by the same parser as the command line, so both are checked alike.
 """
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from data_shards.layout import RATE
 from data_shards.shards.location import redacted
 from data_shards.stream.plan import OrderConfig
 from harnet.encoder import find_architecture
 from harnet.errors import HarnetError
-
-Task = Literal["reversal", "scaling", "permutation", "time_warp"]
-
-
-def _at_least(least: float, section: str, values: Mapping[str, float]) -> None:
-    for name, value in values.items():
-        if not value >= least:
-            raise HarnetError(f"{section}.{name} is {value}; it must be at least {least}")
+from pretrain import objectives
+from pretrain.checks import at_least
+from pretrain.model import ModelConfig
+from pretrain.optimizers import OptimizerConfig
+from pretrain.probe import ProbeConfig
+from pretrain.tracking import TrackingConfig
 
 
 @dataclass(frozen=True)
@@ -54,64 +52,8 @@ class DataConfig:
     """Of remote shards, how many GB of blocks each node keeps in that folder."""
 
     def __post_init__(self) -> None:
-        _at_least(0, "data", {"workers": self.workers, "heldout_windows": self.heldout_windows})
-        _at_least(0, "data", {"max_damaged": self.max_damaged, "cache_gb": self.cache_gb})
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The network."""
-
-    architecture: Literal["harnet5", "harnet10", "harnet30"] = "harnet10"
-    """Length of a window: 5, 10 or 30 s."""
-    standardise: bool = True
-    """Remove the mean of each axis and the scale of each window inside the encoder; False as published."""
-    initialisation: Literal["published", "residual_zero"] = "residual_zero"
-    """How the encoder starts; see harnet/encoder.py."""
-
-
-@dataclass(frozen=True)
-class MultiTaskConfig:
-    """Which transforms are to be recognised."""
-
-    tasks: tuple[Task, ...] = ("reversal", "permutation", "time_warp")
-    """Each applied to a window with probability one half; the published final model uses these three."""
-    identity_permutations: bool = False
-    """Let 1 permutation in 24 leave the window as it is, as the published code does."""
-    orientation: bool = True
-    """Turn every window to a random orientation of the device, unlabelled."""
-    low_pass_hz: float = 0.0
-    """Low-pass all windows after the transforms, so that their traces are no clue; 0 leaves it out, as published."""
-    noise_g: float = 0.0
-    """Standard deviation of white noise added to all windows after that; 0 leaves it out, as published."""
-
-    def __post_init__(self) -> None:
-        if not self.tasks or len(set(self.tasks)) != len(self.tasks):
-            raise HarnetError(f"multitask.tasks is {self.tasks}; it must name at least one task, none twice")
-        _at_least(0, "multitask", {"low_pass_hz": self.low_pass_hz, "noise_g": self.noise_g})
-        if self.low_pass_hz >= RATE / 2:
-            raise HarnetError(f"multitask.low_pass_hz is {self.low_pass_hz}; it must be below {RATE / 2}, or 0")
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """AdamW with linear warm-up, then a half cosine down to zero at the last step."""
-
-    learning_rate: float = 1e-3
-    """Peak, reached at the end of the warm-up."""
-    warmup_steps: int = 100
-    """Steps over which the learning rate rises from zero."""
-    weight_decay: float = 0.01
-    """Of convolutions and linear layers; normalisation and biases have none."""
-    amsgrad: bool = False
-    """AMSGrad, as published (with Adam, 1e-4 and no decay)."""
-    clip_norm: float = 1.0
-    """Gradients with a larger norm are scaled down to it."""
-
-    def __post_init__(self) -> None:
-        positive = {"learning_rate": self.learning_rate, "clip_norm": self.clip_norm}
-        _at_least(1e-12, "optimizer", positive)
-        _at_least(0, "optimizer", {"warmup_steps": self.warmup_steps, "weight_decay": self.weight_decay})
+        least_zero = ("workers", "heldout_windows", "max_damaged", "cache_gb")
+        at_least(0, "data", {name: getattr(self, name) for name in least_zero})
 
 
 @dataclass(frozen=True)
@@ -128,10 +70,20 @@ class RunConfig:
     """Where to train; auto takes CUDA if there is any."""
     precision: Literal["fp32", "bf16"] = "bf16"
     """Of the encoder's arithmetic (autocast); weights and optimiser stay fp32."""
+    accumulate: int = 1
+    """Parts in which a global batch is computed, one after the other, to need less memory; batch normalisation, and
+    an objective that compares windows, see one part at a time."""
+    sync_batchnorm: bool = False
+    """Batch statistics over all processes, so that losses do not depend on their number; costs communication."""
+    compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = "off"
+    """Mode of torch.compile; if it fails, one line says so and the run goes on without."""
     log_every: int = 20
     """Steps between lines of the log."""
     evaluate_every: int = 500
     """Steps between held-out losses; one more comes at the end."""
+    patience: int = 0
+    """Stop early after so many held-out losses in a row that are no better than the best; 0 never. The checkpoint of
+    the best one is kept."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     checkpoint_minutes: float = 15.0
@@ -140,15 +92,15 @@ class RunConfig:
     """Checkpoints kept; older ones are deleted once a newer one is complete."""
 
     def __post_init__(self) -> None:
-        counts = ("steps", "log_every", "evaluate_every", "checkpoint_every", "keep")
-        _at_least(1, "run", {name: getattr(self, name) for name in counts})
-        _at_least(0.01, "run", {"checkpoint_minutes": self.checkpoint_minutes})
-        _at_least(2, "run", {"keep": self.keep})
-        _at_least(0, "run", {"seed": self.seed})
+        counts = ("steps", "log_every", "evaluate_every", "checkpoint_every", "keep", "accumulate")
+        at_least(1, "run", {name: getattr(self, name) for name in counts})
+        at_least(0.01, "run", {"checkpoint_minutes": self.checkpoint_minutes})
+        at_least(2, "run", {"keep": self.keep})
+        at_least(0, "run", {"seed": self.seed, "patience": self.patience})
 
 
 @dataclass(frozen=True)
-class PretrainConfig:
+class PretrainConfig(objectives.Objectives):
     """A whole run."""
 
     data: DataConfig
@@ -157,15 +109,18 @@ class PretrainConfig:
     """How long, where, and what is written when."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The network."""
-    multitask: MultiTaskConfig = field(default_factory=MultiTaskConfig)
-    """The pretext tasks."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """The optimiser and its schedule."""
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    """The online probe."""
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    """Services that follow the run."""
 
     def __post_init__(self) -> None:
+        objectives.check_name(self.objective)
         self.order()
         warmup, steps = self.optimizer.warmup_steps, self.run.steps
-        if warmup >= steps:
+        if warmup >= steps and self.optimizer.schedule != "published":
             raise HarnetError(f"optimizer.warmup_steps is {warmup}; it must be less than run.steps = {steps}")
 
     def order(self) -> OrderConfig:
@@ -182,13 +137,27 @@ class PretrainConfig:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        plain: dict[str, Any] = asdict(self)
-        plain["data"]["shards"], plain["run"]["out"] = redacted(str(self.data.shards)), str(self.run.out)
-        for name in ("exclude", "cache"):
-            plain["data"][name] = None if plain["data"][name] is None else str(plain["data"][name])
-        plain["multitask"]["tasks"] = list(self.multitask.tasks)
+        """Plain values as JSON has them; of the objectives only the one that is trained."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
+        plain["data"]["shards"] = redacted(self.data.shards)
+        for name in objectives.names():
+            if name != self.objective:
+                del plain[name]
         return plain
+
+
+def in_common(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a configuration (`as_dict`), what all processes of a run must have been told alike: all but where things lie.
+
+    A node may have its own copy of the shards, and another name for the run folder.
+    """
+    own = {"data": {"shards", "cache", "exclude"}, "run": {"out"}}
+    return {
+        section: {name: value for name, value in values.items() if name not in own.get(section, ())}
+        if isinstance(values, Mapping)
+        else values
+        for section, values in plain.items()
+    }
 
 
 MAY_CHANGE = {
@@ -197,17 +166,24 @@ MAY_CHANGE = {
     ("data", "heldout_windows"),
     *(("data", name) for name in ("exclude", "max_damaged", "cache", "cache_gb")),
     *(("run", name) for name in ("out", "device", "log_every", "evaluate_every", "checkpoint_every")),
-    *(("run", name) for name in ("checkpoint_minutes", "keep")),
+    *(("run", name) for name in ("checkpoint_minutes", "keep", "compile", "patience")),
+    ("optimizer", "fused"),
+    *(("probe", one.name) for one in fields(ProbeConfig)),
+    *(("tracking", one.name) for one in fields(TrackingConfig)),
 }
-"""What may differ when a run is resumed, because the numbers do not depend on it, or, who is excluded, because the
-digest of what is left is compared."""
+"""What may differ when a run is resumed: it decides neither the windows nor the update, up to rounding; or, of who is
+excluded, the digest of what is left is compared."""
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What was changed between two configurations (`as_dict`) that a resumed run must have in common."""
-    return [
+    # Runs from before there was a choice of objective do not name theirs.
+    before, now = old.get("objective", "multitask"), new["objective"]
+    changed = [] if before == now else [f"objective was {before!r}, now {now!r}"]
+    return changed + [
         f"{section}.{name} was {old.get(section, {}).get(name)!r}, now {value!r}"
         for section, values in new.items()
+        if isinstance(values, Mapping) and (section != now or before == now)
         for name, value in values.items()
         if (section, name) not in MAY_CHANGE and old.get(section, {}).get(name) != value
     ]

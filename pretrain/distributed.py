@@ -1,7 +1,9 @@
 """The processes of a run: who we are, and the few things that all of them must agree on."""
 
+import hashlib
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -34,6 +36,19 @@ class Process:
             dist.all_reduce(values)
         return values
 
+    def broadcast(self, values: Tensor) -> Tensor:
+        """Overwrite `values` by those of the first process; every process must call it."""
+        if self.world > 1:
+            dist.broadcast(values, src=0)
+        return values
+
+    def alike(self, text: str) -> bool:
+        """Whether all processes were given the same text; every one of them must call it."""
+        digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
+        own = torch.tensor(digest, dtype=torch.int64, device=self.device)
+        other = own != self.broadcast(own.clone())
+        return bool(self.sum(other.float()) == 0)
+
     def wait(self) -> None:
         """Return once every process is here."""
         if self.world > 1:
@@ -42,13 +57,13 @@ class Process:
 
 @contextmanager
 def joined(device: str) -> Iterator[Process]:
-    """Join the processes that torchrun (or srun with its variables) started; alone without RANK and WORLD_SIZE.
-
-    NCCL on CUDA, gloo on the CPU.
+    """Join the processes that torchrun or srun started; alone if neither did. NCCL on CUDA, gloo on the CPU.
 
     Raises:
         HarnetError: CUDA is asked for and absent, or there are more processes on the node than GPUs.
     """
+    for name, value in slurm_variables(os.environ).items():
+        os.environ.setdefault(name, value)
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     process = Process(rank, world, _device(device, int(os.environ.get("LOCAL_RANK", "0"))))
     if world == 1:
@@ -60,6 +75,33 @@ def joined(device: str) -> Iterator[Process]:
         yield process
     finally:
         dist.destroy_process_group()
+
+
+def slurm_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """What torch reads, from what srun sets in each task of a step; empty outside one or where torchrun was here.
+
+    A step of one task, such as an interactive shell inside a larger allocation, is a process alone. The processes meet
+    on the first node of the step, on a port derived from the job and step, so that two jobs on a node do not collide.
+    """
+    world = environment.get("SLURM_STEP_NUM_TASKS", "1")
+    if "RANK" in environment or world == "1":
+        return {}
+    job, step = int(environment["SLURM_JOB_ID"]), int(environment["SLURM_STEP_ID"])
+    return {
+        "RANK": environment["SLURM_PROCID"],
+        "LOCAL_RANK": environment["SLURM_LOCALID"],
+        "WORLD_SIZE": world,
+        "MASTER_ADDR": _first_host(environment["SLURM_STEP_NODELIST"]),
+        "MASTER_PORT": str(20_000 + (job * 7 + step) % 20_000),
+    }
+
+
+def _first_host(hosts: str) -> str:
+    """The first name of a Slurm host list, such as "gpu007" of "gpu[007-009,12],login1"."""
+    found = re.match(r"([^,\[]+)(?:\[([^,\-\]]+)[^\]]*\])?([^,\[]*)", hosts)
+    if found is None:
+        raise HarnetError(f"SLURM_STEP_NODELIST is {hosts!r}: not a list of hosts; set MASTER_ADDR and RANK yourself")
+    return "".join(part or "" for part in found.groups())
 
 
 def _device(wanted: str, local_rank: int) -> torch.device:

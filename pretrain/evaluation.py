@@ -1,5 +1,6 @@
 """Held-out loss: always the same windows of held-out people, with the same draws, whatever the run."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -9,8 +10,8 @@ from data_shards.shards.manifest import Manifest
 from data_shards.stream.expectation import due_windows
 from pretrain.config import PretrainConfig
 from pretrain.distributed import Process
-from pretrain.loading import Source, parts, to_device
-from pretrain.objectives import Forward, Objective
+from pretrain.loading import Part, Source, parts
+from pretrain.objectives import Outcome
 
 SEED = 0
 """Of the held-out windows and draws: a constant, so that runs with different seeds can be compared."""
@@ -19,8 +20,8 @@ SEED = 0
 class HeldOut:
     """The held-out people of a manifest, dealt out to the processes."""
 
-    def __init__(self, config: PretrainConfig, process: Process, objective: Objective, manifest: Manifest) -> None:
-        self._process, self._objective, self._manifest = process, objective, manifest
+    def __init__(self, config: PretrainConfig, process: Process, manifest: Manifest) -> None:
+        self._process, self._manifest = process, manifest
         rows = manifest.rows("heldout")
         order = config.order()
         self._source = Source.of(config.data)
@@ -33,18 +34,26 @@ class HeldOut:
         people = manifest.people(rows)
         self.description = f"{people} people, {self.steps * batch} windows" if self.steps else "none"
 
-    def evaluate(self, network: nn.Module, forward: Forward) -> dict[str, float]:
-        """Means over the held-out windows of the objective's metrics, in evaluation mode; empty without such people."""
+    def evaluate(self, network: nn.Module, outcome: Callable[[nn.Module, Part, int], Outcome]) -> dict[str, float]:
+        """Means over the held-out windows of the objective's metrics; empty without such people.
+
+        `network` runs in evaluation mode, with the first process's batch statistics, and comes back in the mode it was
+        in. `outcome` takes it, a part of a batch and the seed of the draws.
+        """
         if not self.steps:
             return {}
+        training = network.training
         network.eval()
+        with torch.no_grad():
+            for buffer in network.buffers():
+                self._process.broadcast(buffer)
         batches = parts(self._manifest, "heldout", self._order, self._process, workers=0, source=self._source)
         collected: list[dict[str, Tensor]] = []
         with torch.inference_mode():
             for _ in range(self.steps):
-                windows, keys = to_device(next(batches), SEED, self._process.device)
-                collected.append(self._objective(forward, windows, keys).metrics)
-        network.train()
+                collected.append(outcome(network, next(batches), SEED).metrics)
+        network.train(training)
         total = torch.stack([torch.stack(list(metrics.values())).double() for metrics in collected]).sum(dim=0)
-        means = self._process.sum(total) / (self.steps * self._process.world)
+        # Sent by one process, so that all of them decide on the same bits whether to stop.
+        means = self._process.broadcast(self._process.sum(total)) / (self.steps * self._process.world)
         return dict(zip(collected[0], means.tolist(), strict=True))

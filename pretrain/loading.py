@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from data_shards.layout import COUNTS_PER_G
 from data_shards.shards.manifest import Manifest
 from data_shards.stream import shared_manifest
 from data_shards.stream.node_cache import NodeCache
@@ -20,6 +19,7 @@ from data_shards.stream.reader import MAX_DAMAGED, Reader
 from data_shards.stream.remote import RemoteOptions, open_storage
 from data_shards.stream.shard_files import Shards
 from data_shards.withdrawals import read_ids
+from pretrain.ahead import ahead
 from pretrain.config import DataConfig
 from pretrain.distributed import Process
 from pretrain.signals import kept_from_children
@@ -130,29 +130,36 @@ def parts(
         batch_size=None,
         num_workers=workers,
         multiprocessing_context=context,
-        pin_memory=process.device.type == "cuda",
         prefetch_factor=4,
+        # It draws a seed for each start; from a generator of its own, torch's is the same however often a run starts.
+        generator=torch.Generator(),
     )
     with kept_from_children():
         pieces = iter(loader)
+    # Joining copies the whole batch, which a GPU would stand still for: by then it has finished the last one.
+    yield from ahead(_joined(pieces, workers, pinned=process.device.type == "cuda"), depth=2)
+
+
+def _joined(pieces: Iterator[Part], workers: int, pinned: bool) -> Iterator[Part]:
+    """Parts, in memory that a GPU can copy from by itself if `pinned`.
+
+    The loader hands out one element of each worker in turn: together they are one part.
+    """
     while True:
-        # The loader hands out one element of each worker in turn: together they are one part.
-        yield _joined([next(pieces) for _ in range(workers)])
-
-
-def _joined(pieces: list[Part]) -> Part:
-    if len(pieces) == 1:
-        return pieces[0]
-    positions, order = torch.cat([piece.positions for piece in pieces]).sort()
-    windows = torch.cat([piece.windows for piece in pieces])[order]
-    blocks, damaged = sum(piece.blocks for piece in pieces), sum(piece.damaged for piece in pieces)
-    return Part(windows, positions, pieces[0].epoch, blocks, damaged)
+        found = [next(pieces) for _ in range(workers)]
+        positions, order = torch.cat([piece.positions for piece in found]).sort()
+        place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
+        windows = torch.empty(len(order), *found[0].windows.shape[1:], dtype=torch.int16, pin_memory=pinned)
+        for piece, rows in zip(found, place.split([len(piece.windows) for piece in found]), strict=True):
+            windows.index_copy_(0, rows, piece.windows)
+        blocks, damaged = sum(piece.blocks for piece in found), sum(piece.damaged for piece in found)
+        yield Part(windows, positions.pin_memory() if pinned else positions, found[0].epoch, blocks, damaged)
 
 
 def to_device(part: Part, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Windows as (b, 3, T) float32 in g and their (b,) keys, on the device; int16 is what travels."""
-    windows = part.windows.to(device, non_blocking=True).float() / COUNTS_PER_G
-    return windows, window_keys(seed, part.epoch, part.positions.to(device, non_blocking=True))
+    """Windows as (b, 3, T) int16 counts and their (b,) keys, on the device; what travels is int16."""
+    counts = part.windows.to(device, non_blocking=True)
+    return counts, window_keys(seed, part.epoch, part.positions.to(device, non_blocking=True))
 
 
 @atexit.register

@@ -1,10 +1,11 @@
-"""What a run says while it goes: a line of JSON an interval, the same numbers for TensorBoard."""
+"""What a run says while it goes: a line of JSON an interval, the same numbers for TensorBoard and for a service."""
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from torch.utils.tensorboard import SummaryWriter
 
@@ -13,30 +14,65 @@ from harnet.files import write_atomically
 FILE_NAME = "log.jsonl"
 
 
-class Log:
-    """Writes `log.jsonl` and `tensorboard/` in a run folder; does nothing on any rank but the first.
-
-    When a run resumes at a step, what was logged after that step is dropped, and the held-out loss of the step itself:
-    those are done again.
-    """
-
-    def __init__(self, run: Path, resumed_at: int, active: bool) -> None:
-        self._path, self._tensorboard = run / FILE_NAME, None
-        if active:
-            kept = [row for row in read(run) if row["step"] < resumed_at + (row["kind"] == "train")]
-            write_atomically(self._path, "".join(json.dumps(row) + "\n" for row in kept))
-            self._tensorboard = SummaryWriter(str(run / "tensorboard"), purge_step=resumed_at + 1)
+class Sink(Protocol):
+    """A place that numbers go to."""
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        """Log numbers of a step; `kind` is "train" or "heldout"."""
-        if self._tensorboard is None:
-            return
+        """Take the numbers of a step; `kind` is "train", "heldout" or "probe"."""
+
+    def close(self) -> None:
+        """No more will come."""
+
+
+class JsonLines:
+    """`log.jsonl` in a run folder: what other programs read.
+
+    When a run resumes at a step, what was logged after that step is dropped, and the held-out loss and the probe of
+    the step itself: those are done again.
+    """
+
+    def __init__(self, run: Path, resumed_at: int) -> None:
+        self._path = run / FILE_NAME
+        kept = [row for row in read(run) if row["step"] < resumed_at + (row["kind"] == "train")]
+        write_atomically(self._path, "".join(json.dumps(row) + "\n" for row in kept))
+
+    def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+        """Append a line, durably."""
         with self._path.open("a") as file:
             file.write(json.dumps({"kind": kind, "step": step} | dict(values)) + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+    def close(self) -> None:
+        """Nothing is open between lines."""
+
+
+class TensorBoard:
+    """`tensorboard/` in a run folder."""
+
+    def __init__(self, run: Path, resumed_at: int) -> None:
+        self._writer = SummaryWriter(str(run / "tensorboard"), purge_step=resumed_at + 1)
+
+    def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+        """Add a point to each curve."""
         for name, value in values.items():
-            self._tensorboard.add_scalar(f"{kind}/{name}", value, step)
+            self._writer.add_scalar(f"{kind}/{name}", value, step)
+
+    def close(self) -> None:
+        """Flush."""
+        self._writer.close()
+
+
+class Log:
+    """Hands what is logged to every sink; has none on any rank but the first."""
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self._sinks = sinks
+
+    def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+        """Log numbers of a step; `kind` is "train", "heldout" or "probe"."""
+        for sink in self._sinks:
+            sink.write(kind, step, values)
 
     def __enter__(self) -> "Log":
         return self
@@ -44,8 +80,8 @@ class Log:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._tensorboard is not None:
-            self._tensorboard.close()
+        for sink in self._sinks:
+            sink.close()
 
 
 def read(run: Path) -> list[dict]:

@@ -8,13 +8,19 @@ import torch
 from torch import Tensor
 
 from pretrain.distributed import Process
+from pretrain.memory import peak_gib
 
 
 class Meters:
-    """Collects what steps return and says what the interval was like."""
+    """Collects what steps return and says what the interval was like.
 
-    def __init__(self, process: Process) -> None:
-        self._process = process
+    `window_share` is the FLOPs of training on one window over the FLOP/s of one device: the seconds that a window
+    would take at best.
+    """
+
+    def __init__(self, process: Process, window_share: float) -> None:
+        self._process, self._window_share = process, window_share
+        self._skipped = 0
         self._reset()
 
     def _reset(self) -> None:
@@ -36,21 +42,33 @@ class Meters:
         yield
         self._since += time.perf_counter() - start
 
-    def add(self, values: Mapping[str, Tensor], windows: int, rate: float) -> None:
-        """Add a step: scalars of this process, windows of the global batch, learning rate."""
+    def add(self, values: Mapping[str, Tensor], windows: int, rate: float, skipped: int) -> None:
+        """Add a step: scalars of this process, windows of the global batch, learning rate, blocks left out."""
         for name, value in values.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
         self._steps, self._windows, self._rate = self._steps + 1, self._windows + windows, rate
+        self._skipped += skipped
 
     def means(self) -> dict[str, float]:
-        """Means since the last call, then start anew; every process must call it."""
-        total = torch.stack([value.double() for value in self._sums.values()])
-        means = (self._process.sum(total) / (self._steps * self._process.world)).tolist()
+        """Means since the last call, then start anew; every process must call it.
+
+        The blocks left out, as damaged, are counted from the start of this stretch of the run.
+        """
         seconds = time.perf_counter() - self._since
-        values = dict(zip(self._sums, means, strict=True)) | {
+        world, device = self._process.world, self._process.device
+        own = torch.tensor([self._waited / seconds, self._skipped], dtype=torch.float64, device=device)
+        total = torch.cat([torch.stack([value.double() for value in self._sums.values()]), own])
+        *sums, waited, skipped = self._process.sum(total).tolist()
+        values = {name: value / (self._steps * world) for name, value in zip(self._sums, sums, strict=True)}
+        speed = self._windows / seconds
+        values |= {
             "learning_rate": self._rate,
-            "windows_per_second": self._windows / seconds,
-            "share_waiting_for_data": self._waited / seconds,
+            "windows_per_second": speed,
+            "windows_per_second_per_process": speed / world,
+            "share_waiting_for_data": waited / world,
+            "model_flops_utilisation": speed / world * self._window_share,
+            "memory_gib": peak_gib(device),
+            "skipped_blocks": skipped,
         }
         self._reset()
         return values

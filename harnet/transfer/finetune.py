@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harnet.encoder import find_architecture
+from harnet.encoder import PUBLISHED_WIDTH, find_architecture
 from harnet.errors import HarnetError
 from harnet.files import write_atomically
 from harnet.heads import ClassifierModel
@@ -70,6 +70,7 @@ class _Start:
 
     architecture: str
     standardise: bool
+    width: int
     bundle: Bundle | None
     weights: str
 
@@ -78,7 +79,7 @@ class _Start:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             if arm == SCRATCH or self.bundle is None:
-                return ClassifierModel(self.architecture, classes, standardise=self.standardise)
+                return ClassifierModel(self.architecture, classes, standardise=self.standardise, width=self.width)
             return classifier_on(self.bundle, self.architecture, classes, self.weights)
 
 
@@ -125,12 +126,12 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
 def _start(config: FinetuneConfig) -> _Start:
     if config.weights is None:
         assert config.architecture is not None
-        return _Start(find_architecture(config.architecture).name, config.standardise, None, "none")
+        return _Start(find_architecture(config.architecture).name, config.standardise, PUBLISHED_WIDTH, None, "none")
     bundle = read_bundle(config.weights)
     found = bundle.config.architecture
     if config.architecture not in (None, found):
         raise HarnetError(f"{config.weights}: holds {found}, asked for {config.architecture}: leave the model out")
-    return _Start(found, bundle.config.standardise, bundle, config.weights)
+    return _Start(found, bundle.config.standardise, bundle.config.width, bundle, config.weights)
 
 
 def _arms(config: FinetuneConfig) -> dict[str, TrainingConfig]:
@@ -241,6 +242,7 @@ def _save_final(
         architecture=start.architecture,
         window_seconds=find_architecture(start.architecture).seconds,
         normalisation="standardised window" if start.standardise else "none",
+        width=start.width,
         preprocessing=before.preprocessing if before else {},
         manifest_digest=before.manifest_digest if before else "",
         training_steps=before.training_steps if before else 0,

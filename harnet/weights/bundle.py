@@ -39,7 +39,7 @@ def save(folder: str | Path, state_dict: Mapping[str, Tensor], config: BundleCon
     between the two renames it leaves the old one under `.NAME.old`, and the next save puts that back first.
     """
     final = Path(folder).resolve()
-    check_state(state_dict, config.architecture, len(config.classes), f"weights for {final.name}")
+    check_state(state_dict, config.architecture, config.width, len(config.classes), f"weights for {final.name}")
     final.parent.mkdir(parents=True, exist_ok=True)
     fresh, old = (final.with_name(f".{final.name}.{word}") for word in ("tmp", "old"))
     if old.exists() and not final.exists():

@@ -13,7 +13,7 @@ def model_card(config: BundleConfig) -> str:
 
 
 def _opening(config: BundleConfig) -> str:
-    features = find_architecture(config.architecture).features
+    features = find_architecture(config.architecture, config.width).features
     if config.classes:
         what = f"classifies windows of wrist acceleration as one of: {', '.join(config.classes)}"
     else:

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
-from harnet.encoder import SAMPLING_RATE, find_architecture
+from harnet.encoder import PUBLISHED_WIDTH, SAMPLING_RATE, find_architecture
 from harnet.errors import HarnetError
 
 FORMAT = "harnet weights 1"
@@ -23,6 +23,8 @@ class BundleConfig:
     """Length of an input window in seconds; fixed by the architecture."""
     normalisation: Normalisation
     """What the encoder does to a window inside `forward`: nothing, or `harnet.encoder.standardise_window`."""
+    width: int = PUBLISHED_WIDTH
+    """Channels of the encoder's first stage; left out of config.json at the published width."""
     sampling_rate: int = SAMPLING_RATE
     """Samples per second of an input window."""
     units: str = "g"
@@ -44,7 +46,7 @@ class BundleConfig:
     """Class names in the order of the classifier's outputs, of a fine-tuned model; empty for a pretrained encoder."""
 
     def __post_init__(self) -> None:
-        expected = find_architecture(self.architecture).seconds
+        expected = find_architecture(self.architecture, self.width).seconds
         if self.window_seconds != expected:
             raise HarnetError(f"window_seconds {self.window_seconds!r}: {self.architecture} takes {expected} s")
         if self.sampling_rate != SAMPLING_RATE:
@@ -64,7 +66,11 @@ class BundleConfig:
 
     def to_json(self) -> str:
         """Text of config.json: the same for the same config, whatever the order of its dictionaries."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=2, sort_keys=True, allow_nan=False) + "\n"
+        entries = {"format": FORMAT, **asdict(self)}
+        if self.width == PUBLISHED_WIDTH:
+            # So that weights of the published width stay readable by versions that know no other.
+            del entries["width"]
+        return json.dumps(entries, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 def parse_config(text: str | bytes, where: str) -> BundleConfig:
@@ -96,6 +102,7 @@ def parse_config(text: str | bytes, where: str) -> BundleConfig:
 
 _JSON_KINDS: dict[str, type] = {
     "window_seconds": int,
+    "width": int,
     "sampling_rate": int,
     "training_steps": int,
     "preprocessing": dict,

@@ -10,7 +10,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from harnet.encoder import find_architecture, lowpass_kernel
+from harnet.encoder import PUBLISHED_WIDTH, find_architecture, lowpass_kernel
 from harnet.errors import HarnetError
 from harnet.heads import PRETEXT_HEADS, Classifier, PretextModel
 
@@ -28,9 +28,9 @@ def _layout(state: Mapping[str, Tensor]) -> Layout:
 
 
 @cache
-def _pretext_layout(architecture: str) -> Layout:
+def _pretext_layout(architecture: str, width: int) -> Layout:
     with torch.device("meta"):
-        return _layout(PretextModel(architecture).state_dict())
+        return _layout(PretextModel(architecture, width=width).state_dict())
 
 
 @cache
@@ -40,25 +40,26 @@ def _classifier_layout(features: int, classes: int) -> Layout:
     return {CLASSIFIER_PREFIX + name: row for name, row in _layout(state).items()}
 
 
-def encoder_layout(architecture: str) -> Layout:
+def encoder_layout(architecture: str, width: int) -> Layout:
     """Name -> (shape, dtype) of the 131 tensors of that encoder, as named in a whole model."""
-    return {name: row for name, row in _pretext_layout(architecture).items() if name.startswith(ENCODER_PREFIX)}
+    return {name: row for name, row in _pretext_layout(architecture, width).items() if name.startswith(ENCODER_PREFIX)}
 
 
-def check_state(state: Mapping[str, Tensor], architecture: str, classes: int, where: str) -> None:
+def check_state(state: Mapping[str, Tensor], architecture: str, width: int, classes: int, where: str) -> None:
     """Raise HarnetError, beginning with `where`, unless `state` is exactly what such a file may hold.
 
     That is: all tensors of the encoder; any pretext heads, each whole; the classifier of `classes` outputs if
     `classes` is not 0; nothing else. Shapes and dtypes as built; every value finite; variances not negative;
     down-sampling kernels those of the architecture.
     """
-    expected = _expected(state, architecture, classes)
+    expected = _expected(state, architecture, width, classes)
     _check_names(state, expected, architecture, where)
+    wanted = architecture if width == PUBLISHED_WIDTH else f"{architecture} of width {width}"
     for name, (shape, dtype) in expected.items():
         found = state[name]
         if tuple(found.shape) != shape or found.dtype != dtype:
             raise HarnetError(
-                f"{where}: {name} is {tuple(found.shape)} {found.dtype}, {architecture} expects {shape} {dtype}: "
+                f"{where}: {name} is {tuple(found.shape)} {found.dtype}, {wanted} expects {shape} {dtype}: "
                 "weights of another architecture or damaged; export them again"
             )
         _check_values(name, found, where)
@@ -70,14 +71,14 @@ def encoder_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(ENCODER_PREFIX): t for name, t in state.items() if name.startswith(ENCODER_PREFIX)}
 
 
-def _expected(state: Mapping[str, Tensor], architecture: str, classes: int) -> Layout:
-    expected = encoder_layout(architecture)
+def _expected(state: Mapping[str, Tensor], architecture: str, width: int, classes: int) -> Layout:
+    expected = encoder_layout(architecture, width)
     for head in PRETEXT_HEADS.values():
-        rows = {name: row for name, row in _pretext_layout(architecture).items() if name.startswith(f"{head}.")}
+        rows = {name: row for name, row in _pretext_layout(architecture, width).items() if name.startswith(f"{head}.")}
         if not state.keys().isdisjoint(rows):
             expected |= rows
     if classes:
-        expected |= _classifier_layout(find_architecture(architecture).features, classes)
+        expected |= _classifier_layout(find_architecture(architecture, width).features, classes)
     return expected
 
 

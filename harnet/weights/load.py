@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as safetensors_load
 from torch import Tensor
 
-from harnet.encoder import Encoder
+from harnet.encoder import PUBLISHED_WIDTH, Encoder
 from harnet.errors import HarnetError
 from harnet.heads import ClassifierModel
 from harnet.weights.config import BundleConfig, parse_config
@@ -44,7 +44,7 @@ def read_bundle(source: str | Path) -> Bundle:
         state = safetensors_load(content)
     except SafetensorError as error:
         raise HarnetError(f"{where}: not a whole safetensors file ({error}): fetch it again") from error
-    check_state(state, config.architecture, len(config.classes), where)
+    check_state(state, config.architecture, config.width, len(config.classes), where)
     return Bundle(state, config, hashlib.sha256(content).hexdigest())
 
 
@@ -62,26 +62,36 @@ def build_encoder(bundle: Bundle) -> Encoder:
     # Built without storage: drawing ten million random numbers only to overwrite them would be a tenth of a second
     # and would move the caller's random generator.
     with torch.device("meta"):
-        encoder = Encoder(bundle.config.architecture, standardise=bundle.config.standardise)
+        config = bundle.config
+        encoder = Encoder(config.architecture, standardise=config.standardise, width=config.width)
     encoder.load_state_dict(encoder_state(bundle.state), strict=True, assign=True)
     return encoder.requires_grad_()
 
 
 def create_model(
-    name: str, num_classes: int, weights: str | Path | None = None, device: str | torch.device = "cpu"
+    name: str,
+    num_classes: int,
+    weights: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    width: int | None = None,
 ) -> ClassifierModel:
     """Encoder `name` with a fresh classifier of `num_classes` outputs, in training mode, on `device`.
 
-    With `weights` (a bundle folder or fsspec URL) the encoder is the one stored there, its normalisation included;
-    without, it is freshly drawn and takes windows as they are. HarnetError if `weights` holds another architecture,
-    and as `read_bundle` raises it. Fresh parameters come from torch's global generator: seed it with
+    With `weights` (a bundle folder or fsspec URL) the encoder is the one stored there, its width and normalisation
+    included; without, it is freshly drawn, of the published width unless `width` says otherwise, and takes windows as
+    they are. HarnetError if `weights` holds another architecture or another width than was asked for, and as
+    `read_bundle` raises it. Fresh parameters come from torch's global generator: seed it with
     `torch.manual_seed`.
     """
     if num_classes < 1:
         raise HarnetError(f"num_classes {num_classes!r}: must be at least 1")
     if weights is None:
-        return ClassifierModel(name, num_classes).to(device)
-    return classifier_on(read_bundle(weights), name, num_classes, str(weights)).to(device)
+        return ClassifierModel(name, num_classes, width=width or PUBLISHED_WIDTH).to(device)
+    bundle = read_bundle(weights)
+    if width not in (None, bundle.config.width):
+        raise HarnetError(f"{weights}: holds width {bundle.config.width}, expected {width}: "
+                          "leave width out or pass other weights")  # fmt: skip
+    return classifier_on(bundle, name, num_classes, str(weights)).to(device)
 
 
 def classifier_on(bundle: Bundle, name: str, num_classes: int, where: str) -> ClassifierModel:
@@ -89,7 +99,7 @@ def classifier_on(bundle: Bundle, name: str, num_classes: int, where: str) -> Cl
     if bundle.config.architecture != name:
         raise HarnetError(f"{where}: holds {bundle.config.architecture}, expected {name}: "
                           f"ask for {bundle.config.architecture!r} or pass other weights")  # fmt: skip
-    model = ClassifierModel(name, num_classes, standardise=bundle.config.standardise)
+    model = ClassifierModel(name, num_classes, standardise=bundle.config.standardise, width=bundle.config.width)
     model.feature_extractor.load_state_dict(encoder_state(bundle.state), strict=True)
     return model
 
@@ -103,7 +113,9 @@ def load_classifier(source: str | Path, device: str | torch.device = "cpu") -> t
     config = bundle.config
     if not config.classes:
         raise HarnetError(f"{source}: holds an encoder without a classifier: use create_model, or fine-tune it first")
-    model = ClassifierModel(config.architecture, len(config.classes), standardise=config.standardise)
+    model = ClassifierModel(
+        config.architecture, len(config.classes), standardise=config.standardise, width=config.width
+    )
     wanted = ("feature_extractor.", CLASSIFIER_PREFIX)
     model.load_state_dict({k: v for k, v in bundle.state.items() if k.startswith(wanted)}, strict=True)
     return model.to(device).eval(), config.classes

@@ -1,39 +1,59 @@
-"""What the encoder is trained to do; one file each, behind one small protocol.
+"""What the encoder is trained to do: one file each behind the protocol of `protocol.py`, chosen by configuration."""
 
-An objective owns the network that is trained, so that adding one never touches the loop.
-"""
+from dataclasses import dataclass, field, fields
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from torch import Tensor
 
-from torch import Tensor, nn
+from harnet.errors import HarnetError
+from pretrain.model import ModelConfig
+from pretrain.objectives.masked import MaskedConfig
+from pretrain.objectives.multitask import MultiTaskConfig
+from pretrain.objectives.protocol import Forward, Objective, ObjectiveConfig, Outcome, Prepared
+from pretrain.objectives.simclr import SimCLRConfig
 
-Forward = Callable[[Tensor], Tensor]
-"""The network as an objective calls it: under autocast, and wrapped for distributed training where that is due."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a batch gave."""
-
-    loss: Tensor
-    """Scalar to minimise: mean over the batch."""
-    metrics: dict[str, Tensor]
-    """Detached scalars, means over the batch, such as "loss/reversal" and "accuracy/reversal"."""
+__all__ = ["Forward", "Objective", "Objectives", "Outcome", "Prepared", "check_name", "create", "names", "outcome"]
 
 
-class Objective(Protocol):
-    """Draw → transform → loss → metrics."""
+@dataclass(frozen=True, kw_only=True)
+class Objectives:
+    """The table of objectives: the name of a field is the name of the objective and of its options' section."""
 
-    def build(self) -> nn.Module:
-        """The network, its encoder under the name `feature_extractor`, newly initialised on the CPU."""
+    objective: str = "multitask"
+    """What the encoder is trained to do: multitask, simclr or masked; only that section is used."""
+    multitask: MultiTaskConfig = field(default_factory=MultiTaskConfig)
+    """Which transforms were applied?"""
+    simclr: SimCLRConfig = field(default_factory=SimCLRConfig)
+    """Which other view is of the same window?"""
+    masked: MaskedConfig = field(default_factory=MaskedConfig)
+    """What was in the hidden parts?"""
 
-    def __call__(self, network: Forward, windows: Tensor, keys: Tensor) -> Outcome:
-        """Loss of a batch. Transforms and losses are computed in float32; only the network runs under autocast.
 
-        Args:
-            network: what `build` returned, as the loop has wrapped it.
-            windows: (N, 3, T) float32, g, on the training device.
-            keys: (N,) int64 of `pretrain.transforms.draws`; every random draw comes from them.
-        """
+def names() -> tuple[str, ...]:
+    """Of all objectives."""
+    return tuple(one.name for one in fields(Objectives) if one.name != "objective")
+
+
+def check_name(name: str) -> None:
+    """HarnetError unless there is an objective of that name."""
+    if name not in names():
+        raise HarnetError(f"objective is {name!r}; one of: {', '.join(names())}")
+
+
+def create(config: Objectives, model: ModelConfig) -> Objective:
+    """The chosen objective; the options of the others are not looked at."""
+    check_name(config.objective)
+    chosen: ObjectiveConfig = getattr(config, config.objective)
+    return chosen.objective(model)
+
+
+def outcome(objective: Objective, network: Forward, counts: Tensor, keys: Tensor) -> Outcome:
+    """One batch from stored counts to loss: prepare, run the network once, score.
+
+    Args:
+        objective: what is trained.
+        network: what `Objective.build` returned, as the loop has wrapped it; it alone runs under autocast.
+        counts: (N, 3, T) int16, on the training device.
+        keys: (N,) int64.
+    """
+    prepared = objective.prepare(counts, keys)
+    return objective.score(network(prepared.inputs), prepared.targets)

@@ -1,19 +1,54 @@
 """Multi-task self-supervision: which transforms were applied to this window? (Yuan et al. 2024, after Saeed 2019)"""
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from data_shards.layout import RATE
+from harnet.errors import HarnetError
 from harnet.heads import PRETEXT_HEADS, PretextModel
-from pretrain.config import ModelConfig, MultiTaskConfig
-from pretrain.objectives import Forward, Outcome
-from pretrain.transforms import draws, orientation, permutation, reversal, scaling, texture, time_warp
+from pretrain.checks import at_least
+from pretrain.model import ModelConfig
+from pretrain.objectives.protocol import Outcome, Prepared
+from pretrain.transforms import chain, counts, draws, texture
+from pretrain.transforms.constants import constant
 
-ORDER = ("reversal", "scaling", "permutation", "time_warp")
+Task = Literal["reversal", "scaling", "permutation", "time_warp"]
+
+ORDER = tuple(chain.LABELLED)
 """In which the transforms are applied; also that of the heads."""
 assert tuple(PRETEXT_HEADS) == ORDER
+
+
+@dataclass(frozen=True)
+class MultiTaskConfig:
+    """Which transforms are to be recognised."""
+
+    tasks: tuple[Task, ...] = ("reversal", "permutation", "time_warp")
+    """Each applied to a window with probability one half; the published final model uses these three."""
+    identity_permutations: bool = False
+    """Let 1 permutation in 24 leave the window as it is, as the published code does."""
+    orientation: bool = True
+    """Turn every window to a random orientation of the device, unlabelled."""
+    low_pass_hz: float = 0.0
+    """Low-pass all windows after the transforms, so that their traces are no clue; 0 leaves it out, as published."""
+    noise_g: float = 0.0
+    """Standard deviation of white noise added to all windows after that; 0 leaves it out, as published."""
+
+    def __post_init__(self) -> None:
+        if not self.tasks or len(set(self.tasks)) != len(self.tasks):
+            raise HarnetError(f"multitask.tasks is {self.tasks}; it must name at least one task, none twice")
+        at_least(0, "multitask", {"low_pass_hz": self.low_pass_hz, "noise_g": self.noise_g})
+        if self.low_pass_hz >= RATE / 2:
+            raise HarnetError(f"multitask.low_pass_hz is {self.low_pass_hz}; it must be below {RATE / 2}, or 0")
+
+    def objective(self, model: ModelConfig) -> "MultiTask":
+        """The objective with these options."""
+        return MultiTask(self, model)
 
 
 class MultiTask:
@@ -22,57 +57,51 @@ class MultiTask:
     def __init__(self, config: MultiTaskConfig, model: ModelConfig) -> None:
         self.config = config
         self.model = model
-        self._apply: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-            "reversal": lambda x, keys: reversal.reverse(x),
-            "scaling": lambda x, keys: scaling.scale(x, scaling.draw_factors(keys)),
-            "permutation": self._permute,
-            "time_warp": _warp,
+        self._places = [place for place, task in enumerate(ORDER) if task in config.tasks]
+        every: dict[str, chain.Transform] = {
+            **chain.LABELLED,
+            "permutation": partial(chain.permuted, allow_identity=config.identity_permutations),
         }
+        self._transforms = {ORDER[place]: every[ORDER[place]] for place in self._places}
 
     def build(self) -> nn.Module:
         """Encoder and four heads that start at zero, so that the first loss is ln 2."""
         model = self.model
-        return PretextModel(model.architecture, model.standardise, model.initialisation, zero_heads=True)
+        return PretextModel(
+            model.architecture, model.standardise, model.initialisation, zero_heads=True, width=model.width
+        )
 
-    def __call__(self, network: Forward, windows: Tensor, keys: Tensor) -> Outcome:
-        """Mean cross-entropy of the configured tasks, and loss and accuracy of each."""
+    def prepare(self, windows: Tensor, keys: Tensor) -> Prepared:
+        """Transformed windows, and "labels" (N, 4) int64."""
         labels = self.draw_labels(keys)
-        logits = network(self.transform(windows, keys, labels)).float()
+        return Prepared(self.transform(counts.to_g(windows), keys, labels), {"labels": labels})
+
+    def score(self, outputs: Tensor, targets: dict[str, Tensor]) -> Outcome:
+        """Mean cross-entropy of the configured tasks, and loss and accuracy of each."""
+        logits, labels = outputs.float(), targets["labels"]
         losses, metrics = [], {}
-        for task in (task for task in ORDER if task in self.config.tasks):
-            place = ORDER.index(task)
+        for place in self._places:
             loss = F.cross_entropy(logits[:, place], labels[:, place])
             losses.append(loss)
-            metrics[f"loss/{task}"] = loss.detach()
-            metrics[f"accuracy/{task}"] = (logits[:, place].argmax(1) == labels[:, place]).float().mean()
+            metrics[f"loss/{ORDER[place]}"] = loss.detach()
+            metrics[f"accuracy/{ORDER[place]}"] = (logits[:, place].argmax(1) == labels[:, place]).float().mean()
         loss = torch.stack(losses).mean()
         # Heads that are not trained still take part, with a gradient of zero: DDP waits for every parameter.
         return Outcome(loss + 0.0 * logits.sum(), metrics | {"loss": loss.detach()})
 
     def draw_labels(self, keys: Tensor) -> Tensor:
         """(N, 4) int64, 1 where a task's transform is applied; always 0 for tasks that are not configured."""
-        labels = draws.integers(keys, "labels", 2, len(ORDER))
-        return labels * torch.tensor([task in self.config.tasks for task in ORDER], device=keys.device)
+        configured = constant(tuple(int(place in self._places) for place in range(len(ORDER))), keys.device)
+        return draws.integers(keys, "labels", 2, len(ORDER)) * configured
 
-    def transform(self, windows: Tensor, keys: Tensor, labels: Tensor) -> Tensor:
-        """The windows with the labelled transforms in order, then a random orientation: (N, 3, T) -> (N, 3, T)."""
-        x = windows
-        for place, task in enumerate(ORDER):
-            if task in self.config.tasks:
-                x = torch.where(labels[:, place, None, None] == 1, self._apply[task](x, keys), x)
+    def transform(self, x: Tensor, keys: Tensor, labels: Tensor) -> Tensor:
+        """The windows with the labelled transforms in order, then a random orientation: (N, 3, T) g -> (N, 3, T)."""
+        applied = [labels[:, place] == 1 for place in self._places]
+        x = chain.apply_to_some(x, keys, self._transforms, applied)
         if self.config.orientation:
-            x = orientation.reorder_axes(x, orientation.draw_axis_order(keys))
-            x = orientation.rotate(x, orientation.rotation_matrix(*orientation.draw_rotation(keys)))
+            x = chain.reoriented(x, keys)
         if self.config.low_pass_hz:
             x = texture.low_pass(x, self.config.low_pass_hz)
         if self.config.noise_g:
             x = texture.add_noise(x, texture.draw_noise(keys, x.shape[-1]), self.config.noise_g)
         return x
-
-    def _permute(self, x: Tensor, keys: Tensor) -> Tensor:
-        bounds = permutation.draw_bounds(keys, x.shape[-1])
-        return permutation.permute(x, bounds, permutation.draw_order(keys, self.config.identity_permutations))
-
-
-def _warp(x: Tensor, keys: Tensor) -> Tensor:
-    return time_warp.warp(x, time_warp.warped_positions(time_warp.draw_knots(keys), x.shape[-1]))

@@ -25,36 +25,55 @@ def _signed(value: int) -> int:
 
 def _shift(x: Tensor, bits: int) -> Tensor:
     """Logical right shift; torch's own keeps the sign."""
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
+    return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def _mix(x: Tensor) -> Tensor:
-    x = (x ^ _shift(x, 30)) * _signed(_MIX_1)
-    x = (x ^ _shift(x, 27)) * _signed(_MIX_2)
-    return x ^ _shift(x, 31)
+    x = (x ^ _shift(x, 30)).mul_(_signed(_MIX_1))
+    x = x.bitwise_xor_(_shift(x, 27)).mul_(_signed(_MIX_2))
+    return x.bitwise_xor_(_shift(x, 31))
+
+
+def _mix_number(x: int) -> int:
+    """`_mix` of one unsigned number, on the host."""
+    mask = (1 << 64) - 1
+    x = (x ^ (x >> 30)) * _MIX_1 & mask
+    x = (x ^ (x >> 27)) * _MIX_2 & mask
+    return x ^ (x >> 31)
 
 
 def window_keys(seed: int, epoch: int, positions: Tensor) -> Tensor:
     """(N,) int64 keys of windows, from their int64 positions in the epoch."""
-    start = _mix(torch.tensor(_signed((seed * 2 + 1) * _GOLDEN)))
-    start = _mix(start + _signed((epoch + 1) * _GOLDEN))
-    return _mix(_mix(start.to(positions.device) + positions * _signed(_GOLDEN)))
+    mask = (1 << 64) - 1
+    start = _mix_number((seed * 2 + 1) * _GOLDEN & mask)
+    start = _mix_number((start + (epoch + 1) * _GOLDEN) & mask)
+    return _mix(_mix(positions * _signed(_GOLDEN) + _signed(start)))
+
+
+def child_keys(keys: Tensor, name: str) -> Tensor:
+    """(N,) int64 keys for draws that a window needs once more, independently, such as for its second view."""
+    return _mix(_mix(keys ^ zlib.crc32(name.encode())) + _signed(_GOLDEN))
 
 
 def uniform(keys: Tensor, name: str, count: int) -> Tensor:
     """(N, count) float64 numbers in [0, 1), a multiple of 2^-53, for the purpose `name`."""
     stream = _mix(keys ^ zlib.crc32(name.encode()))
     counter = torch.arange(1, count + 1, device=keys.device) * _signed(_GOLDEN)
-    return _shift(_mix(stream[:, None] + counter), 11).double() * 2.0**-53
+    return _shift(_mix(stream[:, None] + counter), 11).double().mul_(2.0**-53)
 
 
 def normal(keys: Tensor, name: str, count: int) -> Tensor:
     """(N, count) float64 standard normal numbers (Box and Muller 1958)."""
     pairs = uniform(keys, name, 2 * count)
-    radius = torch.sqrt(-2.0 * torch.log1p(-pairs[:, :count]))
-    return radius * torch.cos(2.0 * math.pi * pairs[:, count:])
+    radius = torch.log1p(-pairs[:, :count]).mul_(-2.0).sqrt_()
+    return radius.mul_(torch.cos(2.0 * math.pi * pairs[:, count:]))
 
 
 def integers(keys: Tensor, name: str, below: int, count: int = 1) -> Tensor:
     """(N, count) int64 numbers in [0, below)."""
     return (uniform(keys, name, count) * below).long().clamp_(max=below - 1)
+
+
+def chances(keys: Tensor, name: str, probability: float, count: int) -> Tensor:
+    """(N, count) bool, each True with `probability`."""
+    return uniform(keys, name, count) < probability

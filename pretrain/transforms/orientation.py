@@ -6,19 +6,15 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
+from pretrain.transforms.constants import constant
 from pretrain.transforms.draws import integers, uniform
 
-_AXIS_ORDERS = list(permutations(range(3)))
+_AXIS_ORDERS = tuple(permutations(range(3)))
 
 
 def draw_axis_order(keys: Tensor) -> Tensor:
     """(N, 3) int64: one of the six orders of the axes."""
-    return torch.tensor(_AXIS_ORDERS, device=keys.device)[integers(keys, "axis order", len(_AXIS_ORDERS))[:, 0]]
-
-
-def reorder_axes(x: Tensor, order: Tensor) -> Tensor:
-    """(N, 3, T) with axis order[n, i] in place i."""
-    return x.gather(1, order[:, :, None].expand_as(x))
+    return constant(_AXIS_ORDERS, keys.device)[integers(keys, "axis order", len(_AXIS_ORDERS))[:, 0]]
 
 
 def draw_rotation(keys: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,6 +32,11 @@ def rotation_matrix(axis: Tensor, angle: Tensor) -> Tensor:
     sine, cosine = angle.sin()[:, None, None], angle.cos()[:, None, None]
     outer = axis[:, :, None] * axis[:, None, :]
     return cosine * torch.eye(3, dtype=axis.dtype, device=axis.device) + sine * cross + (1.0 - cosine) * outer
+
+
+def after_reordering(matrix: Tensor, order: Tensor) -> Tensor:
+    """(N, 3, 3) that does at once: axis order[n, i] into place i, then `matrix`."""
+    return torch.zeros_like(matrix).scatter_(1, order[:, :, None].expand_as(matrix), matrix)
 
 
 def rotate(x: Tensor, matrix: Tensor) -> Tensor:

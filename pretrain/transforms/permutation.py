@@ -4,14 +4,16 @@ from itertools import permutations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from pretrain.transforms.constants import constant
 from pretrain.transforms.draws import integers, uniform
 
 SEGMENTS = 4
 LEAST_LENGTH = 11
 """Each of the four segments is longer than 10 samples (Yuan et al. 2024)."""
 
-_ORDERS = list(permutations(range(SEGMENTS)))
+_ORDERS = tuple(permutations(range(SEGMENTS)))
 assert _ORDERS[0] == tuple(range(SEGMENTS))
 
 
@@ -31,7 +33,7 @@ def draw_bounds(keys: Tensor, length: int) -> Tensor:
         chosen[:, cut] = torch.where(taken, last, candidate)
     number = torch.arange(cuts, device=keys.device)
     inner = chosen.sort(dim=1).values - number + LEAST_LENGTH * (number + 1)
-    return torch.nn.functional.pad(torch.nn.functional.pad(inner, (1, 0)), (0, 1), value=length)
+    return F.pad(F.pad(inner, (1, 0)), (0, 1), value=length)
 
 
 def draw_order(keys: Tensor, allow_identity: bool) -> Tensor:
@@ -39,16 +41,17 @@ def draw_order(keys: Tensor, allow_identity: bool) -> Tensor:
 
     Never the identity, unless `allow_identity`: the published code draws it 1 time in 24 and labels it "permuted".
     """
-    table = torch.tensor(_ORDERS, device=keys.device)
     first = 0 if allow_identity else 1
-    return table[first + integers(keys, "permutation order", len(_ORDERS) - first)[:, 0]]
+    return constant(_ORDERS, keys.device)[first + integers(keys, "permutation order", len(_ORDERS) - first)[:, 0]]
 
 
 def permute(x: Tensor, bounds: Tensor, order: Tensor) -> Tensor:
     """Concatenate the segments bounds[i]:bounds[i+1] of each window in `order`: (N, 3, T) -> (N, 3, T)."""
     starts, lengths = bounds[:, :-1].gather(1, order), bounds.diff(dim=1).gather(1, order)
     ends = lengths.cumsum(dim=1)
-    time = torch.arange(x.shape[-1], device=x.device).expand(len(x), -1).contiguous()
-    segment = torch.searchsorted(ends, time, right=True)
-    source = time - (ends - lengths).gather(1, segment) + starts.gather(1, segment)
+    # The sample to take moves on by one, and jumps to the start of the next segment where one has ended.
+    steps = torch.ones(len(x), x.shape[-1], dtype=torch.int64, device=x.device)
+    steps[:, :1] = starts[:, :1]
+    steps.scatter_(1, ends[:, :-1], starts[:, 1:] - (starts + lengths)[:, :-1] + 1)
+    source = steps.cumsum(dim=1)
     return x.gather(2, source[:, None, :].expand_as(x))

@@ -39,3 +39,8 @@ def draw_noise(keys: Tensor, length: int) -> Tensor:
 def add_noise(x: Tensor, noise: Tensor, sigma: float) -> Tensor:
     """(N, 3, T) plus noise of `sigma` g on every sample."""
     return x + sigma * noise.to(x.dtype)
+
+
+def noisy(x: Tensor, keys: Tensor, sigma: float) -> Tensor:
+    """Draw and apply noise."""
+    return add_noise(x, draw_noise(keys, x.shape[-1]), sigma)

@@ -33,17 +33,22 @@ def spline_matrix(length: int, device: torch.device, dtype: torch.dtype) -> Tens
 def warped_positions(knots: Tensor, length: int) -> Tensor:
     """(N, 3, T): cumulative speed, scaled so that the last position is T - 1; increasing. In the dtype of `knots`."""
     matrix = spline_matrix(length, knots.device, knots.dtype)
-    speed = torch.einsum("tk,nka->nat", matrix, knots).clamp_min(LEAST_SPEED)
-    position = speed.cumsum(dim=-1)
-    return position * ((length - 1) / position[..., -1:])
+    # One matrix product over windows and axes: (3N, 6) times (6, T).
+    speed = (knots.transpose(1, 2).reshape(-1, KNOTS) @ matrix.T).clamp_min_(LEAST_SPEED)
+    position = speed.cumsum(dim=-1).view(len(knots), knots.shape[2], length)
+    return position.mul_((length - 1) / position[..., -1:])
 
 
 def warp(x: Tensor, positions: Tensor) -> Tensor:
     """Signal at 0..T-1 by linear interpolation of `x` given at `positions`; constant before the first. (N, 3, T)."""
     length = x.shape[-1]
-    grid = torch.arange(length, dtype=positions.dtype, device=x.device).expand_as(positions).contiguous()
-    right = torch.searchsorted(positions.contiguous(), grid).clamp_(1, length - 1)
-    left = right - 1
-    before, after = positions.gather(-1, left), positions.gather(-1, right)
-    share = ((grid - before) / (after - before)).clamp_(0.0, 1.0).to(x.dtype)
-    return torch.lerp(x.gather(-1, left), x.gather(-1, right), share)
+    # The grid is the whole numbers, so a search for the neighbours of t is a count of the positions in each unit
+    # interval and a running sum up to t: linear in T, and no branches. It starts at -1, which makes it the left one.
+    counts = torch.zeros(*x.shape[:-1], length + 1, dtype=torch.int32, device=x.device)
+    counts[..., 0] = -1
+    counts[..., 1:].scatter_add_(-1, positions.long(), torch.ones_like(counts[..., :1]).expand_as(x))
+    left = counts[..., :length].cumsum(dim=-1).clamp_(0, length - 2)
+    slope = x.diff(dim=-1).div_(positions.diff(dim=-1).to(x.dtype))
+    grid = torch.arange(length, dtype=positions.dtype, device=x.device)
+    ahead = positions[..., :-1].gather(-1, left).sub_(grid).neg_().clamp_min_(0.0).to(x.dtype)
+    return x[..., :-1].gather(-1, left).addcmul_(slope.gather(-1, left), ahead)

@@ -22,6 +22,29 @@ def test_output_shape_and_size(name: str) -> None:
     assert len(encoder.state_dict()) == 131
 
 
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("width", [8, 96])
+def test_another_width_keeps_the_shape_of_the_network(name: str, width: int) -> None:
+    with torch.device("meta"):
+        published, other = PretextModel(name), PretextModel(name, width=width)
+    assert other.feature_extractor.architecture.features == ARCHITECTURES[name].features * width // 64
+    for key, tensor in published.feature_extractor.state_dict().items():
+        changed = other.feature_extractor.state_dict()[key]
+        # Axes and the taps of a kernel stay; every number of channels is multiplied.
+        expected = [
+            size if size in (1, 3, 5) or place == 2 else size * width // 64 for place, size in enumerate(tensor.shape)
+        ]
+        assert list(changed.shape) == expected, key
+    narrow = Encoder(name, standardise=True, width=8).eval()
+    assert narrow(torch.zeros(2, 3, ARCHITECTURES[name].length)).shape == (2, narrow.architecture.features, 1)
+
+
+@pytest.mark.parametrize("width", [0, -8, 12])
+def test_a_width_that_is_no_multiple_of_eight_is_refused(width: int) -> None:
+    with pytest.raises(HarnetError, match=f"width is {width}; it must be a multiple of 8, 64 as published"):
+        Encoder("harnet5", width=width)
+
+
 def test_unknown_architecture_is_refused() -> None:
     with pytest.raises(HarnetError, match="'harnet15': no such architecture; one of: harnet5, harnet10, harnet30"):
         Encoder("harnet15")

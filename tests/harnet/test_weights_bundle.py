@@ -252,3 +252,25 @@ def test_a_classifier_comes_back_with_the_names_of_its_classes(tmp_path: Path) -
     x = torch.randn(2, 3, 150, generator=torch.Generator().manual_seed(0))
     assert classes == ("sit", "walk")
     assert torch.equal(loaded(x), model(x))
+
+
+def test_a_narrow_encoder_comes_back_to_the_bit_and_says_its_width(tmp_path: Path) -> None:
+    model = PretextModel("harnet5", standardise=True, width=16).eval()
+    folder = save(tmp_path / "narrow", model.state_dict(), BundleConfig("harnet5", 5, "standardised window", width=16))
+    x = torch.randn(2, 3, 150, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(harnet.load_encoder(folder)(x), model.feature_extractor(x))
+    classifier = harnet.create_model("harnet5", num_classes=3, weights=folder).eval()
+    assert torch.equal(classifier.feature_extractor(x), model.feature_extractor(x))
+    assert harnet.create_model("harnet5", 3, width=16)(x).shape == (2, 3)
+    assert "128 features" in (folder / "README.md").read_text()
+    with pytest.raises(HarnetError, match="holds width 16, expected 64"):
+        harnet.create_model("harnet5", 3, weights=folder, width=64)
+    change_config(folder, width=64)
+    assert "(16, 3, 5) torch.float32, harnet5 expects (64, 3, 5)" in refusal(folder)
+
+
+def test_weights_of_the_published_width_do_not_mention_it_so_that_older_versions_read_them(bundle: Path) -> None:
+    assert "width" not in json.loads((bundle / "config.json").read_text())
+    assert read_bundle(bundle).config.width == 64
+    change_config(bundle, width=12)
+    assert "width is 12; it must be a multiple of 8" in refusal(bundle)

@@ -3,6 +3,7 @@ import inspect
 import subprocess
 import sys
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,7 @@ def test_a_users_mistake_is_one_line_and_code_1(
         ("--multitask.low-pass-hz", "15", "multitask.low_pass_hz is 15.0"),
         ("--model.architecture", "harnet7", "harnet7"),
         ("--data.nonsense", "1", "--data.nonsense"),
+        ("--objective", "byol", "one of: multitask, simclr, masked"),
     ],
 )
 def test_a_wrong_setting_is_named(option: str, value: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,6 +99,25 @@ def test_a_toml_file_is_read_like_the_command_line_which_overrides_it(tmp_path: 
     path.write_text("batch = ")
     with pytest.raises(ValueError, match="not TOML"):
         with_file(["--config", str(path)])
+
+
+def test_the_objective_is_chosen_in_a_file_or_on_the_command_line(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text('objective = "masked"\n[masked]\nshare = 0.25\n[data]\nshards = "s"\n[run]\nout = "r"\n')
+    options = Command.parse("x", ["--config", str(path)]).options
+    assert (options.objective, options.masked.share) == ("masked", 0.25)
+    words = ["--config", str(path), "--objective", "simclr", "--simclr.transforms", "rotation", "noise"]
+    options = Command.parse("x", words).options
+    assert (options.objective, options.simclr.transforms) == ("simclr", ("rotation", "noise"))
+
+
+def test_every_option_of_pretraining_is_in_the_documents() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    text = (docs / "pretrain.md").read_text() + (docs / "objectives.md").read_text()
+    options = Command.parse("x", ["--data.shards", "s", "--run.out", "r"]).options
+    for section, values in asdict(options).items():
+        for name in values if isinstance(values, dict) else ():
+            assert f"`{section}.{name}`" in text or f"`{name}`" in text, f"{section}.{name}"
 
 
 def test_only_settings_that_numbers_depend_on_must_stay() -> None:

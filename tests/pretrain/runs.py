@@ -4,31 +4,57 @@ import json
 import multiprocessing
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 
 from pretrain import log
-from pretrain.config import DataConfig, ModelConfig, OptimizerConfig, PretrainConfig, RunConfig
-from pretrain.distributed import joined
-from pretrain.loop import train
+from pretrain.config import DataConfig, PretrainConfig, RunConfig
+from pretrain.distributed import Process, joined
+from pretrain.loop import Run, train
+from pretrain.model import ModelConfig
+from pretrain.optimizers import OptimizerConfig
+from pretrain.probe import ProbeConfig
+
+CONTEXT = multiprocessing.get_context("forkserver")
+"""Starts processes that need not import torch again: a server does it once."""
+# Here, and not later: whoever starts the first process starts the server, such as a loader.
+CONTEXT.set_forkserver_preload(["tests.pretrain.runs"])
 
 
-def small(shards: Path, out: Path, **run: object) -> PretrainConfig:
+def small(
+    shards: Path, out: Path, optimizer: dict | None = None, probe: ProbeConfig | None = None, **run: object
+) -> PretrainConfig:
     settings = {"steps": 6, "log_every": 1, "evaluate_every": 3, "checkpoint_every": 2, "precision": "fp32", **run}
     return PretrainConfig(
         data=DataConfig(
-            shards, batch=8, lanes=4, shuffle_windows=20, windows_per_visit=16, workers=0, heldout_windows=16
+            str(shards), batch=8, lanes=4, shuffle_windows=20, windows_per_visit=16, workers=0, heldout_windows=16
         ),
         run=RunConfig(out, device="cpu", **settings),
-        model=ModelConfig(architecture="harnet5"),
-        optimizer=OptimizerConfig(warmup_steps=2),
+        model=ModelConfig(architecture="harnet5", width=8),
+        optimizer=OptimizerConfig(**({"warmup_steps": 2} | (optimizer or {}))),
+        probe=probe or ProbeConfig(),
     )
 
 
 def alone(config: PretrainConfig) -> Path:
     with joined("cpu") as process:
         return train(config, process)
+
+
+def stop_before(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
+    """Send this process a signal when it is about to make that step."""
+    real = Run.step
+
+    def signalled(self: Run, batches: object, stop_requested: bool) -> tuple[bool, bool]:
+        if self.state.step + 1 == step:
+            os.kill(os.getpid(), number)
+            stop_requested = True
+        return real(self, batches, stop_requested)
+
+    monkeypatch.setattr(Run, "step", signalled)
 
 
 def losses(out: Path, kind: str = "train") -> dict[int, float]:
@@ -41,7 +67,7 @@ def digest(checkpoint: Path) -> dict[str, str]:
     return {name: value for name, value in marker.items() if name != "about.json"}
 
 
-def _one_of_many(config: PretrainConfig, rank: int, world: int, port: int) -> None:
+def _one_of_many(work: Callable[..., None], arguments: tuple, rank: int, world: int, port: int, device: str) -> None:
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
@@ -50,17 +76,20 @@ def _one_of_many(config: PretrainConfig, rank: int, world: int, port: int) -> No
         "MASTER_PORT": str(port),
     }
     torch.set_num_threads(1)
-    with joined("cpu") as process:
-        train(config, process)
+    with joined(device) as process:
+        work(process, *arguments)
 
 
-def together(config: PretrainConfig, world: int, timeout: float = 240) -> None:
-    """Train with `world` gloo processes; all must finish in time."""
+def in_processes(
+    world: int, work: Callable[..., None], *arguments: object, timeout: float = 240, device: str = "cpu"
+) -> None:
+    """Call `work(process, *arguments)` in `world` processes; all must finish in time, without an error."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_one_of_many, args=(config, rank, world, port)) for rank in range(world)]
+    processes = [
+        CONTEXT.Process(target=_one_of_many, args=(work, arguments, rank, world, port, device)) for rank in range(world)
+    ]
     for process in processes:
         process.start()
     for process in processes:
@@ -70,3 +99,13 @@ def together(config: PretrainConfig, world: int, timeout: float = 240) -> None:
         process.kill()
     assert not hung
     assert [process.exitcode for process in processes] == [0] * world
+
+
+def train_in(process: Process, config: PretrainConfig) -> None:
+    """Train as one process of several."""
+    train(config, process)
+
+
+def together(config: PretrainConfig, world: int) -> None:
+    """Train with `world` gloo processes."""
+    in_processes(world, train_in, config)

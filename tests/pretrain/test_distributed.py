@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from data_shards.shards import manifest
-from pretrain import checkpoint
-from pretrain.distributed import Process
+from data_shards.stream.plan import steps_per_epoch
+from pretrain import checkpoint, log
+from pretrain.distributed import Process, slurm_variables
 from pretrain.loading import Part, parts
+from pretrain.step import pieces_of
 from tests.pretrain.runs import alone, losses, small, together
 
 
@@ -36,6 +38,72 @@ def test_a_run_continues_on_another_number_of_processes(shards: Path, tmp_path: 
     assert checkpoint.find(tmp_path / "run").about["world"] == 1
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_with_synchronised_batch_statistics_losses_do_not_depend_on_the_number_of_processes(
+    shards: Path, tmp_path: Path, accumulate: int
+) -> None:
+    """Four steps on two processes, the rest on one, the average of the weights included."""
+    options = {"sync_batchnorm": True, "accumulate": accumulate}
+    recipe = {"ema_decay": 0.9}
+    alone(small(shards, tmp_path / "alone", recipe, **options))
+    config = small(shards, tmp_path / "moved", recipe, **options)
+    together(config, 2)
+    (checkpoint.find(tmp_path / "moved").path / checkpoint.MARKER).unlink()
+    alone(config)
+    assert losses(tmp_path / "moved") == pytest.approx(losses(tmp_path / "alone"), abs=1e-5)
+    held = [
+        {row["step"]: row["ema/loss"] for row in log.read(tmp_path / name) if row["kind"] == "heldout"}
+        for name in ("moved", "alone")
+    ]
+    assert held[0] == pytest.approx(held[1], abs=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_pieces_of_all_processes_together_are_the_same_windows(shards: Path, tmp_path: Path, count: int) -> None:
+    whole = pieces_of(next(stream(shards, tmp_path, 0, 1, 0)), count)
+    dealt = [pieces_of(next(stream(shards, tmp_path, rank, 2, 0)), count) for rank in range(2)]
+    for number in range(count):
+        positions, order = torch.cat([pieces[number].positions for pieces in dealt]).sort()
+        assert torch.equal(positions, whole[number].positions)
+        assert torch.equal(torch.cat([pieces[number].windows for pieces in dealt])[order], whole[number].windows)
+
+
+SLURM = {
+    "SLURM_JOB_ID": "4711",
+    "SLURM_STEP_ID": "0",
+    "SLURM_STEP_NUM_TASKS": "16",
+    "SLURM_STEP_NODELIST": "gpu[007-009,12]",
+    "SLURM_PROCID": "9",
+    "SLURM_LOCALID": "1",
+}
+
+
+def test_a_task_that_srun_started_knows_who_it_is() -> None:
+    found = slurm_variables(SLURM)
+    assert (found["RANK"], found["LOCAL_RANK"], found["WORLD_SIZE"]) == ("9", "1", "16")
+    assert found["MASTER_ADDR"] == "gpu007"
+    other = slurm_variables(SLURM | {"SLURM_PROCID": "0", "SLURM_LOCALID": "0"})
+    assert (other["MASTER_ADDR"], other["MASTER_PORT"]) == (found["MASTER_ADDR"], found["MASTER_PORT"])
+    assert 20_000 <= int(found["MASTER_PORT"]) < 40_000
+
+
+@pytest.mark.parametrize("variables", [{"RANK": "0"}, {"SLURM_STEP_NUM_TASKS": "1"}])
+def test_torchrun_and_a_shell_inside_an_allocation_go_before_slurm(variables: dict[str, str]) -> None:
+    assert slurm_variables(SLURM | variables) == {}
+
+
+def test_outside_slurm_there_is_nothing_to_know() -> None:
+    assert slurm_variables({}) == {}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "first"),
+    [("n1", "n1"), ("n[3-5]", "n3"), ("gpu[07,09]-ib,x", "gpu07-ib"), ("a-b-1,a-b-2", "a-b-1"), ("c[12]", "c12")],
+)
+def test_the_first_host_of_a_list_is_where_processes_meet(hosts: str, first: str) -> None:
+    assert slurm_variables(SLURM | {"SLURM_STEP_NODELIST": hosts})["MASTER_ADDR"] == first
+
+
 @pytest.mark.parametrize(("world", "workers"), [(2, 0), (4, 0), (2, 2), (1, 2)])
 def test_all_processes_together_read_the_global_batch(shards: Path, tmp_path: Path, world: int, workers: int) -> None:
     expected = list(islice(stream(shards, tmp_path, 0, 1, 0), 3))
@@ -46,6 +114,20 @@ def test_all_processes_together_read_the_global_batch(shards: Path, tmp_path: Pa
         assert torch.equal(torch.cat([piece[step].windows for piece in pieces])[order], whole.windows)
 
 
-def stream(shards: Path, out: Path, rank: int, world: int, workers: int) -> Iterator[Part]:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_epochs_follow_one_another_and_can_be_entered_anywhere(shards: Path, tmp_path: Path, workers: int) -> None:
+    contents, order = manifest.read(shards), small(shards, tmp_path).order()
+    steps = steps_per_epoch(contents, "train", order)
+    found = list(islice(stream(shards, tmp_path, 0, 1, workers, first_step=steps - 2), 4))
+    assert [part.epoch for part in found] == [0, 0, 1, 1]
+    assert [part.positions[0].item() // order.batch for part in found] == [steps - 2, steps - 1, 0, 1]
+    entered = next(stream(shards, tmp_path, 0, 1, 0, first_step=steps + 1))
+    assert torch.equal(entered.windows, found[3].windows)
+    assert entered.epoch == 1
+    start = next(stream(shards, tmp_path, 0, 1, 0, first_step=1))
+    assert not torch.equal(start.windows, entered.windows)
+
+
+def stream(shards: Path, out: Path, rank: int, world: int, workers: int, first_step: int = 2) -> Iterator[Part]:
     process = Process(rank, world, torch.device("cpu"))
-    return parts(manifest.read(shards), "train", small(shards, out).order(), process, workers, first_step=2)
+    return parts(manifest.read(shards), "train", small(shards, out).order(), process, workers, first_step)

@@ -1,3 +1,4 @@
+import json
 import math
 import os
 import signal
@@ -7,15 +8,22 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from data_shards.shards import manifest
 from harnet import console
 from harnet.errors import HarnetError
-from pretrain import checkpoint, loop
+from harnet.heads import PretextModel
+from pretrain import checkpoint, log, objectives
+from pretrain.config import PretrainConfig
+from pretrain.distributed import Process
+from pretrain.loading import Part, parts
 from pretrain.loop import Run
-from pretrain.objectives import Outcome
-from tests.pretrain.runs import alone, digest, losses, small
+from pretrain.probe import ProbeConfig
+from pretrain.step import Gradient, Step
+from tests.pretrain.runs import alone, digest, losses, small, stop_before
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,6 +43,22 @@ def test_a_run_leaves_logs_curves_and_two_checkpoints(straight: Path) -> None:
     names = sorted(path.name for path in (straight / "checkpoints").iterdir())
     assert names == ["step-00000004", "step-00000006"]
     assert list((straight / "tensorboard").iterdir())
+    place = {"epoch": 0, "step_in_epoch": 6, "steps_per_epoch": 1027}
+    assert checkpoint.find(straight).about["stream"] == place
+
+
+def test_a_line_of_the_log_has_what_the_documents_say(straight: Path) -> None:
+    text = (ROOT / "docs" / "pretrain.md").read_text()
+    row = next(row for row in log.read(straight) if row["kind"] == "train")
+    tasks = ("reversal", "permutation", "time_warp")
+    expected = {"kind", "step", "loss"} | {f"{kind}/{task}" for kind in ("loss", "accuracy") for task in tasks}
+    documented = {"gradient_norm", "learning_rate", "windows_per_second", "windows_per_second_per_process"}
+    documented |= {"share_waiting_for_data", "model_flops_utilisation", "memory_gib", "skipped_blocks"}
+    assert row.keys() == expected | documented
+    assert all(f"`{name.replace('windows_per_second_', '…_')}`" in text for name in documented)
+    assert 0 <= row["share_waiting_for_data"] < 1
+    assert 0 < row["model_flops_utilisation"] < 1
+    assert row["windows_per_second"] > 0
 
 
 def test_the_same_seed_gives_the_same_bits(straight: Path, shards: Path, tmp_path: Path) -> None:
@@ -55,16 +79,8 @@ def test_stopped_by_a_signal_and_resumed_it_is_the_straight_run(
     straight: Path, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int, number: int
 ) -> None:
     config = small(shards, tmp_path / "run")
-    real = Run.step
-
-    def step(self: Run, batches: object, stop_requested: bool) -> bool:
-        if self.state.step + 1 == stop_at:
-            os.kill(os.getpid(), number)
-            stop_requested = True
-        return real(self, batches, stop_requested)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "step", step)
+        stop_before(patch, stop_at, number)
         with pytest.raises(KeyboardInterrupt):
             alone(config)
     assert checkpoint.find(tmp_path / "run").step == stop_at
@@ -72,6 +88,98 @@ def test_stopped_by_a_signal_and_resumed_it_is_the_straight_run(
     assert losses(tmp_path / "run") == losses(straight)
     assert losses(tmp_path / "run", "heldout") == losses(straight, "heldout")
     assert digest(final) == digest(straight / "checkpoints" / "step-00000006")
+
+
+def with_everything(shards: Path, out: Path, labelled: Path) -> PretrainConfig:
+    """Moving average, pieces, early stopping, probe, and the published optimiser and schedule."""
+    recipe = {"ema_decay": 0.9, "name": "adam", "amsgrad": True, "weight_decay": 0.0, "schedule": "published"}
+    probe = ProbeConfig(labelled, every=2, folds=2)
+    return small(
+        shards, out, recipe | {"clip_norm": float("inf")}, probe, accumulate=2, patience=9, evaluate_every=1, steps=5
+    )
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Windows of three people doing two things."""
+    folder, random = tmp_path_factory.mktemp("labelled"), np.random.default_rng(0)
+    np.save(folder / "X.npy", random.normal(0.6, 0.1, (12, 3, 150)).astype(np.float32))
+    np.save(folder / "Y.npy", np.tile(["walk", "sit"], 6))
+    np.save(folder / "pid.npy", np.repeat(["a", "b", "c"], 4))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def everything(shards: Path, labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("everything") / "run"
+    alone(with_everything(shards, out, labelled))
+    return out
+
+
+def test_with_everything_on_all_of_it_is_logged(everything: Path) -> None:
+    rows = {kind: [row for row in log.read(everything) if row["kind"] == kind] for kind in ("heldout", "probe")}
+    assert [row["step"] for row in rows["probe"]] == [2, 4, 5]
+    assert {"ema/loss", "ema/accuracy/reversal", "loss"} < rows["heldout"][0].keys()
+    assert "linear/macro_f1" in rows["probe"][0]
+    assert (everything / "checkpoints" / "step-00000005" / "average.safetensors").is_file()
+
+
+@pytest.mark.parametrize("stop_at", [1, 2, 3, 4, 5])
+def test_stopped_at_any_step_and_resumed_with_everything_on(
+    everything: Path, labelled: Path, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+) -> None:
+    config = with_everything(shards, tmp_path / "run", labelled)
+    with monkeypatch.context() as patch:
+        stop_before(patch, stop_at, signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            alone(config)
+    final = alone(config)
+    speed = {"windows_per_second", "windows_per_second_per_process", "share_waiting_for_data"}
+    speed |= {"model_flops_utilisation", "memory_gib"}
+    numbers = [
+        [{name: value for name, value in row.items() if name not in speed} for row in log.read(run)]
+        for run in (tmp_path / "run", everything)
+    ]
+    assert numbers[0] == numbers[1]
+    assert digest(final) == digest(everything / "checkpoints" / "step-00000005")
+    before, after = (json.loads((run / "about.json").read_text()) for run in (final, checkpoint.find(everything).path))
+    assert before["early_stopping"] == after["early_stopping"]
+
+
+def test_early_stopping_ends_the_run_keeps_the_best_and_stays_ended(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, told = Run.evaluate, {1: 5.0, 2: 3.0, 3: 4.0, 4: 6.0}
+    monkeypatch.setattr(Run, "evaluate", lambda self: real(self) | {"loss": told[self.state.step]})
+    config = small(shards, tmp_path / "run", evaluate_every=1, patience=2, checkpoint_every=100)
+    final = alone(config)
+    assert final.name == "step-00000004"
+    assert sorted(path.name for path in final.parent.iterdir()) == ["step-00000002", "step-00000004"]
+    assert json.loads((final / "about.json").read_text())["early_stopping"]["best_step"] == 2
+    assert alone(config) == final
+    assert list(losses(tmp_path / "run")) == [1, 2, 3, 4]
+
+
+def test_patience_without_held_out_people_is_refused(shards: Path, tmp_path: Path) -> None:
+    config = small(shards, tmp_path / "run", patience=2)
+    with pytest.raises(HarnetError, match=r"run.patience is 2, but there is no held-out loss"):
+        alone(replace(config, data=replace(config.data, heldout_windows=0)))
+
+
+def test_pieces_of_a_batch_give_the_gradient_of_the_whole(shards: Path, tmp_path: Path) -> None:
+    """Without batch statistics, which belong to a piece, the pieces' mean is the whole."""
+    config = small(shards, tmp_path)
+    process = Process(0, 1, torch.device("cpu"))
+    part = next(parts(manifest.read(shards), "train", config.order(), process, 0))
+    gradients = []
+    for count in (1, 2, 4):
+        torch.manual_seed(1)
+        network = PretextModel("harnet5", width=8).eval()
+        piecewise = replace(config, run=replace(config.run, accumulate=count))
+        found = Step(piecewise, process, objectives.create(config, config.model), network).gradient(part)
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()] + [found.loss.reshape(1)]))
+    for gradient in gradients[1:]:
+        torch.testing.assert_close(gradient, gradients[0], rtol=1e-4, atol=1e-6)
 
 
 def test_killed_without_warning_it_repeats_from_the_last_checkpoint(
@@ -105,26 +213,34 @@ def test_a_signal_to_the_whole_process_group_leaves_a_checkpoint(straight: Path,
     assert checkpoint.find(out).step == max(losses(out))
 
 
-def test_another_configuration_or_manifest_does_not_resume(straight: Path, shards: Path) -> None:
+def test_another_configuration_or_manifest_does_not_resume(straight: Path, shards: Path, tmp_path: Path) -> None:
     config = small(shards, straight)
     with pytest.raises(HarnetError, match=r"run.seed was 0, now 1"):
         alone(replace(config, run=replace(config.run, seed=1)))
     with pytest.raises(HarnetError, match=r"model.standardise was True, now False"):
         alone(replace(config, model=replace(config.model, standardise=False)))
+    with pytest.raises(HarnetError, match=r"model.architecture was 'harnet5', now 'harnet10'"):
+        alone(replace(config, model=replace(config.model, architecture="harnet10")))
+    (tmp_path / "withdrawn.txt").write_text("p0\n")
+    with pytest.raises(HarnetError, match=r"manifest was \w{16} \(8 people, .*now \w{16} \(7 people, "):
+        alone(replace(config, data=replace(config.data, exclude=tmp_path / "withdrawn.txt")))
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Run.outcome
+    real = Run.gradient
 
-    def outcome(self: Run, part: object) -> Outcome:
+    def gradient(self: Run, part: Part) -> Gradient:
         found = real(self, part)
-        return Outcome(found.loss * float("nan"), found.metrics) if self.state.step == 4 else found
+        return replace(found, loss=found.loss * float("nan")) if self.state.step == 4 else found
 
-    monkeypatch.setattr(Run, "outcome", outcome)
-    with pytest.raises(HarnetError, match=r"step 5: loss nan .* not finite"):
+    monkeypatch.setattr(Run, "gradient", gradient)
+    with pytest.raises(HarnetError, match=r"step 5: loss nan .* not finite.*\.tar: block p\d-\d/\d+") as error:
         alone(small(shards, tmp_path / "run"))
+    listed = (tmp_path / "run" / "not-finite-step-00000005-process-0.txt").read_text().splitlines()
+    assert 1 <= len(listed) <= 8
+    assert listed[0] in str(error.value)
     saved = checkpoint.find(tmp_path / "run")
     assert saved.step == 4
     assert all(torch.isfinite(tensor).all() for tensor in saved.network().values() if tensor.is_floating_point())
@@ -132,11 +248,23 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
 
 def test_training_moves_every_trained_parameter(straight: Path, shards: Path) -> None:
     torch.manual_seed(0)
-    start = loop.MultiTask(small(shards, straight).multitask, small(shards, straight).model).build().state_dict()
+    config = small(shards, straight)
+    start = objectives.create(config, config.model).build().state_dict()
     end = checkpoint.find(straight).network()
     still = {name for name in end if torch.equal(start[name], end[name]) and not name.endswith("kernel")}
     # Scaling is not among the default tasks: its head stays at zero, and nothing else stands still.
     assert still == {"scale_h.linear1.weight", "scale_h.linear1.bias"}
+
+
+def test_pieces_that_lanes_cannot_fill_are_refused(shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(HarnetError, match=r"data.lanes = 4 cannot be dealt to 3"):
+        alone(small(shards, tmp_path / "run", accumulate=3))
+
+
+def test_out_of_memory_names_the_settings(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Run, "gradient", lambda self, part: torch.empty(1 << 50))
+    with pytest.raises(HarnetError, match=r"out of memory with 8 windows .* raise run.accumulate, lower data.batch"):
+        alone(small(shards, tmp_path / "run"))
 
 
 def test_too_many_readers_for_the_lanes_are_refused(shards: Path, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-from pretrain.transforms import orientation, permutation, reversal, scaling, texture, time_warp
-from pretrain.transforms.draws import integers, normal, uniform, window_keys
+from data_shards.layout import MISSING
+from pretrain.transforms import chain, counts, orientation, permutation, reversal, scaling, texture, time_warp
+from pretrain.transforms.draws import chances, child_keys, integers, normal, uniform, window_keys
 
 KEYS = window_keys(seed=3, epoch=1, positions=torch.arange(4000))
 
@@ -36,7 +37,9 @@ def test_published_vectors_are_reproduced(shared: Callable[[str], Path]) -> None
         "rotation": orientation.rotate(x, matrix),
     }
     for name, value in ours.items():
-        torch.testing.assert_close(value, given[name], rtol=0, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            value, given[name], rtol=0, atol=1e-12, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 def test_permutation_is_the_segments_in_order() -> None:
@@ -97,8 +100,12 @@ def test_rotation_keeps_lengths_and_handedness() -> None:
 def test_all_orders_of_the_axes_occur() -> None:
     orders = orientation.draw_axis_order(KEYS)
     assert len(orders.unique(dim=0)) == 6
-    x = windows(1)
-    assert torch.equal(orientation.reorder_axes(x, torch.tensor([[2, 0, 1]])), x[:, [2, 0, 1]])
+
+
+def test_an_order_of_the_axes_and_a_rotation_are_one_matrix() -> None:
+    x, matrix = windows(1), orientation.rotation_matrix(*orientation.draw_rotation(KEYS[:1]))
+    both = orientation.after_reordering(matrix, torch.tensor([[2, 0, 1]]))
+    torch.testing.assert_close(orientation.rotate(x, both), orientation.rotate(x[:, [2, 0, 1]], matrix))
 
 
 def test_draws_are_uniform_normal_and_independent() -> None:
@@ -158,3 +165,26 @@ def test_texture_hides_the_trace_of_linear_interpolation() -> None:
 
     assert best_threshold(x, warped) > 0.99
     assert best_threshold(hidden(x, keys), hidden(warped, KEYS[400:800])) < 0.7
+
+
+@pytest.mark.parametrize("name", sorted(chain.LABELLED))
+def test_transforming_the_chosen_windows_alone_gives_the_same_bits_as_transforming_all(name: str) -> None:
+    x, keys, transform = windows(64).float(), KEYS[:64], chain.LABELLED[name]
+    for chosen in (keys & 1 == 1, keys != keys, keys == keys):
+        expected = chain.to_all(x, keys, transform, chosen)
+        assert torch.equal(chain.to_chosen(x.clone(), keys, transform, chosen), expected)
+        assert torch.equal(expected[~chosen], x[~chosen])
+
+
+def test_counts_become_g_and_what_is_missing_is_known() -> None:
+    stored = torch.tensor([[[4096, MISSING], [-32767, MISSING], [1, MISSING]]], dtype=torch.int16)
+    assert counts.to_g(stored)[0, :, 0].tolist() == [1.0, -32767 / 4096, 1 / 4096]
+    assert counts.present(stored).tolist() == [[True, False]]
+
+
+def test_keys_of_a_second_view_are_unrelated_to_the_first() -> None:
+    first, second = child_keys(KEYS, "first view"), child_keys(KEYS, "second view")
+    assert len(torch.cat([KEYS, first, second]).unique()) == 3 * len(KEYS)
+    numbers = torch.cat([uniform(keys, "a", 2) for keys in (KEYS, first, second)], dim=1).T
+    assert (torch.corrcoef(numbers) - torch.eye(6)).abs().max() < 0.07
+    assert chances(KEYS, "a", 0.2, 3).double().mean().item() == pytest.approx(0.2, abs=0.02)

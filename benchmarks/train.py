@@ -1,0 +1,264 @@
+"""How fast training is, and what bounds it: one command, on the CPU or on a GPU.
+
+    python -m benchmarks.train                          shards made by formula, about 8 minutes
+    python -m benchmarks.train --shards shards          your own
+
+Prints tables and writes benchmarks/results/train-DEVICE.json. What did not fit into --minutes is named as not measured.
+"""
+
+import argparse
+import gc
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import layouts
+from benchmarks.profile_encoder import operations, seconds, stages, wait
+from benchmarks.report import RESULTS, machine
+from data_shards.quality.policy import POLICIES
+from data_shards.shards import writer
+from data_shards.shards.shard_plan import ShardOptions
+from data_shards.synthetic.make import SynthOptions, synthesise
+from pretrain import flops, log
+from pretrain.config import DataConfig, PretrainConfig, RunConfig
+from pretrain.distributed import Process
+from pretrain.loading import Part, parts
+from pretrain.loop import Run, begin
+from pretrain.model import ModelConfig
+from pretrain.optimizers import OptimizerConfig
+
+OUT_OF_TIME = "not measured: out of time"
+
+
+class Benchmark:
+    """Settings that all parts share, and what is left of the time."""
+
+    def __init__(self, arguments: argparse.Namespace, shards: Path, scratch: Path) -> None:
+        self.shards, self.scratch = shards, scratch
+        self.cuda = torch.cuda.is_available()
+        self.device = torch.device("cuda", 0) if self.cuda else torch.device("cpu")
+        self.process = Process(0, 1, self.device)
+        self.batch = arguments.batch or (4096 if self.cuda else 64)
+        self.precision = "bf16" if self.cuda else "fp32"
+        self.model = ModelConfig(arguments.architecture)
+        self.slice = 3.0 if self.cuda else 6.0
+        self.end = time.monotonic() + 60 * arguments.minutes
+        self.results: dict[str, dict[str, Any]] = {}
+        self.about = machine() | {"shards": arguments.shards.name if arguments.shards else "made by formula"}
+
+    @property
+    def late(self) -> bool:
+        """Whether the time is used up."""
+        return time.monotonic() > self.end
+
+    def save(self) -> Path:
+        """Write what has been found so far: a command that is cut off loses only what it was at."""
+        name = torch.cuda.get_device_name(0).replace(" ", "-").lower() if self.cuda else "cpu"
+        path = RESULTS / f"train-{name}.json"
+        RESULTS.mkdir(exist_ok=True)
+        settings = {"architecture": self.model.architecture, "batch": self.batch, "precision": self.precision}
+        path.write_text(json.dumps({"settings": settings, "results": self.results, "on": self.about}, indent=2) + "\n")
+        return path
+
+    def config(self, fused: bool = True, batch: int = 0, workers: int = 0, **run: Any) -> PretrainConfig:
+        """A run that no step of a benchmark reaches the end of."""
+        batch = batch or self.batch
+        settings = {"steps": 10_000, "device": self.device.type, "precision": self.precision} | run
+        return PretrainConfig(
+            data=DataConfig(str(self.shards), batch=batch, lanes=min(16, batch), workers=workers, heldout_windows=0),
+            run=RunConfig(self.scratch / "run", **settings),
+            model=self.model,
+            optimizer=OptimizerConfig(fused=fused),
+        )
+
+    def rate(self, run: Run, batches: Iterator[Part], budget: float) -> float:
+        """Windows/s of whole steps, for about `budget` seconds."""
+        steps, start = 0, time.perf_counter()
+        while time.perf_counter() - start < budget or steps < 2:
+            run.step(batches, stop_requested=False)
+            steps += 1
+        wait(self.device)
+        return steps * run.config.data.batch / (time.perf_counter() - start)
+
+
+def fed_or_in_memory(bench: Benchmark) -> dict[str, Any]:
+    """The loop on batches from shards against the same loop on one batch in memory, in turns."""
+    # All but one core read, as far as the lanes can be dealt out.
+    cores = len(os.sched_getaffinity(0))
+    workers = max(number for number in (0, 1, 2, 4, 8) if number < cores or number == 0)
+    config = bench.config(workers=workers)
+    run = begin(config, bench.process)
+    fed = parts(run.manifest, "train", config.order(), bench.process, workers)
+    kept = repeat(next(fed))
+    for batches in (fed, kept):
+        bench.rate(run, batches, bench.slice)
+    pairs = [(bench.rate(run, fed, bench.slice), bench.rate(run, kept, bench.slice)) for _ in range(5)]
+    shards, memory = (statistics.median(values) for values in zip(*pairs, strict=True))
+    return {
+        "from shards": shards,
+        "in memory": memory,
+        "ratio": statistics.median(one / other for one, other in pairs),
+        "loader processes": workers,
+    }
+
+
+def variants(bench: Benchmark) -> dict[str, Any]:
+    """Windows/s in memory of one change at a time, then of those that go together."""
+    half, other = max(bench.batch // 2, 16), "fp32" if bench.precision == "bf16" else "bf16"
+    shipped, last = next(iter(layouts.LAYOUTS)), list(layouts.LAYOUTS)[-1]
+    # Compiling takes minutes on a small CPU, so it comes last.
+    table: list[tuple[str, str, dict[str, Any]]] = [
+        *((f"{bench.precision}, {layout}", layout, {}) for layout in layouts.LAYOUTS),
+        ("optimiser not fused", shipped, {"fused": False}),
+        (f"batch {half}", shipped, {"batch": half}),
+        (f"batch {2 * bench.batch}", shipped, {"batch": 2 * bench.batch}),
+        *((f"{other}, {layout}", layout, {"precision": other}) for layout in (shipped, last)),
+        ("compile default", shipped, {"compile": "default"}),
+        ("compile reduce-overhead (CUDA graphs)", shipped, {"compile": "reduce-overhead"}),
+        ("compile default, channels last", last, {"compile": "default"}),
+        ("compile max-autotune", shipped, {"compile": "max-autotune"}),
+    ]
+    rows = bench.results["windows/s of variants, in memory"] = {}
+    for name, layout, options in table:
+        rows[name] = OUT_OF_TIME if bench.late else _variant(bench, layout, options)
+        print(f"  {name:<60} {_shown(rows[name])}", flush=True)
+        bench.save()
+    return rows
+
+
+def _variant(bench: Benchmark, layout: str, options: dict[str, Any]) -> Any:
+    torch._dynamo.reset()
+    gc.collect()
+    mode = options.pop("compile", "off")
+    config = bench.config(**options)
+    run = begin(config, bench.process)
+    layouts.LAYOUTS[layout](run.state.network)
+    if mode != "off":
+        # After the layout was changed, unlike in `begin`.
+        said = replace_compile(run, config, mode)
+        if said.startswith("not compiled"):
+            return said
+    part = next(parts(run.manifest, "train", config.order(), bench.process, 0))
+    try:
+        bench.rate(run, repeat(part), bench.slice / 2)
+        return statistics.median(bench.rate(run, repeat(part), bench.slice / 2) for _ in range(3))
+    except torch.OutOfMemoryError:
+        return "not measured: out of memory"
+
+
+def replace_compile(run: Run, config: PretrainConfig, mode: str) -> str:
+    """Compile the network of a run as the configuration would, and say what came of it."""
+    run.config = replace(config, run=replace(config.run, compile=mode))
+    return run.compile()[0]
+
+
+def transforms_alone(bench: Benchmark) -> dict[str, Any]:
+    """Seconds of the transforms, and their share of a whole step."""
+    run = begin(bench.config(), bench.process)
+    part = next(parts(run.manifest, "train", run.config.order(), bench.process, 0))
+    counts, keys = part.windows.to(bench.device), part.positions.to(bench.device)
+    alone = seconds(lambda: run.objective.prepare(counts, keys), bench.device)
+    step = seconds(lambda: run.step(repeat(part), stop_requested=False), bench.device, 3.0)
+    return {"transforms_ms": 1e3 * alone, "step_ms": 1e3 * step, "share": alone / step}
+
+
+def bounds(bench: Benchmark) -> dict[str, Any]:
+    """What bounds each stage, and which operations take the time."""
+    run = begin(bench.config(), bench.process)
+    part = next(parts(run.manifest, "train", run.config.order(), bench.process, 0))
+    peak, source = flops.peak(bench.device, bench.precision)
+    encoder = run.state.network.get_submodule("feature_extractor")
+    return {
+        "peak_flops": peak,
+        "peak_from": source,
+        "stages": stages(encoder, bench.batch, bench.precision == "bf16", peak, bench.device),
+        "operations": operations(lambda: run.step(repeat(part), stop_requested=False), bench.device),
+    }
+
+
+def processes(bench: Benchmark) -> dict[str, Any]:
+    """Windows/s of real runs under torchrun, the batch growing with the processes."""
+    most = torch.cuda.device_count() if bench.cuda else 2
+    rows: dict[str, Any] = {}
+    for world in sorted({1, 2, most} & set(range(1, most + 1))):
+        name = f"{world} process{'es' * (world > 1)} of {'one GPU' if bench.cuda else 'one thread'}"
+        rows[name] = OUT_OF_TIME if bench.late else _under_torchrun(bench, world)
+    return rows
+
+
+def _under_torchrun(bench: Benchmark, world: int) -> Any:
+    out, steps = bench.scratch / f"processes-{world}", 120 if bench.cuda else 30
+    options = {
+        "data.shards": bench.shards, "data.batch": bench.batch * world, "data.lanes": 16, "data.workers": 0,
+        "data.heldout-windows": 0, "model.architecture": bench.model.architecture, "run.out": out, "run.steps": steps,
+        "run.precision": bench.precision, "run.device": bench.device.type, "run.log-every": steps // 6,
+        "run.checkpoint-every": 10_000, "optimizer.warmup-steps": 1,
+    }  # fmt: skip
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]
+    command += ["-m", "pretrain", *(f"--{name}={value}" for name, value in options.items())]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    if done.returncode:
+        return f"failed: {done.stderr.strip().splitlines()[-1]}"
+    return statistics.median([row["windows_per_second"] for row in log.read(out) if row["kind"] == "train"][1:])
+
+
+def _shown(value: Any) -> str:
+    return f"{value:>14,.3f}" if isinstance(value, float) else f"{value!s:>14}"
+
+
+def _print(title: str, found: dict[str, Any]) -> None:
+    print(f"\n{title}")
+    for name, value in found.items():
+        if isinstance(value, list):
+            print(f"  {name}:")
+            for row in value:
+                print("    " + "  ".join(f"{key} {_shown(one).strip()}" for key, one in row.items()))
+        else:
+            print(f"  {name:<60} {_shown(value)}")
+
+
+def made_by_formula(folder: Path) -> Path:
+    """Shards of a day of each of eight synthetic people: a benchmark of training needs no recordings."""
+    cohort = synthesise(folder / "cohort.zarr", people=8, options=SynthOptions(days=1))
+    writer.write(cohort, folder / "shards", ShardOptions(quality=POLICIES["none"]))
+    return folder / "shards"
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shards", type=Path)
+    parser.add_argument("--architecture", default="harnet10")
+    parser.add_argument("--batch", type=int, default=0, help="windows in a step; 4096 on a GPU, 64 on the CPU")
+    parser.add_argument("--minutes", type=float, default=6.0, help="after which nothing new is begun")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        shards = arguments.shards or made_by_formula(Path(folder))
+        bench = Benchmark(arguments, shards, Path(folder))
+        sections = {
+            "windows/s, whole steps": fed_or_in_memory,
+            "the transforms": transforms_alone,
+            "what bounds it": bounds,
+            "windows/s by number of processes": processes,
+            "windows/s of variants, in memory": variants,
+        }
+        for title, measure in sections.items():
+            bench.results[title] = {"all": OUT_OF_TIME} if bench.late else measure(bench)
+            _print(title, bench.results[title])
+            path = bench.save()
+    print(f"\non {json.dumps(bench.about)}\nkept in {path}")
+
+
+if __name__ == "__main__":
+    main()

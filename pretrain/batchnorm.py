@@ -1,0 +1,97 @@
+"""Batch normalisation over the windows of all processes, so that losses do not depend on how many there are.
+
+torch's SyncBatchNorm does this on GPUs and refuses CPU tensors. `WholeBatchNorm1d` is the same for the CPU and gloo,
+for tests of exactness and for training without GPUs.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from pretrain.distributed import Process
+
+
+def synchronise(network: nn.Module, process: Process) -> nn.Module:
+    """The network with every batch normalisation made to see all processes; names of the state dict do not change."""
+    if process.world == 1:
+        return network
+    if process.device.type == "cuda":
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        return converted
+    for module in network.modules():
+        if type(module) is nn.BatchNorm1d:
+            # Parameters and buffers stay where they are; only `forward` is another.
+            module.__class__ = WholeBatchNorm1d
+    return network
+
+
+class WholeBatchNorm1d(nn.BatchNorm1d):
+    """BatchNorm1d whose batch is that of all processes together; (N, C, L) or (N, C), N may differ between them.
+
+    Every process must run it the same number of times, forward and backward.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalised by the statistics of all processes in training mode, by the running ones in evaluation mode."""
+        if not self.training:
+            return super().forward(input)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        output, mean, variance, count = _Normalise.apply(input, self.weight, self.bias, self.eps)
+        with torch.no_grad():
+            unbiased = variance * (count / (count - 1))
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+            self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+            self.num_batches_tracked.add_(1)
+        return output
+
+
+class _Normalise(torch.autograd.Function):
+    """Ioffe and Szegedy 2015, algorithm 1, and its derivative, with every sum over the batch taken over processes.
+
+    The variance is taken about the mean, in a second exchange: the shorter mean of squares minus square of the mean
+    loses digits where a channel's mean is large. Gradients of weight and bias are this process's own, as DDP averages
+    them like all others.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        wide = x if x.dtype == torch.float64 else x.float()
+        over = [dimension for dimension in range(x.dim()) if dimension != 1]
+        first = torch.cat([wide.sum(over), wide.new_tensor([x.numel() / x.shape[1]])])
+        dist.all_reduce(first)
+        count = first[-1]
+        mean = first[:-1] / count
+        centred = wide - _along(mean, x)
+        squares = centred.square().sum(over)
+        dist.all_reduce(squares)
+        variance = squares / count
+        scale = torch.rsqrt(variance + eps)
+        normed = centred * _along(scale, x)
+        ctx.save_for_backward(normed, weight, scale, count)
+        ctx.over = over
+        ctx.mark_non_differentiable(mean, variance, count)
+        return (normed * _along(weight, x) + _along(bias, x)).to(x.dtype), mean, variance, count
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        normed, weight, scale, count = ctx.saved_tensors
+        gradient = gradients[0].to(normed.dtype)
+        bias_gradient, weight_gradient = gradient.sum(ctx.over), (gradient * normed).sum(ctx.over)
+        # Every rank's loss is a mean over its own windows, so no factor of the number of processes comes in here:
+        # the sums below are of gradients of all these losses, and DDP divides by their number at the end.
+        sums = torch.stack([bias_gradient, weight_gradient])
+        dist.all_reduce(sums)
+        mean_gradient, mean_projection = sums / count
+        inner = gradient - _along(mean_gradient, normed) - normed * _along(mean_projection, normed)
+        x_gradient = (inner * _along(weight * scale, normed)).to(gradients[0].dtype)
+        return x_gradient, weight_gradient, bias_gradient, None
+
+
+def _along(channels: Tensor, like: Tensor) -> Tensor:
+    """(C,) shaped so that it meets the second dimension of `like`."""
+    return channels.reshape(1, -1, *(1,) * (like.dim() - 2))

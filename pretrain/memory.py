@@ -1,0 +1,41 @@
+"""Memory: how much a run takes, and which settings to lower when there is not enough."""
+
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from harnet.errors import HarnetError
+
+_CPU_SIGNS = ("can't allocate memory", "not enough memory")
+"""What torch's allocator for the CPU says in a plain RuntimeError."""
+
+
+@contextmanager
+def advice_when_out_of_memory(batch: int, accumulate: int, world: int, precision: str) -> Iterator[None]:
+    """Turn running out of memory, on a GPU or the CPU, into one line that names what to lower."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not known and not any(sign in str(error) for sign in _CPU_SIGNS):
+            raise
+        each = batch // (accumulate * world)
+        lighter = "" if precision == "bf16" else ", run.precision bf16"
+        raise HarnetError(
+            f"out of memory with {each} windows at a time (data.batch {batch} over {world} processes, run.accumulate "
+            f"{accumulate}): raise run.accumulate, lower data.batch{lighter}, or use more processes; the last "
+            "checkpoint is good, and only another number of processes continues it"
+        ) from error
+
+
+def peak_gib(device: torch.device) -> float:
+    """Most memory taken so far: of the GPU since the last call, by torch's allocator; else of this process."""
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        return peak / 2**30
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

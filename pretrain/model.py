@@ -1,0 +1,27 @@
+"""The part of the configuration that every objective shares: which encoder is trained."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from harnet.encoder import PUBLISHED_WIDTH, Encoder, check_width
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network."""
+
+    architecture: Literal["harnet5", "harnet10", "harnet30"] = "harnet10"
+    """Length of a window: 5, 10 or 30 s."""
+    width: int = PUBLISHED_WIDTH
+    """Channels of the first stage, a multiple of 8; the other stages and the features keep their ratio to it."""
+    standardise: bool = True
+    """Remove the mean of each axis and the scale of each window inside the encoder; False as published."""
+    initialisation: Literal["published", "residual_zero"] = "residual_zero"
+    """How the encoder starts; see harnet/encoder.py."""
+
+    def __post_init__(self) -> None:
+        check_width(self.width, "model.width")
+
+    def encoder(self) -> Encoder:
+        """A newly initialised encoder, drawn from torch's global generator."""
+        return Encoder(self.architecture, self.standardise, self.initialisation, self.width)

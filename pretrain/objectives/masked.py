@@ -1,0 +1,128 @@
+"""Masked reconstruction: what was in the hidden parts of this window? (after He et al., CVPR 2022, arXiv:2111.06377)"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from data_shards.layout import RATE
+from harnet.encoder import AXES, STILLNESS_FLOOR_G, Encoder
+from harnet.errors import HarnetError
+from pretrain.checks import at_least
+from pretrain.model import ModelConfig
+from pretrain.objectives.protocol import Outcome, Prepared
+from pretrain.transforms import chain, counts, draws
+
+HIDDEN = 512
+"""Width of the decoder's hidden layer."""
+
+
+@dataclass(frozen=True)
+class MaskedConfig:
+    """What is hidden from the encoder."""
+
+    share: float = 0.5
+    """Of a window's patches; every window hides the same number of them."""
+    patch_seconds: float = 0.5
+    """Length of a patch, all axes together."""
+    orientation: bool = True
+    """Turn every window to a random orientation of the device first."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise HarnetError(f"masked.share is {self.share}; it must be above 0 and below 1")
+        at_least(1 / RATE, "masked", {"patch_seconds": self.patch_seconds})
+        if self.patch_seconds > 2.5:
+            raise HarnetError(f"masked.patch_seconds is {self.patch_seconds}; at most 2.5, so that something is seen")
+
+    def objective(self, model: ModelConfig) -> "Masked":
+        """The objective with these options."""
+        return Masked(self, model)
+
+
+class ReconstructionModel(nn.Module):
+    """Encoder and a decoder, linear F -> 512, ReLU, linear 512 -> 3 L: (N, 3, L) in g -> (N, 3, L), standardised.
+
+    The decoder is light on purpose: what it cannot work out for itself, the features must hold. Its last layer starts
+    at zero, so that the first loss is that of predicting each axis's mean.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.feature_extractor = encoder
+        last = nn.Linear(HIDDEN, AXES * encoder.architecture.length)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.decoder = nn.Sequential(nn.Linear(encoder.architecture.features, HIDDEN), nn.ReLU(), last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reconstruction of the whole window, in units of `standardised`."""
+        flat: Tensor = self.decoder(self.feature_extractor(x).flatten(1))
+        return flat.view(len(x), AXES, -1)
+
+
+class Masked:
+    """The encoder sees a window with patches hidden; a light decoder on its features must fill them in.
+
+    Samples that the device did not record are hidden as well and never scored, nor do they enter any mean. Seconds in
+    which the device was not worn are not told apart here: the stream delivers only windows that are worn throughout.
+    """
+
+    def __init__(self, config: MaskedConfig, model: ModelConfig) -> None:
+        self.config = config
+        self.model = model
+
+    def build(self) -> nn.Module:
+        """Encoder and decoder."""
+        return ReconstructionModel(self.model.encoder())
+
+    def prepare(self, windows: Tensor, keys: Tensor) -> Prepared:
+        """Windows with hidden parts; "signal" (N, 3, T) to be found; "scored" (N, T) float32, 1 where it counts."""
+        known = counts.present(windows)
+        x = counts.to_g(windows).mul_(known[:, None])
+        if self.config.orientation:
+            x = chain.reoriented(x, keys)
+        hidden = self.draw_mask(keys, x.shape[-1])
+        seen = known & ~hidden
+        # Hidden samples hold the mean of the seen ones: nothing stands out, and standardising puts them at zero.
+        inputs = torch.where(seen[:, None], x, mean_over(x, seen))
+        return Prepared(inputs, {"signal": standardised(x, known), "scored": (known & hidden).to(x.dtype)})
+
+    def score(self, outputs: Tensor, targets: dict[str, Tensor]) -> Outcome:
+        """Mean squared error over hidden, recorded samples, every window alike; and that of predicting the mean.
+
+        A window in which nothing is to be scored counts as zero, so that the mean over processes stays that of the
+        whole batch.
+        """
+        signal, scored = targets["signal"], targets["scored"]
+        share = scored / (AXES * scored.sum(dim=1, keepdim=True)).clamp_min(1.0)
+
+        def error(found: Tensor) -> Tensor:
+            return ((found - signal).square().sum(dim=1) * share).sum(dim=1).mean()
+
+        loss = error(outputs.float())
+        return Outcome(loss, {"loss": loss.detach(), "loss/predicting_the_mean": error(torch.zeros_like(signal))})
+
+    def draw_mask(self, keys: Tensor, length: int) -> Tensor:
+        """(N, T) bool, True in the hidden patches: the same number of them, at least one and not all, in each window.
+
+        The last patch is shorter where the length of a patch does not divide T.
+        """
+        samples = round(self.config.patch_seconds * RATE)
+        patches = -(-length // samples)
+        hidden = min(max(round(self.config.share * patches), 1), patches - 1)
+        places = draws.uniform(keys, "mask", patches).argsort(dim=1).argsort(dim=1)
+        return (places < hidden).repeat_interleave(samples, dim=1)[:, :length]
+
+
+def mean_over(x: Tensor, chosen: Tensor) -> Tensor:
+    """(N, 3, 1) mean of each axis of (N, 3, T) over the samples where (N, T) is True; 0 where it never is."""
+    weight = chosen[:, None].to(x.dtype)
+    return (x * weight).sum(dim=2, keepdim=True) / weight.sum(dim=2, keepdim=True).clamp_min(1.0)
+
+
+def standardised(x: Tensor, known: Tensor) -> Tensor:
+    """`harnet.encoder.standardise_window` over the recorded samples (N, T) alone: (N, 3, T) g -> (N, 3, T)."""
+    centred = x - mean_over(x, known)
+    variance = mean_over(centred.square(), known).mean(dim=1, keepdim=True)
+    return centred * variance.clamp(min=STILLNESS_FLOOR_G**2).rsqrt()

@@ -1,0 +1,133 @@
+"""SimCLR: which of all windows is another view of this one? (Chen et al., ICML 2020, arXiv:2002.05709)"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harnet.encoder import Encoder
+from harnet.errors import HarnetError
+from pretrain.checks import at_least
+from pretrain.model import ModelConfig
+from pretrain.objectives.protocol import Outcome, Prepared
+from pretrain.transforms import chain, counts, draws, texture
+
+View = Literal["reversal", "scaling", "permutation", "time_warp", "rotation", "noise"]
+
+HIDDEN = 512
+"""Width of the projection head's hidden layer."""
+
+
+@dataclass(frozen=True)
+class SimCLRConfig:
+    """How the two views of a window are made, and how they are compared."""
+
+    transforms: tuple[View, ...] = ("scaling", "permutation", "time_warp", "rotation", "noise")
+    """What a view may differ by, applied in this order."""
+    probability: float = 0.5
+    """With which each of them is applied to each view of each window."""
+    noise_g: float = 0.02
+    """Standard deviation of the white noise."""
+    temperature: float = 0.1
+    """By which cosine similarities are divided; less looks harder at the nearest negatives."""
+    projection: int = 128
+    """Size of the vectors that are compared; the projection head is not exported."""
+
+    def __post_init__(self) -> None:
+        if not self.transforms or len(set(self.transforms)) != len(self.transforms):
+            raise HarnetError(f"simclr.transforms is {self.transforms}; it must name at least one, none twice")
+        if not 0 < self.probability <= 1:
+            raise HarnetError(f"simclr.probability is {self.probability}; it must be above 0 and at most 1")
+        at_least(1e-3, "simclr", {"temperature": self.temperature})
+        at_least(0, "simclr", {"noise_g": self.noise_g})
+        at_least(1, "simclr", {"projection": self.projection})
+
+    def objective(self, model: ModelConfig) -> "SimCLR":
+        """The objective with these options."""
+        return SimCLR(self, model)
+
+
+class ProjectionModel(nn.Module):
+    """Encoder and a projection head, linear F -> 512, ReLU, linear 512 -> P: (M, 3, L) in g -> (M, P)."""
+
+    def __init__(self, encoder: Encoder, projection: int) -> None:
+        super().__init__()
+        self.feature_extractor = encoder
+        self.projection = nn.Sequential(
+            nn.Linear(encoder.architecture.features, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, projection)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Vectors (M, P), of any length."""
+        projected: Tensor = self.projection(self.feature_extractor(x).flatten(1))
+        return projected
+
+
+class SimCLR:
+    """Two views of every window go through the network; each must find the other among all views of the batch."""
+
+    def __init__(self, config: SimCLRConfig, model: ModelConfig) -> None:
+        self.config = config
+        self.model = model
+        every: dict[str, chain.Transform] = {
+            **chain.LABELLED,
+            "rotation": chain.rotated,
+            "noise": partial(texture.noisy, sigma=config.noise_g),
+        }
+        self._transforms: dict[str, chain.Transform] = {name: every[name] for name in config.transforms}
+
+    def build(self) -> nn.Module:
+        """Encoder and projection head."""
+        return ProjectionModel(self.model.encoder(), self.config.projection)
+
+    def prepare(self, windows: Tensor, keys: Tensor) -> Prepared:
+        """(2N, 3, T): first views of all windows, then second views; batch normalisation sees both together."""
+        x = counts.to_g(windows).repeat(2, 1, 1)
+        both = torch.cat([draws.child_keys(keys, "first view"), draws.child_keys(keys, "second view")])
+        applied = draws.chances(both, "views", self.config.probability, len(self._transforms))
+        return Prepared(chain.apply_to_some(x, both, self._transforms, applied.unbind(1)))
+
+    def score(self, outputs: Tensor, targets: dict[str, Tensor]) -> Outcome:
+        """NT-Xent over the views of all processes, and how often the other view is the most similar of them."""
+        vectors = F.normalize(outputs.float(), dim=1)
+        everyone, first = gathered(vectors)
+        logits = vectors @ everyone.T / self.config.temperature
+        place = torch.arange(len(vectors), device=vectors.device)
+        itself = (first + place)[:, None] == torch.arange(len(everyone), device=place.device)
+        logits = logits.masked_fill(itself, -torch.inf)
+        other = first + (place + len(place) // 2) % len(place)
+        loss = F.cross_entropy(logits, other)
+        found = (logits.argmax(1) == other).float().mean()
+        return Outcome(loss, {"loss": loss.detach(), "accuracy/other_view": found})
+
+
+def gathered(vectors: Tensor) -> tuple[Tensor, int]:
+    """(M, P) of this process -> (world * M, P) of all, in the order of ranks, and where this process's rows begin.
+
+    The gradient that reaches a process is the sum of what all processes' losses have to say about its rows. Each
+    loss is the mean over a process's own rows, and distributed training averages gradients over processes: so the
+    update is that of one process with the whole batch.
+    """
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return vectors, 0
+    everyone: Tensor = _Gather.apply(vectors)
+    return everyone, dist.get_rank() * len(vectors)
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor) -> Tensor:
+        everyone = vectors.new_empty(dist.get_world_size() * len(vectors), vectors.shape[1])
+        dist.all_gather(list(everyone.chunk(dist.get_world_size())), vectors.contiguous())
+        ctx.rows = len(vectors)
+        return everyone
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total[dist.get_rank() * ctx.rows :][: ctx.rows]

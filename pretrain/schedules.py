@@ -1,0 +1,73 @@
+"""How the learning rate goes, as a pure function of the step: nothing of it has to be saved to resume."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harnet.optimisation import warmup_cosine
+from pretrain.optimizers import OptimizerConfig
+
+PUBLISHED_BATCH = 512
+"""Windows in a batch for which the published learning rate was chosen (Yuan et al. 2024)."""
+PUBLISHED_EPOCHS = 5
+"""Epochs over which it is scaled to a larger batch."""
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """What a schedule knows of the run."""
+
+    steps: int
+    """Length of the run."""
+    steps_per_epoch: int
+    """Length of an epoch."""
+    warmup: int
+    """Steps of warm-up."""
+    batch: int
+    """Windows in a global batch."""
+
+
+def cosine(step: int, horizon: Horizon) -> float:
+    """Linear warm-up, then half a cosine to zero at the last step."""
+    return warmup_cosine(step, horizon.steps, horizon.warmup)
+
+
+def constant(step: int, horizon: Horizon) -> float:
+    """Linear warm-up, then one."""
+    return min(1.0, (step + 1) / horizon.warmup) if horizon.warmup else 1.0
+
+
+def published(step: int, horizon: Horizon) -> float:
+    """One at first; times (batch / 512)^(1/5) after each of the first five epochs; then constant.
+
+    The linear scaling rule with a gradual start (Goyal et al. 2017, section 2.2), as Yuan et al. 2024 describe it.
+    """
+    epoch = step // horizon.steps_per_epoch
+    return (horizon.batch / PUBLISHED_BATCH) ** (min(epoch, PUBLISHED_EPOCHS) / PUBLISHED_EPOCHS)
+
+
+SCHEDULES: dict[str, Callable[[int, Horizon], float]] = {
+    "cosine": cosine,
+    "constant": constant,
+    "published": published,
+}
+"""By name: (step from 0, horizon) -> factor of the configured learning rate."""
+
+
+def learning_rate(step: int, recipe: OptimizerConfig, horizon: Horizon) -> float:
+    """The learning rate of the update that makes step `step` + 1."""
+    return recipe.learning_rate * SCHEDULES[recipe.schedule](step, horizon)
+
+
+def describe(recipe: OptimizerConfig, horizon: Horizon) -> str:
+    """The schedule in words, with what it does about the size of the batch."""
+    if recipe.schedule == "published":
+        scale = horizon.batch / PUBLISHED_BATCH
+        return (
+            f"learning rate {recipe.learning_rate:g}, over {PUBLISHED_EPOCHS} epochs of {horizon.steps_per_epoch} "
+            f"steps scaled by batch / {PUBLISHED_BATCH} = {scale:g} to {recipe.learning_rate * scale:g}"
+        )
+    end = "half a cosine to zero" if recipe.schedule == "cosine" else "constant"
+    return (
+        f"learning rate {recipe.learning_rate:g} after {horizon.warmup} steps of warm-up, then {end}; "
+        f"not scaled with the batch of {horizon.batch}"
+    )

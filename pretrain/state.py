@@ -1,0 +1,93 @@
+"""What changes from step to step, and how it goes into a checkpoint and comes back."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from data_shards.shards.manifest import Manifest
+from harnet.errors import HarnetError
+from pretrain import checkpoint
+from pretrain.config import PretrainConfig, differences
+from pretrain.ema import AverageNetwork
+from pretrain.stopping import EarlyStopping
+
+
+@dataclass
+class State:
+    """What a checkpoint holds. The schedule and the place in the stream are functions of the step."""
+
+    network: nn.Module
+    """The objective's network, not wrapped."""
+    optimizer: torch.optim.Optimizer
+    """Of its parameters."""
+    average: AverageNetwork | None
+    """Of its weights, if the run keeps one."""
+    stopping: EarlyStopping
+    """Held-out losses so far."""
+    step: int = 0
+    """Steps done."""
+
+    def save(self, run: Path, about: dict[str, Any], keep: int) -> None:
+        """Write a checkpoint, as one process of all."""
+        tensors = {checkpoint.NETWORK: self.network.state_dict(), checkpoint.RANDOM: _random_states()}
+        if self.average is not None:
+            tensors[checkpoint.AVERAGE] = self.average.network.state_dict()
+        # Without patience nothing refers to the best one.
+        protected = {self.stopping.best_step} if self.stopping.patience else set()
+        checkpoint.save(
+            run,
+            self.step,
+            tensors,
+            self.optimizer.state_dict(),
+            about | {"early_stopping": self.stopping.as_dict()},
+            keep,
+            protected,
+        )
+
+    def resume(self, config: PretrainConfig, manifest: Manifest, about: dict[str, Any]) -> None:
+        """Go on from the newest valid checkpoint of the run folder, if there is one.
+
+        Raises:
+            HarnetError: it is of another configuration or manifest; the message shows what differs.
+        """
+        saved = checkpoint.newest(config.run.out)
+        if saved is None:
+            return
+        changed = differences(saved.about["config"], config.as_dict())
+        if saved.about["manifest_digest"] != manifest.digest:
+            changed.append(f"manifest was {_corpus(saved.about)}, now {_corpus(about)}")
+        if changed:
+            raise HarnetError(
+                f"{config.run.out}: holds a run with other settings ({'; '.join(changed)}); "
+                "use the same ones to continue it, or another --run.out"
+            )
+        self.network.load_state_dict(saved.network())
+        self.optimizer.load_state_dict(saved.optimizer())
+        if self.average is not None:
+            self.average.network.load_state_dict(saved.tensors(checkpoint.AVERAGE) or {})
+        self.stopping.restore(saved.about["early_stopping"])
+        _restore_random(saved.tensors(checkpoint.RANDOM) or {})
+        self.step = saved.step
+
+
+def _corpus(about: Any) -> str:
+    made = about["provenance"]
+    return f"{about['manifest_digest'][:16]} ({made['people']} people, {made['person_days']} person-days)"
+
+
+def _random_states() -> dict[str, Tensor]:
+    """Of torch's generators. Nothing in this package draws from them after the start; an objective may."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_initialized():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _restore_random(states: dict[str, Tensor]) -> None:
+    if "cpu" in states:
+        torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_initialized():
+        torch.cuda.set_rng_state(states["cuda"])

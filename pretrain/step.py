@@ -1,0 +1,101 @@
+"""One update on one global batch: transforms, forward, backward, clipping, and the decision to make it."""
+
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from pretrain import objectives
+from pretrain.config import PretrainConfig
+from pretrain.distributed import Process
+from pretrain.loading import Part, to_device
+from pretrain.objectives import Objective, Outcome
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """What forward and backward of this process's part of a batch gave; the gradient itself is in the parameters."""
+
+    loss: Tensor
+    """Scalar, of this process's windows."""
+    norm: Tensor
+    """Scalar, of the mean gradient over all processes, before clipping."""
+    metrics: dict[str, Tensor]
+    """Detached scalars of this process's windows."""
+
+
+class Step:
+    """How a batch goes through the network of a run."""
+
+    def __init__(self, config: PretrainConfig, process: Process, objective: Objective, network: nn.Module) -> None:
+        self._config, self._process, self._objective = config, process, objective
+        self._network, self._wrapped = network, _wrap(network, process)
+
+    def gradient(self, part: Part) -> Gradient:
+        """Fill the parameters' gradients, clipped, from `accumulate` pieces of the part, each with its own forward."""
+        count = self._config.run.accumulate
+        self._network.zero_grad(set_to_none=True)
+        outcomes = []
+        for number, piece in enumerate(pieces_of(part, count)):
+            with self._exchange(last=number == count - 1):
+                outcome = self.outcome(self._wrapped, piece)
+                (outcome.loss / count).backward()
+            outcomes.append(outcome)
+        norm = nn.utils.clip_grad_norm_(self._network.parameters(), self._config.optimizer.clip_norm)
+        metrics = {name: _mean([one.metrics[name] for one in outcomes]) for name in outcomes[0].metrics}
+        return Gradient(_mean([one.loss.detach() for one in outcomes]), norm.detach(), metrics)
+
+    def outcome(self, network: nn.Module, part: Part, seed: int | None = None) -> Outcome:
+        """Transforms, forward under the configured precision, loss; drawn with the run's seed unless told another."""
+        seed = self._config.run.seed if seed is None else seed
+        counts, keys = to_device(part, seed, self._process.device)
+
+        def forward(inputs: Tensor) -> Tensor:
+            with torch.autocast(
+                self._process.device.type, torch.bfloat16, enabled=self._config.run.precision == "bf16"
+            ):
+                output: Tensor = network(inputs)
+            return output
+
+        return objectives.outcome(self._objective, forward, counts, keys)
+
+    def _exchange(self, last: bool) -> AbstractContextManager[None]:
+        """Gradients are exchanged once a batch, with its last piece."""
+        if last or not isinstance(self._wrapped, DistributedDataParallel):
+            return nullcontext()
+        context: AbstractContextManager[None] = self._wrapped.no_sync()
+        return context
+
+
+def pieces_of(part: Part, count: int) -> list[Part]:
+    """A part in `count` pieces of equal length, by position.
+
+    Lanes are numbered along the batch and dealt to processes in turn, so if `count` x processes divides the number of
+    lanes, the n-th pieces of all processes together are the same windows for every number of processes.
+    """
+    if count == 1:
+        return [part]
+    size = len(part.windows) // count
+    assert size * count == len(part.windows)
+    cuts = [slice(number * size, (number + 1) * size) for number in range(count)]
+    return [replace(part, windows=part.windows[cut], positions=part.positions[cut]) for cut in cuts]
+
+
+def _mean(values: list[Tensor]) -> Tensor:
+    return values[0] if len(values) == 1 else torch.stack(values).mean()
+
+
+def _wrap(network: nn.Module, process: Process) -> nn.Module:
+    if process.world == 1:
+        return network
+    devices = [process.device.index] if process.device.type == "cuda" else None
+    with warnings.catch_warnings():
+        # torch 2.13 has another name for `broadcast_buffers`, which 2.11 does not know.
+        warnings.simplefilter("ignore", FutureWarning)
+        # Batch statistics are not used in training mode; before they are, in evaluation, the first process's are sent.
+        return DistributedDataParallel(
+            network, device_ids=devices, gradient_as_bucket_view=True, broadcast_buffers=False
+        )

@@ -1,0 +1,28 @@
+import pytest
+import torch
+
+from pretrain import flops
+from pretrain.model import ModelConfig
+from pretrain.objectives.multitask import MultiTaskConfig
+
+
+def test_a_harnet10_window_costs_what_the_architecture_says() -> None:
+    """Per output sample, 2 FLOPs for each weight of the convolutions and down-samplings: 0.574 GFLOP forward."""
+    objective = MultiTaskConfig().objective(ModelConfig("harnet10"))
+    assert flops.per_window(objective, objective.build(), 300) == pytest.approx(3 * 0.574e9, rel=2e-3)
+
+
+def test_counting_leaves_the_network_as_it_was() -> None:
+    objective = MultiTaskConfig().objective(ModelConfig("harnet5", width=8))
+    network = objective.build()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    flops.per_window(objective, network, 150)
+    assert network.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_device_that_is_not_in_the_table_is_measured(precision: str) -> None:
+    found, source = flops.peak(torch.device("cpu"), precision)
+    assert 1e8 < found < 1e15
+    assert "measured" in source

@@ -1,0 +1,127 @@
+import multiprocessing
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from pretrain.model import ModelConfig
+from pretrain.objectives.simclr import SimCLR, SimCLRConfig
+from pretrain.transforms import counts
+from pretrain.transforms.draws import window_keys
+
+KEYS = window_keys(seed=0, epoch=0, positions=torch.arange(16))
+WINDOWS = (1000 * torch.randn(16, 3, 150, generator=torch.Generator().manual_seed(0))).short()
+OBJECTIVE = SimCLR(SimCLRConfig(temperature=0.2), ModelConfig(architecture="harnet5", width=8))
+
+
+def test_the_loss_is_the_papers_formula() -> None:
+    vectors = torch.randn(10, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    unit = vectors / vectors.norm(dim=1, keepdim=True)
+    total = 0.0
+    for i in range(10):
+        similar = [float(torch.exp(unit[i] @ unit[k] / 0.2)) for k in range(10)]
+        positive = (i + 5) % 10
+        total -= torch.tensor(similar[positive] / sum(similar[k] for k in range(10) if k != i)).log().item()
+    outcome = OBJECTIVE.score(vectors, {})
+    assert outcome.loss.item() == pytest.approx(total / 10, rel=1e-5)
+
+
+def test_the_other_view_is_found_where_it_is_the_nearest() -> None:
+    vectors = torch.eye(8)
+    assert OBJECTIVE.score(torch.cat([vectors, vectors]), {}).metrics["accuracy/other_view"] == 1
+    assert OBJECTIVE.score(torch.cat([vectors, vectors.roll(1, 0)]), {}).metrics["accuracy/other_view"] == 0
+
+
+def test_the_two_views_of_a_window_are_drawn_independently() -> None:
+    first, second = OBJECTIVE.prepare(WINDOWS, KEYS).inputs.view(2, 16, 3, 150)
+    x = counts.to_g(WINDOWS)
+    assert not torch.equal(first, second)
+    sure = SimCLR(SimCLRConfig(transforms=("rotation",), probability=1.0), OBJECTIVE.model)
+    first, second = sure.prepare(WINDOWS, KEYS).inputs.view(2, 16, 3, 150)
+    for view in (first, second):
+        torch.testing.assert_close(view.norm(dim=1), x.norm(dim=1))
+    assert ((first - second).flatten(1).abs().amax(dim=1) > 0).all()
+
+
+def test_each_transform_is_applied_as_often_as_asked() -> None:
+    keys = window_keys(0, 0, torch.arange(2000))
+    windows = WINDOWS[:1].expand(2000, -1, -1)
+    for name in ("reversal", "scaling", "noise"):
+        objective = SimCLR(SimCLRConfig(transforms=(name,), probability=0.3), OBJECTIVE.model)
+        changed = (objective.prepare(windows, keys).inputs != counts.to_g(WINDOWS[:1])).flatten(1).any(dim=1)
+        assert changed.float().mean().item() == pytest.approx(0.3, abs=4 * (0.21 / 4000) ** 0.5)
+
+
+def network() -> nn.Module:
+    """No batch normalisation, so that parts of a batch and the whole are comparable."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.Linear(450, 12), nn.Tanh(), nn.Linear(12, 8))
+
+
+def gradients(model: nn.Module) -> list[torch.Tensor]:
+    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+
+
+WORLDS = (4, 2, 1)
+
+
+def step_of_one(rank: int, world: int) -> dict[str, object]:
+    """Means over processes and gradients, of one process's part of the batch."""
+    wrapped = DistributedDataParallel(network())
+    # Windows are dealt out as lanes are, not in one piece.
+    prepared = OBJECTIVE.prepare(WINDOWS[rank::world], KEYS[rank::world])
+    outcome = OBJECTIVE.score(wrapped(prepared.inputs), prepared.targets)
+    outcome.loss.backward()
+    means = torch.stack([outcome.metrics["loss"], outcome.metrics["accuracy/other_view"]]) / world
+    dist.all_reduce(means)
+    return {"means": means, "gradients": [one.clone() for one in gradients(wrapped)]}
+
+
+def one_of_many(rank: int, out: Path) -> None:
+    """A process that takes part in every world that has room for its rank."""
+    torch.set_num_threads(1)
+    for world in WORLDS:
+        if rank >= world:
+            break
+        # They meet in a file: a port could be taken, and its server goes with the first process that is done.
+        dist.init_process_group("gloo", init_method=f"file://{out}/meet-{world}", rank=rank, world_size=world)
+        # In a function of its own: a wrapped network that outlives its process group can hang when it is freed.
+        found = step_of_one(rank, world)
+        if rank == 0:
+            torch.save(found, out / f"{world}.pt")
+        dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one, two and four gloo processes make of one batch."""
+    out = tmp_path_factory.mktemp("worlds")
+    # Four processes that each import torch would take longer than all the rest: one does, and is forked.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pretrain.objectives.simclr", "torch.nn.parallel"])
+    processes = [context.Process(target=one_of_many, args=(rank, out)) for rank in range(max(WORLDS))]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(240)
+        if process.is_alive():
+            process.kill()
+    assert [process.exitcode for process in processes] == [0] * len(processes)
+    return out
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_loss_and_gradients_do_not_depend_on_the_number_of_processes(world: int, found: Path) -> None:
+    model = network()
+    prepared = OBJECTIVE.prepare(WINDOWS, KEYS)
+    outcome = OBJECTIVE.score(model(prepared.inputs), prepared.targets)
+    outcome.loss.backward()
+    theirs = torch.load(found / f"{world}.pt", weights_only=True)
+    expected = torch.stack([outcome.metrics["loss"], outcome.metrics["accuracy/other_view"]])
+    torch.testing.assert_close(theirs["means"], expected, rtol=0, atol=1e-6)
+    for one, other in zip(theirs["gradients"], gradients(model), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)

@@ -1,0 +1,45 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from harnet.errors import HarnetError
+from pretrain import tracking
+from pretrain.tracking import TrackingConfig
+
+STAND_IN = """
+calls = []
+def init(**options): calls.append(("init", options))
+def log(values): calls.append(("log", values))
+def finish(): calls.append(("finish", None))
+"""
+
+
+@pytest.mark.parametrize("service", ["wandb", "trackio"])
+def test_the_numbers_go_to_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: str) -> None:
+    """The services want an account and a network; their three functions that are used have these names in both."""
+    (tmp_path / f"{service}.py").write_text(STAND_IN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, service, raising=False)
+    run = tmp_path / "first"
+    tracker = tracking.create(TrackingConfig(service, "cohort"), run, {"config": {"run": {"seed": 3}}})
+    assert tracker is not None
+    tracker.write("train", 7, {"loss": 0.5})
+    tracker.close()
+    (_, options), logged, closed = sys.modules[service].calls
+    assert (options["project"], options["name"], options["resume"]) == ("cohort", "first", "allow")
+    assert options["config"] == {"config": {"run": {"seed": 3}}}
+    assert ("id" in options) == (service == "wandb")
+    assert logged == ("log", {"train/loss": 0.5, "step": 7})
+    assert closed[0] == "finish"
+    del sys.modules[service]
+
+
+def test_without_a_service_there_is_none(tmp_path: Path) -> None:
+    assert tracking.create(TrackingConfig(), tmp_path, {}) is None
+
+
+def test_a_service_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "trackio", None)
+    with pytest.raises(HarnetError, match="pip install trackio"):
+        tracking.create(TrackingConfig("trackio"), tmp_path, {})

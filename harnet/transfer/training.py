@@ -83,10 +83,10 @@ def fit(
     trained: nn.Module = model
     if config.freeze_encoder:
         model.eval()
-        inputs, trained = _in_batches(lambda x: model.feature_extractor(x).flatten(1), inputs, device), model.classifier
+        inputs, trained = in_batches(lambda x: model.feature_extractor(x).flatten(1), inputs, device), model.classifier
     trained.train()
     classes = model.classifier.linear2.out_features
-    weights = _class_weights(targets, classes).to(device) if config.balance_classes else None
+    weights = class_weights(targets, classes).to(device) if config.balance_classes else None
     optimiser = torch.optim.AdamW(_parameter_groups(model, config))
     total = config.steps(len(targets))
     rising = max(1, round(config.warmup * total))
@@ -108,15 +108,17 @@ def fit(
 def predict(model: ClassifierModel, windows: NDArray[np.float32], device: str = "cpu") -> NDArray[np.int64]:
     """Most likely class (N,) of windows (N, 3, L) in g, in evaluation mode."""
     model.to(device).eval()
-    return _in_batches(model, torch.from_numpy(windows), torch.device(device)).argmax(dim=1).numpy()
+    return in_batches(model, torch.from_numpy(windows), torch.device(device)).argmax(dim=1).numpy()
 
 
-def _in_batches(function: Callable[[Tensor], Tensor], inputs: Tensor, device: torch.device) -> Tensor:
+def in_batches(function: Callable[[Tensor], Tensor], inputs: Tensor, device: torch.device) -> Tensor:
+    """`function` of `inputs` (N, ...) in batches without gradients, on the CPU."""
     with torch.no_grad():
         return torch.cat([function(batch.to(device)).cpu() for batch in inputs.split(PREDICTION_BATCH)])
 
 
-def _class_weights(targets: Tensor, classes: int) -> Tensor:
+def class_weights(targets: Tensor, classes: int) -> Tensor:
+    """(classes,) inverse frequency of each class in `targets` (N,): the mean weight of a window is 1."""
     counts = torch.bincount(targets, minlength=classes)
     # A class that none of the training people did is never a target, so its weight does not matter.
     return len(targets) / (counts.clamp(min=1) * (counts > 0).sum())

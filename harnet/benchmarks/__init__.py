@@ -1,1 +1,0 @@
-"""Public labelled data sets, raw download → labelled windows; one file each."""

@@ -1,0 +1,49 @@
+"""ADL: "Dataset for ADL Recognition with Wrist-worn Accelerometer" (Bruno et al. 2013, UCI repository, HMP_Dataset).
+
+One text file a trial, `<Activity>/Accelerometer-<date>-<activity>-<subject>.txt`, 32 Hz, three codes 0..63 a line;
+g = -1.5 + 3 · code / 63, from the data set's MANUAL. People and classes as Yuan et al. 2024 keep them.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harnet.datasets.cutting import Cutting, Windows
+from harnet.datasets.labelled import Labelled
+from harnet.errors import HarnetError
+
+PEOPLE = ("f1", "f2", "f3", "m1", "m2", "m3", "m4")
+CLASSES = ("climb_stairs", "drink_glass", "getup_bed", "pour_water", "walk")
+RATE = 32
+
+_NAME = re.compile(r"Accelerometer-[\d-]+-(?P<activity>[a-z_]+)-(?P<person>[fm]\d+)\.txt")
+_EXPECTED = "a trial of ADL: <Activity>/Accelerometer-<date>-<activity>-<subject>.txt"
+
+
+def read(folder: Path, cutting: Cutting) -> Labelled:
+    """Windows of the seven people and five classes; HarnetError if none is there or a file is not of the known form."""
+    made = Windows(cutting, CLASSES)
+    for path in sorted(folder.rglob("Accelerometer-*.txt")):
+        match = _NAME.fullmatch(path.name)
+        # The copy from UCI holds the trials of some classes a second time, under <Activity>_MODEL.
+        if match is None or path.parent.name.endswith("_MODEL"):
+            continue
+        if match["person"] in PEOPLE and match["activity"] in CLASSES:
+            made.add(match["person"], _read(path), CLASSES.index(match["activity"]), RATE)
+    found = made.finish(str(folder), _EXPECTED)
+    if absent := sorted(set(PEOPLE) - set(found.people.tolist())):
+        raise HarnetError(f"{folder}: no trial of {', '.join(absent)}: fetch the whole data set again")
+    return found
+
+
+def _read(path: Path) -> NDArray[np.floating]:
+    """(n, 3) in g."""
+    try:
+        codes = np.loadtxt(path, dtype=np.int64, ndmin=2)
+    except ValueError as error:
+        raise HarnetError(f"{path}: not three whole numbers a line ({error})") from error
+    if codes.shape[1] != 3 or codes.min() < 0 or codes.max() > 63:
+        raise HarnetError(f"{path}: expected three codes from 0 to 63 a line")
+    return -1.5 + 3.0 * codes / 63.0

@@ -1,0 +1,137 @@
+"""What the pieces of a suite share, read once a process: weights, data sets, folds, features."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from harnet.datasets.labelled import FACTS
+from harnet.evaluation import handmade
+from harnet.evaluation.arms import Inputs, Rows, Setting
+from harnet.evaluation.pieces import Piece, choose_rows
+from harnet.evaluation.protocols import Protocol
+from harnet.evaluation.splits import Split, fixed_folds, make_splits
+from harnet.files import atomic_path
+from harnet.transfer.dataset import LabelledWindows, read_windows
+from harnet.transfer.training import in_batches
+from harnet.weights.load import build_encoder, read_bundle
+
+FEATURES = "features"
+
+
+@dataclass(frozen=True)
+class Source:
+    """From where a process reads everything."""
+
+    weights: str
+    """Bundle folder or URL."""
+    data: Path
+    """Folder of data sets."""
+    out: Path
+    """Results, and the features that all pieces share."""
+    protocols: tuple[Protocol, ...]
+    """Those of the suite."""
+    threads: int
+    """CPU threads."""
+    device: str
+    """Of networks."""
+
+
+class Context:
+    """Lazily read, then kept. Raises HarnetError for weights or data that cannot be used."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.bundle = read_bundle(source.weights)
+        self._data = cache(self._read)
+        self._inputs = cache(self._load)
+
+    def data(self, name: str) -> LabelledWindows:
+        """The windows of a data set."""
+        return self._data(name)
+
+    def inputs(self, name: str) -> Inputs:
+        """The windows and features of a data set that was prepared."""
+        return self._inputs(name)
+
+    def splits(self, name: str, protocol: Protocol) -> tuple[Split, ...]:
+        """The folds of a data set."""
+        people = self.data(name).people.tolist()
+        return make_splits(people, protocol, fixed_folds(name, people)[0])
+
+    def rows(self, piece: Piece) -> Rows:
+        """Windows that a piece learns from, stops by and is tested on."""
+        return choose_rows(self.data(piece.dataset).people, self.split(piece), piece)
+
+    def protocol(self, piece: Piece) -> Protocol:
+        """The protocol of a piece."""
+        (found,) = (protocol for protocol in self.source.protocols if protocol.name == piece.protocol)
+        return found
+
+    def split(self, piece: Piece) -> Split:
+        """The people of a piece."""
+        return self.splits(piece.dataset, self.protocol(piece))[piece.fold]
+
+    def setting(self, protocol: Protocol) -> Setting:
+        """What an arm needs beside its data."""
+        return Setting(self.bundle, protocol.recipe, protocol.trees, self.source.threads, self.source.device)
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """What is written down of a data set."""
+        data = self.data(name)
+        described = self.source.data / name / FACTS
+        folds, origin = fixed_folds(name, data.people.tolist())
+        return {
+            "digest": data.digest,
+            "windows": len(data.labels),
+            "people": len(set(data.people.tolist())),
+            "classes": list(data.classes),
+            "folds": [list(fold) for fold in folds],
+            "folds_from": origin,
+            "described": json.loads(described.read_text()) if described.exists() else {},
+        }
+
+    def prepare(self, name: str) -> None:
+        """Compute and store both kinds of features, unless they are there."""
+        data, folder = self.data(name), self.source.out / FEATURES
+        folder.mkdir(exist_ok=True)
+        if not (path := folder / f"{name}-handmade.npy").exists():
+            _store(path, handmade.features(data.windows))
+        if not (path := folder / f"{name}-encoder.npy").exists():
+            device = torch.device(self.source.device)
+            encoder = build_encoder(self.bundle).to(device).eval()
+            with self.quiet():
+                _store(
+                    path, in_batches(lambda x: encoder(x).flatten(1), torch.from_numpy(data.windows), device).numpy()
+                )
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """This process's share of the cores, and algorithms that repeat."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.source.threads)
+        try:
+            with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+                yield
+        finally:
+            torch.set_num_threads(before)
+
+    def _read(self, name: str) -> LabelledWindows:
+        return read_windows(self.source.data / name, self.bundle.config.architecture)
+
+    def _load(self, name: str) -> Inputs:
+        folder = self.source.out / FEATURES
+        made, encoded = (np.load(folder / f"{name}-{kind}.npy", allow_pickle=False) for kind in ("handmade", "encoder"))
+        return Inputs(self.data(name), made, encoded)
+
+
+def _store(path: Path, features: NDArray[np.float32]) -> None:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, features, allow_pickle=False)

@@ -1,0 +1,124 @@
+"""The unit of work: one arm on one fold with one seed, in one file, so that a stopped suite loses one piece at most."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harnet.errors import HarnetError
+from harnet.evaluation.arms import Inputs, Rows, Setting, run_arm
+from harnet.evaluation.splits import Split
+from harnet.files import write_atomically
+from harnet.transfer.metrics import confusion, score_person
+
+EVERYBODY = "all"
+PIECES = "pieces"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many labels there are to learn from."""
+
+    kind: str
+    """"all", "people" or "windows"."""
+    amount: float = 1.0
+    """People, or share of the windows of all training people."""
+
+    def __str__(self) -> str:
+        return self.kind if self.kind == EVERYBODY else f"{self.kind}-{self.amount:g}"
+
+
+ALL = Budget(EVERYBODY)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What to do."""
+
+    dataset: str
+    """Name of its folder."""
+    protocol: str
+    """Name of the protocol."""
+    arm: str
+    """One of `ARMS`."""
+    seed: int
+    """Of parameters and order."""
+    fold: int
+    """Number of the split."""
+    budget: Budget = ALL
+    """Labels to learn from."""
+
+    def path(self, out: Path) -> Path:
+        """File of its result."""
+        extra = "" if self.budget == ALL else f"-{self.budget}"
+        return out / PIECES / self.dataset / self.protocol / self.arm / f"seed{self.seed}-fold{self.fold}{extra}.json"
+
+    def stream(self) -> int:
+        """Seed of everything random in the piece, the same for all arms."""
+        return int(np.random.SeedSequence([self.seed, self.fold]).generate_state(1)[0])
+
+
+def run_piece(
+    piece: Piece, inputs: Inputs, split: Split, setting: Setting, out: Path, on_step: Callable[[], object]
+) -> None:
+    """Train and test one piece and write its file."""
+    data = inputs.data
+    rows = choose_rows(data.people, split, piece)
+    predicted, fitted = run_arm(piece.arm, inputs, rows, setting, piece.stream(), on_step)
+    truth, people = data.labels[rows.test], data.people[rows.test]
+    scored = []
+    for person in split.test:
+        own = people == person
+        counts = confusion(truth[own], predicted[own], len(data.classes))
+        scored.append({**asdict(score_person(person, truth[own], predicted[own])), "confusion": counts})
+    result = {
+        **asdict(piece),
+        "budget": str(piece.budget),
+        "train_people": len(set(data.people[rows.train].tolist())),
+        "train_windows": len(rows.train),
+        "training": asdict(fitted) if fitted else None,
+        "people": scored,
+    }
+    path = piece.path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(result) + "\n")
+
+
+def choose_rows(people: NDArray[np.str_], split: Split, piece: Piece) -> Rows:
+    """Which windows a piece learns from, stops by and is tested on.
+
+    With fewer labels there are no validation people: who has one labelled person has none to spare. The people of a
+    small budget are among those of a larger one with the same seed and fold.
+    """
+    test = np.flatnonzero(np.isin(people, split.test))
+    if piece.budget == ALL:
+        train, validation = (np.flatnonzero(np.isin(people, part)) for part in (split.train, split.validation))
+        return Rows(train, validation, test)
+    others = sorted([*split.train, *split.validation])
+    random = np.random.default_rng([piece.seed, piece.fold, 1])
+    if piece.budget.kind == "people":
+        if piece.budget.amount > len(others):
+            raise HarnetError(
+                f"label-people {piece.budget.amount:g}: {piece.dataset} has {len(others)} people to learn from"
+            )
+        chosen = random.permutation(others)[: int(piece.budget.amount)]
+        train = np.flatnonzero(np.isin(people, chosen))
+    else:
+        pool = random.permutation(np.flatnonzero(np.isin(people, others)))
+        train = np.sort(pool[: max(1, round(piece.budget.amount * len(pool)))])
+    return Rows(train, np.empty(0, np.int64), test)
+
+
+def read_pieces(out: Path) -> list[dict[str, Any]]:
+    """All finished pieces, in the order of their names; HarnetError for one that is not whole."""
+    found = []
+    for path in sorted((out / PIECES).glob("*/*/*/seed*.json")):
+        try:
+            found.append(json.loads(path.read_text()))
+        except ValueError as error:
+            raise HarnetError(f"{path}: not JSON ({error}): delete it and run the same command again") from error
+    return found

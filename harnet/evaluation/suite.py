@@ -1,0 +1,216 @@
+"""All arms on all data sets: planned, run piece by piece on one or more processes, resumable."""
+
+import json
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harnet.errors import HarnetError
+from harnet.evaluation.arms import ARMS, NETWORKS
+from harnet.evaluation.context import Context, Source
+from harnet.evaluation.fitting import planned_steps
+from harnet.evaluation.pieces import ALL, Budget, Piece, run_piece
+from harnet.evaluation.protocols import PROTOCOLS, find_protocols
+from harnet.evaluation.tables import write_tables
+from harnet.files import write_atomically
+from harnet.progress import bar
+
+SETTINGS = "settings.json"
+HERE = "here"
+
+
+@dataclass(frozen=True)
+class SuiteConfig:
+    """Which data sets, protocols and seeds. HarnetError where a value cannot work."""
+
+    weights: str
+    """Bundle folder or URL."""
+    out: Path
+    """Folder for the results; made if missing."""
+    data: Path = Path("labelled")
+    """Folder whose sub-folders hold labelled windows: X.npy, Y.npy, pid.npy."""
+    suite: tuple[str, ...] = (HERE,)
+    """Names of sub-folders of `data`, or "here" for all that are there."""
+    protocols: tuple[str, ...] = ("robust",)
+    """"robust", "published" or both."""
+    seeds: int = 3
+    """Seeds 0, 1, ... of every fold."""
+    label_people: tuple[int, ...] = ()
+    """Label-efficiency curve: numbers of labelled people, such as 1 2 4."""
+    label_windows: tuple[float, ...] = ()
+    """Label-efficiency curve: shares of the windows of all training people, such as 0.01 0.1."""
+    workers: int = 1
+    """Processes, one piece each at a time."""
+    threads: int = 1
+    """CPU threads of each process. Results repeat to the bit with the same number on the same kind of machine."""
+    device: str = "cpu"
+    """Such as "cpu" or "cuda"."""
+
+    def __post_init__(self) -> None:
+        if min(self.seeds, self.workers, self.threads) < 1:
+            raise HarnetError(f"seeds {self.seeds}, workers {self.workers}, threads {self.threads}: must be 1 or more")
+        if any(count < 1 for count in self.label_people):
+            raise HarnetError(f"label-people {' '.join(map(str, self.label_people))}: must be 1 or more")
+        if any(not 0 < share <= 1 for share in self.label_windows):
+            raise HarnetError(f"label-windows {' '.join(map(str, self.label_windows))}: must be above 0 and at most 1")
+        find_protocols(self.protocols)
+
+    @property
+    def budgets(self) -> tuple[Budget, ...]:
+        """The whole of the labels, and the points of the curve."""
+        points = [Budget("people", float(count)) for count in dict.fromkeys(self.label_people)]
+        return (ALL, *points, *(Budget("windows", share) for share in dict.fromkeys(self.label_windows)))
+
+
+def evaluate(config: SuiteConfig) -> dict[str, Any]:
+    """Run, or continue, the suite; returns what it writes to `out/results.json`.
+
+    A folder of results may be continued with more seeds, protocols, budgets and data sets; HarnetError if weights,
+    data or recipes are not those of the results that are there.
+    """
+    context = Context(
+        Source(config.weights, config.data, config.out, find_protocols(config.protocols), config.threads, config.device)
+    )
+    names = dataset_names(config)
+    settings = _claim(config, context, names)
+    pieces = list(plan(config, context, names))
+    for name in names:
+        context.prepare(name)
+    left = [piece for piece in pieces if not piece.path(config.out).exists()]
+    units = {piece: _units(piece, context) for piece in pieces}
+    done = sum(units[piece] for piece in pieces) - sum(units[piece] for piece in left)
+    with bar(sum(units.values()), "evaluation", "step", initial=0) as shown:
+        shown.update(done)
+        run = _in_processes if config.workers > 1 and len(left) > 1 else _in_this_process
+        # One table after the other, as asked for; within each what takes longest goes first, so that no process is
+        # left alone with it at the end.
+        order = {name: number for number, name in enumerate(config.protocols)}
+        left.sort(key=lambda piece: (piece.dataset, order[piece.protocol], piece.budget != ALL, -units[piece]))
+        run(left, context, config, units, shown.update)
+    return write_tables(config.out, settings, context.bundle.config.to_json())
+
+
+def dataset_names(config: SuiteConfig) -> tuple[str, ...]:
+    """The data sets of the suite; HarnetError if one is missing."""
+    there = sorted(path.parent.name for path in config.data.glob("*/X.npy"))
+    if not there:
+        raise HarnetError(f"{config.data}: no folder with X.npy in it: make one with harnet dataset windows, "
+                          "or point --data elsewhere")  # fmt: skip
+    if HERE in config.suite:
+        return tuple(there)
+    if absent := [name for name in config.suite if name not in there]:
+        raise HarnetError(f"{config.data}: no data set {absent[0]!r}; there: {', '.join(there)}")
+    return tuple(dict.fromkeys(config.suite))
+
+
+def plan(config: SuiteConfig, context: Context, names: Iterable[str]) -> Iterable[Piece]:
+    """Every piece of the suite. The curve belongs to the first protocol that is asked for."""
+    for name in names:
+        for number, protocol in enumerate(context.source.protocols):
+            for budget in config.budgets if number == 0 else (ALL,):
+                for fold in range(len(context.splits(name, protocol))):
+                    for seed in range(config.seeds):
+                        for arm in ARMS:
+                            yield Piece(name, protocol.name, arm, seed, fold, budget)
+
+
+def _units(piece: Piece, context: Context) -> int:
+    """Share of a piece in the progress bar: steps where an encoder is trained, next to nothing otherwise."""
+    if piece.arm not in NETWORKS:
+        return 1
+    rows = context.rows(piece)
+    return planned_steps(context.protocol(piece).recipe, len(rows.train), len(rows.validation) > 0)
+
+
+def _in_this_process(
+    pieces: list[Piece], context: Context, config: SuiteConfig, units: dict[Piece, int], update: Callable[[int], object]
+) -> None:
+    for piece in pieces:
+        seen = 0
+
+        def step(piece: Piece = piece) -> None:
+            nonlocal seen
+            if seen < units[piece]:
+                seen += 1
+                update(1)
+
+        _run(context, piece, step)
+        update(units[piece] - seen)
+
+
+def _in_processes(
+    pieces: list[Piece], context: Context, config: SuiteConfig, units: dict[Piece, int], update: Callable[[int], object]
+) -> None:
+    # Spawned, since torch's threads do not survive a fork.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(config.workers, spawn, _start, (context.source,)) as pool:
+        try:
+            waiting = {pool.submit(_run_here, piece): piece for piece in pieces}
+            for future in as_completed(waiting):
+                future.result()
+                update(units[waiting[future]])
+        except BrokenProcessPool as error:
+            raise HarnetError(f"workers {config.workers}: one was killed, most often for lack of memory: take fewer; "
+                              "finished work is kept, the same command continues") from error  # fmt: skip
+        except BaseException:
+            # Otherwise leaving the pool would wait minutes for pieces that nobody will see.
+            for child in multiprocessing.active_children():
+                child.terminate()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+_context: Context | None = None
+
+
+def _start(source: Source) -> None:
+    """In a new process. Ctrl-C is the parent's to handle."""
+    global _context
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _context = Context(source)
+
+
+def _run_here(piece: Piece) -> None:
+    assert _context is not None
+    _run(_context, piece, lambda: None)
+
+
+def _run(context: Context, piece: Piece, on_step: Callable[[], object]) -> None:
+    inputs, setting = context.inputs(piece.dataset), context.setting(context.protocol(piece))
+    with context.quiet():
+        run_piece(piece, inputs, context.split(piece), setting, context.source.out, on_step)
+
+
+def _claim(config: SuiteConfig, context: Context, names: tuple[str, ...]) -> dict[str, Any]:
+    """Make `out` the folder of these settings, or add data sets to it; HarnetError if it is the folder of others."""
+    path = config.out / SETTINGS
+    settings: dict[str, Any] = {
+        "weights": context.bundle.digest,
+        "protocols": {protocol.name: asdict(protocol) for protocol in PROTOCOLS.values()},
+        "torch": str(torch.__version__),
+        "threads": config.threads,
+        "device": config.device,
+        "data": {},
+    }
+    found = dict(settings)
+    if path.exists():
+        found = json.loads(path.read_text())
+        if different := [key for key in settings if key != "data" and found.get(key) != settings[key]]:
+            raise HarnetError(f"{path}: holds results of other settings ({', '.join(different)} differ): "
+                              "choose another folder or repeat the same command")  # fmt: skip
+    elif config.out.exists() and any(config.out.iterdir()):
+        raise HarnetError(f"{config.out}: holds something else than evaluation results: choose another folder")
+    for name in names:
+        facts = context.facts(name)
+        if found["data"].setdefault(name, facts)["digest"] != facts["digest"]:
+            raise HarnetError(f"{path}: holds results of other windows of {name}: choose another folder")
+    config.out.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(found, indent=1) + "\n")
+    return found

@@ -1,0 +1,160 @@
+"""One HTML page: all in itself, no script, nothing fetched from anywhere."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+import harnet
+from harnet.errors import HarnetError
+from harnet.evaluation.pieces import EVERYBODY
+from harnet.files import write_atomically
+from harnet.report import figures, sources
+
+UNEXPLAINED = "Nothing here is a claim about other people, devices or data sets."
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """What goes on the page."""
+
+    results: Path
+    """Folder that harnet evaluate wrote."""
+    page: Path
+    """HTML file to write."""
+    run: Path | None = None
+    """Folder of the pretraining run behind the weights."""
+    data: Path = Path("labelled")
+    """Folder of labelled windows, for the names of the points on the plane."""
+    flow: Path | None = None
+    """flow.json of harnet quality, or its folder."""
+
+
+def write_page(config: ReportConfig) -> list[str]:
+    """Write the page; returns what it lacks and why, a line each. HarnetError where a folder that is named is wrong."""
+    results = sources.read_results(config.results)
+    if config.page.is_dir():
+        raise HarnetError(f"{config.page}: is a folder: give the name of an HTML file")
+    lacking = []
+    plane = sources.read_plane(config.results, config.data, results)
+    if plane is None:
+        lacking.append(f"no picture of the features: {config.data} does not hold the labelled windows (--data)")
+    if config.run is None:
+        lacking.append("no pretraining curves: name the folder of the run behind the weights")
+    if config.flow is None:
+        lacking.append("no flow of recordings: --flow names the flow.json of harnet quality")
+    main = [_main(table) for table in results["tables"] if table["budget"] == EVERYBODY]
+    context = {
+        "version": harnet.__version__,
+        "results": results,
+        "tables": main,
+        "overview": overview(results["tables"]),
+        "curves": [(dataset, kind, Markup(figures.efficiency(found, kind)), _seeds(found))
+                   for dataset, kind, found in figures.curve_tables(results["tables"])],
+        "planes": [Markup(figures.plane(plane, by)) for by in _colourings(plane)] if plane else [],
+        "points": len(plane.points) if plane else 0,
+        "pretraining": [Markup(svg) for svg in figures.curves(sources.read_log(config.run))] if config.run else [],
+        "flow": _flow(sources.read_flow(config.flow)) if config.flow else None,
+        "provenance": _provenance(results),
+        "datasets": results["settings"]["data"],
+        "lacking": lacking,
+        "caveat": UNEXPLAINED,
+    }  # fmt: skip
+    config.page.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(config.page, _template().render(context))
+    return lacking
+
+
+def overview(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Arms × data sets, a table a protocol; in each row the highest mean is marked."""
+    made = []
+    for protocol in dict.fromkeys(table["protocol"] for table in tables):
+        rows = []
+        for table in tables:
+            if table["protocol"] == protocol and table["budget"] == EVERYBODY:
+                arms = {row["arm"]: row["macro_f1"] for row in table["arms"]}
+                best = max(arms, key=lambda arm: arms[arm]["mean"])
+                rows.append({"dataset": table["dataset"], "arms": arms, "best": best})
+        if rows:
+            made.append({"protocol": protocol, "rows": rows})
+    return made
+
+
+def verdict(row: dict[str, Any]) -> str:
+    """What a paired difference allows to be said."""
+    if row["low"] > 0:
+        return f"{row['one']} better"
+    if row["high"] < 0:
+        return f"{row['other']} better"
+    return "not told apart"
+
+
+def _main(table: dict[str, Any]) -> dict[str, Any]:
+    differences = [{**row, "verdict": verdict(row)} for row in table["differences"] if row["metric"] == "macro_f1"]
+    return {
+        **table,
+        "picture": Markup(figures.forest_plot(table)),
+        "differences": differences,
+        "matrices": [(row["arm"], _shares(row["confusion"])) for row in table["arms"]],
+    }
+
+
+def _shares(counts: list[list[int]]) -> list[list[dict[str, Any]]]:
+    """Each count with its share of the row, which is what the eye should compare."""
+    rows = np.array(counts)
+    shares = rows / np.maximum(rows.sum(axis=1, keepdims=True), 1)
+    return [[{"count": int(count), "share": float(share)} for count, share in zip(*pair, strict=True)]
+            for pair in zip(rows, shares, strict=True)]  # fmt: skip
+
+
+def _colourings(plane: sources.Plane) -> list[str]:
+    """By activity, and by device where there are several."""
+    return ["activity", "device"] if len(set(plane.device)) > 1 else ["activity"]
+
+
+def _seeds(tables: list[dict[str, Any]]) -> int:
+    return max((row["seeds"] for table in tables for row in table["arms"]), default=0)
+
+
+def _flow(found: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Name and value of each line of a flow table; excluded recordings are a line a rule."""
+    rows: list[tuple[str, Any]] = []
+    for name, value in found.items():
+        if isinstance(value, dict):
+            rows += [(f"{name}: {inner}", number) for inner, number in value.items()]
+        else:
+            rows.append((name.replace("_", " "), value))
+    return rows
+
+
+def _provenance(results: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where weights and numbers come from."""
+    weights, settings = results["weights"], results["settings"]
+    rows: list[tuple[str, Any]] = [("weights, SHA-256", settings["weights"])]
+    for name in ("architecture", "width", "normalisation", "training_steps", "git_revision", "manifest_digest",
+                 "data_use_terms"):  # fmt: skip
+        if weights.get(name) not in (None, "", 0):
+            rows.append((name.replace("_", " "), weights[name]))
+    for name, value in {**weights.get("preprocessing", {}), **weights.get("provenance", {})}.items():
+        rows.append((name.replace("_", " "), value))
+    rows += [(f"evaluation: {name}", settings[name]) for name in ("torch", "device", "threads")]
+    return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in rows]
+
+
+def _template() -> jinja2.Template:
+    """Autoescape is on: names of labels and data sets come from outside."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = lambda value: f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
+    environment.filters["minus"] = lambda text: text.replace("-", "\u2212")
+    environment.filters["words"] = lambda text: text.replace("_", " ")
+    return environment.get_template("page.html.j2")

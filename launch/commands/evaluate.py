@@ -1,0 +1,94 @@
+"""`harnet evaluate`: does it transfer? Forest, scratch, frozen and fine-tuned, on people never seen."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harnet.evaluation.pieces import EVERYBODY
+from harnet.evaluation.suite import HERE, SuiteConfig, evaluate
+from harnet.evaluation.tables import RESULTS
+
+
+@dataclass(frozen=True)
+class Command:
+    """Compare four arms on labelled data sets: random forest, from scratch, frozen encoder, fine-tuned encoder.
+
+    A run that was stopped continues with the same command; with more seeds or protocols, it adds them. Writes
+    results.json, summary.csv, differences.csv and scores.csv; make a page of them with harnet report.
+
+    Example: harnet evaluate --suite here --weights weights/ --out results/
+    """
+
+    weights: str
+    """Folder or URL of exported weights."""
+    out: Path
+    """Folder for the results."""
+    data: Path = Path("labelled")
+    """Folder with a sub-folder of labelled windows for each data set."""
+    suite: tuple[str, ...] = (HERE,)
+    """Names of data sets in --data, or "here" for all that are there."""
+    protocol: tuple[str, ...] = ("robust",)
+    """robust, published, or both."""
+    seeds: int = 3
+    """Seeds 0, 1, ... of every fold."""
+    label_people: tuple[int, ...] = ()
+    """Also with only so many labelled people, such as 1 2 4: the label-efficiency curve."""
+    label_windows: tuple[float, ...] = ()
+    """Also with only such shares of the labelled windows, such as 0.01 0.1."""
+    workers: int = 1
+    """Processes; as many as there are cores is fastest on a CPU."""
+    threads: int = 1
+    """CPU threads of each process."""
+    device: str = "cpu"
+    """Such as cpu or cuda."""
+    json: bool = False
+    """Print the summary as JSON."""
+
+    def run(self) -> int:
+        """Run or continue the suite; 0 when the tables are written."""
+        results = evaluate(
+            SuiteConfig(
+                weights=self.weights,
+                out=self.out,
+                data=self.data,
+                suite=self.suite,
+                protocols=self.protocol,
+                seeds=self.seeds,
+                label_people=self.label_people,
+                label_windows=self.label_windows,
+                workers=self.workers,
+                threads=self.threads,
+                device=self.device,
+            )
+        )
+        print(_summary(results, self.out) if self.json else _text(results, self.out))
+        return 0
+
+
+def _summary(results: dict[str, Any], out: Path) -> str:
+    kept = ("dataset", "protocol", "budget", "differences", "notes")
+    tables = []
+    for table in results["tables"]:
+        arms = {row["arm"]: {name: row[name] for name in ("macro_f1", "kappa")} for row in table["arms"]}
+        tables.append({**{name: table[name] for name in kept}, "arms": arms})
+    return json.dumps({"results": str(out / RESULTS), "tables": tables})
+
+
+def _text(results: dict[str, Any], out: Path) -> str:
+    lines = []
+    for table in results["tables"]:
+        labels = "" if table["budget"] == EVERYBODY else f", labels of {table['budget'].replace('-', ' ')}"
+        lines.append(f"{table['dataset']}, {table['protocol']} protocol{labels}: mean over people [95 % interval]")
+        for row in table["arms"]:
+            lines.append(f"  {row['arm']:<11} macro F1 {_interval(row['macro_f1'])}   kappa {_interval(row['kappa'])}")
+        for row in table["differences"]:
+            if row["metric"] == "macro_f1":
+                sure = "" if row["low"] > 0 or row["high"] < 0 else "   not told apart"
+                lines.append(f"  {row['one']} - {row['other']}: {_interval(row, '+.3f')}{sure}")
+        lines += [f"  {note}" for note in table["notes"]]
+    return "\n".join([*lines, f"{out / RESULTS}; a page: harnet report {out}"])
+
+
+def _interval(row: dict[str, Any], form: str = ".3f") -> str:
+    return f"{row['mean']:{form}} [{row['low']:{form}}, {row['high']:{form}}]"

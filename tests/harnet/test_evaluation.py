@@ -1,0 +1,276 @@
+"""The suite: four arms, people held out, resumed to the same numbers, honest about what is unfinished."""
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from harnet.errors import HarnetError
+from harnet.evaluation import suite
+from harnet.evaluation.arms import ARMS
+from harnet.evaluation.fitting import Part, fit
+from harnet.evaluation.pieces import Budget, Piece, choose_rows, run_piece
+from harnet.evaluation.protocols import PROTOCOLS, PUBLISHED, ROBUST
+from harnet.evaluation.splits import Split
+from harnet.evaluation.suite import SuiteConfig, evaluate
+from harnet.heads import PretextModel
+from harnet.weights.bundle import BundleConfig, save
+from launch.cli import main
+
+SHORT = replace(ROBUST.recipe, epochs=1, least_total=14, least_steps=8, batch_size=8)
+ROBUST_SHORT = replace(ROBUST, recipe=SHORT, trees=25)
+PUBLISHED_SHORT = replace(PUBLISHED, recipe=replace(PUBLISHED.recipe, epochs=4), trees=25)
+
+
+def make_labelled(folder: Path, people: int = 3, windows: int = 12) -> Path:
+    random, seconds = np.random.default_rng(0), np.arange(150) / 30
+    x, y, pid = [], [], []
+    for person in range(people):
+        for number in range(windows):
+            label = ("slow", "fast", "still")[number % 3]
+            signal = 0.02 * random.standard_normal((3, 150)) + np.array([[0.0], [0.1 * person], [1.0]])
+            if label != "still":
+                hertz = 1.0 if label == "slow" else 4.0
+                signal[number % 2] += random.uniform(0.3, 0.5) * np.sin(2 * np.pi * (hertz * seconds + random.random()))
+            x.append(signal)
+            y.append(label)
+            pid.append(f"P{person}")
+    folder.mkdir(parents=True)
+    for name, rows in (("X", np.array(x, np.float32)), ("Y", np.array(y)), ("pid", np.array(pid))):
+        np.save(folder / f"{name}.npy", rows)
+    return folder
+
+
+def make_weights(folder: Path, seed: int = 0) -> str:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = PretextModel("harnet5", standardise=True, width=8)
+    config = BundleConfig("harnet5", 5, "standardised window", width=8, provenance={"objective": "none"})
+    return str(save(folder, model.state_dict(), config))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return make_weights(tmp_path_factory.mktemp("weights") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_labelled(tmp_path_factory.mktemp("data") / "tiny").parent
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PROTOCOLS, "robust", ROBUST_SHORT)
+    monkeypatch.setitem(PROTOCOLS, "published", PUBLISHED_SHORT)
+
+
+@pytest.fixture
+def config(labelled: Path, weights: str, tmp_path: Path) -> SuiteConfig:
+    return SuiteConfig(weights, tmp_path / "results", labelled, seeds=1)
+
+
+def test_four_arms_with_intervals_and_paired_differences(config: SuiteConfig) -> None:
+    results = evaluate(replace(config, seeds=2))
+    (table,) = results["tables"]
+    assert [row["arm"] for row in table["arms"]] == list(ARMS)
+    forest = table["arms"][0]
+    assert forest["macro_f1"]["mean"] > 0.8, "the forest learns slow, fast and still"
+    for row in table["arms"]:
+        assert row["macro_f1"]["people"] == 3
+        assert np.sum(row["confusion"]) == 2 * 36, "each window once a seed"
+        assert row["macro_f1"]["low"] <= row["macro_f1"]["mean"] <= row["macro_f1"]["high"]
+        assert row["macro_f1"]["mean"] == pytest.approx(np.mean(list(row["people"].values())))
+    pairs = {(row["one"], row["other"]) for row in table["differences"] if row["metric"] == "macro_f1"}
+    assert len(pairs) == 6
+    means = {row["arm"]: row["macro_f1"]["mean"] for row in table["arms"]}
+    for row in table["differences"]:
+        if row["metric"] == "macro_f1":
+            assert row["mean"] == pytest.approx(means[row["one"]] - means[row["other"]])
+    assert any("3 people: percentile intervals" in note for note in table["notes"])
+    with (config.out / "scores.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 4 * 3 * 2
+    with (config.out / "summary.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[0]["macro_f1"]) == forest["macro_f1"]["mean"]
+    assert json.loads((config.out / "results.json").read_text()) == results
+
+
+def test_a_stopped_suite_continues_to_the_same_numbers(config: SuiteConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = evaluate(config)
+    stopped = replace(config, out=config.out.with_name("stopped"))
+    done: list[Piece] = []
+
+    def stop_after_five(piece: Piece, *rest: object) -> None:
+        if len(done) == 5:
+            raise KeyboardInterrupt
+        run_piece(piece, *rest)  # type: ignore[arg-type]
+        done.append(piece)
+
+    monkeypatch.setattr(suite, "run_piece", stop_after_five)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(stopped)
+    monkeypatch.setattr(suite, "run_piece", run_piece)
+    pieces = sorted(stopped.out.rglob("seed*.json"))
+    assert len(pieces) == 5
+    times = [path.stat().st_mtime_ns for path in pieces]
+    assert evaluate(stopped) == whole
+    assert [path.stat().st_mtime_ns for path in pieces] == times, "a finished piece is not done again"
+
+
+def test_more_seeds_are_added_and_other_weights_or_data_refused(config: SuiteConfig, tmp_path: Path) -> None:
+    evaluate(config)
+    assert evaluate(replace(config, seeds=2))["tables"][0]["arms"][0]["seeds"] == 2
+    other = make_weights(tmp_path / "other", seed=1)
+    with pytest.raises(HarnetError, match=r"other settings \(weights differ"):
+        evaluate(replace(config, weights=other))
+    elsewhere = make_labelled(tmp_path / "data" / "tiny", windows=9).parent
+    with pytest.raises(HarnetError, match="other windows of tiny"):
+        evaluate(replace(config, data=elsewhere))
+    with pytest.raises(HarnetError, match="something else than evaluation results"):
+        evaluate(replace(config, out=config.data))
+    (path,) = config.out.glob("pieces/tiny/robust/forest/seed0-fold0.json")
+    path.write_text("{")
+    with pytest.raises(HarnetError, match="delete it and run the same command"):
+        evaluate(config)
+
+
+def test_processes_give_the_same_numbers(config: SuiteConfig, tmp_path: Path) -> None:
+    assert evaluate(replace(config, out=tmp_path / "two", workers=2)) == evaluate(config)
+
+
+def test_fewer_labels_and_both_protocols(config: SuiteConfig) -> None:
+    results = evaluate(replace(config, protocols=("robust", "published"), label_people=(1,), label_windows=(0.25,)))
+    found = [(table["protocol"], table["budget"]) for table in results["tables"]]
+    assert found == [
+        ("robust", "all"), ("robust", "people-1"), ("robust", "windows-0.25"),
+        ("published", "all"),
+    ]  # fmt: skip
+    notes = " ".join(results["tables"][-1]["notes"])
+    assert "From scratch: a median of" in notes
+
+
+def test_the_people_of_a_small_budget_are_among_those_of_a_larger_one() -> None:
+    people = np.repeat(np.array(["a", "b", "c", "d", "e"]), 4)
+    split = Split(("a", "b", "c"), ("d",), ("e",))
+    before: set[str] = set()
+    for count in (1, 2, 4):
+        rows = choose_rows(people, split, Piece("x", "robust", "forest", 0, 0, Budget("people", count)))
+        chosen = set(people[rows.train].tolist())
+        assert len(chosen) == count
+        assert before < chosen
+        assert "e" not in chosen
+        assert not len(rows.validation)
+        before = chosen
+    rows = choose_rows(people, split, Piece("x", "robust", "forest", 0, 0, Budget("windows", 0.25)))
+    assert len(rows.train) == 4
+    with pytest.raises(HarnetError, match="4 people to learn from"):
+        choose_rows(people, split, Piece("x", "robust", "forest", 0, 0, Budget("people", 5)))
+
+
+def part(random: np.random.Generator, count: int, flipped: bool = False) -> Part:
+    inputs = torch.from_numpy(random.standard_normal((count, 4)).astype(np.float32))
+    targets = (inputs[:, 0] > 0).long()
+    return Part(inputs, 1 - targets if flipped else targets)
+
+
+def test_training_stops_after_the_least_steps_and_puts_the_best_back() -> None:
+    """Validation people who do everything the other way round: every step makes them worse."""
+    random = np.random.default_rng(0)
+    recipe = replace(SHORT, least_total=400, least_steps=60, patience=3, cosine=False, head_learning_rate=1e-2)
+    torch.manual_seed(0)
+    network = nn.Linear(4, 2)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    done = fit(network, [(network, 1e-2)], part(random, 64), part(random, 32, True), 2, recipe, 0, "cpu")
+    assert done.kept == 10, "the first look is the best"
+    assert done.steps == 80, "the third look without progress from step 60 on"
+    assert done.steps_per_epoch == 8
+    assert not torch.equal(network.state_dict()["weight"], before["weight"])
+    again = nn.Linear(4, 2)
+    again.load_state_dict(before)
+    fit(again, [(again, 1e-2)], part(np.random.default_rng(0), 64), None, 2,
+        replace(recipe, least_steps=10, epochs=1), 0, "cpu")  # fmt: skip
+    assert not torch.equal(again.weight, network.weight), "without validation the last step stays, not step 10"
+
+
+def test_the_published_recipe_gives_up_early_where_nothing_is_learnt() -> None:
+    random = np.random.default_rng(0)
+    recipe = PUBLISHED.recipe
+    network = nn.Linear(4, 2)
+    done = fit(network, [(network, 1e-1)], part(random, 480), part(random, 80, True), 2, recipe, 0, "cpu")
+    assert done.steps_per_epoch == 6
+    assert done.steps == 36, "a first look, and five without progress"
+
+
+def test_a_class_that_only_the_validation_person_did_does_not_decide() -> None:
+    """Three classes; nobody in training did the third, and it alone would call every step a step back."""
+    random = np.random.default_rng(0)
+    held = part(random, 32)
+    odd = Part(torch.cat([held.inputs, held.inputs]), torch.cat([held.targets, torch.full((32,), 2)]))
+    kept = []
+    for validation in (held, odd):
+        torch.manual_seed(0)
+        network = nn.Linear(4, 3)
+        recipe = replace(SHORT, least_total=100, least_steps=10, cosine=False)
+        kept.append(
+            fit(network, [(network, 1e-2)], part(np.random.default_rng(1), 64), validation, 3, recipe, 0, "cpu")
+        )
+    assert kept[0] == kept[1]
+    assert kept[0].kept > 50
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"seeds": 0}, "must be 1 or more"),
+        ({"label_people": (0,)}, "label-people 0"),
+        ({"label_windows": (1.5,)}, "label-windows 1.5"),
+        ({"protocols": ("best",)}, "protocol 'best'"),
+    ],
+)
+def test_wrong_settings_are_named(config: SuiteConfig, change: dict[str, object], says: str) -> None:
+    with pytest.raises(HarnetError, match=says):
+        replace(config, **change)  # type: ignore[arg-type]
+
+
+def test_the_command(config: SuiteConfig, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    arguments = ["evaluate", "--suite", "here", "--weights", config.weights, "--out", str(config.out)]
+    arguments += ["--data", str(config.data), "--seeds", "1"]
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "tiny, robust protocol" in shown
+    assert "fine-tuned - forest" in shown
+    assert "P0" not in shown
+    assert main([*arguments, "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["tables"][0]["arms"]) == set(ARMS)
+    assert main([*arguments[:-2], "--suite", "nonsense"]) == 1
+    assert "no data set 'nonsense'; there: tiny" in capsys.readouterr().err
+    assert main([*arguments[:7], "--data", str(tmp_path)]) == 1
+    assert "no folder with X.npy" in capsys.readouterr().err
+
+
+def test_the_tested_person_never_reaches_the_training(
+    config: SuiteConfig, monkeypatch: pytest.MonkeyPatch, labelled: Path
+) -> None:
+    """Every window that a network is fitted to or stopped by belongs to somebody else than those tested."""
+    people = np.load(labelled / "tiny" / "pid.npy")
+    seen: list[Callable[[], None]] = []
+
+    def watch(piece: Piece, inputs: object, split: Split, *rest: object) -> None:
+        rows = choose_rows(people, split, piece)
+        tested = set(people[rows.test].tolist())
+        learnt = set(people[np.concatenate([rows.train, rows.validation])].tolist())
+        assert not tested & learnt
+        assert tested | learnt == set(people.tolist())
+        seen.append(lambda: None)
+        run_piece(piece, inputs, split, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(suite, "run_piece", watch)
+    evaluate(config)
+    assert len(seen) == 12

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test gpu lint clean
+.PHONY: demo test gpu lint drop-in clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m launch.demo
@@ -24,6 +24,11 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Without their dependencies: they pin versions that have no build for this Python.
+drop-in: $(VENV)/.dev
+	$(PIP) --no-deps --upgrade --target .dropin stepcount actinet asleep
+	$(BIN)/python -m pytest tests/dropin
 
 # torch first and by itself: asked for by name and version, pip takes the build that fits this machine's index.
 $(VENV)/.torch: constraints.txt

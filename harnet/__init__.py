@@ -17,7 +17,8 @@ from harnet.errors import HarnetError
 if TYPE_CHECKING:
     from harnet.encoder import ARCHITECTURES, Encoder
     from harnet.heads import ClassifierModel, PretextModel
-    from harnet.weights.load import create_model, load_encoder
+    from harnet.weights.fingerprint import check_windows
+    from harnet.weights.load import create_model, list_models, load_encoder
 
 __all__ = [
     "ARCHITECTURES",
@@ -25,7 +26,9 @@ __all__ = [
     "Encoder",
     "HarnetError",
     "PretextModel",
+    "check_windows",
     "create_model",
+    "list_models",
     "load_encoder",
 ]
 
@@ -34,7 +37,9 @@ _HOMES = {
     "ClassifierModel": "harnet.heads",
     "Encoder": "harnet.encoder",
     "PretextModel": "harnet.heads",
+    "check_windows": "harnet.weights.fingerprint",
     "create_model": "harnet.weights.load",
+    "list_models": "harnet.weights.load",
     "load_encoder": "harnet.weights.load",
 }
 

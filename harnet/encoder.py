@@ -212,7 +212,8 @@ class Encoder(nn.Module):
     def _initialise(self, initialisation: Initialisation) -> None:
         mode: Literal["fan_in", "fan_out"] = "fan_out" if initialisation == "published" else "fan_in"
         for module in self.modules():
-            if isinstance(module, CircularConv1d):
+            # On the meta device there is nothing to draw, and trying to loads 80 MB of torch that no one else needs.
+            if isinstance(module, CircularConv1d) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu")
         if initialisation == "residual_zero":
             for module in self.modules():

@@ -17,10 +17,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "purge": ("shards", "take people who withdrew out of shards or a cohort store, with proof"),
     "pretrain": ("pretrain", "self-supervised training of an encoder on shards"),
     "export": ("pretrain", "a training run -> a folder of weights to publish"),
+    "inspect": ("cli", "what weights are and where they come from, every file checked"),
+    "publish": ("hub", "a folder of weights -> the Hugging Face Hub, with a dry run"),
     "dataset": ("evaluate", "public labelled data sets: list them, fetch them, cut labelled windows"),
     "evaluate": ("evaluate", "does it transfer? four arms on labelled data sets, with intervals over people"),
     "report": ("evaluate", "results and the run behind the weights, as one HTML page"),
     "finetune": ("transfer", "train and test a classifier on your labelled windows, people held out"),
+    "predict": ("use", "recordings and a fine-tuned model -> classes in time, minutes by day and person"),
+    "embed": ("use", "recordings and weights -> features in time, means by day and person"),
 }
 """Sub-command, whose module is `launch.commands.<name>` -> the extra that it needs, its line in the help."""
 

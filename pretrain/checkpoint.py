@@ -109,23 +109,21 @@ def newest(run: Path) -> Checkpoint | None:
     return valid[0] if valid else None
 
 
-def find(run: Path, step: int | None = None) -> Checkpoint:
-    """The valid checkpoint of a step, or the newest one.
+def find(run: Path) -> Checkpoint:
+    """Like `newest`.
 
     Raises:
-        HarnetError: there is no valid checkpoint, or none of that step.
+        HarnetError: there is no valid checkpoint.
     """
-    valid = _valid(run)
-    if not valid:
+    found = newest(run)
+    if found is None:
         raise HarnetError(f"{run}: no complete checkpoint in it; give the run folder of `harnet pretrain`")
-    for found in valid:
-        if step in (None, found.step):
-            return found
-    there = ", ".join(str(one.step) for one in valid)
-    raise HarnetError(
-        f"{run}: the checkpoint of step {step} is not there, only those of {there}; a run with run.patience keeps the "
-        "one of the best held-out loss"
-    )
+    return found
+
+
+def find_all(run: Path) -> list[Checkpoint]:
+    """Every valid checkpoint of a run folder, newest first."""
+    return _valid(run)
 
 
 def _folders(run: Path) -> list[Path]:

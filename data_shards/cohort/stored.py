@@ -64,6 +64,10 @@ class StoredRecording:
             wear=np.asarray(_array(self.group, "wear")[seconds], np.uint8),
         )
 
+    def read_wear(self) -> NDArray[np.uint8]:
+        """(hours * 3600,) wear of the whole recording, without its signal."""
+        return np.asarray(_array(self.group, "wear")[:], np.uint8)
+
 
 def open_arrays(folder: Path, info: RecordingInfo) -> StoredRecording:
     """Open the group that `write_arrays` wrote."""

@@ -72,6 +72,11 @@ def in_words(shifts: Sequence[WallShift], clock: str, place: ZoneInfo) -> tuple[
 
 def clock_hours(seconds: NDArray[np.int64], shifts: Sequence[WallShift]) -> NDArray[np.int64]:
     """Hour of the day on the wall, 0 to 23, of seconds since 1970 on the recording's clock."""
+    return wall_clock(seconds, shifts) // 3600 % 24
+
+
+def wall_clock(seconds: NDArray[np.int64], shifts: Sequence[WallShift]) -> NDArray[np.int64]:
+    """Seconds since 1970 on the wall clock, of seconds since 1970 on the recording's clock."""
     wall = seconds.copy()
     for index, shift in enumerate(shifts):
         until = shifts[index + 1]["from_second"] if index + 1 < len(shifts) else None
@@ -79,8 +84,7 @@ def clock_hours(seconds: NDArray[np.int64], shifts: Sequence[WallShift]) -> NDAr
         if until is not None:
             there &= seconds < until
         wall[there] += shift["add_seconds"]
-    hours: NDArray[np.int64] = wall // 3600 % 24
-    return hours
+    return wall
 
 
 def _offset(utc: int, place: ZoneInfo) -> int:

@@ -8,14 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harnet.encoder import ARCHITECTURES, AXES, SAMPLING_RATE, find_architecture
+from harnet.encoder import AXES
 from harnet.errors import HarnetError
-
-_PLAUSIBLE_MEDIAN_G = (0.3, 3.0)
-"""A wrist is still, or its swings cancel, often enough that the median magnitude is near gravity's 1 g."""
-
-_UNITS = (("m/s²", 9.80665), ("mg", 1000.0))
-"""Units that are met in the wild, and how many of them are 1 g."""
+from harnet.weights.fingerprint import check_windows
 
 
 @dataclass(frozen=True)
@@ -82,40 +77,8 @@ def _windows(path: Path, architecture: str) -> NDArray[np.float32]:
         raise HarnetError(f"{path}: shape {array.shape}, expected (N, {AXES}, L) or (N, L, {AXES}), N at least 1")
     if array.shape[1] != AXES:
         array = array.transpose(0, 2, 1)
-    _check_length(path, array.shape[2], architecture)
-    if not np.issubdtype(array.dtype, np.floating):
-        raise HarnetError(f"{path}: {array.dtype}, expected floating point in g: scale the device's counts to g")
-    if bad := int((~np.isfinite(array)).any(axis=(1, 2)).sum()):
-        raise HarnetError(f"{path}: {bad:,} of {len(array):,} windows have values that are not finite: drop them")
-    array = np.ascontiguousarray(array, dtype=np.float32)
-    _check_units(path, float(np.median(np.linalg.norm(array, axis=1))))
-    return array
-
-
-def _check_length(path: Path, length: int, architecture: str) -> None:
-    wanted = find_architecture(architecture)
-    if length == wanted.length:
-        return
-    fits = [row.name for row in ARCHITECTURES.values() if row.length == length]
-    if fits:
-        advice = f"that length fits {fits[0]}"
-    else:
-        rate = length / wanted.seconds
-        advice = f"if they last {wanted.seconds} s ({rate:g} Hz), resample to {SAMPLING_RATE} Hz; else cut them anew"
-    raise HarnetError(f"{path}: windows of {length} samples, {architecture} takes {wanted.length}: {advice}")
-
-
-def _check_units(path: Path, median: float) -> None:
-    low, high = _PLAUSIBLE_MEDIAN_G
-    if low <= median <= high:
-        return
-    for unit, one_g in _UNITS:
-        if low <= median / one_g <= high:
-            raise HarnetError(
-                f"{path}: median magnitude {median:.4g}, expected about 1 g: looks like {unit}; divide by {one_g:g}"
-            )
-    advice = "was gravity removed? Keep it" if median < low else "scale to g"
-    raise HarnetError(f"{path}: median magnitude {median:.4g}, expected about 1 g: {advice}")
+    check_windows(array, architecture, where=str(path))
+    return np.ascontiguousarray(array, dtype=np.float32)
 
 
 def _names(path: Path, count: int) -> NDArray[np.str_]:

@@ -13,14 +13,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from harnet.claims import claim
 from harnet.encoder import PUBLISHED_WIDTH, find_architecture
 from harnet.errors import HarnetError
 from harnet.files import write_atomically
 from harnet.heads import ClassifierModel
 from harnet.progress import bar
 from harnet.transfer.dataset import LabelledWindows, read_windows
-from harnet.transfer.folds import people_folds
+from harnet.transfer.folds import people_folds, set_aside
 from harnet.transfer.metrics import PersonScore, confusion, score_person, summarise
 from harnet.transfer.training import TrainingConfig, fit, predict
 from harnet.weights.bundle import save
@@ -29,7 +31,6 @@ from harnet.weights.load import Bundle, classifier_on, read_bundle
 
 SCRATCH = "scratch"
 RESULTS = "results.json"
-SETTINGS = "settings.json"
 FINAL_MODEL = "model"
 
 
@@ -94,7 +95,8 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
     data = read_windows(config.data, start.architecture)
     folds = people_folds(data.people, config.folds, config.training.seed)
     settings = _settings(config, start, data, folds)
-    _claim(config.out, settings)
+    claim(config.out, settings, "fine-tuning results")
+    (config.out / "folds").mkdir(exist_ok=True)
     arms = _arms(config)
     steps = _steps(config, data, folds)
     with (
@@ -161,22 +163,6 @@ def _settings(
     }
 
 
-def _claim(out: Path, settings: dict[str, Any]) -> None:
-    """Make `out` the folder of these settings; HarnetError if it is the folder of others."""
-    path = out / SETTINGS
-    if not path.exists():
-        if out.exists() and any(out.iterdir()):
-            raise HarnetError(f"{out}: holds something else than fine-tuning results: choose another folder")
-        (out / "folds").mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(settings, indent=1) + "\n")
-        return
-    found = json.loads(path.read_text())
-    different = [key for key in settings if found.get(key) != settings[key]]
-    if different:
-        raise HarnetError(f"{path}: holds results of other settings ({', '.join(different)} differ): "
-                          "choose another folder or repeat the same command")  # fmt: skip
-
-
 def _steps(config: FinetuneConfig, data: LabelledWindows, folds: tuple[tuple[str, ...], ...]) -> dict[str, int]:
     """Optimiser steps of each piece of the experiment."""
     steps = {
@@ -198,14 +184,32 @@ def _run_fold(
     on_step: Callable[[], object],
 ) -> dict[str, Any]:
     tested = np.isin(data.people, held_out)
-    fit(model, data.windows[~tested], data.labels[~tested], training, seed, on_step)
+    steps = _fit(model, data, ~tested, training, seed, on_step)
     truth, predicted = data.labels[tested], predict(model, data.windows[tested], training.device)
     people = data.people[tested]
     scores = [score_person(name, truth[people == name], predicted[people == name]) for name in held_out]
     return {
         "people": [asdict(score) for score in scores],
         "confusion": confusion(truth, predicted, len(data.classes)),
+        "steps": steps,
     }
+
+
+def _fit(
+    model: ClassifierModel,
+    data: LabelledWindows,
+    chosen: NDArray[np.bool_],
+    training: TrainingConfig,
+    seed: int,
+    on_step: Callable[[], object],
+) -> int:
+    """Train on the chosen windows (N,), less those of the people who are set aside to stop by; returns the steps."""
+    if not training.patience:
+        return fit(model, data.windows[chosen], data.labels[chosen], training, seed, on_step)
+    aside = chosen & np.isin(data.people, set_aside(data.people[chosen], training.validation_share, seed))
+    learnt = chosen & ~aside
+    validation = (data.windows[aside], data.labels[aside])
+    return fit(model, data.windows[learnt], data.labels[learnt], training, seed, on_step, validation)
 
 
 def _outcome(folds: list[dict[str, Any]]) -> dict[str, Any]:
@@ -226,7 +230,7 @@ def _save_final(
     arm, training = next(iter(_arms(config).items()))
     seed = _seed(training.seed, -1)
     model = start.model(arm, len(data.classes), seed)
-    fit(model, data.windows, data.labels, training, seed, on_step)
+    steps = _fit(model, data, np.ones(len(data.labels), bool), training, seed, on_step)
     before = start.bundle.config if start.bundle else None
     facts = {
         "arm": arm,
@@ -234,6 +238,7 @@ def _save_final(
         "people": len(np.unique(data.people)),
         "windows": len(data.labels),
         "epochs": training.epochs,
+        "steps": steps,
         "seed": training.seed,
         "held-out macro F1": outcomes[arm]["summary"]["macro_f1"],
         "held-out kappa": outcomes[arm]["summary"]["kappa"],

@@ -20,3 +20,15 @@ def people_folds(people: NDArray[np.str_], count: int | None, seed: int) -> tupl
         raise HarnetError(f"folds {count}: must be from 2 to the number of people, {len(names)}")
     shuffled = np.random.default_rng(seed).permutation(names)
     return tuple(tuple(sorted(str(name) for name in part)) for part in np.array_split(shuffled, count))
+
+
+def set_aside(people: NDArray[np.str_], share: float, seed: int) -> tuple[str, ...]:
+    """People of the training set to stop by: `share` of them, one at least, chosen by `seed`.
+
+    `people` (N,) is the wearer of each training window. HarnetError if there is only one.
+    """
+    names = np.unique(people)
+    if len(names) < 2:
+        raise HarnetError("patience: one training person only, none can be set aside: leave patience out")
+    count = min(max(1, round(share * len(names))), len(names) - 1)
+    return tuple(str(name) for name in np.random.default_rng(seed).permutation(names)[:count])

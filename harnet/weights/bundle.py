@@ -3,15 +3,19 @@
 model.safetensors   every tensor, under the names of the state-dict contract
 config.json         `BundleConfig`
 README.md           model card
-hubconf.py          makes the folder a torch.hub folder
+hubconf.py          makes the folder a torch.hub folder, for people who have harnet
+model.onnx          if asked for: see `graphs`
+model.pt2           if asked for: see `graphs`
+torch_hub/          if asked for: the published folder, for tools without harnet; see `hub_folder`
 SHA256SUMS          of the files above, as `sha256sum -c` reads it
 """
 
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Literal, get_args
 
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
@@ -21,20 +25,31 @@ from harnet.files import fsync_tree, publish
 from harnet.weights.card import model_card
 from harnet.weights.config import BundleConfig
 from harnet.weights.contract import check_state
+from harnet.weights.graphs import onnx_bytes, program_bytes
 from harnet.weights.hub import bundle_hubconf
-from harnet.weights.names import CARD, CONFIG, HUBCONF, MODEL, SUMS
+from harnet.weights.hub_folder import hub_folder
+from harnet.weights.load import Bundle, build_classifier, build_encoder
+from harnet.weights.names import CARD, CONFIG, HUBCONF, MODEL, ONNX, PROGRAM, SUMS, TORCH_HUB
 
-__all__ = ["BundleConfig", "save"]
+__all__ = ["FORMATS", "BundleConfig", "Format", "save"]
 
-_OURS = {MODEL, CONFIG, CARD, HUBCONF, SUMS, "__pycache__"}
+Format = Literal["onnx", "torch-export", "published"]
+"""What a bundle may hold beside safetensors: an ONNX file, a `torch.export` program, the published torch.hub folder."""
+
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+_OURS = {MODEL, CONFIG, CARD, HUBCONF, SUMS, ONNX, PROGRAM, TORCH_HUB, "__pycache__"}
 """What may lie in a bundle; Python leaves `__pycache__` there when torch.hub runs `hubconf.py`."""
 
 
-def save(folder: str | Path, state_dict: Mapping[str, Tensor], config: BundleConfig) -> Path:
+def save(
+    folder: str | Path, state_dict: Mapping[str, Tensor], config: BundleConfig, formats: Collection[Format] = ()
+) -> Path:
     """Write the bundle `folder`, replacing a bundle that is there; returns its resolved path.
 
     `state_dict` is that of a whole model (`PretextModel`, `ClassifierModel`) and is held to the same contract as
     when it is loaded: HarnetError, and nothing written, if it is broken or `folder` holds anything but a bundle.
+    `formats` are written beside the safetensors; "onnx" needs the extra of that name.
     The same arguments give the same bytes. A process killed at any moment leaves the old bundle or the new one; killed
     between the two renames it leaves the old one under `.NAME.old`, and the next save puts that back first.
     """
@@ -48,7 +63,7 @@ def save(folder: str | Path, state_dict: Mapping[str, Tensor], config: BundleCon
     for leftover in (fresh, old):
         if leftover.exists():
             shutil.rmtree(leftover)
-    _write(fresh, state_dict, config)
+    _write(fresh, state_dict, config, formats)
     if final.exists():
         os.rename(final, old)
     publish(fresh, final)
@@ -57,19 +72,36 @@ def save(folder: str | Path, state_dict: Mapping[str, Tensor], config: BundleCon
     return final
 
 
-def _write(folder: Path, state_dict: Mapping[str, Tensor], config: BundleConfig) -> None:
+def _write(folder: Path, state_dict: Mapping[str, Tensor], config: BundleConfig, formats: Collection[Format]) -> None:
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state_dict.items()}
     contents = {
         MODEL: safetensors_bytes(tensors, metadata={"format": "pt"}),
         CONFIG: config.to_json().encode(),
-        CARD: model_card(config).encode(),
+        CARD: model_card(config, formats).encode(),
         HUBCONF: bundle_hubconf(config.architecture).encode(),
+        **_other_formats(tensors, config, formats),
     }
     sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in contents.items())
     folder.mkdir()
     for name, content in {**contents, SUMS: sums.encode()}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     fsync_tree(folder)
+
+
+def _other_formats(tensors: dict[str, Tensor], config: BundleConfig, formats: Collection[Format]) -> dict[str, bytes]:
+    """Path inside the bundle -> content."""
+    found: dict[str, bytes] = {}
+    if "published" in formats:
+        found |= {f"{TORCH_HUB}/{name}": content for name, content in hub_folder(tensors, config).items()}
+    if "onnx" in formats or "torch-export" in formats:
+        bundle = Bundle(tensors, config, "")
+        model = build_classifier(bundle) if config.classes else build_encoder(bundle)
+        if "onnx" in formats:
+            found[ONNX] = onnx_bytes(model)
+        if "torch-export" in formats:
+            found[PROGRAM] = program_bytes(model)
+    return found
 
 
 def _refuse_to_replace_anything_else(folder: Path) -> None:

@@ -1,15 +1,33 @@
 """The model card: README.md of a bundle, written from its config so that the two cannot disagree."""
 
+from collections.abc import Collection
 from typing import Any
 
 from harnet.encoder import find_architecture
 from harnet.weights.config import BundleConfig
 
+_FORMATS = {
+    "onnx": "\n`model.onnx`: the same in ONNX, input `windows` (N, 3, L), any N.\n",
+    "torch-export": "\n`model.pt2`: the same for `torch.export.load`, any N. Load such a file "
+    "only from people whom you trust.\n",
+    "published": "\n`torch_hub/`: a torch.hub folder that needs torch and numpy alone. stepcount, actinet and asleep "
+    "use a copy of it at `<package>/torch_hub_cache/ssl-wearables_v1.0.0`.\n",
+}
+"""Format -> what the card says of it."""
 
-def model_card(config: BundleConfig) -> str:
-    """Markdown for people who meet the folder without knowing this project."""
-    sections = [_opening(config), _use(config), _input(config), _training(config), _terms(config), _integrity()]
-    return "\n".join(sections)
+
+def model_card(config: BundleConfig, formats: Collection[str] = ()) -> str:
+    """Markdown for people who meet the folder without knowing this project; `formats` lie beside the safetensors."""
+    sections = [_front_matter(config), _opening(config), _use(config, formats), _input(config), _training(config),
+                _results(config), _limits(config), _terms(config), _integrity()]  # fmt: skip
+    return "\n".join(section for section in sections if section)
+
+
+def _front_matter(config: BundleConfig) -> str:
+    """What the Hugging Face Hub reads of a card. The licence is that of the data's owner, whatever it is called."""
+    task = "time-series-classification" if config.classes else "feature-extraction"
+    tags = "\n".join(f"- {tag}" for tag in ("accelerometer", "wearables", "human-activity-recognition", task))
+    return f"---\nlibrary_name: harnet\nlicense: other\nlicense_name: see-data-use-terms\ntags:\n{tags}\n---\n"
 
 
 def _opening(config: BundleConfig) -> str:
@@ -21,7 +39,7 @@ def _opening(config: BundleConfig) -> str:
     return f"# {config.architecture}\n\nA convolutional network that {what}.\n"
 
 
-def _use(config: BundleConfig) -> str:
+def _use(config: BundleConfig, formats: Collection[str]) -> str:
     if config.classes:
         lines = ["from harnet.weights.load import load_classifier", 'model, classes = load_classifier("FOLDER")']
     else:
@@ -35,6 +53,7 @@ def _use(config: BundleConfig) -> str:
         "## Use\n\n`pip install harnet`, then, with this folder's path in place of FOLDER:\n\n"
         f"```python\n{body}\n```\n\nThe folder is also a torch.hub folder: "
         f'`torch.hub.load("FOLDER", "{config.architecture}", source="local", pretrained=True, class_num=5)`.\n'
+        + "".join(_FORMATS[name] for name in formats)
     )
 
 
@@ -54,13 +73,37 @@ def _training(config: BundleConfig) -> str:
         "Optimiser steps": config.training_steps,
         "Shard manifest": config.manifest_digest or "none",
         "Code revision": config.git_revision or "unknown",
-        **config.provenance,
+        **{name: value for name, value in config.provenance.items() if name != "benchmarks"},
     }
-    return (
-        f"## Training\n\n{_table(rows)}\n"
-        "Measured on the people and devices above only; test it on your own before relying on it. "
-        "Not a medical device.\n"
-    )
+    return f"## Training\n\n{_table(rows)}\n"
+
+
+def _results(config: BundleConfig) -> str:
+    scores = config.provenance.get("benchmarks")
+    if not isinstance(scores, dict):
+        return "## Benchmarks\n\nNone were run, or none were given when this folder was written.\n"
+    return f"## Benchmarks\n\nPeople held out; the classifier never saw those it was tested on.\n\n{_table(scores)}"
+
+
+def _limits(config: BundleConfig) -> str:
+    """What a reader must not expect, from what is known; an unknown is said to be one."""
+    people, days = (config.provenance.get(name) for name in ("people", "person_days"))
+    seen = f"{people:,} people and {days:,} person-days" if type(people) is int and type(days) is int else (
+        "an unknown number of people")  # fmt: skip
+    lines = [
+        f"Trained on {seen}. Nothing is known of other ages, illnesses, wrists or devices: test it on your own people "
+        "before you rely on it.",
+        "Made for the wrist. On the hip, the thigh or the ankle the features mean something else.",
+        "It takes its signal as above. Another rate, filter or unit gives numbers, and no error, if you pass windows "
+        "yourself: `harnet.check_windows` looks for the common mistakes.",
+    ]
+    if config.standardise:
+        lines.append("Each window is standardised inside the model: posture (the direction of gravity) and, but for "
+                     "stillness, the strength of a movement are not in the features.")  # fmt: skip
+    if not config.classes:
+        lines.append("The features say nothing by themselves; scores on pretext tasks do not foretell those on yours.")
+    lines.append("Not a medical device.")
+    return "## Limits\n\n" + "".join(f"- {line}\n" for line in lines)
 
 
 def _terms(config: BundleConfig) -> str:

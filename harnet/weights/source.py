@@ -8,6 +8,7 @@ from typing import Protocol
 import fsspec
 
 from harnet.errors import HarnetError
+from harnet.weights.model_hub import HubId, snapshot
 from harnet.weights.names import CONFIG, SUMS
 
 _SUM_LINE = re.compile(r"([0-9a-f]{64}) [ *](\S+)")
@@ -30,8 +31,8 @@ class LocalFolder:
         self.folder = folder
         if not folder.is_dir():
             raise HarnetError(
-                f"weights {str(folder)!r}: no such folder; pass a local folder of exported weights or its URL "
-                "(names on a model hub are not looked up: download the folder first)"
+                f"weights {str(folder)!r}: no such folder; pass a local folder of exported weights, its URL, a "
+                "published checkpoint (.mdl) or a name on the Hugging Face Hub (ORGANISATION/NAME)"
             )
 
     def where(self, name: str) -> str:
@@ -73,11 +74,23 @@ class RemoteFolder:
             raise HarnetError(f"{url}: cannot be read ({' '.join(str(error).split())}): check the URL") from error
 
 
-def open_source(source: str | Path) -> Source:
-    """A URL is whatever contains "://"; all else is a local path."""
+def open_source(source: str | Path, download: bool = False) -> Source:
+    """A URL is whatever contains "://"; a name on the Hub is what has the form of one and is no local path.
+
+    The network is used for a URL, and for a name on the Hub only with `download`; else that is looked for in the local
+    cache. HarnetError if there is no such thing.
+    """
     if isinstance(source, str) and "://" in source:
         return RemoteFolder(source)
-    return LocalFolder(Path(source).expanduser())
+    path = Path(source).expanduser()
+    if isinstance(source, str) and not path.exists() and (found := HubId.parse(source)) is not None:
+        return LocalFolder(snapshot(found, download))
+    return LocalFolder(path)
+
+
+def listed_files(source: Source) -> list[str]:
+    """Names of the files that SHA256SUMS lists, in its order."""
+    return [name for _, name in _SUM_LINE.findall(source.read(SUMS).decode(errors="replace"))]
 
 
 def read_checked(source: Source, name: str) -> bytes:

@@ -1,7 +1,8 @@
-"""`harnet export`."""
+"""`harnet export`: a training run, or an older checkpoint, → a folder of weights to use and publish."""
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,30 +12,41 @@ from torch import Tensor
 from harnet.encoder import PUBLISHED_WIDTH, find_architecture
 from harnet.errors import HarnetError
 from harnet.heads import PRETEXT_HEADS
-from harnet.weights.bundle import save
+from harnet.weights.bundle import Format, save
 from harnet.weights.config import BundleConfig
 from harnet.weights.contract import ENCODER_PREFIX
+from harnet.weights.load import read_bundle
+from harnet.weights.names import CONFIG
+from harnet.weights.published import is_published
 from pretrain import checkpoint, log
 from pretrain.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
 class Command:
-    """Make a folder of weights from a complete checkpoint of a run, the newest: what downstream teams load.
+    """Make a folder of weights that downstream teams load, from a training run or from weights of another form.
 
     It holds model.safetensors, config.json, a model card, hubconf.py and checksums, and needs no network to be used.
+    --formats adds an ONNX file, a torch.export program, and the torch.hub folder that stepcount, actinet and asleep
+    look for.
 
-    Example: harnet export runs/first --out weights
+    Example:
+        harnet export runs/first --out weights --which best --formats onnx published
+        harnet export mtl_best.mdl --out weights
     """
 
-    run_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """Run folder of `harnet pretrain`."""
+    source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """Run folder of `harnet pretrain`; or a published checkpoint (.mdl), or a folder of weights."""
     out: Path
     """Folder of weights to write; one that holds weights already is replaced."""
-    best: bool = False
-    """Take the checkpoint with the lowest held-out loss; runs with run.patience keep it."""
-    average: bool = False
-    """Take the moving average of the weights, of runs with optimizer.ema_decay."""
+    which: str = "last"
+    """Of a run's checkpoints: last, best (lowest held-out loss of those kept), or step-N."""
+    ema: bool = False
+    """Take the moving average of the weights, if the run kept one (--optimizer.ema-decay)."""
+    formats: tuple[Format, ...] = ()
+    """What to write beside safetensors."""
+    results: tuple[Path, ...] = ()
+    """Folders of `harnet finetune` whose scores go into the model card."""
     data_use_terms: str = ""
     """What the owner of the data allows to be done with weights trained on them; goes into the model card."""
     json: bool = False
@@ -42,41 +54,54 @@ class Command:
 
     def run(self) -> int:
         """Export and say how to load it."""
-        found = checkpoint.find(self.run_folder, best_step(self.run_folder) if self.best else None)
-        state = averaged(found) if self.average else found.network()
-        heldout = heldout_metrics(self.run_folder, found.step, self.average)
-        config = bundle_config(found, heldout, self.average, self.data_use_terms)
-        folder = save(self.out, publishable(state), config)
+        state, config = self._found()
+        if self.results:
+            scores = benchmark_scores(self.results)
+            config = replace(config, provenance=config.provenance | {"benchmarks": scores})
+        if self.data_use_terms:
+            config = replace(config, data_use_terms=self.data_use_terms)
+        folder = save(self.out, state, config, self.formats)
         if self.json:
-            print(json.dumps({"weights": str(folder), "step": found.step}))
+            print(json.dumps({"weights": str(folder), "step": config.training_steps}))
         else:
-            print(f"{folder}: {config.architecture} after {found.step} steps")
+            print(f"{folder}: {config.architecture} after {config.training_steps} steps")
             print(f'load it with: python -c "import harnet; encoder = harnet.load_encoder({str(self.out)!r})"')
         return 0
 
+    def _found(self) -> tuple[dict[str, Tensor], BundleConfig]:
+        if not (is_published(self.source) or (self.source / CONFIG).is_file()):
+            taken = find_checkpoint(self.source, self.which, self.ema)
+            state = taken.tensors(checkpoint.AVERAGE) if self.ema else taken.network()
+            if state is None:
+                raise HarnetError(f"{taken.path}: no moving average in it: the run kept none; leave --ema out")
+            metrics = heldout_metrics(self.source, taken.step, self.ema)
+            return publishable(state), bundle_config(taken, metrics, ema=self.ema)
+        if self.which != "last" or self.ema:
+            raise HarnetError(f"{self.source}: holds one set of weights: --which and --ema are for runs")
+        bundle = read_bundle(self.source)
+        return bundle.state, bundle.config
 
-def best_step(run: Path) -> int:
-    """The step of the lowest held-out loss that a run has logged; the first of them if there are several.
 
-    Raises:
-        HarnetError: it has logged none.
-    """
-    rows = [row for row in log.read(run) if row["kind"] == "heldout"]
+def find_checkpoint(run: Path, which: str, ema: bool) -> Checkpoint:
+    """The checkpoint of a run that `which` names; HarnetError if it is not there."""
+    if which == "last":
+        return checkpoint.find(run)
+    there = {found.step: found for found in checkpoint.find_all(run)}
+    if not there:
+        return checkpoint.find(run)  # says so
+    listed = ", ".join(f"step-{step}" for step in sorted(there))
+    if match := re.fullmatch(r"step-(\d+)", which):
+        if int(match[1]) not in there:
+            raise HarnetError(f"{run}: no complete checkpoint {which}; there are: {listed}")
+        return there[int(match[1])]
+    if which != "best":
+        raise HarnetError(f"--which {which!r}: one of last, best, step-N; there are: {listed}")
+    metric = "ema/loss" if ema else "loss"
+    rows = [row for row in log.read(run) if row["kind"] == "heldout" and row["step"] in there and metric in row]
     if not rows:
-        raise HarnetError(f"{run}: no held-out loss in its log, so no step is the best; leave --best out")
-    return int(min(rows, key=lambda row: row["loss"])["step"])
-
-
-def averaged(source: Checkpoint) -> dict[str, Tensor]:
-    """State dict of the moving average.
-
-    Raises:
-        HarnetError: the run keeps none.
-    """
-    state = source.tensors(checkpoint.AVERAGE)
-    if state is None:
-        raise HarnetError(f"{source.path}: keeps no moving average (optimizer.ema_decay is 0); leave --average out")
-    return state
+        raise HarnetError(f"{run}: no held-out {metric} at the step of a complete checkpoint ({listed}): choose one of "
+                          "these with --which")  # fmt: skip
+    return there[min(rows, key=lambda row: row[metric])["step"]]
 
 
 def publishable(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -85,16 +110,35 @@ def publishable(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in state.items() if name.startswith(kept)}
 
 
-def heldout_metrics(run: Path, step: int, average: bool) -> dict[str, float]:
-    """The last held-out metrics that a run logged up to a step, of its weights or of their moving average."""
+def heldout_metrics(run: Path, step: int, ema: bool = False) -> dict[str, float]:
+    """The last held-out metrics that a run logged up to a step, of the weights or of their moving average."""
     rows = [row for row in log.read(run) if row["kind"] == "heldout" and row["step"] <= step]
-    values = {name: value for name, value in rows[-1].items() if name not in ("kind", "step")} if rows else {}
-    of_average = {name.removeprefix("ema/"): value for name, value in values.items() if name.startswith("ema/")}
-    return of_average if average else {name: values[name] for name in values if not name.startswith("ema/")}
+    if not rows:
+        return {}
+    values = {name: value for name, value in rows[-1].items() if name not in ("kind", "step")}
+    average = {name.removeprefix("ema/"): value for name, value in values.items() if name.startswith("ema/")}
+    return average if ema else {name: value for name, value in values.items() if not name.startswith("ema/")}
+
+
+def benchmark_scores(folders: tuple[Path, ...]) -> dict[str, str]:
+    """One line for each arm of each experiment of `harnet finetune`; HarnetError if a folder holds none."""
+    scores = {}
+    for folder in folders:
+        try:
+            arms = json.loads((folder / "results.json").read_text())["arms"]
+            for arm, found in arms.items():
+                mean = found["summary"]
+                scores[f"{folder.name}, {arm}"] = (
+                    f"macro F1 {mean['macro_f1']:.3f} ± {mean['macro_f1_std']:.3f}, kappa {mean['kappa']:.3f} over "
+                    f"{mean['people']} people held out"
+                )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise HarnetError(f"{folder}: no results.json of `harnet finetune` in it ({error})") from error
+    return scores
 
 
 def bundle_config(
-    source: Checkpoint, heldout: dict[str, float], average: bool = False, data_use_terms: str = ""
+    source: Checkpoint, heldout: dict[str, float], data_use_terms: str = "", ema: bool = False
 ) -> BundleConfig:
     """What a bundle says of itself, from what the checkpoint says; no participant is named in either."""
     about: dict[str, Any] = dict(source.about)
@@ -117,12 +161,13 @@ def bundle_config(
         provenance=provenance
         | {
             "objective options": {name: _text(value) for name, value in options.items()},
+            "optimizer": {name: _text(value) for name, value in config["optimizer"].items()},
             "seed": config["run"]["seed"],
             "batch": config["data"]["batch"],
             "windows_drawn": source.step * config["data"]["batch"],
+            "weights": "moving average of the steps" if ema else "of the last step",
             "heldout": heldout,
-        }
-        | ({"moving average with decay": config["optimizer"]["ema_decay"]} if average else {}),
+        },
         data_use_terms=data_use_terms,
     )
 

@@ -140,7 +140,9 @@ def test_contradicting_options_are_refused(options: dict[str, object], said: str
         replace(base, **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"warmup": 1.0}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 0}, {"warmup": 1.0}, {"seed": -1}, {"trained_stages": 0}, {"layer_decay": 1.5}]
+)
 def test_a_recipe_that_cannot_work_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(HarnetError, match=next(iter(wrong))):
         TrainingConfig(**wrong)  # type: ignore[arg-type]
@@ -160,3 +162,69 @@ def test_the_command_prints_a_summary_without_names(
     assert "P1" not in printed.out + printed.err
     assert main(["finetune", str(tmp_path), "--weights", weights, "--out", str(tmp_path / "other")]) == 1
     assert "X.npy: missing" in capsys.readouterr().err
+
+
+def noise(count: int) -> tuple[np.ndarray, np.ndarray]:
+    windows = np.random.default_rng(0).standard_normal((count, 3, 150)).astype(np.float32)
+    return windows, np.arange(count) % 2
+
+
+@pytest.mark.parametrize("trained", [1, 3])
+def test_only_the_last_stages_move_and_their_statistics(trained: int) -> None:
+    model = ClassifierModel("harnet5", 2, standardise=True, width=8)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    fit(model, *noise(16), replace(TRAINING, epochs=1, trained_stages=trained), seed=0)
+    still = tuple(f"feature_extractor.layer{number}." for number in range(1, 6 - trained))
+    for name, tensor in model.state_dict().items():
+        moves = not name.startswith(still) and not name.endswith("kernel")
+        assert torch.equal(tensor, before[name]) != moves, name
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_lower_layer_decay_moves_the_first_stage_less_and_the_last_as_much() -> None:
+    moved = {}
+    for decay in (1.0, 0.1):
+        torch.manual_seed(0)
+        model = ClassifierModel("harnet5", 2, standardise=True, width=8)
+        first, last = (getattr(model.feature_extractor, f"layer{number}")[0].weight for number in (1, 5))
+        before = [first.detach().clone(), last.detach().clone()]
+        one_step = replace(TRAINING, epochs=1, batch_size=16, layer_decay=decay, warmup=0.0, weight_decay=0.0)
+        fit(model, *noise(16), one_step, seed=0)
+        moved[decay] = [(now - then).abs().max().item() for now, then in zip((first, last), before, strict=True)]
+    assert moved[0.1][0] == pytest.approx(1e-4 * moved[1.0][0], rel=0.3), "float32 has few digits left"
+    assert moved[0.1][1] == pytest.approx(moved[1.0][1], rel=0.05)
+
+
+def test_early_stopping_goes_back_to_the_best_and_takes_the_least_number_of_steps() -> None:
+    """Labels of noise cannot be learnt: on other noise the loss only rises."""
+    windows, labels = noise(32)
+    training = replace(TRAINING, epochs=30, encoder_learning_rate=3e-3, patience=2)
+    losses = {}
+    for name, config in {"stopped": training, "later": replace(training, min_steps=40)}.items():
+        torch.manual_seed(0)
+        model, steps = ClassifierModel("harnet5", 2, standardise=True, width=8), []
+        best = fit(model, windows[:16], labels[:16], config, 0, lambda: steps.append(1), (windows[16:], labels[16:]))  # noqa: B023
+        assert len(steps) == config.steps(16), "the progress bar is filled"
+        with torch.no_grad():
+            logits = model(torch.from_numpy(windows[16:]))
+        losses[name] = (best, torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels[16:])).item())
+    assert losses["stopped"][0] < 60
+    assert losses["later"][1] <= losses["stopped"][1]
+
+
+def test_people_set_aside_are_not_those_who_are_tested(data: Path, weights: str, tmp_path: Path) -> None:
+    config = FinetuneConfig(data, tmp_path / "out", replace(TRAINING, patience=1), weights, final_model=False)
+    found = finetune(config)
+    assert found["arms"]["fine-tuned"]["summary"]["people"] == 3
+    fold = json.loads((tmp_path / "out" / "folds" / "fine-tuned-0.json").read_text())
+    assert 0 < fold["steps"] <= TRAINING.steps(16)
+    with pytest.raises(HarnetError, match="one training person only"):
+        finetune(replace(config, out=tmp_path / "other", folds=2, data=two_people(data, tmp_path / "two")))
+
+
+def two_people(data: Path, folder: Path) -> Path:
+    folder.mkdir()
+    chosen = np.load(data / "pid.npy") != "P2"
+    for name in ("X", "Y", "pid"):
+        np.save(folder / f"{name}.npy", np.load(data / f"{name}.npy")[chosen])
+    return folder

@@ -196,7 +196,7 @@ def test_a_config_that_is_not_json_is_refused(bundle: Path) -> None:
 
 def test_a_missing_folder_and_another_architecture_are_refused(original: Path, tmp_path: Path) -> None:
     assert "no such folder" in refusal(tmp_path / "nowhere")
-    assert "download the folder first" in refusal("organisation/weights")
+    assert "not in the local cache of the Hugging Face Hub: pass download=True" in refusal("organisation/weights")
     with pytest.raises(HarnetError, match="holds harnet5, expected harnet10"):
         harnet.create_model("harnet10", num_classes=2, weights=original)
     with pytest.raises(HarnetError, match="encoder without a classifier"):

@@ -1,4 +1,4 @@
-"""What of a run goes into weights: the encoder whole, of the step and of the weights that were asked for."""
+"""Weights of every objective: the encoder goes out whole, what the objective put on it stays behind."""
 
 import json
 from pathlib import Path
@@ -7,12 +7,12 @@ import pytest
 import torch
 
 import harnet
-from harnet.errors import HarnetError
-from harnet.heads import PRETEXT_HEADS
+from harnet.heads import PRETEXT_HEADS, PretextModel
 from harnet.weights.bundle import save
 from harnet.weights.config import BundleConfig
 from harnet.weights.load import read_bundle
-from launch.commands.export import Command, publishable
+from launch.cli import main
+from launch.commands.export import publishable
 from pretrain import checkpoint, log, objectives
 from pretrain.model import ModelConfig
 from pretrain.objectives import Objectives
@@ -30,48 +30,48 @@ def test_an_encoder_is_published_without_what_trained_it(name: str, tmp_path: Pa
     assert heads == (set(PRETEXT_HEADS.values()) if name == "multitask" else set())
 
 
-@pytest.fixture(scope="module")
-def run(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that keeps a moving average and the best of its held-out losses, which was not the last."""
-    out = tmp_path_factory.mktemp("export") / "run"
-    alone(small(shards, out, {"ema_decay": 0.9}, steps=4, evaluate_every=1, patience=9, checkpoint_every=1, keep=4))
-    rows = log.read(out)
-    for row in rows:
-        if row["kind"] == "heldout":
-            row["loss"] = {2: 0.1}.get(row["step"], 5.0 + row["step"])
-    (out / log.FILE_NAME).write_text("".join(json.dumps(row) + "\n" for row in rows))
+def run_with_two_checkpoints(shards: Path, out: Path) -> Path:
+    alone(small(shards, out, {"ema_decay": 0.5}, steps=4, evaluate_every=2, checkpoint_every=2))
     return out
 
 
-@pytest.mark.parametrize("best", [False, True])
-@pytest.mark.parametrize("average", [False, True])
-def test_the_step_and_the_weights_that_were_asked_for_are_exported(
-    run: Path, tmp_path: Path, best: bool, average: bool
+def test_a_checkpoint_is_chosen_by_name_by_loss_and_as_a_moving_average(
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert Command(run, tmp_path / "weights", best=best, average=average).run() == 0
-    step = 2 if best else 4
-    saved = checkpoint.find(run, step)
-    expected = saved.tensors(checkpoint.AVERAGE if average else checkpoint.NETWORK) or {}
-    bundle = read_bundle(tmp_path / "weights")
-    assert bundle.state
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in bundle.state.items())
-    assert bundle.config.training_steps == step
-    assert bundle.config.provenance.get("moving average with decay") == (0.9 if average else None)
-    logged = next(row for row in log.read(run) if row["kind"] == "heldout" and row["step"] == step)
-    assert bundle.config.provenance["heldout"]["loss"] == logged["ema/loss" if average else "loss"]
-    assert not any(name.startswith("ema/") for name in bundle.config.provenance["heldout"])
+    run, out = run_with_two_checkpoints(shards, tmp_path / "run"), tmp_path / "weights"
+    saved = {found.step: found for found in checkpoint.find_all(run)}
+    assert sorted(saved) == [2, 4]
+    loss = {row["step"]: row for row in log.read(run) if row["kind"] == "heldout"}
+    best = min(saved, key=lambda step: loss[step]["loss"])
+    average = saved[2].tensors(checkpoint.AVERAGE)
+    assert average is not None
+    expected = {
+        ("--which", "last"): saved[4].network(),
+        ("--which", "best"): saved[best].network(),
+        ("--which", "step-2", "--ema"): average,
+    }
+    for options, state in expected.items():
+        assert main(["export", str(run), "--out", str(out), *options]) == 0
+        found = read_bundle(out)
+        assert all(torch.equal(tensor, state[name]) for name, tensor in found.state.items())
+    assert found.config.provenance["heldout"]["loss"] == loss[2]["ema/loss"]
+    assert "moving average" in (out / "README.md").read_text()
+    capsys.readouterr()
+    assert main(["export", str(run), "--out", str(out), "--which", "step-3"]) == 1
+    assert "no complete checkpoint step-3; there are: step-2, step-4" in capsys.readouterr().err
 
 
-def test_what_a_run_does_not_have_is_not_exported(shards: Path, tmp_path: Path) -> None:
-    out, weights = tmp_path / "run", tmp_path / "weights"
-    alone(small(shards, out, steps=3, evaluate_every=1, checkpoint_every=1))
-    with pytest.raises(HarnetError, match="keeps no moving average"):
-        Command(out, weights, average=True).run()
-    rows = [row | {"loss": float(row["step"])} if row["kind"] == "heldout" else row for row in log.read(out)]
-    (out / log.FILE_NAME).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(HarnetError, match=r"checkpoint of step 1 is not there, only those of 3, 2"):
-        Command(out, weights, best=True).run()
-    (out / log.FILE_NAME).unlink()
-    with pytest.raises(HarnetError, match="no held-out loss in its log"):
-        Command(out, weights, best=True).run()
-    assert not weights.exists()
+def test_an_older_checkpoint_becomes_a_bundle_with_scores_on_its_card(tmp_path: Path) -> None:
+    state = PretextModel("harnet5").state_dict()
+    torch.save({f"module.{name}": tensor for name, tensor in state.items()}, tmp_path / "old.mdl")
+    (tmp_path / "adl").mkdir()
+    summary = {"macro_f1": 0.5, "macro_f1_std": 0.1, "kappa": 0.4, "people": 7}
+    (tmp_path / "adl" / "results.json").write_text(json.dumps({"arms": {"frozen": {"summary": summary}}}))
+    options = ["--out", str(tmp_path / "weights"), "--results", str(tmp_path / "adl")]
+    assert main(["export", str(tmp_path / "old.mdl"), *options, "--data-use-terms", "academic"]) == 0
+    found = read_bundle(tmp_path / "weights")
+    assert all(torch.equal(tensor, state[name]) for name, tensor in found.state.items())
+    card = (tmp_path / "weights" / "README.md").read_text()
+    assert "| adl, frozen | macro F1 0.500 ± 0.100, kappa 0.400 over 7 people held out |" in card
+    assert "an unknown number of people" in card
+    assert "old.mdl" in card

@@ -1,0 +1,76 @@
+"""`harnet inspect`: what weights are, where they come from, and whether every file is whole."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from harnet.weights.fingerprint import fingerprint
+from harnet.weights.load import Bundle, read_bundle
+from harnet.weights.published import is_published
+from harnet.weights.source import listed_files, open_source, read_checked
+
+
+@dataclass(frozen=True)
+class Command:
+    """Print what weights are and where they come from, after checking every file and every tensor.
+
+    Example: harnet inspect weights
+    """
+
+    weights: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="WEIGHTS")]
+    """Folder, URL, hub id in the local cache, or published checkpoint (.mdl)."""
+    json: bool = False
+    """Print it as JSON."""
+
+    def run(self) -> int:
+        """Check and print; 0 only if all is whole."""
+        bundle = read_bundle(self.weights)
+        facts = about(bundle) | {"files": _files(self.weights)}
+        print(json.dumps(facts, indent=2) if self.json else "\n".join(as_lines(facts)))
+        return 0
+
+
+def about(bundle: Bundle) -> dict[str, Any]:
+    """All that a bundle says of itself, and what its tensors show."""
+    encoder = [name for name in bundle.state if name.startswith("feature_extractor.")]
+    config = asdict(bundle.config)
+    return {
+        "architecture": config.pop("architecture"),
+        "width": config.pop("width"),
+        "encoder tensors": len(encoder),
+        "parameters": sum(bundle.state[name].numel() for name in encoder if name.endswith(("weight", "bias"))),
+        "SHA-256": bundle.digest,
+        "classes": list(config.pop("classes")),
+        "preprocessing fingerprint": fingerprint(bundle.config),
+        "training steps": config.pop("training_steps"),
+        "manifest digest": config.pop("manifest_digest") or "none",
+        "code revision": config.pop("git_revision") or "unknown",
+        "provenance": config.pop("provenance"),
+        "preprocessing": config.pop("preprocessing"),
+        "data-use terms": config.pop("data_use_terms") or "none stated",
+    }
+
+
+def as_lines(facts: dict[str, Any], indent: str = "") -> list[str]:
+    """One fact a line, those of a group below its name."""
+    lines = []
+    for name, value in facts.items():
+        shown = name if "." in name else name.replace("_", " ")
+        if isinstance(value, dict) and value:
+            lines += [f"{indent}{shown}:", *as_lines(value, indent + "  ")]
+        elif isinstance(value, list):
+            lines.append(f"{indent}{shown}: {', '.join(map(str, value)) or 'none'}")
+        else:
+            lines.append(f"{indent}{shown}: {f'{value:,}' if type(value) is int else value}")
+    return lines
+
+
+def _files(weights: str) -> dict[str, int]:
+    """Size of every file, each checked against SHA256SUMS."""
+    if is_published(weights):
+        return {Path(weights).name: Path(weights).expanduser().stat().st_size}
+    source = open_source(weights)
+    return {name: len(read_checked(source, name)) for name in listed_files(source)}

@@ -1,0 +1,55 @@
+"""`harnet publish`: a folder of weights to the Hugging Face Hub, or a look at what would be sent."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from harnet.errors import HarnetError
+from harnet.weights.load import read_bundle
+from harnet.weights.model_hub import publish_folder
+from harnet.weights.source import listed_files, open_source, read_checked
+
+
+@dataclass(frozen=True)
+class Command:
+    """Send a folder of weights to the Hugging Face Hub, after checking every file of it.
+
+    Uses the account of `hf auth login`. With --dry-run nothing is sent and no network is needed.
+
+    Example: harnet publish weights --to ORGANISATION/NAME --dry-run
+    """
+
+    weights: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="WEIGHTS")]
+    """Folder of `harnet export`."""
+    to: str
+    """Repository on the Hub, ORGANISATION/NAME; made if it is not there."""
+    dry_run: bool = False
+    """Check and list the files; send nothing."""
+    private: bool = False
+    """Make a new repository private."""
+    json: bool = False
+    """Print the result as JSON."""
+
+    def run(self) -> int:
+        """Check, then publish."""
+        config = read_bundle(self.weights).config
+        source = open_source(self.weights)
+        for name in listed_files(source):
+            read_checked(source, name)
+        if not (config.data_use_terms or self.dry_run):
+            raise HarnetError(f"{self.weights}: states no data-use terms: export it again with --data-use-terms, so "
+                              "that whoever finds the weights knows what they may do")  # fmt: skip
+        done = publish_folder(self.weights, self.to, self.private, self.dry_run)
+        if self.json:
+            print(json.dumps(asdict(done)))
+            return 0
+        for name, size in done.files.items():
+            print(f"{size:>13,}  {name}")
+        if done.url is None:
+            print(f"dry run: {len(done.files)} files would go to {done.repository}")
+        else:
+            print(f"{done.repository}: published, {done.url}")
+        return 0

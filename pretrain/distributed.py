@@ -6,12 +6,17 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from harnet.errors import HarnetError
+
+TIMEOUT = timedelta(minutes=10)
+"""For which a process waits for the others before it gives up: longer than any step, held-out loss or checkpoint. A
+machine that goes silent does not close its connections, so nothing else would end the wait; gloo's own is 30 min."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def joined(device: str) -> Iterator[Process]:
         yield process
         return
     cuda = process.device.type == "cuda"
-    dist.init_process_group("nccl" if cuda else "gloo", device_id=process.device if cuda else None)
+    dist.init_process_group("nccl" if cuda else "gloo", timeout=TIMEOUT, device_id=process.device if cuda else None)
     try:
         yield process
     finally:

@@ -8,7 +8,6 @@ noise, the same for every window whatever was done to it, hide most of that (doc
 from functools import lru_cache
 
 import torch
-from scipy.signal import firwin
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,6 +20,8 @@ TAPS = 31
 
 @lru_cache(maxsize=8)
 def _filter(cutoff: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    from scipy.signal import firwin  # a second of every start, and only this option needs it
+
     return torch.as_tensor(firwin(TAPS, cutoff, fs=RATE), dtype=dtype, device=device)[None, None]
 
 

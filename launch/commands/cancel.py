@@ -1,0 +1,33 @@
+"""`harnet cancel`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from harnet.errors import HarnetError
+from launch import slurm
+from launch.watch import status
+
+
+@dataclass(frozen=True)
+class Command:
+    """Cancel the job of a run. It writes a checkpoint if Slurm leaves it the time (KillWait, 30 s by default).
+
+    The run folder stays, and the same submit command continues it.
+
+    Example: harnet cancel runs/first
+    """
+
+    run_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """Run folder."""
+
+    def run(self) -> int:
+        """Cancel, and say what is left."""
+        found = status(self.run_folder)
+        if found.job is None or found.over:
+            raise HarnetError(f"{self.run_folder}: nothing to cancel: {found.state}")
+        slurm.ask("scancel", found.job)
+        print(f"job {found.job} cancelled; what it was: {found.as_text()}")
+        return 0

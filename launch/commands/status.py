@@ -1,0 +1,31 @@
+"""`harnet status`."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from launch.watch import status
+
+
+@dataclass(frozen=True)
+class Command:
+    """Say what a run does: queued, running, requeued, finished, failed and why; last checkpoint, speed, time to go.
+
+    Slurm is asked for the state of the job; the rest is read from the run folder. Works without Slurm, too.
+
+    Example: harnet status runs/first
+    """
+
+    run_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """Run folder."""
+    json: bool = False
+    """Print it as one JSON object."""
+
+    def run(self) -> int:
+        """Print; 0 unless the run has failed."""
+        found = status(self.run_folder)
+        print(json.dumps(found.as_dict(), indent=2) if self.json else found.as_text())
+        return 1 if found.state == "failed" else 0

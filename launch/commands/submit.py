@@ -1,0 +1,198 @@
+"""`harnet submit`."""
+
+import inspect
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+from harnet.errors import HarnetError
+from harnet.progress import bar
+from launch import slurm
+from launch.profile import read
+
+if TYPE_CHECKING:
+    from launch.arrays import Array
+
+SECONDS_BETWEEN_LOOKS = 5.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """Have Slurm do what `harnet pretrain`, `harnet ingest` or `harnet shard` would do here.
+
+    All options of that command follow in the same line. A training run continues by itself after a time limit,
+    preemption, a lost node or a crash; ingest and shard become an array of jobs, with a check when all are done.
+    Given again, the same command continues what was stopped and repeats what failed.
+
+    Example: harnet submit pretrain --config configs/harnet10.toml --data.shards shards --run.out runs/first
+    --nodes 4 --gpus-per-node 8 --profile slurm/profiles/example.toml
+
+    Example: harnet submit ingest recordings/ --out cohort.zarr --jobs 100 --profile slurm/profiles/example.toml
+    """
+
+    profile: Path | None = None
+    """TOML file of the site: partition, account, modules, ...; see slurm/profiles/."""
+    nodes: int = 1
+    """pretrain: nodes."""
+    min_nodes: int = 0
+    """pretrain: nodes that will do when a restart finds fewer; 0 for as many as --nodes."""
+    gpus_per_node: int = 0
+    """pretrain: GPUs, and processes, on a node; 0 trains on CPUs."""
+    processes_per_node: int = 1
+    """pretrain on CPUs: processes on a node."""
+    max_crashes: int = 3
+    """pretrain: crashes in a row without a new checkpoint after which the job gives up."""
+    max_restarts: int = 100
+    """pretrain: starts in all after which the job gives up."""
+    jobs: int = 0
+    """ingest, shard: elements of the array; 0 sizes it from the input."""
+    dry_run: bool = False
+    """Check, print the batch script, and queue nothing."""
+    wait: bool = False
+    """Follow it to the end; the exit code is 0 only if it finished."""
+    json: bool = False
+    """Print job, paths and the next command as JSON."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A parsed command line of `harnet submit`."""
+
+    what: str
+    """pretrain, ingest or shard."""
+    options: Options
+    """Of the submission."""
+    arguments: tuple[str, ...]
+    """Of the command itself."""
+
+    @classmethod
+    def parse(cls, program: str, arguments: Sequence[str]) -> "Command":
+        """What is submitted, then options; those that are not of `submit` are of the command."""
+        what, rest = (arguments[0], list(arguments[1:])) if arguments else ("", [])
+        if what in ("-h", "--help"):
+            what, rest = f"{{{','.join(KINDS)}}}", ["--help"]
+        elif what not in KINDS:
+            raise HarnetError(f"what to submit is {what!r}; one of: {', '.join(KINDS)}")
+        options, others = tyro.cli(
+            Options, prog=f"{program} {what}", description=inspect.getdoc(Options), args=rest, return_unknown_args=True,
+        )  # fmt: skip
+        return cls(what, options, tuple(others))
+
+    def run(self) -> int:
+        """Check, submit, say where to look."""
+        slurm.require()
+        return KINDS[self.what](self.options, self.arguments)
+
+
+def pretrain(options: Options, arguments: tuple[str, ...]) -> int:
+    """Submit a training run."""
+    from launch.submission import Training, as_json, as_text
+    from pretrain.command import Command as Pretrain
+    from pretrain.config import with_file
+
+    arguments = tuple(with_file(arguments))
+    training = Training(
+        config=Pretrain.parse("harnet submit pretrain", arguments).options,
+        arguments=arguments,
+        profile=read(options.profile),
+        nodes=options.nodes,
+        min_nodes=options.min_nodes or options.nodes,
+        gpus_per_node=options.gpus_per_node,
+        processes_per_node=options.gpus_per_node or options.processes_per_node,
+        max_crashes=options.max_crashes,
+        max_restarts=options.max_restarts,
+    )
+    training.check()
+    if options.dry_run:
+        print(training.batch().script)
+        return 0
+    described = training.described(training.submit())
+    print(as_json(described) if options.json else as_text(described, training))
+    return follow(training.config.run.out) if options.wait else 0
+
+
+def follow(run: Path) -> int:
+    """Show the progress of a run until nothing more will happen; 0 if it finished."""
+    from launch.watch import status
+
+    found = status(run)
+    with bar(found.steps, "pretrain", "steps", initial=found.step) as shown:
+        while not found.over:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            found = status(run)
+            shown.set_postfix_str(found.state, refresh=False)
+            shown.update(found.step - shown.n)
+    print(found.as_text(), file=sys.stderr if found.state == "failed" else sys.stdout)
+    return int(found.state != "finished")
+
+
+def ingest(options: Options, arguments: tuple[str, ...]) -> int:
+    """Submit an array over recordings, and the same command over all of them as the check."""
+    from launch.arrays import Array, files_in, size
+    from launch.cli import parse
+
+    command: Any = parse("ingest", arguments)
+    if command.part != "1/1":
+        raise HarnetError(f"--part {command.part}: each element gets its own; leave it out, --jobs sets their number")
+    items = files_in(command.inputs)
+    count = size(len(items), options.jobs, per_element=50)
+    return submit_array(
+        Array("ingest", arguments, command.out, items, count, ("ingest", *arguments), read(options.profile)), options
+    )
+
+
+def shard(options: Options, arguments: tuple[str, ...]) -> int:
+    """Submit an array over shards, and `harnet verify`."""
+    from data_shards.cohort.store import Cohort
+    from launch.arrays import Array, size
+    from launch.cli import parse
+
+    command: Any = parse("shard", arguments)
+    if command.part is not None:
+        raise HarnetError(f"--part {command.part}: each element gets its own; leave it out, --jobs sets their number")
+    items = Cohort.open(command.cohort).recordings()
+    count = size(len(items), options.jobs, per_element=200)
+    check = ("verify", str(command.out))
+    return submit_array(Array("shard", arguments, command.out, items, count, check, read(options.profile)), options)
+
+
+def submit_array(array: "Array", options: Options) -> int:
+    """Check, queue, say where to look."""
+    array.check()
+    if options.dry_run:
+        print(array.elements().script if array.missing else array.check_of_all(None).script)
+        return 0
+    queued = array.submit()
+    if options.json:
+        print(json.dumps(queued, indent=2))
+    else:
+        print(f"array {queued['array']}: {queued['elements']} elements over {len(array.items)} inputs, "
+              f"{queued['done_before']} done before\nverification: job {queued['verification']}, after them\n"
+              f"logs:   {queued['logs']}\nfollow it with: squeue --me")  # fmt: skip
+    return wait_for(str(queued["verification"]), array) if options.wait else 0
+
+
+def wait_for(verification: str, array: "Array") -> int:
+    """Show how many elements are done until the check has ended; 0 if all was good."""
+    with bar(array.count, array.kind, "elements") as shown:
+        while True:
+            job, silence = slurm.look(verification)
+            shown.update(array.count - len(array.missing) - shown.n)
+            shown.set_postfix_str(silence, refresh=False)
+            if not silence and (job is None or not job.alive):
+                break
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+    good = job is not None and job.state == "COMPLETED"
+    state = job.state if job else "forgotten by Slurm"
+    log = array.folder / f"{verification}.log"
+    print(f"verification (job {verification}): {state}; its log: {log}", file=sys.stderr)
+    return int(not good)
+
+
+KINDS: dict[str, Callable[[Options, tuple[str, ...]], int]] = {"pretrain": pretrain, "ingest": ingest, "shard": shard}

@@ -1,0 +1,96 @@
+"""What a run folder says to those who start, watch and stop the run. Light: nothing here imports torch."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harnet.files import fsync_folder
+
+FOLDER = "slurm"
+"""Inside a run folder: batch scripts, logs of jobs, and the two records below."""
+SUBMISSIONS, STARTS = "submissions.jsonl", "starts.jsonl"
+CHECKPOINTS, MARKER, LOG = "checkpoints", "COMPLETE", "log.jsonl"
+"""As in pretrain/checkpoint.py and pretrain/log.py, which need torch."""
+
+
+@dataclass(frozen=True)
+class Logged:
+    """The last line of training in a run's log."""
+
+    step: int
+    """Steps done."""
+    loss: float
+    """Mean over the lines's interval."""
+    windows_per_second: float
+    """Over all processes."""
+    time: float
+    """When it was written, in seconds since 1970."""
+
+    @property
+    def age_seconds(self) -> float:
+        """Since then."""
+        return max(0.0, time.time() - self.time)
+
+
+def newest_step(run: Path) -> int:
+    """Steps of the newest complete checkpoint, 0 without one. Its digests are left to the training to check."""
+    steps = [path.parent.name[5:] for path in (run / CHECKPOINTS).glob(f"step-*/{MARKER}")]
+    return max((int(step) for step in steps if step.isdecimal()), default=0)
+
+
+def last_logged(run: Path) -> Logged | None:
+    """The last complete line of training, without reading the whole of a long log."""
+    path = run / LOG
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 65536))
+        lines = file.read().split(b"\n")[:-1]
+    for line in reversed(lines):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue  # the first line of this stretch may be cut
+        if row["kind"] == "train":
+            return Logged(row["step"], row["loss"], row["windows_per_second"], path.stat().st_mtime)
+    return None
+
+
+def append(run: Path, name: str, entry: Mapping[str, Any]) -> None:
+    """Add an entry to a record of the run folder, durably."""
+    folder = run / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("a") as file:
+        file.write(json.dumps({"time": time.time()} | dict(entry)) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fsync_folder(folder)
+
+
+def entries(run: Path, name: str) -> list[dict[str, Any]]:
+    """All complete entries of a record; one that a kill cut short is left out."""
+    path = run / FOLDER / name
+    if not path.exists():
+        return []
+    found = []
+    for line in path.read_text().split("\n"):
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
+def settings(run: Path) -> dict[str, Any] | None:
+    """The configuration (`PretrainConfig.as_dict`): of the newest checkpoint, else of the last submission."""
+    step = newest_step(run)
+    about = run / CHECKPOINTS / f"step-{step:08d}" / "about.json"
+    if step and about.is_file():
+        found: dict[str, Any] = json.loads(about.read_text())["config"]
+        return found
+    submitted = entries(run, SUBMISSIONS)
+    return submitted[-1]["config"] if submitted else None

@@ -1,0 +1,75 @@
+"""What happens to a run on a cluster, told from its submission to its end; several stories go on at a time.
+
+A story is a function of a scene. It runs in a thread of its own and fails by an assertion.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pretrain.command import Command
+from tests.cluster.cluster import Cluster
+from tests.cluster.submitted import Submitted, losses, options
+from tests.pretrain.runs import together
+
+Row = tuple[str, str, str, int, str]
+"""Fault, what was done, seconds lost, steps repeated, result."""
+
+
+@dataclass
+class Scene:
+    """Where a story happens."""
+
+    cluster: Cluster
+    shards: Path
+    folder: Path
+    """Of this story alone; all nodes see it."""
+    losses_elsewhere: Future[dict[int, float]]
+    rows: list[Row]
+    """Of the table of faults."""
+    broken: list[str] = field(default_factory=list)
+    """Nodes to mend at the end."""
+
+    @property
+    def undisturbed(self) -> dict[int, float]:
+        """Losses of the same run on two processes, without Slurm and without a fault."""
+        return self.losses_elsewhere.result()
+
+    def profile(self, site: str = "") -> Path:
+        """A site file for the test cluster, whose nodes all see this machine's disk."""
+        path = self.folder / "site.toml"
+        path.write_text(f'shared = ["/"]\n{site}\n')
+        return path
+
+    def submit(self, *given: str, site: str = "", **changes: Any) -> Submitted:
+        """A run on two nodes, or as given."""
+        return Submitted(self.shards, self.folder / "run", self.profile(site), *given, **changes)
+
+    def harnet(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """What a user would type, with what it prints."""
+        command = [sys.executable, "-m", "launch", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+
+
+Story = Callable[[Scene], None]
+
+
+def tell(story: Story, scene: Scene) -> None:
+    """Let a story happen, and clear up after it."""
+    scene.folder.mkdir()
+    try:
+        story(scene)
+    finally:
+        scene.cluster.cancel_all(under=scene.folder)
+        for name in scene.broken:
+            scene.cluster.mend(name)
+
+
+def train_undisturbed(shards: Path, run: Path) -> dict[int, float]:
+    """The losses that every story has to end with."""
+    together(Command.parse("x", options(shards, run)).options, world=2)
+    return losses(run)

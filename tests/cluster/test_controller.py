@@ -1,0 +1,24 @@
+"""The controller is away for a while: all jobs notice it, so no story goes on meanwhile."""
+
+from concurrent.futures import Future
+from pathlib import Path
+
+from tests.cluster.cluster import Cluster, eventually
+from tests.cluster.stories import Row
+from tests.cluster.submitted import PATIENCE, Submitted, losses
+from tests.cluster.test_faults import logged_step
+
+
+def test_the_controller_may_restart(
+    cluster: Cluster, shards: Path, tmp_path: Path, profile: Path, undisturbed: Future[dict[int, float]],
+    rows: list[Row],
+) -> None:  # fmt: skip
+    run = Submitted(shards, tmp_path / "run", profile)
+    step = run.wait_for_step(6).step
+    cluster.stop_controller()
+    assert run.now.state == "unknown"
+    eventually(lambda: logged_step(run.run) > step + 1, PATIENCE, "steps without a controller")
+    cluster.start_controller()
+    assert run.wait_for("finished").restarts == 0
+    assert losses(run.run) == undisturbed.result()
+    rows.append(("controller restart", "It is killed, and started again some steps later.", "0", 0, "same losses"))

@@ -1,0 +1,144 @@
+"""Everything that a cluster does to a run, done to one. Each ends with the losses of a run that nothing happened to."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launch.run_folder import CHECKPOINTS, MARKER, STARTS, entries, last_logged
+from tests.cluster.cluster import eventually
+from tests.cluster.stories import Scene, Story
+from tests.cluster.submitted import PATIENCE, Submitted, held, losses
+
+FAULT_STEP = 6
+"""After the checkpoint of step 4, before that of step 8 or not long after it."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A story of a run that something is done to, and that goes on by itself."""
+
+    name: str
+    inflict: Callable[[Scene, Submitted], None]
+    """Its docstring says what is done."""
+    site: str = ""
+    afterwards: Callable[[Scene, Submitted], None] = lambda scene, run: None
+    """Once the run goes on."""
+
+    def __call__(self, scene: Scene) -> None:
+        run = scene.submit(site=self.site)
+        run.wait_for_step(FAULT_STEP)
+        before, count = markers(run.run), len(starts(run))
+        began = time.monotonic()
+        self.inflict(scene, run)
+        reached, resumed_from = restarted(run, count)
+        eventually(lambda: logged_step(run.run) > resumed_from, PATIENCE, lambda: f"another step\n{run.tail()}")
+        lost = time.monotonic() - began
+        self.afterwards(scene, run)
+        run.wait_for("finished")
+
+        same = losses(run.run) == scene.undisturbed
+        done = (self.inflict.__doc__ or "").splitlines()[0]
+        result = f"goes on at step {resumed_from}, {'same losses' if same else 'OTHER LOSSES'}"
+        scene.rows.append((self.name, done, f"{lost:.0f}", max(0, reached - resumed_from), result))
+        assert same
+        assert before.items() <= markers(run.run).items(), "a complete checkpoint was lost or changed"
+        assert "requeued" in run.seen
+        assert run.seen[-1] == "finished"
+
+
+def requeue(scene: Scene, run: Submitted) -> None:
+    """`scontrol requeue` from outside."""
+    with held(run):
+        scene.cluster.ask("scontrol", "requeue", run.job)
+
+
+def preempt(scene: Scene, run: Submitted) -> None:
+    """A job of a higher partition takes its nodes for a second."""
+    nodes = run.nodes()
+    with held(run):
+        where = ["-p", "high", f"-N{len(nodes)}", "-w", ",".join(nodes), "-o", "/dev/null"]
+        scene.cluster.ask("sbatch", *where, "--wrap", "sleep 1")
+
+
+def reach_time_limit(scene: Scene, run: Submitted) -> None:
+    """It stands still until Slurm sends the USR2 that goes before the limit; that wait is in the seconds."""
+    with held(run):
+        pass
+
+
+def kill_a_task(scene: Scene, run: Submitted) -> None:
+    """KILL to one training process."""
+    os.kill(run.tasks()[-1], signal.SIGKILL)
+
+
+def kill_node(scene: Scene, run: Submitted) -> None:
+    """The last node is gone at once: slurmd, step daemon and task."""
+    lost = run.nodes()[-1]
+    scene.broken.append(lost)
+    scene.cluster.kill_node(lost)
+
+
+def unplug_node(scene: Scene, run: Submitted) -> None:
+    """The first node, with the job's own process and rank 0, is cut off, and comes back later."""
+    lost = run.nodes()[0]
+    scene.broken.append(lost)
+    scene.cluster.unplug(lost)
+
+
+def plug_in_again(scene: Scene, run: Submitted) -> None:
+    """It still has processes of the first start, which must not disturb the second."""
+    scene.cluster.plug_in(scene.broken[0])
+
+
+STORIES = [
+    Fault("unplugged node", unplug_node, afterwards=plug_in_again),
+    Fault("time limit", reach_time_limit, "minutes = 1\nsignal_seconds = 1"),
+    Fault("killed node", kill_node),
+    Fault("preemption with grace", preempt, 'partition = "grace"'),
+    Fault("preemption without grace", preempt, 'partition = "main"'),
+    Fault("scontrol requeue", requeue),
+    Fault("killed task", kill_a_task),
+]
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_a_run_goes_on_by_itself_with_the_same_numbers(told: dict[Story, Future[None]], story: Story) -> None:
+    told[story].result()
+
+
+def starts(run: Submitted) -> list[dict[str, Any]]:
+    return [entry for entry in entries(run.run, STARTS) if entry["event"] == "start"]
+
+
+def restarted(run: Submitted, count: int) -> tuple[int, int]:
+    """Wait for the start after `count` others; return the last step logged before it, and the step it begins at."""
+    reached = logged_step(run.run)
+
+    def again() -> bool:
+        nonlocal reached
+        assert not run.now.over, f"{run.now}\n{run.tail()}"
+        before = logged_step(run.run)
+        if len(starts(run)) > count:
+            return True
+        reached = before
+        return False
+
+    eventually(again, PATIENCE, lambda: f"another start\n{run.tail()}")
+    return reached, starts(run)[count]["step"]
+
+
+def markers(run: Path) -> dict[str, str]:
+    """Completion markers of all checkpoints of a run, which hold the digests of their files."""
+    return {path.parent.name: path.read_text() for path in (run / CHECKPOINTS).glob(f"step-*/{MARKER}")}
+
+
+def logged_step(run: Path) -> int:
+    found = last_logged(run)
+    return found.step if found else 0

@@ -1,0 +1,118 @@
+"""The job's own process, with stand-ins for Slurm's commands; tests/cluster runs it under a real Slurm."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harnet.errors import HarnetError
+from launch import job, task
+from launch.run_folder import STARTS, entries
+
+HERE = {
+    "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n1", "SLURM_JOB_NUM_NODES": "1", "SLURMD_NODENAME": "n1",
+    "SLURM_RESTART_COUNT": "0",
+}  # fmt: skip
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for stand-ins that comes first on the PATH; `scontrol` notes its arguments there."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    for name, value in HERE.items():
+        monkeypatch.setenv(name, value)
+    stand_in(folder, "scontrol", f'echo "$@" >> {folder}/asked; echo "JobId=7 JobState=RUNNING Restarts=0"')
+    terminate = signal.getsignal(signal.SIGTERM)
+    yield folder
+    signal.signal(signal.SIGTERM, terminate)
+
+
+def stand_in(folder: Path, name: str, script: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+
+
+def asked(folder: Path) -> str:
+    path = folder / "asked"
+    return path.read_text() if path.exists() else ""
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "returned", "asks"),
+    [
+        (0, "", 0, ""),
+        (130, "", 0, "requeue 7"),
+        (137, "srun: error: n1: task 0: Killed", 0, "requeue 7"),
+        (78, "0: pretrain: run: No space left on device", 78, "Comment=run: No space left on device"),
+    ],
+)
+def test_what_follows_an_end(commands: Path, tmp_path: Path, code: int, said: str, returned: int, asks: str) -> None:
+    stand_in(commands, "srun", f'echo "{said}"; exit {code}')
+    assert job.run([str(tmp_path / "run"), "--processes-per-node", "1", "--", "--data.batch", "8"]) == returned
+    assert asks in asked(commands)
+    assert ("requeue" in asked(commands)) == ("requeue" in asks)
+    start, end = entries(tmp_path / "run", STARTS)
+    assert (start["event"], end["event"], end["code"]) == ("start", "end", code)
+
+
+@pytest.mark.parametrize(
+    "state", ["JobState=CANCELLED Restarts=0", "JobState=PENDING Restarts=1", "JobState=RUNNING Restarts=1"]
+)
+def test_a_job_that_slurm_has_ended_or_started_elsewhere_is_left_alone(
+    commands: Path, tmp_path: Path, state: str
+) -> None:
+    stand_in(commands, "scontrol", f'echo "$@" >> {commands}/asked; echo "JobId=7 {state}"')
+    stand_in(commands, "srun", "exit 130")
+    assert job.run([str(tmp_path / "run"), "--processes-per-node", "1"]) == 130
+    assert "requeue" not in asked(commands)
+
+
+def test_too_many_restarts_end_it(commands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "4")
+    stand_in(commands, "srun", "touch started; exit 0")
+    given = [str(tmp_path / "run"), "--processes-per-node", "1", "--max-restarts", "3"]
+    assert job.run(given) == task.MISTAKE
+    assert "Comment=started 4 times again already" in asked(commands)
+    assert not (tmp_path / "started").exists()
+
+
+def test_a_controller_that_restarts_is_asked_again(commands: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = f"""[ -e {commands}/up ] && echo yes && exit
+        touch {commands}/up; echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1"""
+    stand_in(commands, "scontrol", silent)
+    pauses: list[float] = []
+    monkeypatch.setattr(job.time, "sleep", pauses.append)
+    assert job.patiently("scontrol", "show", "job", "7") == "yes\n"
+    assert len(pauses) == 1
+    stand_in(commands, "scontrol", "echo 'Invalid job id specified' >&2; exit 1")
+    with pytest.raises(HarnetError, match="Invalid job id"):
+        job.patiently("scontrol", "show", "job", "7")
+    assert len(pauses) == 1
+
+
+def test_outside_a_job_one_line_says_so(tmp_path: Path) -> None:
+    with pytest.raises(HarnetError, match="this is started by a batch script"):
+        job.run([str(tmp_path), "--processes-per-node", "1"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--data.shards", "s", "--run.out", "r", "--data.batch", "many"], "--data.batch"),
+        (["--data.shards", "nowhere", "--run.out", "r"], "no manifest"),
+    ],
+)
+def test_a_task_with_a_mistake_says_so_by_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("SLURM_PROCID", "0"), ("SLURM_NTASKS", "1"), ("SLURM_LOCALID", "0")):
+        monkeypatch.setenv(name, value)
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "")  # the task sets them; so they are put back afterwards
+    assert task.train(tmp_path, arguments) == task.MISTAKE
+    assert says in capsys.readouterr().err

@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+
+from harnet.errors import HarnetError
+from launch.batch import environment_of
+from launch.profile import Profile, read
+from launch.shared_files import check_shared, file_system
+
+PROFILES = Path(__file__).parents[2] / "slurm" / "profiles"
+
+
+@pytest.mark.parametrize("path", sorted(PROFILES.glob("*.toml")), ids=lambda path: path.name)
+def test_every_profile_in_the_repository_is_valid(path: Path) -> None:
+    assert read(path).partition
+
+
+def test_without_a_file_everything_is_the_clusters_default() -> None:
+    assert read(None) == Profile()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('partiton = "gpu"', "'partiton' is no setting of a profile; one of: partition, account"),
+        ("partition = 3", "partition is 3; it must be a string"),
+        ('minutes = "24:00"', "minutes is '24:00'; it must be a whole number"),
+        ("minutes = true", "minutes is True; it must be a whole number"),
+        ("modules = ['cuda', 12]", "modules is ['cuda', 12]; it must be a list of strings"),
+        ("environment = 'NCCL_DEBUG'", "environment is 'NCCL_DEBUG'; it must be a table"),
+        ("minutes = 0", "minutes is 0; it must be at least 1"),
+        ("minutes = 5\nsignal_seconds = 300", "signal_seconds is 300; it must lie within the 5 minutes of a start"),
+        ("partition = ", "not TOML"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_file_and_value(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "site.toml"
+    path.write_text(text)
+    with pytest.raises(HarnetError) as caught:
+        read(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(HarnetError, match="no such profile"):
+        read(tmp_path / "missing.toml")
+
+
+def test_a_file_system_is_the_one_mounted_nearest(tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        "disk / ext4 rw 0 0\nserver:/s /scratch nfs4 rw 0 0\n"
+        "tmp /scratch/local tmpfs rw 0 0\nfs /a\\040b lustre rw 0 0\n"
+    )
+    for path, kind in (("/home/me", "ext4"), ("/scratch/run", "nfs4"), ("/scratch", "nfs4"), ("/scratches", "ext4"),
+                       ("/scratch/local/x", "tmpfs"), ("/a b/run", "lustre")):  # fmt: skip
+        assert file_system(Path(path), mounts)[0] == kind, path
+
+
+def test_a_local_disk_is_refused_unless_the_profile_knows_better(tmp_path: Path) -> None:
+    with pytest.raises(HarnetError, match=r"the run folder is on .* a disk of this machine"):
+        check_shared("run folder", Path("/dev/shm/run"), ())
+    check_shared("run folder", tmp_path / "run", (str(tmp_path),))
+
+
+def test_a_virtual_environment_is_where_it_lies_and_not_where_its_link_leads(tmp_path: Path) -> None:
+    interpreter = tmp_path / "venv" / "bin" / "python"
+    interpreter.parent.mkdir(parents=True)
+    interpreter.symlink_to("/usr/bin/python3")
+    folder = environment_of(Profile(python=str(interpreter)))
+    assert folder == interpreter.parent
+    check_shared("Python environment", folder, (str(tmp_path),))

@@ -16,7 +16,7 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.submitted import Submitted, losses, options
 from tests.pretrain.runs import together
 
-Row = tuple[str, str, str, int, str]
+Row = tuple[str, str, str, str, str]
 """Fault, what was done, seconds lost, steps repeated, result."""
 
 

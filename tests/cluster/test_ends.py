@@ -40,7 +40,9 @@ def four_nodes_become_three_and_the_global_batches_stay(scene: Scene) -> None:
     assert list(seen) == list(range(1, STEPS + 1))
     assert {step: loss for step, loss in seen.items() if step > at} == losses(other)
     result = f"goes on at step {at}, losses of three processes from there"
-    scene.rows.append(("4 nodes become 3", "One of four is killed, and three will do.", "-", 0, result))
+    scene.rows.append(
+        ("4 nodes become 3", "One of four is killed, and three will do.", "not counted", "not counted", result)
+    )
 
 
 def a_full_disk_stops_the_run_with_a_reason_and_it_can_be_continued(scene: Scene) -> None:
@@ -63,7 +65,7 @@ def a_full_disk_stops_the_run_with_a_reason_and_it_can_be_continued(scene: Scene
     assert losses(run.run) == scene.undisturbed
     result = f"fails with the reason; submitted again, goes on at step {found.checkpoint}, same losses"
     done = "The disk of the run folder is filled to the last byte, and emptied later."
-    scene.rows.append(("full disk", done, "-", max(0, found.step - found.checkpoint), result))
+    scene.rows.append(("full disk", done, "not counted", str(max(0, found.step - found.checkpoint)), result))
 
 
 def a_run_that_dies_at_once_is_not_started_for_ever(scene: Scene) -> None:

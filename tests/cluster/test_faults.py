@@ -46,7 +46,7 @@ class Fault:
         same = losses(run.run) == scene.undisturbed
         done = (self.inflict.__doc__ or "").splitlines()[0]
         result = f"goes on at step {resumed_from}, {'same losses' if same else 'OTHER LOSSES'}"
-        scene.rows.append((self.name, done, f"{lost:.0f}", max(0, reached - resumed_from), result))
+        scene.rows.append((self.name, done, f"{lost:.0f}", str(max(0, reached - resumed_from)), result))
         assert same
         assert before.items() <= markers(run.run).items(), "a complete checkpoint was lost or changed"
         assert "requeued" in run.seen

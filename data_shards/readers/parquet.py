@@ -35,7 +35,7 @@ class Parquet(Reader):
 
                 def column(name: str) -> "pd.Series[float]":
                     """One at a time: the whole table would be twice what it becomes."""
-                    return file.read([name]).column(0).to_pandas().rename(name)
+                    return file.read([name], use_threads=False).column(0).to_pandas().rename(name)
 
                 yield Found(recording_of(column, names, options, path), label=path.stem)
         except (pa.ArrowException, UnicodeDecodeError, OSError) as error:

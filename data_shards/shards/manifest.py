@@ -207,6 +207,16 @@ def read(folder: Path) -> Manifest:
     return load(folder)
 
 
+def read_table(source: Path | pa.BufferReader) -> pa.Table:
+    """A whole Parquet file, read in this thread.
+
+    With Arrow's own threads one may still hold the source when the interpreter ends, which then aborts: of 240 runs of
+    `harnet verify`, four said "all good" and exited with 134 (https://github.com/apache/arrow/issues/34314).
+    """
+    with pq.ParquetFile(source, pre_buffer=False) as file:
+        return file.read(use_threads=False)
+
+
 def load(folder: Path) -> Manifest:
     """`read` for those who purge: it also opens a folder whose shards may not be the manifest's at this moment."""
     path = folder / FILE_NAME
@@ -216,7 +226,7 @@ def load(folder: Path) -> Manifest:
         )
     try:
         content = path.read_bytes()
-        table = pq.read_table(pa.BufferReader(content))
+        table = read_table(pa.BufferReader(content))
     except (pa.ArrowException, ValueError) as error:
         raise HarnetError(f"{path}: damaged, or not a manifest ({error}); run `harnet shard` again") from error
     about = parse_schema(table.schema, str(path))

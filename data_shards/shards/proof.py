@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from data_shards.parallel import run_all
 from data_shards.shards import manifest
 from data_shards.shards.block import digest, range_at
@@ -127,7 +125,7 @@ def _of_others(path: Path, shard: ShardRows, traces: Traces) -> list[tuple[int, 
 
 
 def _search_manifest(path: Path, traces: Traces) -> Iterator[str]:
-    table = pq.read_table(path).combine_chunks()
+    table = manifest.read_table(path).combine_chunks()
     for name in ("participant", "recording"):
         for chunk in table[name].chunks:
             if set(chunk.dictionary.to_pylist()) & (traces.ids | traces.recordings):

@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
 from numpy.typing import NDArray
 
@@ -196,7 +195,7 @@ def _copy(old: Any, new: HashedFile, shard: ShardRows, stays: NDArray[np.bool_],
 
 def _write_manifest(folder: Path, contents: manifest.Manifest, theirs: NDArray[np.bool_], journal: _Journal) -> None:
     """Replace the manifest by one of the blocks that stay, with their new places."""
-    table = pq.read_table(folder / manifest.FILE_NAME)
+    table = manifest.read_table(folder / manifest.FILE_NAME)
     offsets = table["offset"].to_numpy().copy()
     infos = {shard.name: shard for shard in contents.shards}
     for path in sorted((folder / PURGE_MARK).glob("*.parquet")):

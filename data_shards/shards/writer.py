@@ -142,7 +142,7 @@ def write_rows(path: Path, table: pa.Table, info: ShardInfo) -> None:
 
 def read_rows(path: Path) -> tuple[pa.Table, ShardInfo]:
     """The inverse of `write_rows`."""
-    table = pq.read_table(path)
+    table = manifest.read_table(path)
     return table, ShardInfo(**json.loads(table.schema.metadata[b"harnet_shard"]))
 
 

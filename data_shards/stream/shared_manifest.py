@@ -162,7 +162,7 @@ def _convert(
     for name in SCHEMA.names:
         if name not in _NAMES:
             with _damaged(named):
-                column = file.read(columns=[name])[name].to_numpy()
+                column = file.read(columns=[name], use_threads=False)[name].to_numpy()
             np.save(folder / f"{name}.npy", column[kept])
     return {
         "digest": digest,
@@ -177,7 +177,7 @@ def _convert(
 def _dictionary(file: pq.ParquetFile, name: str, named: str) -> tuple[list[str], NDArray[np.int32]]:
     """Names, and one code into them a row; row groups may have dictionaries of their own."""
     with _damaged(named):
-        chunks = file.read(columns=[name]).unify_dictionaries()[name].chunks
+        chunks = file.read(columns=[name], use_threads=False).unify_dictionaries()[name].chunks
     names = chunks[0].dictionary.to_pylist() if chunks else []
     return names, np.concatenate([chunk.indices.to_numpy() for chunk in chunks] or [np.empty(0, np.int32)])
 

@@ -112,14 +112,10 @@ def fit(
     inputs, targets = torch.from_numpy(windows), torch.from_numpy(labels)
     trained: nn.Module = model
     if config.freeze_encoder:
-        model.eval()
-
-        def features(x: Tensor) -> Tensor:
-            return model.feature_extractor(x).flatten(1)
-
-        inputs, trained = in_batches(features, inputs, device), model.classifier
+        trained = model.classifier
+        inputs = _features(model, inputs, device)
         if validation is not None:
-            validation = (in_batches(features, torch.from_numpy(validation[0]), device).numpy(), validation[1])
+            validation = (_features(model, torch.from_numpy(validation[0]), device).numpy(), validation[1])
     still = [] if config.freeze_encoder else _still_stages(model, config)
     for stage in still:
         stage.requires_grad_(False)
@@ -152,6 +148,12 @@ def fit(
         on_step()
     model.eval().requires_grad_()
     return done if stopping is None else stopping.restore()
+
+
+def _features(model: ClassifierModel, windows: Tensor, device: torch.device) -> Tensor:
+    """(N, F) of windows (N, 3, L), in evaluation mode."""
+    model.eval()
+    return in_batches(lambda x: model.feature_extractor(x).flatten(1), windows, device)
 
 
 class _Stopping:

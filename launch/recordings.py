@@ -1,5 +1,6 @@
 """What `harnet predict` and `harnet embed` share: device files or a cohort store in, every recording worked on once."""
 
+import json
 import os
 import shutil
 from collections import defaultdict
@@ -147,3 +148,11 @@ def remove_leftovers(folder: Path) -> None:
     """Remove what a killed run left unfinished; nobody else may be writing there."""
     for path in folder.glob(".*.tmp") if folder.is_dir() else ():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def told(out: Path, recordings: int, people: int, days: int, refused: list[str], as_json: bool) -> str:
+    """What a command prints at its end: for scripts, or every refusal on a line and the sum."""
+    if as_json:
+        return json.dumps({"out": str(out), "people": people, "person_days": days, "refused": refused})
+    total = f"{out}: {recordings} recordings, {people} people, {days} person-days; {len(refused)} refused"
+    return "\n".join([*(f"refused: {reason}" for reason in refused), total])

@@ -1,6 +1,5 @@
 """`harnet embed`: recordings and weights → features of every worn window, and their means by person-day and person."""
 
-import json
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +20,7 @@ from launch.recordings import (
     cohort_of,
     remove_leftovers,
     summaries,
+    told,
     wall_of,
     work_through,
 )
@@ -85,14 +85,7 @@ class Command:
         do = _Embed(self.weights, self.device, self.batch, architecture.seconds, step, self.store)
         failed += work_through(cohort, self.out, recordings, do, self.workers, self.threads, "embed")
         days, people = write_features(self.out, summaries(self.out, participants), architecture.features)
-        for reason in failed:
-            if not self.json:
-                print(f"refused: {reason}")
-        if self.json:
-            print(json.dumps({"out": str(self.out), "people": people, "person_days": days, "refused": failed}))
-        else:
-            print(f"{self.out}: {len(recordings)} recordings, {people} people, {days} person-days; "
-                  f"{len(failed)} refused")  # fmt: skip
+        print(told(self.out, len(recordings), people, days, failed, self.json))
         return int(bool(failed))
 
 

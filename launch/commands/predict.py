@@ -1,6 +1,5 @@
 """`harnet predict`: recordings and a fine-tuned model → classes in time, and minutes by person-day and person."""
 
-import json
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +23,7 @@ from launch.recordings import (
     cohort_of,
     remove_leftovers,
     summaries,
+    told,
     wall_of,
     work_through,
 )
@@ -90,14 +90,7 @@ class Command:
         do = _Predict(self.weights, self.device, self.batch, seconds, step, smoother)
         failed += work_through(cohort, self.out, recordings, do, self.workers, self.threads, "predict")
         days, people = write_minutes(self.out, summaries(self.out, participants), config.classes)
-        for reason in failed:
-            if not self.json:
-                print(f"refused: {reason}")
-        if self.json:
-            print(json.dumps({"out": str(self.out), "people": people, "person_days": days, "refused": failed}))
-        else:
-            print(f"{self.out}: {len(recordings)} recordings, {people} people, {days} person-days; "
-                  f"{len(failed)} refused")  # fmt: skip
+        print(told(self.out, len(recordings), people, days, failed, self.json))
         return int(bool(failed))
 
 

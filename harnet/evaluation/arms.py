@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from harnet.evaluation.fitting import Fitted, Part, fit, probabilities
 from harnet.evaluation.protocols import Recipe
 from harnet.heads import Classifier, ClassifierModel
 from harnet.transfer.dataset import LabelledWindows
+from harnet.transfer.loop import Fitted, Part, class_weights, in_batches, train
 from harnet.weights.load import Bundle, classifier_on
 
 FOREST, SCRATCH, FROZEN, TUNED = "forest", "scratch", "frozen", "fine-tuned"
@@ -75,20 +75,32 @@ def run_arm(
         source = torch.from_numpy(_scaled(inputs.encoded, rows.train, setting.recipe))
     else:
         source = torch.from_numpy(data.windows)
-    train, validation = (Part(source[r], targets[r]) for r in map(torch.from_numpy, (rows.train, rows.validation)))
-    done = fit(
-        network,
-        rates,
-        train,
-        validation if len(rows.validation) else None,
-        classes,
-        setting.recipe,
-        seed,
-        setting.device,
-        on_step,
-    )
-    predicted = probabilities(network, source[torch.from_numpy(rows.test)], setting.device).argmax(axis=1)
+    learnt, held = (Part(source[r], targets[r]) for r in map(torch.from_numpy, (rows.train, rows.validation)))
+    validation = held if len(rows.validation) else None
+    done = fit(network, rates, learnt, validation, classes, setting.recipe, seed, setting.device, on_step)
+    tested = source[torch.from_numpy(rows.test)]
+    predicted = in_batches(lambda x: network(x).softmax(dim=1), tested, setting.device).numpy().argmax(axis=1)
     return predicted.astype(np.int64), done
+
+
+def fit(
+    network: nn.Module,
+    rates: list[tuple[nn.Module, float]],
+    learnt: Part,
+    validation: Part | None,
+    classes: int,
+    recipe: Recipe,
+    seed: int,
+    device: str,
+    on_step: Callable[[], object] = lambda: None,
+) -> Fitted:
+    """Train the modules in `rates` as the recipe says, in place; leaves `network` in evaluation mode."""
+    weights = torch.ones(classes)
+    if recipe.balance_classes:
+        # What no training person did cannot be learnt: without this a validation person who did it would decide alone.
+        weights = class_weights(learnt.targets, classes) * (torch.bincount(learnt.targets, minlength=classes) > 0)
+    schedule = recipe.schedule(len(learnt.targets), validation is not None)
+    return train(network, rates, learnt, validation, weights, schedule, seed, device, on_step)
 
 
 def _forest(inputs: Inputs, rows: Rows, setting: Setting, seed: int) -> NDArray[np.int64]:

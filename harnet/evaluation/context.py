@@ -20,7 +20,7 @@ from harnet.evaluation.protocols import Protocol
 from harnet.evaluation.splits import Split, fixed_folds, make_splits
 from harnet.files import atomic_path
 from harnet.transfer.dataset import LabelledWindows, read_windows
-from harnet.transfer.training import in_batches
+from harnet.transfer.loop import in_batches
 from harnet.weights.load import build_encoder, read_bundle
 
 FEATURES = "features"
@@ -105,7 +105,7 @@ class Context:
         if not (path := folder / f"{name}-handmade.npy").exists():
             _store(path, handmade.features(data.windows))
         if not (path := folder / f"{name}-encoder.npy").exists():
-            device = torch.device(self.source.device)
+            device = self.source.device
             encoder = build_encoder(self.bundle).to(device).eval()
             with self.quiet():
                 _store(

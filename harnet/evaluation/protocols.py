@@ -1,12 +1,17 @@
 """The two protocols: who is tested on, how long networks are trained, and when they stop."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harnet.errors import HarnetError
+from harnet.transfer.loop import Schedule
 
 FEW_PEOPLE = 10
 """Data sets of at most so many people are tested leaving one person out, larger ones in splits."""
+
+MAX_GRADIENT_NORM = 1.0
+"""Longer gradients are shortened to this."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +43,24 @@ class Recipe:
     standardise_features: bool
     """Frozen encoder: scale its features by their mean and deviation over the training people."""
 
-    def most_steps(self, windows: int) -> int:
-        """Steps of a training that nothing stops early, on so many windows."""
-        return max(self.least_total, self.epochs * self.steps_per_epoch(windows))
+    def schedule(self, windows: int, validated: bool) -> Schedule:
+        """What that is for so many training windows.
 
-    def steps_per_epoch(self, windows: int) -> int:
-        """Steps of a pass."""
-        return -(-windows // self.batch_size)
+        With nobody to stop by, most steps are `least_steps` or 6 passes, whichever is more.
+        """
+        epoch = math.ceil(windows / self.batch_size)
+        steps = max(self.least_total, self.epochs * epoch) if validated else max(self.least_steps, 6 * epoch)
+        return Schedule(
+            batch_size=self.batch_size,
+            steps=steps,
+            warmup=max(1, steps // 10) if self.cosine else None,
+            weight_decay=self.weight_decay,
+            max_gradient_norm=MAX_GRADIENT_NORM,
+            between_looks=max(epoch, self.least_between_looks),
+            patience=self.patience,
+            least_steps=self.least_steps,
+            misses_from=self.least_steps,
+        )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ import torch
 from harnet.errors import HarnetError
 from harnet.evaluation.arms import ARMS, NETWORKS
 from harnet.evaluation.context import Context, Source
-from harnet.evaluation.fitting import planned_steps
 from harnet.evaluation.pieces import ALL, Budget, Piece, run_piece
 from harnet.evaluation.protocols import PROTOCOLS, find_protocols
 from harnet.evaluation.tables import write_tables
@@ -126,7 +125,7 @@ def _units(piece: Piece, context: Context) -> int:
     if piece.arm not in NETWORKS:
         return 1
     rows = context.rows(piece)
-    return planned_steps(context.protocol(piece).recipe, len(rows.train), len(rows.validation) > 0)
+    return context.protocol(piece).recipe.schedule(len(rows.train), len(rows.validation) > 0).steps
 
 
 def _in_this_process(

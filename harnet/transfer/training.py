@@ -1,21 +1,17 @@
-"""Fitting a classifier to labelled windows: one deterministic loop for the frozen and the fine-tuned encoder."""
+"""Fitting a classifier to labelled windows, on the frozen or the fine-tuned encoder."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from harnet.errors import HarnetError
 from harnet.heads import ClassifierModel
-from harnet.optimisation import decay_groups, warmup_cosine
-
-PREDICTION_BATCH = 256
+from harnet.transfer.loop import Part, Schedule, class_weights, in_batches, train
 
 STAGES = 5
 """Of every encoder."""
@@ -89,6 +85,21 @@ class TrainingConfig:
         """Optimiser steps of a whole training on so many windows."""
         return self.epochs * math.ceil(windows / self.batch_size)
 
+    def schedule(self, windows: int) -> Schedule:
+        """What that is for so many training windows: a look at the people set aside after every epoch."""
+        steps = self.steps(windows)
+        return Schedule(
+            batch_size=self.batch_size,
+            steps=steps,
+            warmup=max(1, round(self.warmup * steps)),
+            weight_decay=self.weight_decay,
+            max_gradient_norm=self.max_gradient_norm,
+            between_looks=steps // self.epochs,
+            patience=self.patience,
+            least_steps=self.min_steps,
+            misses_from=0,
+        )
+
 
 def fit(
     model: ClassifierModel,
@@ -102,116 +113,45 @@ def fit(
     """Train `model` in place on windows (N, 3, L) in g and class indices (N,); leaves it in evaluation mode.
 
     Returns the optimiser steps after which its weights were as they are: with `validation`, those of the epoch with
-    the least loss there, and no more epochs are trained than `config.patience` allows.
+    the least loss there, and no more epochs are trained than `config.patience` allows. `on_step` is called for the
+    steps that this saves, too.
 
     `seed` fixes the order of windows. A frozen encoder runs once over all windows, in evaluation mode, and only its
     features go through the epochs.
     """
-    device = torch.device(config.device)
-    model.to(device)
-    inputs, targets = torch.from_numpy(windows), torch.from_numpy(labels)
-    trained: nn.Module = model
-    if config.freeze_encoder:
-        trained = model.classifier
-        inputs = _features(model, inputs, device)
-        if validation is not None:
-            validation = (_features(model, torch.from_numpy(validation[0]), device).numpy(), validation[1])
-    still = [] if config.freeze_encoder else _still_stages(model, config)
-    for stage in still:
-        stage.requires_grad_(False)
-    stopping = None if validation is None else _Stopping(trained, validation, device, config)
+    model.to(config.device)
+    network, rates = _trained(model, config)
+    learnt = _part(model, (windows, labels), config)
+    held = None if validation is None else _part(model, validation, config)
     classes = model.classifier.linear2.out_features
-    weights = class_weights(targets, classes).to(device) if config.balance_classes else None
-    optimiser = torch.optim.AdamW(_parameter_groups(model, config))
-    total = config.steps(len(targets))
-    rising = max(1, round(config.warmup * total))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: warmup_cosine(step, total, rising))
-    order = torch.Generator().manual_seed(seed)
-    done = 0
-    for _ in range(config.epochs):
-        trained.train()
-        for stage in still:
-            stage.eval()
-        for batch in torch.randperm(len(targets), generator=order).split(config.batch_size):
-            logits = trained(inputs[batch].to(device))
-            loss = F.cross_entropy(logits, targets[batch].to(device), weight=weights)
-            optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(trained.parameters(), config.max_gradient_norm)
-            optimiser.step()
-            schedule.step()
-            on_step()
-            done += 1
-        if stopping is not None and stopping.enough(done, weights):
-            break
-    for _ in range(done, total):
+    weights = class_weights(learnt.targets, classes) if config.balance_classes else torch.ones(classes)
+    schedule = config.schedule(len(labels))
+    done = train(network, rates, learnt, held, weights, schedule, seed, config.device, on_step)
+    for _ in range(done.steps, schedule.steps):
         on_step()
-    model.eval().requires_grad_()
-    return done if stopping is None else stopping.restore()
+    return done.kept
 
 
-def _features(model: ClassifierModel, windows: Tensor, device: torch.device) -> Tensor:
-    """(N, F) of windows (N, 3, L), in evaluation mode."""
-    model.eval()
-    return in_batches(lambda x: model.feature_extractor(x).flatten(1), windows, device)
+def _trained(model: ClassifierModel, config: TrainingConfig) -> tuple[nn.Module, list[tuple[nn.Module, float]]]:
+    """What the loop runs, and the modules that it trains with their learning rates."""
+    head = (model.classifier, config.head_learning_rate)
+    if config.freeze_encoder:
+        return model.classifier, [head]
+    from_output = list(model.feature_extractor.children())[::-1][: config.trained_stages]
+    rates = [config.encoder_learning_rate * config.layer_decay**distance for distance in range(len(from_output))]
+    return model, [head, *zip(from_output, rates, strict=True)]
 
 
-class _Stopping:
-    """Keeps the best weights of a model by its loss on people who were set aside."""
-
-    def __init__(self, trained: nn.Module, validation: Labelled, device: torch.device, config: TrainingConfig) -> None:
-        self._trained, self._device, self._config = trained, device, config
-        self._inputs, self._targets = (torch.from_numpy(part) for part in validation)
-        self._best, self._best_step, self._worse = math.inf, 0, 0
-        self._kept: dict[str, Tensor] = {}
-
-    def enough(self, step: int, weights: Tensor | None) -> bool:
-        """Look at the model after an epoch; whether to train no more."""
-        self._trained.eval()
-        logits = in_batches(self._trained, self._inputs, self._device)
-        loss = F.cross_entropy(logits, self._targets, weight=None if weights is None else weights.cpu()).item()
-        if loss < self._best:
-            self._best, self._best_step, self._worse = loss, step, 0
-            self._kept = {name: tensor.clone() for name, tensor in self._trained.state_dict().items()}
-        else:
-            self._worse += 1
-        return self._worse >= self._config.patience and step >= self._config.min_steps
-
-    def restore(self) -> int:
-        """Go back to the best weights; returns their step."""
-        if self._kept:
-            self._trained.load_state_dict(self._kept)
-        return self._best_step
-
-
-def _still_stages(model: ClassifierModel, config: TrainingConfig) -> list[nn.Module]:
-    return list(model.feature_extractor.children())[: STAGES - config.trained_stages]
+def _part(model: ClassifierModel, labelled: Labelled, config: TrainingConfig) -> Part:
+    """Windows, or features (N, F) of a frozen encoder in evaluation mode."""
+    inputs, targets = (torch.from_numpy(column) for column in labelled)
+    if config.freeze_encoder:
+        model.eval()
+        inputs = in_batches(lambda x: model.feature_extractor(x).flatten(1), inputs, config.device)
+    return Part(inputs, targets)
 
 
 def predict(model: ClassifierModel, windows: NDArray[np.float32], device: str = "cpu") -> NDArray[np.int64]:
     """Most likely class (N,) of windows (N, 3, L) in g, in evaluation mode."""
     model.to(device).eval()
-    return in_batches(model, torch.from_numpy(windows), torch.device(device)).argmax(dim=1).numpy()
-
-
-def in_batches(function: Callable[[Tensor], Tensor], inputs: Tensor, device: torch.device) -> Tensor:
-    """`function` of `inputs` (N, ...) in batches without gradients, on the CPU."""
-    with torch.no_grad():
-        return torch.cat([function(batch.to(device)).cpu() for batch in inputs.split(PREDICTION_BATCH)])
-
-
-def class_weights(targets: Tensor, classes: int) -> Tensor:
-    """(classes,) inverse frequency of each class in `targets` (N,): the mean weight of a window is 1."""
-    counts = torch.bincount(targets, minlength=classes)
-    # A class that none of the training people did is never a target, so its weight does not matter.
-    return len(targets) / (counts.clamp(min=1) * (counts > 0).sum())
-
-
-def _parameter_groups(model: ClassifierModel, config: TrainingConfig) -> list[dict[str, Any]]:
-    rates: list[tuple[nn.Module, float]] = [(model.classifier, config.head_learning_rate)]
-    if not config.freeze_encoder:
-        stages = list(model.feature_extractor.children())
-        for distance, stage in enumerate(reversed(stages)):
-            if distance < config.trained_stages:
-                rates.insert(0, (stage, config.encoder_learning_rate * config.layer_decay**distance))
-    return [group for module, rate in rates for group in decay_groups(module, rate, config.weight_decay)]
+    return in_batches(model, torch.from_numpy(windows), device).argmax(dim=1).numpy()

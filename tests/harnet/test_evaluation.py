@@ -13,13 +13,13 @@ from torch import nn
 
 from harnet.errors import HarnetError
 from harnet.evaluation import suite
-from harnet.evaluation.arms import ARMS
-from harnet.evaluation.fitting import Part, fit
+from harnet.evaluation.arms import ARMS, fit
 from harnet.evaluation.pieces import Budget, Piece, choose_rows, run_piece
 from harnet.evaluation.protocols import PROTOCOLS, PUBLISHED, ROBUST
 from harnet.evaluation.splits import Split
 from harnet.evaluation.suite import SuiteConfig, evaluate
 from harnet.heads import PretextModel
+from harnet.transfer.loop import Part
 from harnet.weights.bundle import BundleConfig, save
 from launch.cli import main
 

@@ -27,30 +27,30 @@ HERE = "here"
 
 @dataclass(frozen=True)
 class SuiteConfig:
-    """Which data sets, protocols and seeds. HarnetError where a value cannot work."""
+    """Options of `harnet evaluate`. HarnetError where a value cannot work."""
 
     weights: str
-    """Bundle folder or URL."""
+    """Folder or URL of exported weights."""
     out: Path
     """Folder for the results; made if missing."""
     data: Path = Path("labelled")
-    """Folder whose sub-folders hold labelled windows: X.npy, Y.npy, pid.npy."""
+    """Folder with a sub-folder of labelled windows for each data set: X.npy, Y.npy, pid.npy."""
     suite: tuple[str, ...] = (HERE,)
-    """Names of sub-folders of `data`, or "here" for all that are there."""
-    protocols: tuple[str, ...] = ("robust",)
-    """"robust", "published" or both."""
+    """Names of data sets in --data, or "here" for all that are there."""
+    protocol: tuple[str, ...] = ("robust",)
+    """robust, published, or both."""
     seeds: int = 3
     """Seeds 0, 1, ... of every fold."""
     label_people: tuple[int, ...] = ()
-    """Label-efficiency curve: numbers of labelled people, such as 1 2 4."""
+    """Also with only so many labelled people, such as 1 2 4: the label-efficiency curve."""
     label_windows: tuple[float, ...] = ()
-    """Label-efficiency curve: shares of the windows of all training people, such as 0.01 0.1."""
+    """Also with only such shares of the windows of all training people, such as 0.01 0.1."""
     workers: int = 1
-    """Processes, one piece each at a time."""
+    """Processes, each with a piece at a time; as many as there are cores is fastest on a CPU."""
     threads: int = 1
     """CPU threads of each process. Results repeat to the bit with the same number on the same kind of machine."""
     device: str = "cpu"
-    """Such as "cpu" or "cuda"."""
+    """Such as cpu or cuda."""
 
     def __post_init__(self) -> None:
         if min(self.seeds, self.workers, self.threads) < 1:
@@ -59,7 +59,7 @@ class SuiteConfig:
             raise HarnetError(f"label-people {' '.join(map(str, self.label_people))}: must be 1 or more")
         if any(not 0 < share <= 1 for share in self.label_windows):
             raise HarnetError(f"label-windows {' '.join(map(str, self.label_windows))}: must be above 0 and at most 1")
-        find_protocols(self.protocols)
+        find_protocols(self.protocol)
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
@@ -75,7 +75,7 @@ def evaluate(config: SuiteConfig) -> dict[str, Any]:
     data or recipes are not those of the results that are there.
     """
     context = Context(
-        Source(config.weights, config.data, config.out, find_protocols(config.protocols), config.threads, config.device)
+        Source(config.weights, config.data, config.out, find_protocols(config.protocol), config.threads, config.device)
     )
     names = dataset_names(config)
     settings = _claim(config, context, names)
@@ -90,7 +90,7 @@ def evaluate(config: SuiteConfig) -> dict[str, Any]:
         run = _in_processes if config.workers > 1 and len(left) > 1 else _in_this_process
         # One table after the other, as asked for; within each what takes longest goes first, so that no process is
         # left alone with it at the end.
-        order = {name: number for number, name in enumerate(config.protocols)}
+        order = {name: number for number, name in enumerate(config.protocol)}
         left.sort(key=lambda piece: (piece.dataset, order[piece.protocol], piece.budget != ALL, -units[piece]))
         run(left, context, config, units, shown.update)
     return write_tables(config.out, settings, context.bundle.config.to_json())

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from harnet.evaluation.pieces import EVERYBODY
-from harnet.evaluation.suite import HERE, SuiteConfig, evaluate
+from harnet.evaluation.suite import SuiteConfig, evaluate
 from harnet.evaluation.tables import RESULTS
 
 
 @dataclass(frozen=True)
-class Command:
+class Command(SuiteConfig):
     """Compare four arms on labelled data sets: random forest, from scratch, frozen encoder, fine-tuned encoder.
 
     A run that was stopped continues with the same command; with more seeds or protocols, it adds them. Writes
@@ -20,48 +20,12 @@ class Command:
     Example: harnet evaluate --suite here --weights weights/ --out results/
     """
 
-    weights: str
-    """Folder or URL of exported weights."""
-    out: Path
-    """Folder for the results."""
-    data: Path = Path("labelled")
-    """Folder with a sub-folder of labelled windows for each data set."""
-    suite: tuple[str, ...] = (HERE,)
-    """Names of data sets in --data, or "here" for all that are there."""
-    protocol: tuple[str, ...] = ("robust",)
-    """robust, published, or both."""
-    seeds: int = 3
-    """Seeds 0, 1, ... of every fold."""
-    label_people: tuple[int, ...] = ()
-    """Also with only so many labelled people, such as 1 2 4: the label-efficiency curve."""
-    label_windows: tuple[float, ...] = ()
-    """Also with only such shares of the labelled windows, such as 0.01 0.1."""
-    workers: int = 1
-    """Processes; as many as there are cores is fastest on a CPU."""
-    threads: int = 1
-    """CPU threads of each process."""
-    device: str = "cpu"
-    """Such as cpu or cuda."""
     json: bool = False
     """Print the summary as JSON."""
 
     def run(self) -> int:
         """Run or continue the suite; 0 when the tables are written."""
-        results = evaluate(
-            SuiteConfig(
-                weights=self.weights,
-                out=self.out,
-                data=self.data,
-                suite=self.suite,
-                protocols=self.protocol,
-                seeds=self.seeds,
-                label_people=self.label_people,
-                label_windows=self.label_windows,
-                workers=self.workers,
-                threads=self.threads,
-                device=self.device,
-            )
-        )
+        results = evaluate(self)
         print(_summary(results, self.out) if self.json else _text(results, self.out))
         return 0
 

@@ -146,7 +146,7 @@ def test_processes_give_the_same_numbers(config: SuiteConfig, tmp_path: Path) ->
 
 
 def test_fewer_labels_and_both_protocols(config: SuiteConfig) -> None:
-    results = evaluate(replace(config, protocols=("robust", "published"), label_people=(1,), label_windows=(0.25,)))
+    results = evaluate(replace(config, protocol=("robust", "published"), label_people=(1,), label_windows=(0.25,)))
     found = [(table["protocol"], table["budget"]) for table in results["tables"]]
     assert found == [
         ("robust", "all"), ("robust", "people-1"), ("robust", "windows-0.25"),
@@ -231,7 +231,7 @@ def test_a_class_that_only_the_validation_person_did_does_not_decide() -> None:
         ({"seeds": 0}, "must be 1 or more"),
         ({"label_people": (0,)}, "label-people 0"),
         ({"label_windows": (1.5,)}, "label-windows 1.5"),
-        ({"protocols": ("best",)}, "protocol 'best'"),
+        ({"protocol": ("best",)}, "protocol 'best'"),
     ],
 )
 def test_wrong_settings_are_named(config: SuiteConfig, change: dict[str, object], says: str) -> None:

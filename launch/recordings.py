@@ -8,11 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
 
 from data_shards.cohort.info import RecordingInfo
@@ -20,32 +18,16 @@ from data_shards.cohort.store import Cohort
 from data_shards.cohort.stored import StoredRecording
 from data_shards.ingest.daylight import wall_clock
 from data_shards.parallel import run_all
-from data_shards.withdrawals import read_ids
 from harnet.errors import HarnetError
 from harnet.transfer.summaries import RecordingSummary
 from harnet.weights.config import BundleConfig
 from harnet.weights.fingerprint import check_preprocessing
+from launch.device_files import FileOptions
 
 STORE = "cohort.zarr"
 """In the output folder: device files at 30 Hz, made once."""
 SUMMARIES = "summaries"
 """In the output folder: one small file a recording, written when all else of it is."""
-
-
-@dataclass(frozen=True)
-class FileOptions:
-    """What a user says about device files; a cohort store knows all of it already."""
-
-    units: Literal["g", "m/s2", "mg"] = "g"
-    """Unit of the acceleration in CSV tables."""
-    columns: Annotated[tuple[str, str, str, str], tyro.conf.arg(metavar="TIME X Y Z")] = ("time", "x", "y", "z")
-    """Column names of CSV tables."""
-    participant_pattern: str | None = None
-    """Regular expression with one group that finds the participant in a file's path."""
-    timezone: str | None = None
-    """Where the wearers were, such as Europe/London, so that days begin at their midnight."""
-    exclude: Path | None = None
-    """Text file with one participant id a line: nothing of theirs is read."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +61,10 @@ def cohort_of(inputs: Sequence[Path], out: Path, files: FileOptions, workers: in
     """
     if len(inputs) == 1 and (inputs[0] / "zarr.json").is_file():
         return Cohort.open(inputs[0]), []
-    # Not above: whoever has a store already needs none of the readers, which take 80 MB.
-    from data_shards.ingest.run import IngestOptions, ingest
-    from data_shards.readers import ReadOptions
+    # Not above, for the readers' sake; see FileOptions.
+    from data_shards.ingest.run import ingest
 
-    excluded = frozenset() if files.exclude is None else read_ids(files.exclude)
-    options = IngestOptions(ReadOptions(files.columns, files.units), files.participant_pattern,
-                            timezone=files.timezone, exclude=excluded)  # fmt: skip
-    outcomes, _ = ingest(inputs, out / STORE, options, workers)
+    outcomes, _ = ingest(inputs, out / STORE, files.ingest_options(), workers)
     refused = [outcome.reason for outcome in outcomes if outcome.status == "refused"]
     if not (out / STORE / "zarr.json").is_file():
         raise HarnetError(refused[0] if refused else f"{inputs[0]}: no recording in there")
@@ -95,7 +73,7 @@ def cohort_of(inputs: Sequence[Path], out: Path, files: FileOptions, workers: in
 
 def chosen(cohort: Cohort, config: BundleConfig, files: FileOptions, weights: str) -> dict[str, list[str]]:
     """Participant -> recordings, without those of people who withdrew; HarnetError if the weights do not fit them."""
-    excluded = frozenset() if files.exclude is None else read_ids(files.exclude)
+    excluded = files.excluded()
     found: dict[str, list[str]] = defaultdict(list)
     for info in cohort.infos():
         check_preprocessing(config, dict(info.preprocessing), f"{cohort.root}/{info.recording}", weights)

@@ -14,8 +14,8 @@ from harnet.transfer.embed import FeatureStore, Stored, embed, open_root
 from harnet.transfer.summaries import RecordingSummary
 from harnet.transfer.tables import write_features
 from harnet.weights.load import load_encoder, read_bundle
+from launch.device_files import FileOptions
 from launch.recordings import (
-    FileOptions,
     chosen,
     cohort_of,
     remove_leftovers,

@@ -2,19 +2,17 @@
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 
 from data_shards.cohort.store import Cohort
-from data_shards.ingest.run import IngestOptions, Outcome, ingest
+from data_shards.ingest.run import Outcome, ingest
 from data_shards.ingest.sources import listed
 from data_shards.parallel import Part
 from data_shards.quality.policy import Flow, find_policy, flow
-from data_shards.readers import ReadOptions, Units
-from data_shards.withdrawals import read_ids
+from launch.device_files import FileOptions
 
 
 @dataclass(frozen=True)
@@ -36,19 +34,10 @@ class Command:
     """Device files, and folders to search for them."""
     out: Path
     """The cohort store to make or to add to, such as cohort.zarr."""
-    units: Units = "g"
-    """Unit of the acceleration in CSV tables; device formats know theirs."""
-    columns: Annotated[tuple[str, str, str, str], tyro.conf.arg(metavar="TIME X Y Z")] = ("time", "x", "y", "z")
-    """Column names of CSV tables. Times are UNIX seconds, seconds from the start, or ISO 8601."""
-    participant_pattern: str | None = None
-    """Regular expression with one group that finds the participant in a file's path; by default every file is a
-    participant of its own, named after the file (Empatica: after its folder)."""
+    files: tyro.conf.OmitArgPrefixes[FileOptions] = field(default_factory=FileOptions)
+    """What device files do not say themselves."""
     min_seconds: float = 10.0
     """Refuse recordings without a gap-free stretch of this length, one window."""
-    timezone: str | None = None
-    """Where the wearers were, such as Europe/London, so that facts by hour of the day follow the clock on the wall."""
-    exclude: Path | None = None
-    """Text file with one participant id a line: their recordings are not ingested."""
     quality: str = "uk-biobank"
     """Policy of the flow table at the end: uk-biobank, none, or a TOML file with limits."""
     part: str = "1/1"
@@ -60,14 +49,8 @@ class Command:
 
     def run(self) -> int:
         """Ingest; 0 only if no file was refused."""
-        options = IngestOptions(
-            read=ReadOptions(self.columns, self.units),
-            participant_pattern=self.participant_pattern,
-            min_seconds=self.min_seconds,
-            timezone=self.timezone,
-            exclude=frozenset() if self.exclude is None else read_ids(self.exclude),
-            part=Part.parse(self.part),
-        )
+        options = self.files.ingest_options()
+        options = replace(options, min_seconds=self.min_seconds, part=Part.parse(self.part))
         policy = find_policy(self.quality)
         outcomes, skipped = ingest(self.inputs, self.out, options, self.workers)
         found = None

@@ -17,8 +17,8 @@ from harnet.transfer.smoothing import Smoother
 from harnet.transfer.summaries import RecordingSummary
 from harnet.transfer.tables import write_minutes
 from harnet.weights.load import load_classifier, read_bundle
+from launch.device_files import FileOptions
 from launch.recordings import (
-    FileOptions,
     chosen,
     cohort_of,
     remove_leftovers,

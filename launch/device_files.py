@@ -1,0 +1,42 @@
+"""What a user says about device files, to every command that reads them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from data_shards.withdrawals import read_ids
+
+if TYPE_CHECKING:
+    from data_shards.ingest.sources import IngestOptions
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """What device files do not say themselves; a cohort store knows all of it already."""
+
+    units: Literal["g", "m/s2", "mg"] = "g"
+    """Unit of the acceleration in CSV tables; device formats know theirs."""
+    columns: Annotated[tuple[str, str, str, str], tyro.conf.arg(metavar="TIME X Y Z")] = ("time", "x", "y", "z")
+    """Column names of CSV tables. Times are UNIX seconds, seconds from the start, or ISO 8601."""
+    participant_pattern: str | None = None
+    """Regular expression with one group that finds the participant in a file's path; by default every file is a
+    participant of its own, named after the file (Empatica: after its folder)."""
+    timezone: str | None = None
+    """Where the wearers were, such as Europe/London, so that days and their hours follow the clock on the wall."""
+    exclude: Path | None = None
+    """Text file with one participant id a line: nothing of theirs is read."""
+
+    def excluded(self) -> frozenset[str]:
+        """Participants of whom nothing is read."""
+        return frozenset() if self.exclude is None else read_ids(self.exclude)
+
+    def ingest_options(self) -> "IngestOptions":
+        """The same for `data_shards.ingest`; HarnetError where a value cannot work."""
+        # Not above: whoever has a store already needs none of the readers, which take 80 MB.
+        from data_shards.ingest.sources import IngestOptions
+        from data_shards.readers import ReadOptions
+
+        read = ReadOptions(self.columns, self.units)
+        return IngestOptions(read, self.participant_pattern, timezone=self.timezone, exclude=self.excluded())

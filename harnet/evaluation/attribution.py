@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from harnet.console import exit_with, guarded
 from harnet.encoder import AXES, SAMPLING_RATE
 from harnet.errors import HarnetError
-from harnet.files import atomic_path
+from harnet.evaluation.drawing import check_picture, save_picture
 from harnet.heads import ClassifierModel
 from harnet.transfer.dataset import read_windows
 from harnet.weights.load import load_classifier
@@ -56,8 +56,7 @@ def draw(window: NDArray[np.float32], values: NDArray[np.float32], title: str, p
     axes.set(xlabel="seconds")
     figure.colorbar(colours, ax=figure.axes, label="for the class (blue), against it (red)")
     figure.suptitle(title)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=path.suffix.lstrip(".") or "png")
+    save_picture(figure, path)
 
 
 def main() -> int:
@@ -68,6 +67,7 @@ def main() -> int:
     parser.add_argument("--window", type=int, default=0, help="number of the window, from 0")
     parser.add_argument("--out", type=Path, default=Path("attribution.svg"), help="SVG or PNG")
     arguments = parser.parse_args()
+    check_picture(arguments.out)
     model, classes = load_classifier(arguments.model)
     data = read_windows(arguments.data, model.feature_extractor.architecture.name)
     if not 0 <= arguments.window < len(data.windows):

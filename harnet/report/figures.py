@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harnet.evaluation.arms import ARMS
+from harnet.evaluation.drawing import PALETTE, scatter
 from harnet.evaluation.pieces import EVERYBODY
 from harnet.report.sources import Plane
 
@@ -19,7 +19,6 @@ COLOURS = dict(zip(ARMS, ("#8a6d3b", "#8c96a0", "#5aa0c8", "#14506b"), strict=Tr
 """By arm, told apart in print and by people who do not see red and green."""
 MARKERS = dict(zip(ARMS, "s^Do", strict=True))
 INK, QUIET = "#1f2933", "#5b6770"
-PALETTE = ("#14506b", "#d98c21", "#7a9e3a", "#a63d57", "#5aa0c8", "#7d5ba6", "#8a6d3b", "#3f7f6b", "#c46f9a", "#8c96a0")
 
 _STYLE: Any = {
     "font.family": "sans-serif",
@@ -87,19 +86,9 @@ def efficiency(tables: Sequence[dict[str, Any]], kind: str) -> str:
 def plane(found: Plane, by: str) -> str:
     """The features on their first two components, coloured by activity or device."""
     names = found.activity if by == "activity" else found.device
-    kinds = sorted(set(names), key=lambda name: (-names.count(name), name))
-    shown, column = kinds[: len(PALETTE)], np.array(names)
     with _figure(5.2, 3.6) as (figure, out):
         axes = figure.subplots()
-        for colour, kind in zip(PALETTE, shown, strict=False):
-            own = found.points[column == kind]
-            axes.scatter(own[:, 0], own[:, 1], s=9, color=colour, alpha=0.6, linewidths=0, label=kind, rasterized=True)
-        rest = found.points[~np.isin(column, shown)]
-        if len(rest):
-            label = f"{len(kinds) - len(shown)} others"
-            axes.scatter(
-                rest[:, 0], rest[:, 1], s=9, color="#d5dadf", linewidths=0, label=label, rasterized=True, zorder=0
-            )
+        scatter(axes, found.points, names)
         x, y = (f"component {n}, {share:.0%} of variance" for n, share in enumerate(found.explained, start=1))
         axes.set(xlabel=x, ylabel=y, title=f"by {by}", xticks=[], yticks=[])
         below: Any = {"loc": "upper left", "bbox_to_anchor": (0, -0.12), "ncols": 2, "fontsize": 9}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from harnet.errors import HarnetError
 from harnet.heads import ClassifierModel
 from harnet.weights.bundle import BundleConfig, save
 
@@ -36,3 +37,6 @@ def test_attributions_sum_to_the_difference_of_the_logits(
     assert attribution.main() == 0
     assert "was a" in capsys.readouterr().out
     assert "<svg" in picture.read_text()
+    monkeypatch.setattr("sys.argv", ["x", str(bundle), str(tmp_path), "--out", str(tmp_path / "a.jpg")])
+    with pytest.raises(HarnetError, match=r"ends in \.svg or \.png"):
+        attribution.main()

@@ -1,5 +1,6 @@
 """The examples do what they say, by their commands."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,27 @@ def test_a_methods_person_gets_scores_from_frozen_features(tmp_path: Path) -> No
     printed = run("features_sklearn.py", tmp_path, "--weights", weights, "--folds", 3)
     assert "64 features, 6 people" in printed
     assert float(printed.rsplit(" ", 1)[1]) > 0.9, "random features tell a slow from a fast shake"
+
+
+@pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning")
+def test_a_methods_person_sees_what_a_model_has_learnt(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for package in ("captum", "umap"):
+        pytest.importorskip(package, reason=f"needs {package}: pip install 'harnet[interpret]'", exc_type=ImportError)
+    windows = np.random.default_rng(0).normal(0, 0.3, (24, 3, 150)) + np.array([[0.0], [0.0], [1.0]])
+    for name, rows in (("X", windows), ("Y", ["still", "active"] * 12), ("pid", ["P1", "P1", "P2", "P2"] * 6)):
+        np.save(tmp_path / f"{name}.npy", np.array(rows))
+    out = tmp_path / "pictures"
+    # In this process: UMAP is compiled anew in each that uses it, which takes a quarter of a minute.
+    arguments = (model, tmp_path, "--window", 3, "--neighbours", 5, "--out", out)
+    monkeypatch.setattr("sys.argv", ["x", *map(str, arguments)])
+    runpy.run_path(str(ROOT / "examples" / "interpret.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert "freshly drawn: " in printed
+    assert "window 3, named " in printed
+    assert "was active" in printed
+    assert sorted(path.name for path in out.iterdir()) == ["attribution.svg", "features.svg"]
 
 
 def test_a_product_team_needs_neither_torch_nor_harnet(model: Path, tmp_path: Path) -> None:

@@ -75,6 +75,8 @@ class Batch:
         """Let Slurm say, without queueing anything, whether it would take this script; a HarnetError if not."""
         try:
             slurm.ask("sbatch", "--test-only", script=self.script)
+        except slurm.NoAnswer:
+            raise
         except HarnetError as error:
             raise HarnetError(f"Slurm refuses the job: {error}; compare --profile and the options with sinfo") from None
 

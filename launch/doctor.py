@@ -142,7 +142,7 @@ def _slurm(profile: Profile) -> Iterator[Finding]:
         where = [f"--partition={profile.partition}"] if profile.partition else []
         idle = slurm.ask("sinfo", "--noheader", "--states=idle", "--format=%D", *where).split()
     except HarnetError as error:
-        yield Finding("Slurm", False, f"{error}; ask the cluster's people if it is down")
+        yield Finding("Slurm", False, str(error))
         return
     count = sum(int(number) for number in idle)
     yield Finding("Slurm", True, f"{version} answers; {count} idle nodes in {profile.partition or 'all partitions'}")

@@ -28,7 +28,6 @@ from typing import NoReturn
 import tyro
 
 from harnet.console import INTERRUPTED, guarded
-from harnet.errors import HarnetError
 from launch import run_folder, slurm
 from launch.run_folder import STARTS
 from launch.task import MISTAKE
@@ -213,8 +212,8 @@ def patiently(*command: str) -> str:
     while True:
         try:
             return slurm.ask(*command)
-        except HarnetError as error:
-            if "contact" not in str(error).lower() or time.monotonic() > deadline:
+        except slurm.NoAnswer:
+            if time.monotonic() > deadline:
                 raise
             time.sleep(5)
 

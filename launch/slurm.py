@@ -5,6 +5,7 @@ The plain one-line output is parsed, which every Slurm since 20.11 prints alike;
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -16,13 +17,33 @@ from harnet.errors import HarnetError
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD")
 GOING = ("RUNNING", "COMPLETING", "CONFIGURING", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED")
 
+ANSWER_SECONDS = 180
+"""For which a command may be silent. Slurm's own give up earlier, unless a file system or the network hangs."""
+
+_SILENCE = re.compile(
+    "unable to contact|timed out|zero bytes were transmitted|communication connection failure|connection refused"
+    "|configuration source|configuration file|authentication",
+    re.IGNORECASE,
+)
+"""Words of Slurm's commands that no controller answered: it is away, or this machine is none of its cluster's."""
+
+
+class NoAnswer(HarnetError):
+    """Slurm was asked and said nothing of the matter. The same may be answered later, or on another machine."""
+
+    def __init__(self, command: Sequence[str], said: str) -> None:
+        super().__init__(
+            f"`{shlex.join(command)}`: Slurm does not answer ({said}); try again in some minutes, and if that does not "
+            "help, on a login node, after `module load slurm` if the site has that"
+        )
+
 
 def require() -> None:
     """Raise a HarnetError unless Slurm's commands are installed here."""
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
         raise HarnetError(
-            "sbatch and srun are not on the PATH: type this on a login node of a cluster with Slurm; "
-            "without Slurm: torchrun --nproc-per-node N -m pretrain ..."
+            "sbatch and srun are not on the PATH: type this on a login node, after `module load slurm` if the site "
+            "has that; without Slurm: torchrun --nproc-per-node N -m pretrain ..."
         )
 
 
@@ -30,16 +51,29 @@ def ask(*command: str, script: str | None = None) -> str:
     """Standard output of one of Slurm's commands; a batch script may go to its standard input.
 
     Raises:
-        HarnetError: it is not installed, or it failed; with its own words.
+        NoAnswer: it did not reach Slurm's controller.
+        HarnetError: it is not installed, or it failed otherwise; with its own words.
     """
     try:
-        done = subprocess.run(command, input=script or "", capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, input=script or "", capture_output=True, text=True, check=False, timeout=ANSWER_SECONDS
+        )
     except FileNotFoundError:
-        raise HarnetError(f"{command[0]} is not on the PATH: type this where Slurm's commands are") from None
+        raise HarnetError(
+            f"{command[0]} is not on the PATH: type this on a login node, after `module load slurm` if there is one"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise NoAnswer(command, f"nothing within {ANSWER_SECONDS} s") from None
     if done.returncode:
-        words = [line for line in done.stderr.strip().splitlines() if line.strip()] or [f"code {done.returncode}"]
-        raise HarnetError(f"{command[0]}: {words[-1].strip().removeprefix(command[0] + ': ')}")
+        raise failure(command, done.stderr)
     return done.stdout
+
+
+def failure(command: Sequence[str], said: str) -> HarnetError:
+    """What a command that failed has said, as the error that it is: the last of its lines, the cause comes last."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()] or ["failed, and gave no reason"]
+    words = re.sub(rf"^({re.escape(command[0])}: )?((error|fatal): )?", "", lines[-1])
+    return NoAnswer(command, words) if _SILENCE.search(words) else HarnetError(f"{command[0]}: {words}")
 
 
 @dataclass(frozen=True)
@@ -103,7 +137,7 @@ def look(number: str) -> tuple[Job | None, str]:
     try:
         return job(number), ""
     except HarnetError as error:
-        return None, f"Slurm does not answer ({error}); jobs that run go on"
+        return None, f"{error}; jobs that run go on"
 
 
 def parse(line: str) -> dict[str, str]:

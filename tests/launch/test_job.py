@@ -1,15 +1,17 @@
 """The job's own process, with stand-ins for Slurm's commands; tests/cluster runs it under a real Slurm."""
 
-import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from harnet.errors import HarnetError
 from launch import job, task
 from launch.run_folder import STARTS, entries
+from tests.launch.stand_ins import stand_in
 
 HERE = {
     "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n1", "SLURM_JOB_NUM_NODES": "1", "SLURMD_NODENAME": "n1",
@@ -18,22 +20,14 @@ HERE = {
 
 
 @pytest.fixture
-def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder for stand-ins that comes first on the PATH; `scontrol` notes its arguments there."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+def commands(commands: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """As inside a job; `scontrol` notes its arguments in the folder of stand-ins."""
     for name, value in HERE.items():
         monkeypatch.setenv(name, value)
-    stand_in(folder, "scontrol", f'echo "$@" >> {folder}/asked; echo "JobId=7 JobState=RUNNING Restarts=0"')
+    stand_in(commands, "scontrol", f'echo "$@" >> {commands}/asked; echo "JobId=7 JobState=RUNNING Restarts=0"')
     terminate = signal.getsignal(signal.SIGTERM)
-    yield folder
+    yield commands
     signal.signal(signal.SIGTERM, terminate)
-
-
-def stand_in(folder: Path, name: str, script: str) -> None:
-    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
-    (folder / name).chmod(0o755)
 
 
 def asked(folder: Path) -> str:
@@ -85,7 +79,7 @@ def test_a_controller_that_restarts_is_asked_again(commands: Path, monkeypatch: 
         touch {commands}/up; echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1"""
     stand_in(commands, "scontrol", silent)
     pauses: list[float] = []
-    monkeypatch.setattr(job.time, "sleep", pauses.append)
+    monkeypatch.setattr(job, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append))
     assert job.patiently("scontrol", "show", "job", "7") == "yes\n"
     assert len(pauses) == 1
     stand_in(commands, "scontrol", "echo 'Invalid job id specified' >&2; exit 1")

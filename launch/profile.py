@@ -41,7 +41,7 @@ class Profile:
     setup: tuple[str, ...] = ()
     """Lines of shell that come after that."""
     environment: dict[str, str] = field(default_factory=dict)
-    """Variables for all processes, such as NCCL_SOCKET_IFNAME."""
+    """Variables for all processes, such as NCCL_SOCKET_IFNAME. They stand in the batch script: no place for keys."""
     python: str = ""
     """Interpreter that runs the job; empty for the one that submits."""
     container: str = ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from data_shards.shards.location import is_remote, local_path, redacted
+from data_shards.shards.location import holds_secret, is_remote, local_path, redacted
 from data_shards.shards.manifest import Manifest
 from data_shards.stream.plan import lanes_of, steps_per_epoch
 from harnet.errors import HarnetError
@@ -74,6 +74,7 @@ class Training:
         """Raise a HarnetError, in one line, for whatever would make the job fail."""
         if not 1 <= self.min_nodes <= self.nodes:
             raise HarnetError(f"--min-nodes is {self.min_nodes}; it must be from 1 to --nodes, which is {self.nodes}")
+        self._check_secrets()
         self._check_order()
         self._check_run_folder()
         slurm.check_partition(self.profile.partition)
@@ -85,6 +86,15 @@ class Training:
                 check_shared("shard folder", local_path(shards), self.profile.shared)
             check_shared("Python environment", environment_of(self.profile), self.profile.shared)
         self.batch().check()
+
+    def _check_secrets(self) -> None:
+        """All options are looked at: one that a later one overrides stands in the batch script, too."""
+        for each in filter(holds_secret, self.arguments):
+            raise HarnetError(
+                f"{redacted(each)}: a password or token in an option would stand in the batch script and in the list "
+                "of processes, for others to read; give the URL without it, and credentials by the AWS_... variables, "
+                "~/.netrc or a configuration file of fsspec: docs/remote.md shows how"
+            )
 
     def _check_order(self) -> None:
         order, data = self.config.order(), self.config.data

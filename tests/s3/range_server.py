@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import BasicAuth, web
 
 FOLDER = Path(sys.argv[2])
 ASKED: Counter[str] = Counter()
@@ -34,8 +34,9 @@ async def short(request: web.Request) -> web.StreamResponse:
 
 
 async def locked(request: web.Request) -> web.StreamResponse:
-    """Only with the right token."""
-    if request.query.get("token") != "right":
+    """Only with the right token, or as the right user."""
+    tokens, users = ("right", "r+g/t="), ("Bearer right", BasicAuth("me", "right").encode())
+    if request.query.get("token") not in tokens and request.headers.get("Authorization") not in users:
         return web.Response(status=403)
     return web.FileResponse(FOLDER / request.match_info["name"])
 

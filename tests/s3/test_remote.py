@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from data_shards.shards import manifest as manifests
-from data_shards.shards.location import redacted
+from data_shards.shards.location import holds_secret, redacted
 from data_shards.shards.manifest import Manifest
 from data_shards.stream.block_cache import BlockCache
 from data_shards.stream.node_cache import NodeCache
@@ -195,6 +195,7 @@ def test_a_token_works_and_is_in_no_message(
     ("text", "expected"),
     [
         ("https://me:pw@host/a?sig=x failed", "https://***@host/a?*** failed"),
+        ("--data.shards=https://me:p@ss@host/a", "--data.shards=https://***@host/a"),
         ("url='s3://k:s@bucket/x'", "url='s3://***@bucket/x'"),
         ("/a/folder/with@sign", "/a/folder/with@sign"),
         ("s3://bucket/shards", "s3://bucket/shards"),
@@ -202,6 +203,24 @@ def test_a_token_works_and_is_in_no_message(
 )
 def test_secrets_are_taken_out(text: str, expected: str) -> None:
     assert redacted(text) == expected
+    assert holds_secret(text) == (redacted(text) != text)
+
+
+@pytest.mark.parametrize(
+    ("location", "secret"),
+    [
+        ("https://token@host/a", True),
+        ("sftp://me:pw@host/a", True),
+        ("filecache::https://me:pw@host/a", True),
+        ("s3://bucket/a?versionId=x", True),
+        ("sftp://me@host/a", False),
+        ("abfs://container@account.dfs.example.org/a", False),
+        ("https://host:8080/a@b", False),
+        ("/a?b@c", False),
+    ],
+)
+def test_a_name_alone_is_a_secret_only_over_http(location: str, secret: bool) -> None:
+    assert holds_secret(location) == secret
 
 
 def test_blocks_are_kept_and_a_partial_one_is_never_used(

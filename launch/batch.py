@@ -6,9 +6,11 @@ over, calls a lost node final though Slurm restarts the job, and runs its checkp
 the job is `launch.job`, and what became of it, Slurm is asked.
 """
 
+import io
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +80,33 @@ class Batch:
         except slurm.NoAnswer:
             raise
         except HarnetError as error:
-            raise HarnetError(f"Slurm refuses the job: {error}; compare --profile and the options with sinfo") from None
+            raise _refused(error) from None
 
     def submit(self) -> str:
-        """Queue it; return the number of the job, or of the array."""
+        """Queue it; return the number of the job, or of the array.
+
+        Raises:
+            HarnetError: Slurm did not take it, or did not say so.
+        """
+        from submitit.core.utils import FailedJobError
+
         self.folder.mkdir(parents=True, exist_ok=True)
-        job = self._executor()._submit_command(f"exec {shlex.join(self._command)}")
+        try:
+            with redirect_stderr(io.StringIO()):  # submitit prints there what its exception says as well
+                job = self._executor()._submit_command(f"exec {shlex.join(self._command)}")
+        except FailedJobError as failed:
+            error = slurm.failure(("sbatch",), str(failed))
+            if isinstance(error, slurm.NoAnswer):
+                # Two jobs in one folder would destroy a run.
+                doubt = f"whether {self._parameters['job_name']} is queued all the same"
+                raise HarnetError(f"{error}; look first, by squeue --me, {doubt}") from None
+            raise _refused(error) from None
         return str(job.job_id)
+
+
+def _refused(error: HarnetError) -> HarnetError:
+    cure = slurm.remedy(str(error)) or "compare --profile and the options with sinfo"
+    return HarnetError(f"Slurm refuses the job: {error}; {cure}")
 
 
 def python(profile: Profile) -> str:

@@ -150,10 +150,14 @@ def _slurm(profile: Profile) -> Iterator[Finding]:
 
 def over_nodes(profile: Profile, nodes: int, gpus_per_node: int, minutes: int = 5) -> Iterator[Finding]:
     """Wait for nodes and let them reduce a few numbers: do they see Python, and each other, and how fast?"""
-    slurm.require()
-    slurm.check_partition(profile.partition)
-    if gpus_per_node:
-        slurm.check_gpus(profile.partition, nodes, gpus_per_node)
+    try:
+        slurm.require()
+        slurm.check_partition(profile.partition)
+        if gpus_per_node:
+            slurm.check_gpus(profile.partition, nodes, gpus_per_node)
+    except HarnetError as error:
+        yield Finding(f"{nodes} nodes", False, str(error))
+        return
     chosen = {"partition": profile.partition, "account": profile.account, "qos": profile.qos}
     chosen |= {"constraint": profile.constraint, "gpus-per-node": str(gpus_per_node or "")}
     fixed = [f"--nodes={nodes}", f"--ntasks-per-node={gpus_per_node or 1}", f"--time={minutes}", "--kill-on-bad-exit=1"]
@@ -167,8 +171,7 @@ def over_nodes(profile: Profile, nodes: int, gpus_per_node: int, minutes: int = 
         words = (
             [line for line in done.stderr.splitlines() if "rror" in line] or done.stderr.splitlines() or ["no output"]
         )
-        remedy = "name the network that joins the nodes by NCCL_SOCKET_IFNAME and GLOO_SOCKET_IFNAME in the profile"
-        yield Finding(f"{nodes} nodes", False, f"{words[0].strip()}; if they do not find each other, {remedy}")
+        yield Finding(f"{nodes} nodes", False, f"{words[0].strip()}; {_cure(words[0])}")
         return
     found = json.loads(lines[-1])
     speed = found["gb_per_second"]
@@ -176,3 +179,11 @@ def over_nodes(profile: Profile, nodes: int, gpus_per_node: int, minutes: int = 
     remedy = "; slow: is NCCL on the fast network? NCCL_DEBUG=INFO says which it took" if slow else ""
     text = f"{found['processes']} processes on {found['device']} reduce at {speed:.2f} GB/s{remedy}"
     yield Finding(f"{nodes} nodes", not slow, text)
+
+
+def _cure(said: str) -> str:
+    """What to do when nodes do not work together, from the first words of srun or of a process."""
+    if "execve" in said:
+        return "the nodes do not see this Python: put the environment on a file system that they all see"
+    network = "name the network that joins the nodes by NCCL_SOCKET_IFNAME and GLOO_SOCKET_IFNAME in the profile"
+    return slurm.remedy(said) or f"if they do not find each other, {network}"

@@ -27,6 +27,19 @@ _SILENCE = re.compile(
 )
 """Words of Slurm's commands that no controller answered: it is away, or this machine is none of its cluster's."""
 
+_YOURS = "yours: sacctmgr show assoc user=$USER format=account,partition,qos"
+_REMEDIES = {
+    "Invalid account": f"change `account` in the profile; {_YOURS}",
+    "Invalid qos": f"change `qos` in the profile; {_YOURS}",
+    "violates accounting/QOS policy": f"ask for less, or change `account` or `qos` in the profile; {_YOURS}",
+    "time limit is invalid": "lower `minutes` in the profile; the limits: sinfo -o '%P %l'",
+    "Invalid feature": "change `constraint` in the profile; the features: sinfo -o '%P %f'",
+    "No partition specified": "name a `partition` in the profile; there are: sinfo -o %P",
+    "node configuration is not available": "ask for fewer nodes, GPUs or `cpus_per_task`, or less `memory`; what there "
+    "is: sinfo -o '%P %D %c %m %G'",
+}
+"""Words in which Slurm refuses a job (its src/common/slurm_errno.c), and what mends it."""
+
 
 class NoAnswer(HarnetError):
     """Slurm was asked and said nothing of the matter. The same may be answered later, or on another machine."""
@@ -74,6 +87,11 @@ def failure(command: Sequence[str], said: str) -> HarnetError:
     lines = [line.strip() for line in said.splitlines() if line.strip()] or ["failed, and gave no reason"]
     words = re.sub(rf"^({re.escape(command[0])}: )?((error|fatal): )?", "", lines[-1])
     return NoAnswer(command, words) if _SILENCE.search(words) else HarnetError(f"{command[0]}: {words}")
+
+
+def remedy(said: str) -> str:
+    """What to do about words in which Slurm has refused a job; empty for words that say it themselves."""
+    return next((cure for words, cure in _REMEDIES.items() if words in said), "")
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def test_without_slurm_only_several_nodes_need_it(
     assert findings["Slurm"].good
     assert "torchrun" in findings["Slurm"].text
     assert main(["doctor", "--folder", str(tmp_path), "--nodes", "2"]) == 1
-    assert "sbatch and srun are not on the PATH" in capsys.readouterr().err
+    assert "FIX   2 nodes: sbatch and srun are not on the PATH" in capsys.readouterr().out
 
 
 def test_bandwidth_counts_what_each_link_carries() -> None:

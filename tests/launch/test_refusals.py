@@ -1,0 +1,95 @@
+"""What Slurm refuses, in its own words and with what mends it; stand-ins say what slurm_errno.c of Slurm 22.05 has."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from launch.cli import main
+from tests.launch.stand_ins import stand_in
+
+ACCOUNT = "Invalid account or account/partition combination specified"
+YOURS = "yours: sacctmgr show assoc user=$USER format=account,partition,qos"
+
+
+@pytest.fixture(autouse=True)
+def cluster(commands: Path, tmp_path: Path) -> None:
+    """Slurm has one partition, main, and takes no job; the profile is that of a user with a wrong account."""
+    answers = "in *--version*) echo slurm 22.05.8;; *%D*) echo 8;; *) echo main;; esac"
+    stand_in(commands, "sinfo", f'case "$*" {answers}')
+    stand_in(commands, "sbatch", "exit 1")
+    stand_in(commands, "srun", "exit 1")
+    (tmp_path / "site.toml").write_text('shared = ["/"]\naccount = "nobody"\n')
+
+
+def submit(shards: Path, folder: Path) -> list[str]:
+    options = ["--data.shards", str(shards), "--run.out", str(folder / "run"), "--data.batch", "12"]
+    more = ["--data.lanes", "12", "--data.windows-per-visit", "16", "--data.shuffle-windows", "24"]
+    return ["submit", "pretrain", "--profile", str(folder / "site.toml"), *options, *more]
+
+
+@pytest.mark.parametrize(
+    ("said", "cure"),
+    [
+        (ACCOUNT, f"change `account` in the profile; {YOURS}"),
+        ("Invalid qos specification", f"change `qos` in the profile; {YOURS}"),
+        ("Requested time limit is invalid (missing or exceeds some limit)", "lower `minutes` in the profile"),
+        ("Invalid feature specification", "change `constraint` in the profile"),
+        ("No partition specified or system default partition", "name a `partition` in the profile"),
+        ("Requested node configuration is not available", "ask for fewer nodes"),
+        ("Job dependency problem", "compare --profile and the options with sinfo"),
+    ],
+)
+def test_a_refusal_says_what_mends_it(
+    commands: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], said: str, cure: str
+) -> None:
+    stand_in(commands, "sbatch", f'echo "allocation failure: {said}" >&2; exit 1')
+    assert main(submit(shards, tmp_path)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"harnet submit: Slurm refuses the job: sbatch: allocation failure: {said}; {cure}")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        (ACCOUNT, "Slurm refuses the job: sbatch: Batch job submission failed: Invalid account"),
+        ("Socket timed out on send/recv operation", "look first, by squeue --me, whether harnet-run is queued all the"),
+    ],
+)
+def test_what_only_the_queue_refuses_is_one_line_too(
+    commands: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], said: str, says: str
+) -> None:
+    failed = f'echo "sbatch: error: Batch job submission failed: {said}" >&2; exit 1'
+    stand_in(commands, "sbatch", f'[ "$1" = --test-only ] && exit\n{failed}')
+    assert main(submit(shards, tmp_path)) == 1
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run" / "slurm" / "submissions.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "cure"),
+    [
+        (f"srun: error: Unable to allocate resources: {ACCOUNT}", f"change `account` in the profile; {YOURS}"),
+        ("slurmstepd: error: execve(): /home/me/python: No such file or directory", "the nodes do not see this Python"),
+        ("RuntimeError: Gloo connectFullMesh failed", "if they do not find each other, name the network"),
+    ],
+)
+def test_doctor_over_nodes_blames_the_network_only_where_nothing_else_is_named(
+    commands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], said: str, cure: str
+) -> None:
+    stand_in(commands, "srun", f'echo "{said}" >&2; exit 1')
+    assert main(["doctor", "--folder", str(tmp_path), "--nodes", "2"]) == 1
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith(f"FIX   2 nodes: {said}; {cure}")
+
+
+def test_doctor_tells_of_a_wrong_partition_in_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "site.toml").write_text('partition = "gpu"\n')
+    given = ["doctor", "--folder", str(tmp_path), "--profile", str(tmp_path / "site.toml"), "--nodes", "2", "--json"]
+    assert main(given) == 1
+    found = {each["what"]: each["text"] for each in json.loads(capsys.readouterr().out)}
+    assert found["Slurm"] == found["2 nodes"] == "partition 'gpu' is not on this cluster; one of: main"

@@ -32,6 +32,8 @@ class Array:
     """ingest or shard."""
     arguments: tuple[str, ...]
     """Options of that command."""
+    inputs: Sequence[Path]
+    """Files and folders that it reads."""
     out: Path
     """What it makes."""
     items: Sequence[str] = field(repr=False)
@@ -78,8 +80,11 @@ class Array:
     def check(self) -> None:
         """Raise a HarnetError, in one line, for what would make all elements fail."""
         slurm.check_partition(self.profile.partition)
-        check_shared("output", self.out, self.profile.shared)
-        check_shared("Python environment", environment_of(self.profile), self.profile.shared)
+        if not slurm.only_here():
+            for path in self.inputs:
+                check_shared("input", path, self.profile.shared)
+            check_shared("output", self.out, self.profile.shared)
+            check_shared("Python environment", environment_of(self.profile), self.profile.shared)
         for entry in run_folder.entries(self.folder, SUBMISSIONS)[-1:]:
             alive = [job for number in entry["jobs"] for job in slurm.jobs(number) if job.alive]
             if alive:

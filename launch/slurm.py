@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -188,6 +189,11 @@ def check_partition(name: str) -> None:
     known = ask("sinfo", "--noheader", "--format=%R").split()
     if name and name not in known:
         raise HarnetError(f"partition {name!r} is not on this cluster; one of: {', '.join(sorted(set(known)))}")
+
+
+def only_here() -> bool:
+    """Whether this machine is the cluster's only node, so that jobs see its own disks."""
+    return set(ask("sinfo", "--noheader", "--Node", "--format=%n").split()) == {socket.gethostname().partition(".")[0]}
 
 
 def check_gpus(partition: str, nodes: int, gpus: int) -> None:

@@ -80,12 +80,20 @@ class Training:
         slurm.check_partition(self.profile.partition)
         if self.gpus_per_node:
             slurm.check_gpus(self.profile.partition, self.nodes, self.gpus_per_node)
-        if self.nodes > 1:
-            check_shared("run folder", self.run, self.profile.shared)
-            if not is_remote(shards := str(self.config.data.shards)):
-                check_shared("shard folder", local_path(shards), self.profile.shared)
-            check_shared("Python environment", environment_of(self.profile), self.profile.shared)
+        self._check_shared()
         self.batch().check()
+
+    def _check_shared(self) -> None:
+        """A job of one node, too, runs on another machine than the one where it is submitted."""
+        if slurm.only_here():
+            return
+        data, shared = self.config.data, self.profile.shared
+        check_shared("run folder", self.run, shared)
+        if not is_remote(data.shards):
+            check_shared("shard folder", local_path(data.shards), shared)
+        if data.exclude:
+            check_shared("list of people", data.exclude, shared)
+        check_shared("Python environment", environment_of(self.profile), shared)
 
     def _check_secrets(self) -> None:
         """All options are looked at: one that a later one overrides stands in the batch script, too."""

@@ -142,8 +142,9 @@ def ingest(options: Options, arguments: tuple[str, ...]) -> int:
         raise HarnetError(f"--part {command.part}: each element gets its own; leave it out, --jobs sets their number")
     items = files_in(command.inputs)
     count = size(len(items), options.jobs, per_element=50)
+    check = ("ingest", *arguments)
     return submit_array(
-        Array("ingest", arguments, command.out, items, count, ("ingest", *arguments), read(options.profile)), options
+        Array("ingest", arguments, command.inputs, command.out, items, count, check, read(options.profile)), options
     )
 
 
@@ -159,7 +160,9 @@ def shard(options: Options, arguments: tuple[str, ...]) -> int:
     items = Cohort.open(command.cohort).recordings()
     count = size(len(items), options.jobs, per_element=200)
     check = ("verify", str(command.out))
-    return submit_array(Array("shard", arguments, command.out, items, count, check, read(options.profile)), options)
+    return submit_array(
+        Array("shard", arguments, [command.cohort], command.out, items, count, check, read(options.profile)), options
+    )
 
 
 def submit_array(array: "Array", options: Options) -> int:

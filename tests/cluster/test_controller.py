@@ -3,9 +3,12 @@
 from concurrent.futures import Future
 from pathlib import Path
 
+import pytest
+
+from launch.cli import main
 from tests.cluster.cluster import Cluster, eventually
 from tests.cluster.stories import Row
-from tests.cluster.submitted import PATIENCE, Submitted, losses
+from tests.cluster.submitted import PATIENCE, Submitted, losses, options
 from tests.cluster.test_faults import logged_step
 
 
@@ -24,3 +27,19 @@ def test_the_controller_may_restart(
     rows.append(
         ("controller restart", "It is killed, and started again some steps later.", "not counted", "0", "same losses")
     )
+
+
+def test_without_a_controller_nothing_is_submitted_and_one_line_says_why(
+    cluster: Cluster, shards: Path, tmp_path: Path, profile: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    cluster.stop_controller()
+    try:
+        assert main(["submit", "pretrain", "--profile", str(profile), *options(shards, tmp_path / "run")]) == 1
+        error = capsys.readouterr().err
+    finally:
+        cluster.start_controller()
+    assert "`sinfo --noheader --format=%R`: Slurm does not answer (" in error
+    assert "try again in some minutes" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()

@@ -153,8 +153,7 @@ def over_nodes(profile: Profile, nodes: int, gpus_per_node: int, minutes: int = 
     try:
         slurm.require()
         slurm.check_partition(profile.partition)
-        if gpus_per_node:
-            slurm.check_gpus(profile.partition, nodes, gpus_per_node)
+        slurm.check_gpus(profile.partition, nodes, gpus_per_node)  # srun would wait for ever for nodes that are not
     except HarnetError as error:
         yield Finding(f"{nodes} nodes", False, str(error))
         return
@@ -168,10 +167,9 @@ def over_nodes(profile: Profile, nodes: int, gpus_per_node: int, minutes: int = 
     )  # fmt: skip
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not lines:
-        words = (
-            [line for line in done.stderr.splitlines() if "rror" in line] or done.stderr.splitlines() or ["no output"]
-        )
-        yield Finding(f"{nodes} nodes", False, f"{words[0].strip()}; {_cure(words[0])}")
+        # First what names a cause, then that a task has ended, then anything.
+        words = min(done.stderr.splitlines() or ["no output"], key=lambda line: ("rror" not in line, ": task " in line))
+        yield Finding(f"{nodes} nodes", False, f"{words.strip()}; {_cure(words)}")
         return
     found = json.loads(lines[-1])
     speed = found["gb_per_second"]

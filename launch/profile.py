@@ -70,7 +70,7 @@ def read(path: Path | None) -> Profile:
         return Profile()
     try:
         table = tomllib.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise HarnetError(f"{path}: no such profile; slurm/profiles/ has an example to copy") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise HarnetError(f"{path}: not TOML: {error}") from error

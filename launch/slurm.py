@@ -85,7 +85,9 @@ def ask(*command: str, script: str | None = None) -> str:
 
 def failure(command: Sequence[str], said: str) -> HarnetError:
     """What a command that failed has said, as the error that it is: the last of its lines, the cause comes last."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()] or ["failed, and gave no reason"]
+    hint = f'Try "{command[0]} --help"'  # follows the cause, where an option is wrong
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith(hint)]
+    lines = lines or ["failed, and gave no reason"]
     words = re.sub(rf"^({re.escape(command[0])}: )?((error|fatal): )?", "", lines[-1])
     return NoAnswer(command, words) if _SILENCE.search(words) else HarnetError(f"{command[0]}: {words}")
 
@@ -206,9 +208,8 @@ def check_gpus(partition: str, nodes: int, gpus: int) -> None:
         raise HarnetError(f"--gpus-per-node is {gpus}; the nodes of {partition or 'this cluster'} have {most} at most")
     fitting = sum(number >= gpus for number in found.values())
     if nodes > fitting:
-        raise HarnetError(
-            f"--nodes is {nodes}; {partition or 'this cluster'} has {fitting} nodes with {gpus} GPUs or more"
-        )
+        having = f" with {gpus} GPUs or more" if gpus else ""
+        raise HarnetError(f"--nodes is {nodes}; {partition or 'this cluster'} has {fitting} nodes{having}")
 
 
 def gpus_of(resources: str) -> int:

@@ -118,6 +118,8 @@ class Training:
         steps_per_epoch(self.manifest, "train", order)
 
     def _check_run_folder(self) -> None:
+        if self.run.exists() and not self.run.is_dir():
+            raise HarnetError(f"{self.run}: is a file; give a folder as --run.out")
         submitted = run_folder.entries(self.run, SUBMISSIONS)
         saved = checkpoint.newest(self.run)
         known = saved.about["config"] if saved else submitted[-1]["config"] if submitted else None

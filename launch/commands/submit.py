@@ -59,6 +59,13 @@ class Options:
     json: bool = False
     """Print job, paths and the next command as JSON."""
 
+    def __post_init__(self) -> None:
+        least = {"nodes": 1, "min_nodes": 0, "gpus_per_node": 0, "processes_per_node": 1, "max_crashes": 1}
+        for name, minimum in (least | {"max_restarts": 0, "jobs": 0}).items():
+            if getattr(self, name) < minimum:
+                option = name.replace("_", "-")
+                raise HarnetError(f"--{option} is {getattr(self, name)}; it must be at least {minimum}")
+
 
 @dataclass(frozen=True)
 class Command:

@@ -15,8 +15,8 @@ YOURS = "yours: sacctmgr show assoc user=$USER format=account,partition,qos"
 @pytest.fixture(autouse=True)
 def cluster(commands: Path, tmp_path: Path) -> None:
     """Slurm has one partition, main, and takes no job; the profile is that of a user with a wrong account."""
-    answers = "in *--version*) echo slurm 22.05.8;; *%D*) echo 8;; *) echo main;; esac"
-    stand_in(commands, "sinfo", f'case "$*" {answers}')
+    some = '*--version*) echo slurm 22.05.8;; *%D*) echo 8;; *%G*) echo "n1|(null)"; echo "n2|(null)";;'
+    stand_in(commands, "sinfo", f'case "$*" in {some} *) echo main;; esac')
     stand_in(commands, "sbatch", "exit 1")
     stand_in(commands, "srun", "exit 1")
     (tmp_path / "site.toml").write_text('shared = ["/"]\naccount = "nobody"\n')
@@ -75,13 +75,16 @@ def test_what_only_the_queue_refuses_is_one_line_too(
     [
         (f"srun: error: Unable to allocate resources: {ACCOUNT}", f"change `account` in the profile; {YOURS}"),
         ("slurmstepd: error: execve(): /home/me/python: No such file or directory", "the nodes do not see this Python"),
+        ("no words of an error", "if they do not find each other"),
         ("RuntimeError: Gloo connectFullMesh failed", "if they do not find each other, name the network"),
     ],
 )
 def test_doctor_over_nodes_blames_the_network_only_where_nothing_else_is_named(
     commands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], said: str, cure: str
 ) -> None:
-    stand_in(commands, "srun", f'echo "{said}" >&2; exit 1')
+    ended = "srun: error: n1: task 0: Exited with exit code 2"
+    ended = ended if "rror:" in said and "allocate" not in said else ""
+    stand_in(commands, "srun", f'echo "{ended}" >&2; echo "{said}" >&2; exit 1')
     assert main(["doctor", "--folder", str(tmp_path), "--nodes", "2"]) == 1
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith(f"FIX   2 nodes: {said}; {cure}")
@@ -93,3 +96,53 @@ def test_doctor_tells_of_a_wrong_partition_in_its_report(tmp_path: Path, capsys:
     assert main(given) == 1
     found = {each["what"]: each["text"] for each in json.loads(capsys.readouterr().out)}
     assert found["Slurm"] == found["2 nodes"] == "partition 'gpu' is not on this cluster; one of: main"
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["--processes-per-node", "0"], "--processes-per-node is 0; it must be at least 1"),
+        (["--gpus-per-node", "-1"], "--gpus-per-node is -1; it must be at least 0"),
+        (["--nodes", "0"], "--nodes is 0; it must be at least 1"),
+    ],
+)
+def test_a_number_that_makes_no_job_is_a_wrong_option(
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], given: list[str], says: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([*submit(shards, tmp_path), *given])
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["--profile", "."], ".: no such profile"),
+        (["--run.out", "file"], "file: is a file; give a folder as --run.out"),
+    ],
+)
+def test_a_file_for_a_folder_and_a_folder_for_a_file_are_one_line(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    given: list[str], says: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    assert main([*submit(shards, tmp_path), *given]) == 1
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+
+
+def test_an_option_that_sbatch_has_not_is_named(
+    commands: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "sbatch: unrecognized option '--nosuch=1'\nTry \"sbatch --help\" for more information"
+    (commands / "said").write_text(said + "\n")
+    stand_in(commands, "sbatch", f"cat {commands}/said >&2; exit 1")
+    assert main(submit(shards, tmp_path)) == 1
+    assert "Slurm refuses the job: sbatch: unrecognized option '--nosuch=1'; " in capsys.readouterr().err
+
+
+def test_doctor_waits_for_no_nodes_that_the_cluster_has_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--folder", str(tmp_path), "--nodes", "3"]) == 1
+    assert "FIX   3 nodes: --nodes is 3; this cluster has 2 nodes\n" in capsys.readouterr().out

@@ -98,8 +98,9 @@ class Array:
         missing, numbers = self.missing, []
         if missing:
             numbers.append(self.elements().submit())
+            self._note(numbers)  # now: should the check not be taken, these are at work all the same
         numbers.append(self.check_of_all(numbers[0] if numbers else None).submit())
-        run_folder.append(self.folder, SUBMISSIONS, {"jobs": numbers, "arguments": [self.kind, *self.arguments]})
+        self._note(numbers)
         return {
             "array": numbers[0] if missing else None,
             "elements": len(missing),
@@ -107,6 +108,9 @@ class Array:
             "verification": numbers[-1],
             "logs": str(self.folder),
         }
+
+    def _note(self, numbers: list[str]) -> None:
+        run_folder.append(self.folder, SUBMISSIONS, {"jobs": numbers, "arguments": [self.kind, *self.arguments]})
 
 
 def ranges(numbers: Sequence[int]) -> str:

@@ -146,3 +146,20 @@ def test_an_option_that_sbatch_has_not_is_named(
 def test_doctor_waits_for_no_nodes_that_the_cluster_has_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--folder", str(tmp_path), "--nodes", "3"]) == 1
     assert "FIX   3 nodes: --nodes is 3; this cluster has 2 nodes\n" in capsys.readouterr().out
+
+
+def test_an_array_whose_check_was_not_taken_is_not_queued_twice(
+    commands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "p1.csv").write_text("time,x,y,z\n")
+    refusal = "echo sbatch: error: Batch job submission failed: Invalid qos specification >&2; exit 1"
+    first = f"[ -e {commands}/queued ] || {{ touch {commands}/queued; echo Submitted batch job 7; exit; }}"
+    stand_in(commands, "sbatch", f'[ "$1" = --test-only ] && exit\n{first}\n{refusal}')
+    shown = "echo JobId=7 JobState=RUNNING Restarts=0"
+    stand_in(commands, "scontrol", f'case "$*" in *config*) echo MaxArraySize = 1001;; *) {shown};; esac')
+    out, profile = str(tmp_path / "c.zarr"), str(tmp_path / "site.toml")
+    ingest = ["submit", "ingest", str(tmp_path / "p1.csv"), "--out", out, "--profile", profile]
+    assert main(ingest) == 1
+    assert "Slurm refuses the job: sbatch: Batch job submission failed: Invalid qos" in capsys.readouterr().err
+    assert main(ingest) == 1
+    assert f"{out}: jobs 7 work on it still" in capsys.readouterr().err

@@ -95,10 +95,7 @@ def fit(
     on_step: Callable[[], object] = lambda: None,
 ) -> Fitted:
     """Train the modules in `rates` as the recipe says, in place; leaves `network` in evaluation mode."""
-    weights = torch.ones(classes)
-    if recipe.balance_classes:
-        # What no training person did cannot be learnt: without this a validation person who did it would decide alone.
-        weights = class_weights(learnt.targets, classes) * (torch.bincount(learnt.targets, minlength=classes) > 0)
+    weights = class_weights(learnt.targets, classes) if recipe.balance_classes else torch.ones(classes)
     schedule = recipe.schedule(len(learnt.targets), validation is not None)
     return train(network, rates, learnt, validation, weights, schedule, seed, device, on_step)
 

@@ -59,7 +59,6 @@ class Recipe:
             between_looks=max(epoch, self.least_between_looks),
             patience=self.patience,
             least_steps=self.least_steps,
-            misses_from=self.least_steps,
         )
 
 

@@ -42,9 +42,8 @@ class Schedule:
     patience: int
     """Looks in a row without progress before training stops."""
     least_steps: int
-    """Never stop before this step."""
-    misses_from: int
-    """Looks before this step do not count as looks without progress; the best one may still be among them."""
+    """Never stop before this step. Looks before it do not count as looks without progress, and the best one may still
+    be among them."""
 
     def rate(self, step: int) -> float:
         """Share of the highest learning rates at `step`, from 0."""
@@ -122,9 +121,9 @@ class _Best:
         if loss < self._loss:
             self._loss, self._step, self._misses = loss, step, 0
             self._state = {name: tensor.clone() for name, tensor in self._network.state_dict().items()}
-        elif step >= self._schedule.misses_from:
+        elif step >= self._schedule.least_steps:
             self._misses += 1
-        return self._misses >= self._schedule.patience and step >= self._schedule.least_steps
+        return self._misses >= self._schedule.patience
 
     def restore(self, last: int) -> int:
         """Put the best parameters back, or leave the last where no look gave a number; returns their step."""
@@ -163,6 +162,10 @@ def in_batches(function: Callable[[Tensor], Tensor], inputs: Tensor, device: str
 
 
 def class_weights(targets: Tensor, classes: int) -> Tensor:
-    """(classes,) inverse frequency of each class in `targets` (N,): the mean weight of a window is 1."""
+    """(classes,) inverse frequency of each class in `targets` (N,): the mean weight of a window is 1.
+
+    What no training person did cannot be learnt and weighs nothing: else a validation person who did it would decide
+    alone when to stop.
+    """
     counts = torch.bincount(targets, minlength=classes)
-    return len(targets) / (counts.clamp(min=1) * (counts > 0).sum())
+    return len(targets) / (counts.clamp(min=1) * (counts > 0).sum()) * (counts > 0)

@@ -97,7 +97,6 @@ class TrainingConfig:
             between_looks=steps // self.epochs,
             patience=self.patience,
             least_steps=self.min_steps,
-            misses_from=0,
         )
 
 

@@ -24,7 +24,7 @@ from harnet.errors import HarnetError
 from harnet.evaluation.drawing import check_picture, save_picture, scatter
 from harnet.progress import bar
 from harnet.transfer.dataset import read_windows
-from harnet.transfer.training import in_batches
+from harnet.transfer.loop import in_batches
 from harnet.weights.load import Bundle, build_encoder, read_bundle
 
 POINTS = 4000
@@ -95,7 +95,7 @@ def features(encoder: Encoder, windows: NDArray[np.float32]) -> NDArray[np.float
     from sklearn.preprocessing import StandardScaler
 
     encoder.eval()
-    found = in_batches(lambda x: encoder(x).flatten(1), torch.from_numpy(windows), torch.device("cpu")).numpy()
+    found = in_batches(lambda x: encoder(x).flatten(1), torch.from_numpy(windows), "cpu").numpy()
     scaled: NDArray[np.float32] = StandardScaler().fit_transform(found)
     return scaled
 

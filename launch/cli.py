@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inspect": ("cli", "what weights are and where they come from, every file checked"),
     "publish": ("hub", "a folder of weights -> the Hugging Face Hub, with a dry run"),
     "dataset": ("evaluate", "public labelled data sets: list them, fetch them, cut labelled windows"),
-    "evaluate": ("evaluate", "does it transfer? four arms on labelled data sets, with intervals over people"),
+    "evaluate": ("evaluate", "does it transfer? all arms on labelled data sets, with intervals over people"),
     "report": ("evaluate", "results and the run behind the weights, as one HTML page"),
     "finetune": ("transfer", "train and test a classifier on your labelled windows, people held out"),
     "predict": ("use", "recordings and a fine-tuned model -> classes in time, minutes by day and person"),

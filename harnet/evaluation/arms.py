@@ -1,4 +1,4 @@
-"""The four ways to classify that are always shown side by side: forest, scratch, frozen, fine-tuned."""
+"""The ways to classify that are always shown side by side: forest, scratch, untrained, frozen, fine-tuned."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,17 +6,20 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
+from harnet.encoder import Encoder
 from harnet.evaluation.protocols import Recipe
 from harnet.heads import Classifier, ClassifierModel
 from harnet.transfer.dataset import LabelledWindows
 from harnet.transfer.loop import Fitted, Part, class_weights, in_batches, train
 from harnet.weights.load import Bundle, classifier_on
 
-FOREST, SCRATCH, FROZEN, TUNED = "forest", "scratch", "frozen", "fine-tuned"
-ARMS = (FOREST, SCRATCH, FROZEN, TUNED)
-"""Forest on hand-made features; the network from nothing; a classifier on the frozen encoder; all of it trained."""
+FOREST, SCRATCH, UNTRAINED, FROZEN, TUNED = "forest", "scratch", "untrained", "frozen", "fine-tuned"
+ARMS = (FOREST, SCRATCH, UNTRAINED, FROZEN, TUNED)
+"""Forest on hand-made features; the network from nothing; a classifier on an encoder that was never trained, and on
+the pretrained one; all of it trained. Features of random convolutions are no bad ones (Saxe et al., ICML 2011), so
+only what frozen has over untrained was learnt in pretraining."""
 NETWORKS = (SCRATCH, TUNED)
 """Arms that train the encoder, which is where the time goes."""
 
@@ -67,17 +70,12 @@ def run_arm(
     """Train an arm and classify the test windows: their classes (n,), and what happened in training."""
     if arm == FOREST:
         return _forest(inputs, rows, setting, seed), None
-    data = inputs.data
-    classes, targets = len(data.classes), torch.from_numpy(data.labels)
-    network, rates = _network(arm, inputs, setting, classes, seed)
+    data, targets = inputs.data, torch.from_numpy(inputs.data.labels)
+    network, rates, source = _network(arm, inputs, rows.train, setting, seed)
     network.to(setting.device)
-    if arm == FROZEN:
-        source = torch.from_numpy(_scaled(inputs.encoded, rows.train, setting.recipe))
-    else:
-        source = torch.from_numpy(data.windows)
     learnt, held = (Part(source[r], targets[r]) for r in map(torch.from_numpy, (rows.train, rows.validation)))
     validation = held if len(rows.validation) else None
-    done = fit(network, rates, learnt, validation, classes, setting.recipe, seed, setting.device, on_step)
+    done = fit(network, rates, learnt, validation, len(data.classes), setting.recipe, seed, setting.device, on_step)
     tested = source[torch.from_numpy(rows.test)]
     predicted = in_batches(lambda x: network(x).softmax(dim=1), tested, setting.device).numpy().argmax(axis=1)
     return predicted.astype(np.int64), done
@@ -117,30 +115,41 @@ def _forest(inputs: Inputs, rows: Rows, setting: Setting, seed: int) -> NDArray[
 
 
 def _network(
-    arm: str, inputs: Inputs, setting: Setting, classes: int, seed: int
-) -> tuple[nn.Module, list[tuple[nn.Module, float]]]:
-    """The network to train and the learning rates of its parts; fresh parameters depend on `seed` alone."""
-    config, recipe = setting.bundle.config, setting.recipe
+    arm: str, inputs: Inputs, train: NDArray[np.int64], setting: Setting, seed: int
+) -> tuple[nn.Module, list[tuple[nn.Module, float]], Tensor]:
+    """The network to train, the learning rates of its parts, and what goes into it: windows, or features.
+
+    Fresh parameters depend on `seed` alone; the untrained encoder is the one that scratch starts from.
+    """
+    config, recipe, classes = setting.bundle.config, setting.recipe, len(inputs.data.classes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if arm == FROZEN:
             head = Classifier(inputs.encoded.shape[1], classes)
-            return head, [(head, recipe.head_learning_rate)]
+            return head, [(head, recipe.head_learning_rate)], _scaled(inputs.encoded, train, recipe)
         if arm == TUNED:
             model = classifier_on(setting.bundle, config.architecture, classes, "weights")
         else:
-            assert arm == SCRATCH
+            assert arm in (SCRATCH, UNTRAINED)
             model = ClassifierModel(config.architecture, classes, standardise=config.standardise, width=config.width)
-    return model, [
-        (model.feature_extractor, recipe.encoder_learning_rate),
-        (model.classifier, recipe.head_learning_rate),
-    ]
+    windows, head = torch.from_numpy(inputs.data.windows), model.classifier
+    if arm == UNTRAINED:
+        encoded = encode(model.feature_extractor, windows, setting.device)
+        return head, [(head, recipe.head_learning_rate)], _scaled(encoded, train, recipe)
+    rates = [(model.feature_extractor, recipe.encoder_learning_rate), (head, recipe.head_learning_rate)]
+    return model, rates, windows
 
 
-def _scaled(features: NDArray[np.float32], train: NDArray[np.int64], recipe: Recipe) -> NDArray[np.float32]:
+def encode(encoder: Encoder, windows: Tensor, device: str) -> NDArray[np.float32]:
+    """(N, F) of windows (N, 3, L) in g, in evaluation mode."""
+    encoder.to(device).eval()
+    features: NDArray[np.float32] = in_batches(lambda x: encoder(x).flatten(1), windows, device).numpy()
+    return features
+
+
+def _scaled(features: NDArray[np.float32], train: NDArray[np.int64], recipe: Recipe) -> Tensor:
     if not recipe.standardise_features:
-        return features
+        return torch.from_numpy(features)
     mean, deviation = features[train].mean(axis=0), features[train].std(axis=0)
     # A feature that is constant over the training people says nothing; dividing by its rounding would make noise of it.
-    scaled: NDArray[np.float32] = (features - mean) / np.where(deviation > 1e-6, deviation, 1.0).astype(np.float32)
-    return scaled
+    return torch.from_numpy((features - mean) / np.where(deviation > 1e-6, deviation, 1.0).astype(np.float32))

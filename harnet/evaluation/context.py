@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from harnet.datasets.labelled import FACTS
 from harnet.evaluation import handmade
-from harnet.evaluation.arms import Inputs, Rows, Setting
+from harnet.evaluation.arms import Inputs, Rows, Setting, encode
 from harnet.evaluation.pieces import Piece, choose_rows
 from harnet.evaluation.protocols import Protocol
 from harnet.evaluation.splits import Split, fixed_folds, make_splits
 from harnet.files import atomic_path
 from harnet.transfer.dataset import LabelledWindows, read_windows
-from harnet.transfer.loop import in_batches
 from harnet.weights.load import build_encoder, read_bundle
 
 FEATURES = "features"
@@ -105,12 +104,9 @@ class Context:
         if not (path := folder / f"{name}-handmade.npy").exists():
             _store(path, handmade.features(data.windows))
         if not (path := folder / f"{name}-encoder.npy").exists():
-            device = self.source.device
-            encoder = build_encoder(self.bundle).to(device).eval()
             with self.quiet():
-                _store(
-                    path, in_batches(lambda x: encoder(x).flatten(1), torch.from_numpy(data.windows), device).numpy()
-                )
+                windows = torch.from_numpy(data.windows)
+                _store(path, encode(build_encoder(self.bundle), windows, self.source.device))
 
     @contextmanager
     def quiet(self) -> Iterator[None]:

@@ -21,10 +21,10 @@ from harnet.console import exit_with, guarded
 from harnet.datasets.labelled import FACTS
 from harnet.encoder import Encoder
 from harnet.errors import HarnetError
+from harnet.evaluation.arms import encode
 from harnet.evaluation.drawing import check_picture, save_picture, scatter
 from harnet.progress import bar
 from harnet.transfer.dataset import read_windows
-from harnet.transfer.loop import in_batches
 from harnet.weights.load import Bundle, build_encoder, read_bundle
 
 POINTS = 4000
@@ -94,9 +94,7 @@ def features(encoder: Encoder, windows: NDArray[np.float32]) -> NDArray[np.float
     """(n, F) of windows (n, 3, L), each feature with mean 0 and deviation 1, so that none counts for its scale."""
     from sklearn.preprocessing import StandardScaler
 
-    encoder.eval()
-    found = in_batches(lambda x: encoder(x).flatten(1), torch.from_numpy(windows), "cpu").numpy()
-    scaled: NDArray[np.float32] = StandardScaler().fit_transform(found)
+    scaled: NDArray[np.float32] = StandardScaler().fit_transform(encode(encoder, torch.from_numpy(windows), "cpu"))
     return scaled
 
 

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 import harnet
 from harnet.errors import HarnetError
+from harnet.evaluation.arms import ARMS
 from harnet.evaluation.pieces import EVERYBODY
 from harnet.files import write_atomically
 from harnet.report import figures, sources
@@ -52,6 +53,7 @@ def write_page(config: ReportConfig) -> list[str]:
         "version": harnet.__version__,
         "results": results,
         "tables": main,
+        "arms": ARMS,
         "overview": overview(results["tables"]),
         "curves": [(dataset, kind, Markup(figures.efficiency(found, kind)), _seeds(found))
                    for dataset, kind, found in figures.curve_tables(results["tables"])],

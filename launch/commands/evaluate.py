@@ -1,4 +1,4 @@
-"""`harnet evaluate`: does it transfer? Forest, scratch, frozen and fine-tuned, on people never seen."""
+"""`harnet evaluate`: does it transfer? Forest, scratch, untrained, frozen and fine-tuned, on people never seen."""
 
 import json
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from harnet.evaluation.tables import RESULTS
 
 @dataclass(frozen=True)
 class Command(SuiteConfig):
-    """Compare four arms on labelled data sets: random forest, from scratch, frozen encoder, fine-tuned encoder.
+    """Compare ways to classify labelled data sets: random forest, from scratch, frozen encoder, fine-tuned encoder.
 
     A run that was stopped continues with the same command; with more seeds or protocols, it adds them. Writes
     results.json, summary.csv, differences.csv and scores.csv; make a page of them with harnet report.

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,7 +75,7 @@ def config(labelled: Path, weights: str, tmp_path: Path) -> SuiteConfig:
     return SuiteConfig(weights, tmp_path / "results", labelled, seeds=1)
 
 
-def test_four_arms_with_intervals_and_paired_differences(config: SuiteConfig) -> None:
+def test_all_arms_with_intervals_and_paired_differences(config: SuiteConfig) -> None:
     results = evaluate(replace(config, seeds=2))
     (table,) = results["tables"]
     assert [row["arm"] for row in table["arms"]] == list(ARMS)
@@ -88,14 +87,14 @@ def test_four_arms_with_intervals_and_paired_differences(config: SuiteConfig) ->
         assert row["macro_f1"]["low"] <= row["macro_f1"]["mean"] <= row["macro_f1"]["high"]
         assert row["macro_f1"]["mean"] == pytest.approx(np.mean(list(row["people"].values())))
     pairs = {(row["one"], row["other"]) for row in table["differences"] if row["metric"] == "macro_f1"}
-    assert len(pairs) == 6
+    assert len(pairs) == 10
     means = {row["arm"]: row["macro_f1"]["mean"] for row in table["arms"]}
     for row in table["differences"]:
         if row["metric"] == "macro_f1":
             assert row["mean"] == pytest.approx(means[row["one"]] - means[row["other"]])
     assert any("3 people: percentile intervals" in note for note in table["notes"])
     with (config.out / "scores.csv").open(newline="") as file:
-        assert len(list(csv.DictReader(file))) == 4 * 3 * 2
+        assert len(list(csv.DictReader(file))) == 5 * 3 * 2
     with (config.out / "summary.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert float(rows[0]["macro_f1"]) == forest["macro_f1"]["mean"]
@@ -122,6 +121,20 @@ def test_a_stopped_suite_continues_to_the_same_numbers(config: SuiteConfig, monk
     times = [path.stat().st_mtime_ns for path in pieces]
     assert evaluate(stopped) == whole
     assert [path.stat().st_mtime_ns for path in pieces] == times, "a finished piece is not done again"
+
+
+def test_what_is_not_pretrained_does_not_depend_on_the_weights(config: SuiteConfig, tmp_path: Path) -> None:
+    evaluate(config)
+    other = replace(config, weights=make_weights(tmp_path / "other", seed=1), out=tmp_path / "others")
+    evaluate(other)
+    for arm in ARMS:
+        one, same = ([json.loads(path.read_text()) for path in sorted(out.glob(f"pieces/tiny/robust/{arm}/*.json"))]
+                     for out in (config.out, other.out))  # fmt: skip
+        assert len(one) == 3
+        if arm in ("forest", "scratch", "untrained"):
+            assert one == same
+    features = (np.load(out / "features" / "tiny-encoder.npy") for out in (config.out, other.out))
+    assert not np.array_equal(*features), "the weights differ"
 
 
 def test_more_seeds_are_added_and_other_weights_or_data_refused(config: SuiteConfig, tmp_path: Path) -> None:
@@ -260,7 +273,7 @@ def test_the_tested_person_never_reaches_the_training(
 ) -> None:
     """Every window that a network is fitted to or stopped by belongs to somebody else than those tested."""
     people = np.load(labelled / "tiny" / "pid.npy")
-    seen: list[Callable[[], None]] = []
+    seen: list[Piece] = []
 
     def watch(piece: Piece, inputs: object, split: Split, *rest: object) -> None:
         rows = choose_rows(people, split, piece)
@@ -268,9 +281,9 @@ def test_the_tested_person_never_reaches_the_training(
         learnt = set(people[np.concatenate([rows.train, rows.validation])].tolist())
         assert not tested & learnt
         assert tested | learnt == set(people.tolist())
-        seen.append(lambda: None)
+        seen.append(piece)
         run_piece(piece, inputs, split, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(suite, "run_piece", watch)
     evaluate(config)
-    assert len(seen) == 12
+    assert len(seen) == 3 * len(ARMS)

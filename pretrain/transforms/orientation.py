@@ -41,4 +41,4 @@ def after_reordering(matrix: Tensor, order: Tensor) -> Tensor:
 
 def rotate(x: Tensor, matrix: Tensor) -> Tensor:
     """Each sample of (N, 3, T) as a row vector times (N, 3, 3)."""
-    return torch.einsum("nat,nab->nbt", x, matrix.to(x.dtype))
+    return torch.bmm(matrix.to(x.dtype).transpose(1, 2), x)

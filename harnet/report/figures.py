@@ -15,7 +15,7 @@ from harnet.evaluation.drawing import PALETTE, scatter
 from harnet.evaluation.pieces import EVERYBODY
 from harnet.report.sources import Plane
 
-COLOURS = dict(zip(ARMS, ("#8a6d3b", "#8c96a0", "#b3a6c9", "#5aa0c8", "#14506b"), strict=True))
+COLOURS = dict(zip(ARMS, ("#8a6d3b", "#8c96a0", "#b5669c", "#5aa0c8", "#14506b"), strict=True))
 """By arm, told apart in print and by people who do not see red and green."""
 MARKERS = dict(zip(ARMS, "s^vDo", strict=True))
 INK, QUIET = "#1f2933", "#5b6770"

@@ -116,8 +116,8 @@ def _notes(key: _Key, pieces: list[dict[str, Any]]) -> list[str]:
         )
         if key[1] == "published" and steps < 200:
             notes.append(
-                f"The published protocol stops after five epochs without progress, here {5 * epoch:g} steps: too few "
-                "for a network. This table understates the networks, the one from scratch most; rely on robust."
+                f"The published protocol stops after five epochs without progress, here {5 * epoch:g} steps: a network "
+                "may stop there before it has begun, and this table understate it; compare with robust."
             )
     done = {(piece["arm"], piece["seed"], piece["fold"]) for piece in pieces}
     wanted = len(ARMS) * len({seed for _, seed, _ in done}) * len({fold for _, _, fold in done})

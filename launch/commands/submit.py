@@ -94,6 +94,9 @@ class Command:
     def run(self) -> int:
         """Check, submit, say where to look."""
         slurm.require()
+        # A missing package is said before folders and shards are looked at.
+        import submitit  # noqa: F401
+
         return KINDS[self.what](self.options, self.arguments)
 
 

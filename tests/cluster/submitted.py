@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from launch.cli import main
@@ -27,6 +28,16 @@ SETTINGS = {
 """Steps take 0.1 to 0.3 s, so that a fault can be put between two of them; losses are logged at every one."""
 
 
+COMMAND_LINE = Lock()
+"""Stories are told by threads of one process, and the parser's cache is not made for several at once."""
+
+
+def harnet(*arguments: str) -> int:
+    """Exit code of the command."""
+    with COMMAND_LINE:
+        return main(list(arguments))
+
+
 def options(shards: Path, run: Path, **changes: Any) -> list[str]:
     """Options of `harnet pretrain`; `run_steps=10` changes --run.steps."""
     changed = {name.replace("_", ".", 1).replace("_", "-"): value for name, value in changes.items()}
@@ -40,7 +51,7 @@ class Submitted:
     def __init__(self, shards: Path, run: Path, profile: Path, *submit: str, **changes: Any) -> None:
         self.run = run
         given = ["--nodes", "2", "--profile", str(profile), *submit]
-        assert main(["submit", "pretrain", *given, *options(shards, run, **changes)]) == 0
+        assert harnet("submit", "pretrain", *given, *options(shards, run, **changes)) == 0
         self.seen: list[str] = []
 
     @property

@@ -1,5 +1,6 @@
 """Runs that end, or change, for other reasons than a fault that passes: a full disk, a bug, a person, fewer nodes."""
 
+import errno
 import json
 import os
 import shutil
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from launch.cli import main
 from launch.run_folder import CHECKPOINTS, STARTS, entries
 from launch.slurm import expand
 from launch.watch import status
@@ -17,7 +17,7 @@ from pretrain import checkpoint
 from pretrain.command import Command
 from tests.cluster.cluster import eventually
 from tests.cluster.stories import Scene, Story
-from tests.cluster.submitted import PATIENCE, STEPS, Submitted, held, losses, options
+from tests.cluster.submitted import COMMAND_LINE, PATIENCE, STEPS, Submitted, harnet, held, losses, options
 from tests.pretrain.runs import together
 
 
@@ -35,7 +35,9 @@ def four_nodes_become_three_and_the_global_batches_stay(scene: Scene) -> None:
     # The same without Slurm: from the checkpoint that it went on from, on three processes.
     other, at = scene.folder / "other", starts[1]["step"]
     shutil.copytree(run.run / CHECKPOINTS / f"step-{at:08d}", other / CHECKPOINTS / f"step-{at:08d}")
-    together(Command.parse("x", options(scene.shards, other)).options, world=3)
+    with COMMAND_LINE:
+        alone = Command.parse("x", options(scene.shards, other)).options
+    together(alone, world=3)
     seen = losses(run.run)
     assert list(seen) == list(range(1, STEPS + 1))
     assert {step: loss for step, loss in seen.items() if step > at} == losses(other)
@@ -45,19 +47,32 @@ def four_nodes_become_three_and_the_global_batches_stay(scene: Scene) -> None:
     )
 
 
+def fill(disk: Path, filler: Path) -> None:
+    """To the last byte, though the run goes on writing and there is less room than a moment ago."""
+    size, piece = 0, shutil.disk_usage(disk).free
+    with filler.open("wb") as file:
+        while piece:
+            try:
+                os.posix_fallocate(file.fileno(), size, piece)
+                size += piece
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                piece //= 2
+
+
 def a_full_disk_stops_the_run_with_a_reason_and_it_can_be_continued(scene: Scene) -> None:
     small_disk = scene.cluster.small_disk
     run = Submitted(scene.shards, small_disk / "run", scene.profile(), run_keep=2)
     run.wait_for_step(5)
     filler = small_disk / "filler"
-    with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(small_disk).free)
+    fill(small_disk, filler)
     eventually(lambda: run.now.state == "failed", PATIENCE, lambda: f"{run.now}\n{run.tail()}")
     found = run.now
     assert "No space left on device" in found.detail
     assert found.restarts == 0, "a full disk is no reason to start again"
     assert checkpoint.find(run.run).step == found.checkpoint >= 4
-    assert main(["status", str(run.run)]) == 1
+    assert harnet("status", str(run.run)) == 1
 
     filler.unlink()
     again = Submitted(scene.shards, small_disk / "run", scene.profile(), run_keep=2)
@@ -95,14 +110,14 @@ def cancelling_leaves_a_checkpoint_and_nothing_starts_again(scene: Scene) -> Non
     step = run.wait_for_step(6).step
     with held(run):
         second = scene.harnet(*again)
-        assert main(["cancel", str(run.run)]) == 0
+        assert harnet("cancel", str(run.run)) == 0
     assert second.returncode == 1
     assert f"job {run.job} is RUNNING and works in it" in second.stderr
     eventually(lambda: run.now.state == "cancelled", PATIENCE, lambda: f"cancelled; {run.now}")
     eventually(lambda: not run.tasks(), PATIENCE, "end of the processes")
     assert run.now.checkpoint >= step, "TERM leads to a checkpoint"
     assert run.now.restarts == 0
-    assert main(["cancel", str(run.run)]) == 1
+    assert harnet("cancel", str(run.run)) == 1
 
 
 def two_gpus_of_a_node_and_waiting_for_the_end(scene: Scene) -> None:
@@ -114,7 +129,7 @@ def two_gpus_of_a_node_and_waiting_for_the_end(scene: Scene) -> None:
     assert f"{run}: finished (job " in done.stdout
     assert json.loads(scene.harnet("status", str(run), "--json").stdout)["state"] == "finished"
     assert losses(run) == scene.undisturbed
-    assert main([*submit, *options(scene.shards, run)]) == 1, "nothing is left to do"
+    assert harnet(*submit, *options(scene.shards, run)) == 1, "nothing is left to do"
 
 
 def the_plain_script_trains_without_submitit(scene: Scene) -> None:

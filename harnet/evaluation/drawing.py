@@ -18,6 +18,15 @@ PALETTE = ("#14506b", "#d98c21", "#7a9e3a", "#a63d57", "#5aa0c8", "#7d5ba6", "#8
 
 FORMATS = (".svg", ".png")
 
+POINTS = 4000
+"""Windows on a plane: more hide each other. Below 4,096 UMAP's search for neighbours is exact."""
+
+
+def evenly(windows: int, data_sets: int) -> NDArray[np.int64]:
+    """Indices of the windows of a data set that are shown, so that all data sets together have at most `POINTS`."""
+    taken: NDArray[np.int64] = np.unique(np.linspace(0, windows - 1, POINTS // data_sets).astype(np.int64))
+    return taken
+
 
 def scatter(axes: "Axes", points: NDArray[np.floating], names: Sequence[str]) -> None:
     """Points (n, 2), a colour for each of the ten most frequent of their names; all others are grey, one entry."""

@@ -22,13 +22,10 @@ from harnet.datasets.labelled import FACTS
 from harnet.encoder import Encoder
 from harnet.errors import HarnetError
 from harnet.evaluation.arms import encode
-from harnet.evaluation.drawing import check_picture, save_picture, scatter
+from harnet.evaluation.drawing import check_picture, evenly, save_picture, scatter
 from harnet.progress import bar
 from harnet.transfer.dataset import read_windows
 from harnet.weights.load import Bundle, build_encoder, read_bundle
-
-POINTS = 4000
-"""Windows on the plane, evenly spaced over the folders: more hide each other. Below 4,096 UMAP's search is exact."""
 
 NEIGHBOURS = 15
 """UMAP's own default."""
@@ -65,14 +62,14 @@ class Row:
 
 
 def read_shown(folders: Sequence[Path], architecture: str) -> Shown:
-    """Windows of each folder, at most `POINTS` of all; HarnetError as `read_windows` raises it."""
+    """Windows of each folder, at most `drawing.POINTS` of all; HarnetError as `read_windows` raises it."""
     names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
         raise HarnetError(f"{folders[-1]}: two folders of one name: their windows could not be told apart")
     windows, activity, person, device, total = [], [], [], [], 0
     for name, folder in zip(names, folders, strict=True):
         data = read_windows(folder, architecture)
-        taken = np.unique(np.linspace(0, len(data.windows) - 1, POINTS // len(folders)).astype(int))
+        taken = evenly(len(data.windows), len(folders))
         prefix = f"{name}: " if len(folders) > 1 else ""
         windows.append(data.windows[taken])
         activity += [data.classes[label] for label in data.labels[taken]]

@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 
 from harnet.errors import HarnetError
 from harnet.evaluation.context import FEATURES
+from harnet.evaluation.drawing import evenly
 from harnet.evaluation.tables import RESULTS
-
-POINTS = 4000
-"""Windows drawn on the plane, evenly spaced over the data sets: more hide each other."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def read_plane(folder: Path, labelled: Path, results: dict[str, Any]) -> Plane |
             raise HarnetError(
                 f"{labels}: {len(names)} labels, {features} has {len(found)} windows: not the same data set"
             )
-        taken = np.unique(np.linspace(0, len(found) - 1, POINTS // len(facts)).astype(int))
+        taken = evenly(len(found), len(facts))
         parts.append(np.asarray(found[taken], dtype=np.float64))
         activity += [f"{name}: {label}" if several else str(label) for label in names[taken]]
         device += [facts[name]["described"].get("device", name)] * len(taken)

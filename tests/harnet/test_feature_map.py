@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from harnet.errors import HarnetError
-from harnet.evaluation import feature_map
+from harnet.evaluation import drawing, feature_map
 from harnet.heads import PretextModel
 from harnet.weights.bundle import BundleConfig, save
 from harnet.weights.load import build_encoder, read_bundle
@@ -87,7 +87,7 @@ def test_two_folders_make_a_picture_with_devices_and_without_names_of_people(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders = [write_windows(tmp_path / "one", 24, device="wrist, 32 Hz"), write_windows(tmp_path / "two", 16)]
-    monkeypatch.setattr(feature_map, "POINTS", 24)
+    monkeypatch.setattr(drawing, "POINTS", 24)
     picture = tmp_path / "features.svg"
     assert run(monkeypatch, weights, *folders, "--neighbours", 5, "--seed", 7, "--out", picture) == 0
     printed, drawn = capsys.readouterr().out, picture.read_text()

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from pretrain.provenance import git_revision
+from pretrain.run.provenance import git_revision
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -30,13 +30,13 @@ from data_shards.quality.policy import POLICIES
 from data_shards.shards import writer
 from data_shards.shards.shard_plan import ShardOptions
 from data_shards.synthetic.make import SynthOptions, synthesise
-from pretrain import flops, log
 from pretrain.config import DataConfig, PretrainConfig, RunConfig
-from pretrain.distributed import Process
-from pretrain.loading import Part, parts
-from pretrain.loop import Run, begin
+from pretrain.data.loading import Part, parts
 from pretrain.model import ModelConfig
-from pretrain.optimizers import OptimizerConfig
+from pretrain.optim.optimizers import OptimizerConfig
+from pretrain.parallel.distributed import Process
+from pretrain.run import flops, log
+from pretrain.run.loop import Run, begin
 
 OUT_OF_TIME = "not measured: out of time"
 

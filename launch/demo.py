@@ -20,7 +20,7 @@ from data_shards.shards.split import split_of
 from harnet.console import exit_with, guarded
 from harnet.errors import HarnetError
 from launch.cli import main
-from pretrain import log
+from pretrain.run import log
 
 FOLDER = Path("demo")
 CONFIG = Path("configs/demo.toml")

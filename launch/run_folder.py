@@ -14,7 +14,7 @@ FOLDER = "slurm"
 """Inside a run folder: batch scripts, logs of jobs, and the two records below."""
 SUBMISSIONS, STARTS = "submissions.jsonl", "starts.jsonl"
 CHECKPOINTS, MARKER, LOG = "checkpoints", "COMPLETE", "log.jsonl"
-"""As in pretrain/checkpoint.py and pretrain/log.py, which need torch."""
+"""As in pretrain/run/checkpoint.py and pretrain/run/log.py, which need torch."""
 
 
 @dataclass(frozen=True)

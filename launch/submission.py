@@ -15,9 +15,9 @@ from launch.batch import Batch, environment_of, python, python_of_tasks
 from launch.profile import Profile
 from launch.run_folder import SUBMISSIONS
 from launch.shared_files import check_shared
-from pretrain import checkpoint
 from pretrain.config import PretrainConfig, differences
-from pretrain.loading import open_manifest
+from pretrain.data.loading import open_manifest
+from pretrain.run import checkpoint
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 
 from pretrain.config import PretrainConfig, with_file
-from pretrain.distributed import joined
+from pretrain.parallel.distributed import joined
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Command:
 
     def run(self) -> int:
         """Train, then say where the result is."""
-        from pretrain.loop import train
+        from pretrain.run.loop import train
 
         with joined(self.options.run.device) as process:
             final = train(self.options, process)

@@ -17,9 +17,9 @@ from harnet.errors import HarnetError
 from pretrain import objectives
 from pretrain.checks import at_least
 from pretrain.model import ModelConfig
-from pretrain.optimizers import OptimizerConfig
-from pretrain.probe import ProbeConfig
-from pretrain.tracking import TrackingConfig
+from pretrain.optim.optimizers import OptimizerConfig
+from pretrain.run.probe import ProbeConfig
+from pretrain.run.tracking import TrackingConfig
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from harnet.weights.contract import ENCODER_PREFIX
 from harnet.weights.load import read_bundle
 from harnet.weights.names import CONFIG
 from harnet.weights.published import is_published
-from pretrain import checkpoint, log
-from pretrain.checkpoint import Checkpoint
+from pretrain.run import checkpoint, log
+from pretrain.run.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)

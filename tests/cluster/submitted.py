@@ -13,7 +13,7 @@ from launch.cli import main
 from launch.run_folder import STARTS, entries
 from launch.slurm import expand
 from launch.watch import Status, status
-from pretrain import log
+from pretrain.run import log
 from tests.cluster.cluster import eventually
 
 PATIENCE = 300

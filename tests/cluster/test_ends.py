@@ -13,8 +13,8 @@ import pytest
 from launch.run_folder import CHECKPOINTS, STARTS, entries
 from launch.slurm import expand
 from launch.watch import status
-from pretrain import checkpoint
 from pretrain.command import Command
+from pretrain.run import checkpoint
 from tests.cluster.cluster import eventually
 from tests.cluster.stories import Scene, Story
 from tests.cluster.submitted import COMMAND_LINE, PATIENCE, STEPS, Submitted, harnet, held, losses, options

@@ -13,9 +13,10 @@ from harnet.weights.config import BundleConfig
 from harnet.weights.load import read_bundle
 from launch.cli import main
 from launch.commands.export import publishable
-from pretrain import checkpoint, log, objectives
+from pretrain import objectives
 from pretrain.model import ModelConfig
 from pretrain.objectives import Objectives
+from pretrain.run import checkpoint, log
 from tests.pretrain.runs import alone, small
 
 

@@ -8,8 +8,8 @@ import pytest
 from launch import run_folder, watch
 from launch.cli import main
 from launch.slurm import Job
-from pretrain import checkpoint, log
 from pretrain.command import Command
+from pretrain.run import checkpoint, log
 from tests.pretrain.runs import alone, small
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from pretrain import log
 from pretrain.config import DataConfig, PretrainConfig, RunConfig
-from pretrain.distributed import Process, joined
-from pretrain.loop import Run, train
 from pretrain.model import ModelConfig
-from pretrain.optimizers import OptimizerConfig
-from pretrain.probe import ProbeConfig
+from pretrain.optim.optimizers import OptimizerConfig
+from pretrain.parallel.distributed import Process, joined
+from pretrain.run import log
+from pretrain.run.loop import Run, train
+from pretrain.run.probe import ProbeConfig
 
 CONTEXT = multiprocessing.get_context("forkserver")
 """Starts processes that need not import torch again: a server does it once."""

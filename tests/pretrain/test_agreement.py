@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from harnet.errors import HarnetError
-from pretrain import checkpoint
 from pretrain.config import PretrainConfig
-from pretrain.distributed import Process
-from pretrain.loading import Part
-from pretrain.log import Log
-from pretrain.loop import Run, begin, train
-from pretrain.signals import StopRequest
-from pretrain.step import Gradient
+from pretrain.data.loading import Part
+from pretrain.parallel.distributed import Process
+from pretrain.run import checkpoint
+from pretrain.run.log import Log
+from pretrain.run.loop import Run, begin, train
+from pretrain.run.signals import StopRequest
+from pretrain.run.step import Gradient
 from tests.pretrain.runs import in_processes, losses, small
 
 

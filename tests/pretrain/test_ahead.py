@@ -5,7 +5,7 @@ from itertools import count, islice
 
 import pytest
 
-from pretrain.ahead import ahead
+from pretrain.data.ahead import ahead
 
 
 def test_the_elements_come_in_order_and_end() -> None:

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from pretrain.batchnorm import WholeBatchNorm1d, synchronise
-from pretrain.distributed import Process
+from pretrain.parallel.batchnorm import WholeBatchNorm1d, synchronise
+from pretrain.parallel.distributed import Process
 from tests.pretrain.runs import in_processes
 
 SIZES = (5, 3, 4, 1)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from harnet.errors import HarnetError
-from pretrain import checkpoint
+from pretrain.run import checkpoint
 from tests.pretrain.runs import CONTEXT
 
 NETWORK = {"weight": torch.arange(6.0).view(2, 3)}

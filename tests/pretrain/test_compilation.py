@@ -8,8 +8,8 @@ import torch._inductor.config
 from torch import nn
 
 from pretrain import objectives
-from pretrain.compilation import compile_or_go_on
-from pretrain.distributed import Process
+from pretrain.parallel.compilation import compile_or_go_on
+from pretrain.parallel.distributed import Process
 from tests.pretrain.runs import alone, digest, losses, small, together
 
 # torch 2.13's own compiler still uses its deprecated torch.jit.

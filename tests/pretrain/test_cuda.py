@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from harnet.errors import HarnetError
-from pretrain import log, objectives
+from pretrain import objectives
 from pretrain.config import PretrainConfig
-from pretrain.distributed import joined
-from pretrain.loop import train
+from pretrain.parallel.distributed import joined
+from pretrain.run import log
+from pretrain.run.loop import train
 from tests.pretrain.runs import alone, in_processes, losses, small, stop_before, train_in
 
 pytestmark = [

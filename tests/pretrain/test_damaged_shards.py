@@ -10,8 +10,8 @@ import pytest
 from data_shards.shards import manifest
 from data_shards.stream.plan import plan_epoch
 from harnet.errors import HarnetError
-from pretrain import log
 from pretrain.config import PretrainConfig
+from pretrain.run import log
 from tests.pretrain.runs import alone, digest, losses, small, stop_before
 
 

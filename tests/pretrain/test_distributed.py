@@ -8,10 +8,10 @@ import torch
 
 from data_shards.shards import manifest
 from data_shards.stream.plan import steps_per_epoch
-from pretrain import checkpoint, log
-from pretrain.distributed import Process, slurm_variables
-from pretrain.loading import Part, parts
-from pretrain.step import pieces_of
+from pretrain.data.loading import Part, parts
+from pretrain.parallel.distributed import Process, slurm_variables
+from pretrain.run import checkpoint, log
+from pretrain.run.step import pieces_of
 from tests.pretrain.runs import alone, losses, small, together
 
 

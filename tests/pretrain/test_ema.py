@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from pretrain.ema import AverageNetwork
+from pretrain.optim.ema import AverageNetwork
 
 
 def network(value: float) -> nn.Module:

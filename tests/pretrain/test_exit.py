@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from data_shards.shards import manifest
-from pretrain.distributed import Process
-from pretrain.loading import parts
+from pretrain.data.loading import parts
+from pretrain.parallel.distributed import Process
 from tests.pretrain.runs import small
 
 ROOT = Path(__file__).parents[2]

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from pretrain import flops
 from pretrain.model import ModelConfig
 from pretrain.objectives.multitask import MultiTaskConfig
+from pretrain.run import flops
 
 
 def test_a_harnet10_window_costs_what_the_architecture_says() -> None:

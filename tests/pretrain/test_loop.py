@@ -16,13 +16,14 @@ from data_shards.shards import manifest
 from harnet import console
 from harnet.errors import HarnetError
 from harnet.heads import PretextModel
-from pretrain import checkpoint, log, objectives
+from pretrain import objectives
 from pretrain.config import PretrainConfig
-from pretrain.distributed import Process
-from pretrain.loading import Part, parts
-from pretrain.loop import Run
-from pretrain.probe import ProbeConfig
-from pretrain.step import Gradient, Step
+from pretrain.data.loading import Part, parts
+from pretrain.parallel.distributed import Process
+from pretrain.run import checkpoint, log
+from pretrain.run.loop import Run
+from pretrain.run.probe import ProbeConfig
+from pretrain.run.step import Gradient, Step
 from tests.pretrain.runs import alone, digest, losses, small, stop_before
 
 ROOT = Path(__file__).parents[2]

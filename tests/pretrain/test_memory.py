@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from harnet.errors import HarnetError
-from pretrain.memory import advice_when_out_of_memory, peak_gib
+from pretrain.run.memory import advice_when_out_of_memory, peak_gib
 
 
 def advice(precision: str = "fp32") -> AbstractContextManager[None]:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from harnet.errors import HarnetError
-from pretrain.probe import Probe, ProbeConfig
+from pretrain.run.probe import Probe, ProbeConfig
 
 CPU = torch.device("cpu")
 

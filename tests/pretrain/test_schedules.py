@@ -2,8 +2,8 @@ from itertools import pairwise
 
 import pytest
 
-from pretrain.optimizers import OptimizerConfig
-from pretrain.schedules import Horizon, describe, learning_rate
+from pretrain.optim.optimizers import OptimizerConfig
+from pretrain.optim.schedules import Horizon, describe, learning_rate
 
 
 def rates(schedule: str, batch: int = 512, warmup: int = 0, steps: int = 80) -> list[float]:

@@ -1,7 +1,7 @@
 import json
 import math
 
-from pretrain.stopping import EarlyStopping
+from pretrain.run.stopping import EarlyStopping
 
 
 def observe(stopping: EarlyStopping, losses: list[float]) -> list[bool]:

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from harnet.errors import HarnetError
-from pretrain import tracking
-from pretrain.tracking import TrackingConfig
+from pretrain.run import tracking
+from pretrain.run.tracking import TrackingConfig
 
 STAND_IN = """
 calls = []

@@ -20,8 +20,8 @@ from data_shards.stream.remote import RemoteOptions, open_storage
 from data_shards.stream.shard_files import Shards
 from data_shards.stream.shared_manifest import open_manifest
 from harnet.errors import HarnetError
-from pretrain.distributed import Process
-from pretrain.loading import Source, parts
+from pretrain.data.loading import Source, parts
+from pretrain.parallel.distributed import Process
 from tests.s3.conftest import KEY, SECRET, Server
 
 ORDER = OrderConfig(window_seconds=10, batch=48, lanes=12, seed=1, windows_per_visit=64, shuffle_windows=100)

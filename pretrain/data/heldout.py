@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from data_shards.shards.manifest import Manifest
 from data_shards.stream.expectation import due_windows
 from pretrain.config import PretrainConfig
-from pretrain.distributed import Process
-from pretrain.loading import Part, Source, parts
+from pretrain.data.loading import Part, Source, parts
 from pretrain.objectives import Outcome
+from pretrain.parallel.distributed import Process
 
 SEED = 0
 """Of the held-out windows and draws: a constant, so that runs with different seeds can be compared."""

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from data_shards.shards.manifest import Manifest
 from harnet.errors import HarnetError
-from pretrain import checkpoint
 from pretrain.config import PretrainConfig, differences
-from pretrain.ema import AverageNetwork
-from pretrain.stopping import EarlyStopping
+from pretrain.optim.ema import AverageNetwork
+from pretrain.run import checkpoint
+from pretrain.run.stopping import EarlyStopping
 
 
 @dataclass

@@ -19,10 +19,10 @@ from data_shards.stream.reader import MAX_DAMAGED, Reader
 from data_shards.stream.remote import RemoteOptions, open_storage
 from data_shards.stream.shard_files import Shards
 from data_shards.withdrawals import read_ids
-from pretrain.ahead import ahead
 from pretrain.config import DataConfig
-from pretrain.distributed import Process
-from pretrain.signals import kept_from_children
+from pretrain.data.ahead import ahead
+from pretrain.parallel.distributed import Process
+from pretrain.run.signals import kept_from_children
 from pretrain.transforms.draws import window_keys
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harnet.files import write_atomically
-from pretrain.distributed import Process
+from pretrain.parallel.distributed import Process
 
 _NAMED = 3
 """Blocks that fit in one line; the file has them all."""

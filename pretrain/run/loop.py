@@ -19,25 +19,28 @@ from data_shards.stream.planner import Planner
 from harnet.encoder import find_architecture
 from harnet.errors import HarnetError
 from harnet.progress import bar
-from pretrain import batchnorm, checkpoint, flops, objectives, optimizers, schedules, tracking
-from pretrain.compilation import compile_or_go_on
+from pretrain import objectives
 from pretrain.config import PretrainConfig, in_common
-from pretrain.distributed import Process
-from pretrain.ema import AverageNetwork
-from pretrain.evaluation import HeldOut
-from pretrain.loading import Part, Source, open_manifest, parts
-from pretrain.log import JsonLines, Log, Sink, TensorBoard
-from pretrain.memory import advice_when_out_of_memory
-from pretrain.meters import Meters
-from pretrain.not_finite import complaint
+from pretrain.data.heldout import HeldOut
+from pretrain.data.loading import Part, Source, open_manifest, parts
 from pretrain.objectives import Objective
-from pretrain.probe import Probe
-from pretrain.provenance import provenance
-from pretrain.schedules import Horizon
-from pretrain.signals import StopRequest
-from pretrain.state import State
-from pretrain.step import Gradient, Step
-from pretrain.stopping import EarlyStopping
+from pretrain.optim import optimizers, schedules
+from pretrain.optim.ema import AverageNetwork
+from pretrain.optim.schedules import Horizon
+from pretrain.parallel import batchnorm
+from pretrain.parallel.compilation import compile_or_go_on
+from pretrain.parallel.distributed import Process
+from pretrain.run import checkpoint, flops, tracking
+from pretrain.run.log import JsonLines, Log, Sink, TensorBoard
+from pretrain.run.memory import advice_when_out_of_memory
+from pretrain.run.meters import Meters
+from pretrain.run.not_finite import complaint
+from pretrain.run.probe import Probe
+from pretrain.run.provenance import provenance
+from pretrain.run.signals import StopRequest
+from pretrain.run.state import State
+from pretrain.run.step import Gradient, Step
+from pretrain.run.stopping import EarlyStopping
 
 
 def train(config: PretrainConfig, process: Process) -> Path:

@@ -10,9 +10,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pretrain import objectives
 from pretrain.config import PretrainConfig
-from pretrain.distributed import Process
-from pretrain.loading import Part, to_device
+from pretrain.data.loading import Part, to_device
 from pretrain.objectives import Objective, Outcome
+from pretrain.parallel.distributed import Process
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from pretrain.distributed import Process
+from pretrain.parallel.distributed import Process
 
 
 def compile_or_go_on(network: nn.Module, mode: str, inputs: Tensor, precision: torch.dtype, process: Process) -> str:

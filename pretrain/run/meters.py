@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from pretrain.distributed import Process
-from pretrain.memory import peak_gib
+from pretrain.parallel.distributed import Process
+from pretrain.run.memory import peak_gib
 
 
 class Meters:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harnet.optimisation import warmup_cosine
-from pretrain.optimizers import OptimizerConfig
+from pretrain.optim.optimizers import OptimizerConfig
 
 PUBLISHED_BATCH = 512
 """Windows in a batch for which the published learning rate was chosen (Yuan et al. 2024)."""

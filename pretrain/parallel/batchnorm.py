@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from pretrain.distributed import Process
+from pretrain.parallel.distributed import Process
 
 
 def synchronise(network: nn.Module, process: Process) -> nn.Module:

@@ -1,0 +1,1 @@
+"""Many processes and the device: distributed.py (process group), batchnorm.py (synchronised), compilation.py."""

@@ -1,0 +1,11 @@
+"""One training run, from its first step to its last, however often it is stopped.
+
+loop.py         the order of things: steps, held-out loss, checkpoints, the end
+step.py         forward, backward and clipping of one global batch
+state.py        what a checkpoint holds; checkpoint.py: how it is written and found
+stopping.py     early stopping; signals.py: stopping when asked to
+log.py          log.jsonl and TensorBoard; meters.py, flops.py: speed; tracking.py: experiment trackers
+probe.py        a classifier on the features while training
+provenance.py   where the run's data and code came from
+not_finite.py   the report of a loss that is not finite; memory.py: of memory that does not suffice
+"""

@@ -5,6 +5,7 @@ residual blocks (He et al., ECCV 2016) with anti-aliased down-sampling (Zhang, I
 state dict are a contract with tools that read these weights; nothing here may change them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -31,6 +32,9 @@ STILLNESS_FLOOR_G = 0.01
 
 Sensor noise of wrist devices is a few mg: without a floor a sleeping wrist would be blown up to look like walking.
 """
+
+SEVERAL_STAGES = (2, 3, 4, 5)
+"""Stages whose features together served linear classifiers better than the last stage alone (docs/results.md)."""
 
 Initialisation = Literal["published", "residual_zero"]
 
@@ -70,6 +74,10 @@ class Architecture:
         """Size of the feature vector."""
         return self.stages[-1].channels
 
+    def features_of(self, stages: Sequence[int]) -> int:
+        """Size of the vector that `Encoder.features` makes of these stages."""
+        return sum(self.stages[number - 1].channels for number in _checked(stages, len(self.stages)))
+
 
 def _architecture(name: str, seconds: int, *stages: tuple[int, int, int, int]) -> Architecture:
     return Architecture(name, seconds, tuple(Stage(*stage) for stage in stages))
@@ -97,6 +105,12 @@ def find_architecture(name: str, width: int = PUBLISHED_WIDTH) -> Architecture:
     row = ARCHITECTURES[name]
     stages = (replace(stage, channels=stage.channels * width // PUBLISHED_WIDTH) for stage in row.stages)
     return replace(row, stages=tuple(stages))
+
+
+def _checked(stages: Sequence[int], last: int) -> Sequence[int]:
+    if not stages or len(set(stages)) != len(stages) or not set(stages) <= set(range(1, last + 1)):
+        raise HarnetError(f"stages {' '.join(map(str, stages)) or '()'}: must be different numbers from 1 to {last}")
+    return stages
 
 
 def check_width(width: int, where: str) -> None:
@@ -222,14 +236,34 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (N, F, 1) of windows (N, 3, L)."""
+        x = self._entering(x)
+        for stage in self.children():
+            x = stage(x)
+        return x
+
+    def features(self, x: Tensor, stages: Sequence[int] = SEVERAL_STAGES) -> Tensor:
+        """(N, C) of windows (N, 3, L): the mean over time of what each of these stages, 1 to 5, puts out, side by side.
+
+        They stand in the order of the network, whatever the order of `stages`. The last stage's are those of `forward`,
+        so `stages=(5,)` gives `forward(x).flatten(1)`; `architecture.features_of(stages)` is C. Early stages describe
+        short patterns, late ones the whole window. HarnetError for a stage that does not exist or comes twice, and for
+        input that `forward` refuses.
+        """
+        wanted = _checked(stages, len(self.architecture.stages))
+        x, means = self._entering(x), []
+        for number, stage in enumerate(self.children(), start=1):
+            x = stage(x)
+            if number in wanted:
+                means.append(x.flatten(2).mean(dim=2))
+        return torch.cat(means, dim=1)
+
+    def _entering(self, x: Tensor) -> Tensor:
+        """What the first stage is given."""
         if x.dim() != 3 or x.shape[1] != AXES or x.shape[2] != self.architecture.length or not x.is_floating_point():
             raise HarnetError(self._complaint(x))
         if self.standardise:
             x = standardise_window(x)
-        x = x.to(next(self.parameters()).dtype)
-        for stage in self.children():
-            x = stage(x)
-        return x
+        return x.to(next(self.parameters()).dtype)
 
     def _complaint(self, x: Tensor) -> str:
         wanted = self.architecture

@@ -45,6 +45,33 @@ def test_a_width_that_is_no_multiple_of_eight_is_refused(width: int) -> None:
         Encoder("harnet5", width=width)
 
 
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_features_of_several_stages_are_their_means_over_time(name: str) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = Encoder(name, width=8).eval()
+    length = encoder.architecture.length
+    x = torch.randn(2, 3, length, generator=torch.Generator().manual_seed(0))
+    seen: list[torch.Tensor] = []
+    hooks = [stage.register_forward_hook(lambda _m, _i, output: seen.append(output)) for stage in encoder.children()]
+    last = encoder(x)
+    for hook in hooks:
+        hook.remove()
+    expected = [stage.double().reshape(2, stage.shape[1], -1).mean(dim=2).float() for stage in seen]
+    for stages in ((1,), (2, 3, 4, 5), (4, 2)):
+        found = encoder.features(x, stages)
+        torch.testing.assert_close(found, torch.cat([expected[number - 1] for number in sorted(stages)], dim=1))
+        assert found.shape[1] == encoder.architecture.features_of(stages)
+    assert torch.equal(encoder.features(x, (5,)), last.flatten(1))
+    assert torch.equal(encoder.features(x)[:, -encoder.architecture.features :], last.flatten(1))
+
+
+@pytest.mark.parametrize("stages", [(), (0,), (6,), (5, 5)])
+def test_stages_that_do_not_exist_are_refused(stages: tuple[int, ...]) -> None:
+    with pytest.raises(HarnetError, match=r"stages .*: must be different numbers from 1 to 5"):
+        Encoder("harnet5", width=8).features(torch.zeros(1, 3, 150), stages)
+
+
 def test_unknown_architecture_is_refused() -> None:
     with pytest.raises(HarnetError, match="'harnet15': no such architecture; one of: harnet5, harnet10, harnet30"):
         Encoder("harnet15")

@@ -36,7 +36,8 @@ from pretrain.model import ModelConfig
 from pretrain.optim.optimizers import OptimizerConfig
 from pretrain.parallel.distributed import Process
 from pretrain.run import flops, log
-from pretrain.run.loop import Run, begin
+from pretrain.run.build import begin, compile_network
+from pretrain.run.loop import Run
 
 OUT_OF_TIME = "not measured: out of time"
 
@@ -159,8 +160,8 @@ def _variant(bench: Benchmark, layout: str, options: dict[str, Any]) -> Any:
 
 def replace_compile(run: Run, config: PretrainConfig, mode: str) -> str:
     """Compile the network of a run as the configuration would, and say what came of it."""
-    run.config = replace(config, run=replace(config.run, compile=mode))
-    return run.compile()[0]
+    compiled = replace(config, run=replace(config.run, compile=mode))
+    return compile_network(compiled, run.process, run.objective, run.state.network)[0]
 
 
 def transforms_alone(bench: Benchmark) -> dict[str, Any]:

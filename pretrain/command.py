@@ -49,7 +49,7 @@ class Command:
 
     def run(self) -> int:
         """Train, then say where the result is."""
-        from pretrain.run.loop import train
+        from pretrain.run.training import train
 
         with joined(self.options.run.device) as process:
             final = train(self.options, process)

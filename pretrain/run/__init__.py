@@ -1,5 +1,7 @@
 """One training run, from its first step to its last, however often it is stopped.
 
+training.py     a run from its configuration to its last checkpoint
+build.py        puts it together; headline.py: what it says of itself first
 loop.py         the order of things: steps, held-out loss, checkpoints, the end
 step.py         forward, backward and clipping of one global batch
 state.py        what a checkpoint holds; checkpoint.py: how it is written and found

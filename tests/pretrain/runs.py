@@ -15,8 +15,9 @@ from pretrain.model import ModelConfig
 from pretrain.optim.optimizers import OptimizerConfig
 from pretrain.parallel.distributed import Process, joined
 from pretrain.run import log
-from pretrain.run.loop import Run, train
+from pretrain.run.loop import Run
 from pretrain.run.probe import ProbeConfig
+from pretrain.run.training import train
 
 CONTEXT = multiprocessing.get_context("forkserver")
 """Starts processes that need not import torch again: a server does it once."""

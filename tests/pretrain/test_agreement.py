@@ -14,10 +14,12 @@ from pretrain.config import PretrainConfig
 from pretrain.data.loading import Part
 from pretrain.parallel.distributed import Process
 from pretrain.run import checkpoint
+from pretrain.run.build import begin
 from pretrain.run.log import Log
-from pretrain.run.loop import Run, begin, train
+from pretrain.run.loop import Run
 from pretrain.run.signals import StopRequest
 from pretrain.run.step import Gradient
+from pretrain.run.training import train
 from tests.pretrain.runs import in_processes, losses, small
 
 

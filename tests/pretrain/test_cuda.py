@@ -13,7 +13,7 @@ from pretrain import objectives
 from pretrain.config import PretrainConfig
 from pretrain.parallel.distributed import joined
 from pretrain.run import log
-from pretrain.run.loop import train
+from pretrain.run.training import train
 from tests.pretrain.runs import alone, in_processes, losses, small, stop_before, train_in
 
 pytestmark = [

@@ -1,0 +1,119 @@
+"""A run put together from its configuration, ready to take its next step."""
+
+import json
+
+import torch
+from torch import nn
+
+from data_shards.shards.manifest import Manifest
+from data_shards.stream.plan import lanes_of
+from data_shards.stream.planner import Planner
+from harnet.encoder import find_architecture
+from harnet.errors import HarnetError
+from pretrain import objectives
+from pretrain.config import PretrainConfig, in_common
+from pretrain.data.heldout import HeldOut
+from pretrain.data.loading import Source, open_manifest
+from pretrain.objectives import Objective
+from pretrain.optim import optimizers
+from pretrain.optim.ema import AverageNetwork
+from pretrain.optim.schedules import Horizon
+from pretrain.parallel import batchnorm
+from pretrain.parallel.compilation import compile_or_go_on
+from pretrain.parallel.distributed import Process
+from pretrain.run import flops
+from pretrain.run.loop import Run
+from pretrain.run.meters import Meters
+from pretrain.run.probe import Probe
+from pretrain.run.provenance import provenance
+from pretrain.run.state import State
+from pretrain.run.step import Step
+from pretrain.run.stopping import EarlyStopping
+
+
+def begin(config: PretrainConfig, process: Process) -> Run:
+    """A run ready to take its next step: the first one, or the one after the newest valid checkpoint.
+
+    Raises:
+        HarnetError: the run folder is of another run, the shards cannot feed it, or processes disagree.
+    """
+    manifest = open_manifest(config.data)
+    planner = Planner(manifest, "train", config.order(), Source.of(config.data).cache)
+    lanes_of(process.rank, process.world * config.run.accumulate, config.data.lanes)
+    # Every batch has the same shape, so that cuDNN's search for the fastest convolution pays.
+    torch.backends.cudnn.benchmark = process.device.type == "cuda"
+    # fp32 is to be that: cuDNN would keep ten bits of it (TF32), and losses would not be those of the CPU.
+    torch.backends.cudnn.allow_tf32 = False
+    objective = objectives.create(config, config.model)
+    state = _initialised(config, process, objective)
+    cost = flops.per_window(objective, state.network, find_architecture(config.model.architecture).length)
+    about = {"config": config.as_dict(), "manifest_digest": manifest.digest, "provenance": provenance(config, manifest)}
+    state.resume(config, manifest, about)
+    _check_alike(config, process, manifest, state.step)
+    notes = compile_network(config, process, objective, state.network)
+    peak, source = flops.peak(process.device, config.run.precision)
+    notes.append(
+        f"{cost / 1e9:.3f} GFLOP a window, forward and backward; the device does {peak / 1e12:.3g} "
+        f"TFLOP/s at best ({source})"
+    )
+    return Run(
+        config,
+        process,
+        objective,
+        manifest,
+        planner,
+        Horizon(config.run.steps, planner.steps, config.optimizer.warmup_steps, config.data.batch),
+        about,
+        state,
+        Step(config, process, objective, state.network),
+        _heldout(config, process, manifest),
+        Probe(config.probe, config.model.architecture) if config.probe.folder and process.first else None,
+        Meters(process, cost / peak),
+        notes,
+    )
+
+
+def _initialised(config: PretrainConfig, process: Process, objective: Objective) -> State:
+    """Network, optimiser and the rest as they are before the first step."""
+    torch.manual_seed(config.run.seed)
+    network = objective.build().to(process.device)
+    network = batchnorm.synchronise(network, process) if config.run.sync_batchnorm else network
+    decay = config.optimizer.ema_decay
+    average = AverageNetwork(network, decay) if decay else None
+    return State(network, optimizers.create(network, config.optimizer), average, EarlyStopping(config.run.patience))
+
+
+def _check_alike(config: PretrainConfig, process: Process, manifest: Manifest, step: int) -> None:
+    """A node with other shards or options, or an old view of the run folder, would train on something else or hang."""
+    if not process.alike(json.dumps([in_common(config.as_dict()), manifest.digest, step], sort_keys=True)):
+        raise HarnetError(
+            f"process {process.rank} would begin at step {step} of {config.run.out} with manifest "
+            f"{manifest.digest[:16]}, and not all processes would do the same: give every node the same options, "
+            "the same shards and the same run folder"
+        )
+
+
+def _heldout(config: PretrainConfig, process: Process, manifest: Manifest) -> HeldOut:
+    heldout = HeldOut(config, process, manifest)
+    if config.run.patience and not heldout.steps:
+        raise HarnetError(
+            f"run.patience is {config.run.patience}, but there is no held-out loss: too few people are held out or "
+            "data.heldout_windows is too small; leave run.patience out"
+        )
+    return heldout
+
+
+def compile_network(config: PretrainConfig, process: Process, objective: Objective, network: nn.Module) -> list[str]:
+    """Compile the network if that is configured; what came of it, in at most one line."""
+    mode = config.run.compile
+    if mode == "off":
+        return []
+    if config.run.sync_batchnorm and process.world > 1:
+        # The trial runs the network, which would wait for a process whose compiler has failed.
+        return ["not compiled: with run.sync_batchnorm processes wait for each other inside the network"]
+    count = config.data.batch // (process.world * config.run.accumulate)
+    length = find_architecture(config.model.architecture).length
+    counts = torch.zeros(count, 3, length, dtype=torch.int16, device=process.device)
+    inputs = objective.prepare(counts, torch.arange(count, device=process.device)).inputs
+    precision = torch.bfloat16 if config.run.precision == "bf16" else torch.float32
+    return [compile_or_go_on(network, mode, inputs, precision, process)]

@@ -1,0 +1,42 @@
+"""A run from its configuration to its last checkpoint: put together, logged, stopped when asked to."""
+
+from pathlib import Path
+
+from pretrain.config import PretrainConfig
+from pretrain.parallel.distributed import Process
+from pretrain.run import checkpoint, tracking
+from pretrain.run.build import begin
+from pretrain.run.headline import headline
+from pretrain.run.log import JsonLines, Log, Sink, TensorBoard
+from pretrain.run.loop import Run
+from pretrain.run.memory import advice_when_out_of_memory
+from pretrain.run.signals import StopRequest
+
+
+def train(config: PretrainConfig, process: Process) -> Path:
+    """Train to `run.steps`, going on from the newest valid checkpoint of the run folder; return the last one.
+
+    Raises:
+        HarnetError: the run folder is of another run, the shards cannot feed it, the loss is not finite, or memory
+            does not suffice.
+        KeyboardInterrupt: it was asked to stop; the checkpoint is written.
+    """
+    with advice_when_out_of_memory(config.data.batch, config.run.accumulate, process.world, config.run.precision):
+        run = begin(config, process)
+        with Log(_sinks(run)) as log, StopRequest() as stop:
+            stopped = run.go(log, stop)
+    if stopped:
+        raise KeyboardInterrupt
+    return checkpoint.find(config.run.out).path
+
+
+def _sinks(run: Run) -> list[Sink]:
+    """Where the log goes; the first process says what begins, and writes."""
+    if not run.process.first:
+        return []
+    out, step = run.config.run.out, run.state.step
+    out.mkdir(parents=True, exist_ok=True)
+    print("\n".join(headline(run)))
+    sinks: list[Sink] = [JsonLines(out, step), TensorBoard(out, step)]
+    tracker = tracking.create(run.config.tracking, out, run.about)
+    return [*sinks, tracker] if tracker else sinks

@@ -11,6 +11,7 @@ means and deviations of the same size (several GB for a week at 100 Hz); here th
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,12 @@ LEAST_HOURS = 24.0
 """Ours: a day, night included. In less, the wrist seldom rests in enough directions, and the fit follows the noise."""
 LEAST_WINDOWS = 50
 """Ours: nine unknowns, and windows come in long runs of one posture."""
+REPEATED_G2 = 1e-12
+"""A window in which no axis varies by more is one value repeated (idle sleep), not measured: every sensor has noise."""
+POINT_G = 0.05
+"""Windows whose means lie in one cube of this edge are at one point of the sphere: one posture, or a bedside table."""
+MOST_AT_A_POINT = 12
+"""Windows (two minutes) that all those at one point count for at most; a night on one side tells no more."""
 LEAST_FILLED = 0.9
 """Share of a full window's samples that a window needs: with few samples it looks still for want of them."""
 GRAVITY_G = (0.7, 1.3)
@@ -48,6 +55,7 @@ CONVERGED = 1e-8
 
 CALIBRATION = (
     "gain, offset and slope by temperature per axis, fitted to gravity in still 10 s windows (van Hees et al. 2014), "
+    "windows of one repeated value left out, all those in one cube of 0.05 g counted for at most 12, "
     "for recordings of a day or more, if the error after is below 10 mg"
 )
 """Written down with every recording. Change it whenever the numbers that come out change."""
@@ -79,13 +87,21 @@ class _Still:
     mean_celsius: float
     """That mean; 0 without a usable thermometer."""
 
+    @cached_property
+    def weight(self) -> NDArray[np.float64]:
+        """(n,) what each counts for: 1, or less where many lie at one point of the sphere."""
+        cubes = np.floor(self.means / POINT_G).astype(np.int64)
+        _, cube, counts = np.unique(cubes, axis=1, return_inverse=True, return_counts=True)
+        weight: NDArray[np.float64] = np.minimum(1, MOST_AT_A_POINT / counts)[cube]
+        return weight
+
 
 def calibrate(found: Survey, temperature: Temperature | None) -> Calibration:
     """Fit the calibration of a recording, or say why it has none."""
     hours = len(found.seconds) / 3600
     still = _still_windows(found, temperature)
     count = still.means.shape[1]
-    before = _error_mg(still.means) if count else -1.0
+    before = _error_mg(still.means, still.weight) if count else -1.0
     if hours < LEAST_HOURS:
         return not_calibrated(f"{hours:.2g} h recorded; {LEAST_HOURS:g} h are needed", before, count)
     if count < LEAST_WINDOWS:
@@ -98,7 +114,7 @@ def calibrate(found: Survey, temperature: Temperature | None) -> Calibration:
             )
             return not_calibrated(reason, before, count)
     coefficients = _fit(still)
-    after = _error_mg(_apply(coefficients, still))
+    after = _error_mg(_apply(coefficients, still), still.weight)
     if not after < min(MAX_ERROR_MG, before):
         reason = f"{after:.1f} mg from gravity after the fit, {before:.1f} before; below {MAX_ERROR_MG:g} is needed"
         return not_calibrated(reason, before, count)
@@ -139,6 +155,7 @@ def _still_windows(found: Survey, temperature: Temperature | None) -> _Still:
     norm = np.linalg.norm(windows.means, axis=0)
     still = (
         (windows.variances < STILL_G**2).all(axis=0)
+        & (windows.variances > REPEATED_G2).any(axis=0)
         & (windows.samples >= LEAST_FILLED * np.median(windows.samples))
         & (norm > GRAVITY_G[0])
         & (norm < GRAVITY_G[1])
@@ -169,7 +186,7 @@ def _fit(still: _Still) -> NDArray[np.float64]:
         norm = np.linalg.norm(estimate, axis=0)
         # d norm / d coefficient = (that axis' share of the direction) * (what the coefficient multiplies).
         jacobian = (design * (estimate / norm)).reshape(9, -1)
-        weight = 1 / np.maximum(np.abs(norm - 1), WEIGHT_FLOOR_G)
+        weight = still.weight / np.maximum(np.abs(norm - 1), WEIGHT_FLOOR_G)
         # By least norm where the data leave a coefficient open: without a thermometer the slopes stay 0.
         normal = jacobian * weight @ jacobian.T
         step = np.linalg.lstsq(normal, jacobian @ (weight * (1 - norm)), rcond=1e-12)[0].reshape(3, 3)
@@ -185,6 +202,6 @@ def _apply(coefficients: NDArray[np.float64], still: _Still) -> NDArray[np.float
     return applied
 
 
-def _error_mg(means: NDArray[np.float64]) -> float:
-    """Mean distance of the norms from 1 g, in mg."""
-    return float(np.abs(np.linalg.norm(means, axis=0) - 1).mean() * 1000)
+def _error_mg(means: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
+    """Weighted mean distance of the norms from 1 g, in mg."""
+    return float(np.average(np.abs(np.linalg.norm(means, axis=0) - 1), weights=weight) * 1000)

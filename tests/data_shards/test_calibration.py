@@ -88,12 +88,12 @@ def test_any_affine_error_within_ten_percent_is_recovered(gain: list[float], off
     means = random.normal(size=(3, 9000))
     means /= np.linalg.norm(means, axis=0)
     raw = (means - np.array(offset)[:, None]) / np.array(gain)[:, None]
-    # Ten samples a second, all at the mean: the survey of a device without noise.
+    # Ten samples a second, close to the mean: the survey of a device with hardly any noise.
     found = Survey(
         seconds=np.arange(90_000),
         samples=np.full(90_000, 10),
         sums=np.repeat(raw, 10, axis=1) * 10,
-        squares=np.repeat(raw, 10, axis=1) ** 2 * 10,
+        squares=(np.repeat(raw, 10, axis=1) ** 2 + 1e-6) * 10,
         clipped_share=0.0,
     )
     result = calibrate(found, None)
@@ -122,6 +122,24 @@ def test_at_30_hz_it_is_the_same_as_on_the_samples() -> None:
     np.testing.assert_array_equal(after == MISSING, before == MISSING)
     assert np.abs(after.astype(int) - before).max() <= 1
     assert after.max() > 7.8 * COUNTS_PER_G
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.003], ids=["one value repeated", "a still device"])
+@pytest.mark.parametrize(("share", "points"), [(0.5, 1), (0.8, 4)])
+def test_many_windows_at_one_point_do_not_bend_a_perfect_device(noise: float, share: float, points: int) -> None:
+    times, truth = worn(hours=48)
+    random = np.random.default_rng(5)
+    asleep = (times - START) % (48 * 3600 / points) < share * 48 * 3600 / points
+    directions = random.normal(size=(points, 3))
+    directions *= 1.02 / np.linalg.norm(directions, axis=1, keepdims=True)
+    which = ((times - START) // (48 * 3600 / points)).astype(int)[asleep]
+    truth[asleep] = directions[which] + random.normal(0, 1, (asleep.sum(), 3)) * noise
+    recording = replace(measured(times, truth), acceleration=truth.astype(np.float32))
+    for temperature in (None, recording.temperature):
+        result = calibrate(found_in(recording), temperature)
+        np.testing.assert_allclose(result["gain"], 1, atol=0.001)
+        np.testing.assert_allclose(result["offset"], 0, atol=0.001)
+        assert result["error_after_mg"] < 5
 
 
 @pytest.mark.parametrize(

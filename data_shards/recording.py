@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from data_shards.notes import Note
+
 
 @dataclass(frozen=True)
 class Temperature:
@@ -40,8 +42,8 @@ class Recording:
     """Full scale: the device cannot record more than this many g on an axis. None where that is not known."""
     temperature: Temperature | None = None
     """Of the device, for calibration; None where it was not recorded."""
-    notes: tuple[str, ...] = ()
-    """What a reader dropped or repaired, for people, such as "6 of 145 data blocks damaged: dropped"."""
+    notes: tuple[Note, ...] = ()
+    """What a reader dropped or mended (`data_shards.readers.oddities`)."""
     metadata: dict[str, str | int | float] = field(default_factory=dict)
     """Facts from the file's header. Never a name or a date of birth."""
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from data_shards.notes import Note
+
 SYNTHETIC = "synthetic"
 """`RecordingInfo.device` of people made by formula: whatever is shown of them says so."""
 
@@ -116,8 +118,8 @@ class RecordingInfo:
     """How the axes were calibrated."""
     quality: Quality
     """What a quality policy judges."""
-    notes: tuple[str, ...]
-    """What was dropped or repaired, for people."""
+    notes: tuple[Note, ...]
+    """What was dropped, mended or seen."""
     metadata: dict[str, str | int | float]
     """Facts from the device file's header."""
     source: Source
@@ -135,5 +137,6 @@ class RecordingInfo:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "RecordingInfo":
         """The inverse of `dataclasses.asdict` through JSON; TypeError or KeyError if `values` is something else."""
-        tuples = {key: tuple(values[key]) for key in ("notes", "worn_seconds_by_hour", "wall_shifts")}
-        return cls(**{**values, **tuples})
+        tuples = {key: tuple(values[key]) for key in ("worn_seconds_by_hour", "wall_shifts")}
+        notes = tuple(map(Note.from_json, values["notes"]))
+        return cls(**{**values, **tuples, "notes": notes})

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_shards.cohort.info import WallShift
+from data_shards.notes import Note
 from harnet.errors import HarnetError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -54,7 +55,7 @@ def wall_shifts(clock: str, start: float, stop: float, place: ZoneInfo) -> tuple
     return tuple(shifts)
 
 
-def in_words(shifts: Sequence[WallShift], clock: str, place: ZoneInfo) -> tuple[str, ...]:
+def in_words(shifts: Sequence[WallShift], clock: str, place: ZoneInfo) -> tuple[Note, ...]:
     """A note for each change of the clocks within the recording."""
     notes = []
     before = shifts[0]["add_seconds"] if clock == "utc" and shifts else 0
@@ -62,10 +63,11 @@ def in_words(shifts: Sequence[WallShift], clock: str, place: ZoneInfo) -> tuple[
         minutes = (shift["add_seconds"] - before) // 60
         when = (_EPOCH + timedelta(seconds=shift["from_second"])).strftime("%Y-%m-%d %H:%M")
         direction = "forward" if minutes > 0 else "back"
-        notes.append(
+        detail = (
             f"the clocks in {place.key} went {direction} {abs(minutes)} min at {when} on the device's clock, to which "
             "the signal keeps"
         )
+        notes.append(Note("clock change", 1, detail))
         before = shift["add_seconds"]
     return tuple(notes)
 

@@ -13,6 +13,7 @@ from data_shards.ingest.daylight import clock_hours, in_words, wall_shifts
 from data_shards.ingest.resampling import FILTER, resample
 from data_shards.ingest.wear import WEAR_RULE, Wear, detect
 from data_shards.layout import COUNTS_PER_G, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
+from data_shards.notes import Note
 from data_shards.recording import Recording
 
 PREPROCESSING = Preprocessing(
@@ -37,7 +38,7 @@ class Prepared:
     """What a quality policy judges."""
     wall_shifts: tuple[WallShift, ...]
     """What the wall clock showed."""
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     """Of the reader, and of daylight saving."""
 
 

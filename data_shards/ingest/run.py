@@ -15,6 +15,7 @@ from data_shards.ingest.daylight import zone
 from data_shards.ingest.preparation import PREPROCESSING, prepare
 from data_shards.ingest.sources import IngestOptions, hashed, identity, known_reader, plan, unhashed
 from data_shards.layout import SECONDS_PER_HOUR
+from data_shards.notes import Note
 from data_shards.parallel import run_all
 from data_shards.readers import Found, Reader
 from harnet.errors import HarnetError
@@ -42,8 +43,8 @@ class Outcome:
     """Seconds of signal without a missing sample."""
     worn_seconds: int = 0
     """Those of them in which the device was worn."""
-    notes: tuple[str, ...] = ()
-    """What the reader dropped or repaired."""
+    notes: tuple[Note, ...] = ()
+    """What was dropped, mended or seen."""
 
 
 def ingest(

@@ -67,7 +67,7 @@ COLUMNS = (
     "recording", "participant", "device", "source", "clock", "starts", "hours", "complete_hours", "worn_hours",
     "mean_enmo_mg", "calibrated", "calibration_reason", "calibration_error_before_mg", "calibration_error_after_mg",
     "still_windows", "clipped_share", "interruptions", "interrupted_hours", "clock_hours_never_worn", "excluded_by",
-    "excluded_because", "rules_broken",
+    "excluded_because", "rules_broken", "notes",
 )  # fmt: skip
 """Of recordings.csv."""
 
@@ -133,6 +133,7 @@ def row(info: RecordingInfo, broken: Sequence[Rule], policy: QualityPolicy) -> d
         broken[0].name if broken else "",
         broken[0].says(policy) if broken else "",
         "; ".join(rule.name for rule in broken),
+        _text("; ".join(map(str, info.notes))),
     )
     return dict(zip(COLUMNS, values, strict=True))
 

@@ -10,6 +10,7 @@ mean acceleration of 100 mg or more.
 
 import math
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -148,6 +149,8 @@ class Flow:
     """Clock days of participants with a worn second in a kept recording."""
     worn_hours: float
     """Worn hours in kept recordings."""
+    notes: dict[str, int]
+    """Kind of note -> recordings in the store that have one, the most frequent kind first."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; no limit is null."""
@@ -164,6 +167,7 @@ class Flow:
             (self.kept, f"recordings out: {self.people} people, {self.person_days} person-days, "
                         f"{self.worn_hours:.1f} h worn"),
         ]  # fmt: skip
+        lines += [(count, f"in the store with a note: {kind}") for kind, count in self.notes.items()]
         return "\n".join(f"{count:>9,}  {label}" for count, label in lines)
 
     def _rules_in_force(self) -> list[Rule]:
@@ -187,9 +191,11 @@ def flow(infos: Iterable[RecordingInfo], unreadable: int, policy: QualityPolicy)
     """Count what a policy does to the recordings of a store."""
     excluded = {rule.name: 0 for rule in RULES}
     days: set[tuple[str, int]] = set()
+    noted: Counter[str] = Counter()
     recordings = kept = worn = 0
     for info in infos:
         recordings += 1
+        noted.update({note.kind for note in info.notes})
         rule = broken_rule(info, policy)
         if rule is not None:
             excluded[rule.name] += 1
@@ -198,4 +204,5 @@ def flow(infos: Iterable[RecordingInfo], unreadable: int, policy: QualityPolicy)
         worn += info.worn_seconds
         days.update((info.participant, day) for day in worn_days(info))
     people = len({participant for participant, _ in days})
-    return Flow(policy, unreadable, recordings, excluded, kept, people, len(days), worn / 3600)
+    by_count = dict(sorted(noted.items(), key=lambda item: (-item[1], item[0])))
+    return Flow(policy, unreadable, recordings, excluded, kept, people, len(days), worn / 3600, by_count)

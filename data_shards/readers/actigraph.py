@@ -18,6 +18,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from data_shards.readers.oddities import Tally
 from data_shards.readers.protocol import Found, Reader, ReadOptions
 from data_shards.readers.samples import Samples
 from data_shards.recording import Recording
@@ -79,13 +80,14 @@ class ActiGraph(Reader):
         try:
             with zipfile.ZipFile(path) as archive:
                 info = _info(archive, path)
-                samples, notes = _read_samples(archive, info, path)
+                tally = Tally(path)
+                samples = _read_samples(archive, info, tally)
         except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError) as error:
             # A damaged directory sends zipfile to a place before the file's beginning: "invalid argument".
             if isinstance(error, OSError) and error.errno != errno.EINVAL:
                 raise
             raise HarnetError(f"{path}: the zip archive is damaged or cut off ({error}): copy it again") from error
-        times, acceleration, dropped = samples.finish(path)
+        times, acceleration = samples.finish()
         if not len(times):
             raise HarnetError(f"{path}: no second of acceleration in the log: leave it out")
         recording = Recording(
@@ -95,7 +97,7 @@ class ActiGraph(Reader):
             device=f"ActiGraph {info.fields.get('Device Type', '')}".strip(),
             clock="local",
             range_g=info.range_g,
-            notes=notes + dropped,
+            notes=tally.notes(),
             metadata={
                 name: info.fields[key]
                 for name, key in (
@@ -136,27 +138,31 @@ def _info(archive: zipfile.ZipFile, path: Path) -> Info:
     return info
 
 
-def _read_samples(archive: zipfile.ZipFile, info: Info, path: Path) -> tuple[Samples, tuple[str, ...]]:
+def _read_samples(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Samples:
     names = set(archive.namelist())
     log = next((name for name in ("log.bin", "activity.bin") if name in names), None)
     if log is None:
-        raise HarnetError(f"{path}: a zip archive without log.bin or activity.bin: not a whole .gt3x file")
+        raise HarnetError(f"{tally.named}: a zip archive without log.bin or activity.bin: not a whole .gt3x file")
     size = archive.getinfo(log).file_size
     if size > MAX_BYTES:
-        raise HarnetError(f"{path}: {log} unpacks to {size >> 20} MiB, more than any device records: leave it out")
-    samples = Samples(size // 4)
+        raise HarnetError(
+            f"{tally.named}: {log} unpacks to {size >> 20} MiB, more than any device records: leave it out"
+        )
+    samples = Samples(size // 4, tally)
     with archive.open(log) as file:
         content = _Content(file)
         if log == "activity.bin":
             _old_samples(content, info, samples)
-            return samples, content.notes(log)
+            content.count_in(tally, log)
+            return samples
         records = _Records(content)
         for (kind, payload_size), group in groupby(records, key=lambda record: (record[0], len(record[2]))):
             if kind in (PACKED, PLAIN) and payload_size > 1:  # one byte: the moment of plugging in (Activity2.md)
                 while some := list(islice(group, SECONDS_AT_A_TIME)):
                     records.damaged += _append_seconds(samples, kind, some, info)
-    damaged = (f"{records.damaged} damaged places in the log: dropped",) if records.damaged else ()
-    return samples, damaged + content.notes(log)
+    tally.add("damaged blocks", records.damaged, "places in the log")
+    content.count_in(tally, log)
+    return samples
 
 
 class _Content:
@@ -176,9 +182,9 @@ class _Content:
             self.trouble = str(error) or "cut off"
             return b""
 
-    def notes(self, name: str) -> tuple[str, ...]:
-        """Where the member is damaged, for people."""
-        return (f"{name} is damaged ({self.trouble}): what can be unpacked is kept",) if self.trouble else ()
+    def count_in(self, tally: Tally, name: str) -> None:
+        """Say where the member is damaged."""
+        tally.add("cut end", int(bool(self.trouble)), f"{name} cannot be unpacked from there on: {self.trouble}")
 
 
 class _Records:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from data_shards.readers.oddities import Tally
 from data_shards.readers.protocol import Found, Reader, ReadOptions, speaking_of
 from data_shards.readers.samples import Samples, temperature_of
 from data_shards.recording import Recording
@@ -80,19 +81,17 @@ class Axivity(Reader):
             raise HarnetError(f"{path}: no sound data block among {blocks.written} written: copy the file again")
         whole = path.stat().st_size == HEADER_BYTES + BLOCK_BYTES * len(blocks.sound)
         damaged = blocks.written - int(blocks.sound.sum())
-        notes: tuple[str, ...] = ()
-        if damaged:
-            notes += (f"{damaged} of {blocks.written} data blocks damaged: dropped",)
-        if not whole:
-            notes += ("the file ends within a data block: truncated",)
+        tally = Tally(path)
+        tally.add("damaged blocks", damaged, f"of {blocks.written}")
+        tally.add("cut end", int(not whole), "within a data block")
         if whole and blocks.sound.all():
-            yield Found(_decode(path, blocks, notes), label=path.stem)
+            yield Found(_decode(path, blocks, tally), label=path.stem)
             return
         with tempfile.TemporaryDirectory(prefix="harnet-") as folder:
             cleaned = Path(folder) / "sound.cwa"
             _copy_blocks(path, cleaned, blocks.sound)
             with speaking_of(path, cleaned):
-                recording = _decode(cleaned, blocks, notes)
+                recording = _decode(cleaned, blocks, tally)
         yield Found(recording, label=path.stem)
 
 
@@ -153,9 +152,9 @@ def _copy_blocks(path: Path, cleaned: Path, keep: NDArray[np.bool_]) -> None:
             done += len(blocks)
 
 
-def _decode(path: Path, blocks: Blocks, notes: tuple[str, ...]) -> Recording:
+def _decode(path: Path, blocks: Blocks, tally: Tally) -> Recording:
     """Decode a file whose blocks are all sound; `blocks` tells what is in them."""
-    samples = Samples(int(blocks.counts.sum()))
+    samples = Samples(int(blocks.counts.sum()), tally)
     heated = np.flatnonzero((blocks.counts > 0) & (blocks.thermometer > 0))
     block_times = np.full(len(blocks.counts), np.nan)
     try:
@@ -174,7 +173,7 @@ def _decode(path: Path, blocks: Blocks, notes: tuple[str, ...]) -> Recording:
         raise
     except (RuntimeError, ValueError, OverflowError) as error:
         raise HarnetError(f"{path}: cannot be decoded ({error}): copy the file again, or leave it out") from error
-    times, acceleration, dropped = samples.finish(path)
+    times, acceleration = samples.finish()
     return Recording(
         acceleration=acceleration,
         times=times,
@@ -183,7 +182,7 @@ def _decode(path: Path, blocks: Blocks, notes: tuple[str, ...]) -> Recording:
         clock="local",
         range_g=blocks.range_g,
         temperature=temperature_of(block_times[heated], celsius(blocks.thermometer[heated])),
-        notes=notes + dropped,
+        notes=tally.notes(),
         metadata={key: header[key] for key in PUBLIC_METADATA if header.get(key) is not None},
     )
 

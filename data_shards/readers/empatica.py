@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from data_shards.readers.oddities import Tally
 from data_shards.readers.protocol import Found, Reader, ReadOptions
 from data_shards.recording import Recording
 from harnet.errors import HarnetError
@@ -50,10 +51,11 @@ class Empatica(Reader):
                 f"{path}: not three numbers in every row ({_one_line(error)}): export it again"
             ) from error
         values = frame.to_numpy(np.float32)
-        notes: tuple[str, ...] = ()
+        tally = Tally(path)
         if len(values) and np.isnan(values[-1]).any():
             # An export that was cut off ends within a row; every row before it is whole.
-            values, notes = values[:-1], ("the file ends within a row: dropped",)
+            values = values[:-1]
+            tally.add("cut end", detail="within a row")
         bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
         if len(bad):
             raise HarnetError(f"{path}: row {bad[0] + 3} is not three finite numbers: export the file again")
@@ -64,7 +66,7 @@ class Empatica(Reader):
             device="Empatica E4",
             clock="utc",
             range_g=RANGE_G,
-            notes=notes,
+            notes=tally.notes(),
         )
         yield Found(recording, label=self.label(path))
 

@@ -16,6 +16,7 @@ import actfast
 import numpy as np
 from numpy.typing import NDArray
 
+from data_shards.readers.oddities import Tally
 from data_shards.readers.protocol import Found, Reader, ReadOptions
 from data_shards.readers.samples import Samples, temperature_of
 from data_shards.recording import Recording
@@ -58,7 +59,8 @@ class GENEActiv(Reader):
         with path.open("rb") as file, tempfile.TemporaryDirectory(prefix="harnet-") as folder:
             header = _header(file, path)
             pages = _Pages(file)
-            samples = Samples(path.stat().st_size // HEX_PER_SAMPLE)
+            tally = Tally(path)
+            samples = Samples(path.stat().st_size // HEX_PER_SAMPLE, tally)
             thermometer: list[tuple[NDArray[np.float64], NDArray[np.float32]]] = []
             while piece := pages.take(PAGES_AT_A_TIME):
                 series = _decode(header, piece, Path(folder) / "pages.bin", path)
@@ -67,7 +69,8 @@ class GENEActiv(Reader):
                 thermometer.append((slow["datetime"] / 1e9, slow["temperature"]))
         if not thermometer:
             raise HarnetError(f"{path}: no sound page among {pages.damaged}: copy the file again")
-        times, acceleration, dropped = samples.finish(path)
+        pages.count_in(tally)
+        times, acceleration = samples.finish()
         fields = _fields(header)
         recording = Recording(
             acceleration=acceleration,
@@ -77,7 +80,7 @@ class GENEActiv(Reader):
             clock="local",
             range_g=_number(fields, "Accelerometer Range", path),
             temperature=temperature_of(*(np.concatenate(each) for each in zip(*thermometer, strict=True))),
-            notes=pages.notes() + dropped,
+            notes=tally.notes(),
             metadata={
                 name: fields[key]
                 for name, key in (
@@ -104,11 +107,10 @@ class _Pages:
         """The next sound pages, `most` at most; empty at the end of the file."""
         return list(islice(self._pages, most))
 
-    def notes(self) -> tuple[str, ...]:
-        """What was dropped, for people; complete once `take` has returned nothing."""
-        total = self.damaged + self.sound
-        notes = (f"{self.damaged} of {total} pages damaged: dropped",) if self.damaged else ()
-        return (*notes, "the file ends within a page: truncated") if self.truncated else notes
+    def count_in(self, tally: Tally) -> None:
+        """Count what was dropped; complete once `take` has returned nothing."""
+        tally.add("damaged blocks", self.damaged, f"pages, of {self.damaged + self.sound}")
+        tally.add("cut end", int(self.truncated), "within a page")
 
     def _walk(self, file: IO[bytes]) -> Iterator[bytes]:
         page: list[bytes] = []

@@ -16,6 +16,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from data_shards.readers.oddities import Tally
 from data_shards.readers.protocol import Found, Reader, ReadOptions
 from data_shards.readers.samples import Samples, temperature_of
 from data_shards.recording import Recording
@@ -51,7 +52,8 @@ class Matrix(Reader):
             tag, announced, range_g, _ = _HEADER.unpack(file.read(_HEADER.size).ljust(_HEADER.size, b"\0"))
             if tag != HEADER_START or range_g not in RANGES_G:
                 raise HarnetError(f"{path}: the header (bytes 513 to 524) is damaged: copy the file again")
-            samples = Samples(path.stat().st_size // 6)
+            tally = Tally(path)
+            samples = Samples(path.stat().st_size // 6, tally)
             thermometer: list[tuple[NDArray[np.float64], NDArray[np.float32]]] = []
             packets = seconds = readings = 0
             for body in _sound_packets(file):
@@ -65,8 +67,8 @@ class Matrix(Reader):
                 packets, seconds, readings = packets + 1, seconds + last - first, readings + count
         if not readings or not seconds:
             raise HarnetError(f"{path}: no sound packet of acceleration among {announced}: copy the file again")
-        times, acceleration, dropped = samples.finish(path)
-        damaged = max(announced - packets, 0)
+        tally.add("damaged blocks", max(announced - packets, 0), f"packets, of {announced}")
+        times, acceleration = samples.finish()
         recording = Recording(
             acceleration=acceleration,
             times=times,
@@ -75,7 +77,7 @@ class Matrix(Reader):
             clock="utc",
             range_g=float(range_g),
             temperature=temperature_of(*(np.concatenate(each) for each in zip(*thermometer, strict=True))),
-            notes=((f"{damaged} of {announced} packets damaged: dropped",) if damaged else ()) + dropped,
+            notes=tally.notes(),
         )
         yield Found(recording, label=path.stem)
 

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 from numpy.typing import NDArray
 
+from data_shards.readers.oddities import Tally
 from data_shards.readers.protocol import Found, Reader, ReadOptions
 from data_shards.readers.samples import Samples
 from data_shards.recording import Recording
@@ -72,26 +73,22 @@ class Nhanes(Reader):
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
         """Yield the one recording, read hour by hour. Raises `HarnetError` if no hour can be read."""
+        tally = Tally(path)
         try:
             with tarfile.open(path, "r:") as archive:
                 hours = _hours(archive, path)
-                samples = Samples(len(hours.members) * SAMPLES_PER_HOUR * 2)
+                samples = Samples(len(hours.members) * SAMPLES_PER_HOUR * 2, tally)
                 damaged = [why for member in hours.members if (why := _add_hour(archive, member, samples))]
                 flagged = _flagged(archive, hours.logs)
         except tarfile.TarError as error:
             raise HarnetError(f"{path}: the tar is damaged ({error}): download it again") from error
-        times, acceleration, dropped = samples.finish(path)
+        times, acceleration = samples.finish()
         if not len(times):
             raise HarnetError(f"{path}: none of {len(hours.members)} hours is sound ({damaged[0]}): download it again")
-        notes: tuple[str, ...] = ()
-        if damaged:
-            notes += (f"{len(damaged)} of {len(hours.members)} hours damaged ({damaged[0]}): dropped",)
-        if not hours.whole:
-            notes += ("the tar is cut off or damaged after its last readable member: hours may be missing",)
-        if flagged is None:
-            notes += ("the list of ranges flagged by NHANES is damaged: not known",)
-        elif flagged:
-            notes += (f"{flagged} ranges flagged as suspect by NHANES (kept)",)
+        tally.add("damaged blocks", len(damaged), f"hours, of {len(hours.members)}; {''.join(damaged[:1])}")
+        tally.add("cut end", int(not hours.whole), "after the last readable member: hours may be missing")
+        tally.add("damaged blocks", int(flagged is None), "the list of ranges flagged by NHANES")
+        tally.add("flagged ranges", flagged or 0, "by NHANES")
         recording = Recording(
             acceleration=acceleration,
             times=times,
@@ -99,7 +96,7 @@ class Nhanes(Reader):
             device="ActiGraph GT3X+",
             clock="local",
             range_g=RANGE_G,
-            notes=notes + dropped,
+            notes=tally.notes(),
             metadata={"device_id": hours.sensor, "firmware": hours.firmware}
             | ({} if flagged is None else {"flagged_ranges": flagged}),
         )

@@ -3,11 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from data_shards.readers.oddities import Tally
 from data_shards.recording import Temperature
-from harnet.errors import HarnetError
-
-MAX_BACKWARD_SHARE = 0.01
-"""A few samples whose time runs backwards are dropped; more of them means that the clock was reset."""
 
 
 class Samples:
@@ -17,11 +14,11 @@ class Samples:
     and the operating system hands out the pages of an unused tail only if they are written.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, tally: Tally) -> None:
+        self._tally = tally
         self._acceleration = np.empty((capacity, 3), np.float32)
         self._times = np.empty(capacity, np.float64)
         self._count = 0
-        self._backward = 0
         self._latest = -np.inf
 
     def append(self, times: NDArray[np.float64], acceleration: NDArray[np.float32]) -> None:
@@ -32,7 +29,9 @@ class Samples:
         if times[0] <= self._latest or not (np.diff(times) > 0).all():
             latest = np.maximum.accumulate(np.concatenate([[self._latest], times]))
             forward = times > latest[:-1]
-            self._backward += len(times) - int(forward.sum())
+            again = times == latest[:-1]
+            self._tally.add("duplicate samples", int(again.sum()))
+            self._tally.add("backward times", int((~forward & ~again).sum()))
             times, acceleration = times[forward], acceleration[forward]
         stop = self._count + len(times)
         assert stop <= len(self._times), (stop, len(self._times))
@@ -42,16 +41,10 @@ class Samples:
         if len(times):
             self._latest = float(times[-1])
 
-    def finish(self, named: object) -> tuple[NDArray[np.float64], NDArray[np.float32], tuple[str, ...]]:
-        """Times (n,), acceleration (n, 3) and what was dropped. Raises `HarnetError` if the clock was reset."""
-        total = self._count + self._backward
-        if self._backward > MAX_BACKWARD_SHARE * total:
-            raise HarnetError(
-                f"{named}: the clock runs backwards for {self._backward} of {total} samples (reset while recording?): "
-                "split the file at the reset, or leave it out"
-            )
-        notes = (f"{self._backward} samples with backward times: dropped",) if self._backward else ()
-        return self._times[: self._count], self._acceleration[: self._count], notes
+    def finish(self) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Times (n,) and acceleration (n, 3). Raises `HarnetError` if more is odd than can be mended."""
+        self._tally.judge(self._count + self._tally.count("backward times") + self._tally.count("duplicate samples"))
+        return self._times[: self._count], self._acceleration[: self._count]
 
 
 def temperature_of(times: NDArray[np.float64], celsius: NDArray[np.float32]) -> Temperature | None:

@@ -14,13 +14,14 @@ from data_shards.ingest.resampling import to_counts
 from data_shards.ingest.survey import Survey
 from data_shards.ingest.wear import detect
 from data_shards.layout import COUNTS_PER_G, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
+from data_shards.notes import Note
 from data_shards.recording import Temperature
 from data_shards.synthetic.diary import diary
 from data_shards.synthetic.motion import course, measure
 from data_shards.synthetic.people import Person
 
 NOTE = "synthetic: made by formula, not a recording"
-"""In the notes of every recording."""
+"""Part of what is said of the filter."""
 MADE = Preprocessing(
     rate=RATE,
     units=PREPROCESSING["units"],
@@ -71,7 +72,7 @@ def record(someone: Person, seed: int, number: int, days: int) -> tuple[Recordin
         complete_seconds=worn.complete_seconds,
         calibration=calibration,
         quality=quality,
-        notes=(NOTE,),
+        notes=(Note(SYNTHETIC, 1, "made by formula, not a recording"),),
         metadata={"synthetic_seed": seed, "synthetic_person": number},
         source=source(seed, number, days),
         preprocessing=MADE,

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import tyro
@@ -92,7 +92,7 @@ def as_json(outcomes: list[Outcome], skipped: tuple[str, ...], out: Path, found:
             "already_there": count["already there"],
             "excluded": count["excluded"],
             "refused": [{"source": e.source, "reason": e.reason} for e in outcomes if e.status == "refused"],
-            "notes": [{"source": e.source, "note": note} for e in outcomes for note in e.notes],
+            "notes": [{"source": e.source, **asdict(note)} for e in outcomes for note in e.notes],
             "skipped_files": list(skipped),
             "hours": round(_hours(outcomes, "complete_seconds"), 3),
             "worn_hours": round(_hours(outcomes, "worn_seconds"), 3),

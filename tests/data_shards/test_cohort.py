@@ -18,6 +18,7 @@ from data_shards.cohort.info import Preprocessing, Quality, RecordingInfo, Sourc
 from data_shards.cohort.store import Cohort, HourData, is_valid_name, sanitised
 from data_shards.ingest.calibration import not_calibrated
 from data_shards.layout import COUNTS_PER_G, MISSING, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
+from data_shards.notes import Note
 from harnet.errors import HarnetError
 
 INFO = RecordingInfo(
@@ -39,7 +40,7 @@ INFO = RecordingInfo(
         worn_seconds_by_clock_hour=[150] * 24,
         mean_enmo_mg=30.0,
     ),
-    notes=("6 of 145 data blocks damaged: dropped",),
+    notes=(Note("damaged blocks", 6, "of 145"),),
     metadata={"device_id": 1234, "exercise": "ROW"},
     source=Source(name="p1.cwa", bytes=10, mtime_ns=7, xxh3="00ff", kind="Axivity", settings={}),
     preprocessing=Preprocessing(

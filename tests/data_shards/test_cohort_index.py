@@ -17,6 +17,7 @@ from data_shards.cohort.info import Preprocessing, Quality, RecordingInfo, Sourc
 from data_shards.cohort.store import Cohort
 from data_shards.ingest.calibration import not_calibrated
 from data_shards.layout import MISSING, SAMPLES_PER_HOUR
+from data_shards.notes import Note
 from harnet.errors import HarnetError
 
 INFO = RecordingInfo(
@@ -38,7 +39,7 @@ INFO = RecordingInfo(
         worn_seconds_by_clock_hour=[0] * 24,
         mean_enmo_mg=0.0,
     ),
-    notes=("a note\twith a tab\nand a line",),
+    notes=(Note("cut end", 1, "a note\twith a tab\nand a line"),),
     metadata={"device_id": 1, "é": "ü"},
     source=Source(name="p1.cwa", bytes=1, mtime_ns=1, xxh3="0", kind="test", settings={}),
     preprocessing=Preprocessing(rate=30, units="g", counts_per_g=4096, filter="f", calibration="c", wear_rule="w"),

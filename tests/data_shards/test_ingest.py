@@ -303,7 +303,7 @@ def test_hours_of_the_day_follow_the_wall(tmp_path: Path) -> None:
         by_clock_hour[place] = {hour: seconds for hour, seconds in enumerate(by_hour) if seconds}
     assert by_clock_hour == {None: {0: 30, 1: 30}, "Europe/London": {0: 30, 2: 30}}
     assert info.wall_shifts[-1] == {"from_second": int(change), "add_seconds": 3600}
-    assert "went forward 60 min at 2023-03-26 01:00" in outcome.notes[-1]
+    assert "went forward 60 min at 2023-03-26 01:00" in outcome.notes[-1].detail
     assert info.source["settings"]["timezone"] == "Europe/London"
     with pytest.raises(HarnetError, match="no such time zone"):
         IngestOptions(timezone="London")

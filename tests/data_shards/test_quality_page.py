@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from data_shards.cohort.info import RecordingInfo, WallShift
 from data_shards.cohort.store import Cohort
 from data_shards.layout import MISSING, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
+from data_shards.notes import Note
 from data_shards.quality import picture
 from data_shards.quality.histogram import WIDTH, histogram
 from data_shards.quality.page import FACTS, write_report
@@ -68,7 +69,7 @@ def spoilt(one: tuple, tmp_path_factory: pytest.TempPathFactory) -> Cohort:
                 info,
                 "spring",
                 wall_shifts=(WallShift(from_second=change, add_seconds=3600),),
-                notes=("<script>alert(1)</script>",),
+                notes=(Note("cut end", 1, "<script>alert(1)</script>"),),
                 device='"><img src=x onerror=alert(2)>',
             ),
             gone,

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_shards.notes import Note
 from data_shards.readers import actigraph, read
 from data_shards.readers.actigraph import PACKED, PLAIN, TICKS_PER_SECOND, TICKS_TO_1970, unpack
 from harnet.errors import HarnetError
@@ -96,7 +97,7 @@ def test_a_damaged_record_is_dropped(tmp_path: Path, at: int) -> None:
     records[5] = bytes(broken)
     recording = next(read(archive(tmp_path / "damaged.gt3x", b"".join(records)))).recording
     (note,) = recording.notes
-    assert "in the log: dropped" in note
+    assert note.kind == "damaged blocks"
     good = [second for second in range(10) if second != 5]
     assert np.unique(np.floor(recording.times - START)).tolist() == good
     expected = np.concatenate([counts(second) for second in good]) / 256
@@ -108,7 +109,7 @@ def test_a_record_from_another_time_is_dropped(tmp_path: Path, days: int) -> Non
     stray = record(PLAIN, START + days * 86_400, counts(0).astype("<i2").tobytes())
     log = plain(0) + stray + plain(1) + plain(2)
     recording = next(read(archive(tmp_path / "time.gt3x", log))).recording
-    assert recording.notes == ("1 damaged places in the log: dropped",)
+    assert recording.notes == (Note("damaged blocks", 1, "places in the log"),)
     assert len(recording.times) == 90
 
 
@@ -117,7 +118,7 @@ def test_a_record_beyond_full_scale_is_dropped(tmp_path: Path) -> None:
     wild[7, 1] = 0x3030  # an even number of equal bytes leaves the checksum as it was
     log = plain(0) + record(PLAIN, START + 1, wild.astype("<i2").tobytes()) + plain(2)
     recording = next(read(archive(tmp_path / "wild.gt3x", log))).recording
-    assert recording.notes == ("1 damaged places in the log: dropped",)
+    assert recording.notes == (Note("damaged blocks", 1, "places in the log"),)
     assert len(recording.times) == 60
 
 
@@ -190,7 +191,7 @@ def test_damaged_archives_are_refused_or_kept_as_far_as_they_go(tmp_path: Path) 
     broken[len(content) // 2 : len(content) // 2 + 64] = bytes(64)
     path.write_bytes(broken)
     recording = next(read(path)).recording
-    assert any("what can be unpacked is kept" in note for note in recording.notes)
+    assert any("cannot be unpacked from there on" in note.detail for note in recording.notes)
     assert set(np.floor(recording.times - START)) <= set(range(2000))
     assert len(recording.times) > 3000
     rows = {tuple(row) for second in range(2000) for row in (counts(second) / 256).astype(np.float32).tolist()}

@@ -6,16 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data_shards.notes import Note
 from data_shards.readers import read
 
-WHOLE: tuple[str, ...] = ()
+WHOLE: tuple[Note, ...] = ()
 
 EXPECTED = {
     # name: samples, device, rate, clock, full scale, thermometer readings, longest gap in s, notes
     "ax3_testfile.cwa": (17_400, "Axivity AX3", 100, "local", 8, 145, 0.02, WHOLE),
     "ax3_testfile_corrupt_blocks_0_13_14_142_143_144.cwa": (
         *(16_680, "Axivity AX3", 100, "local", 8, 139, 2.5),
-        ("6 of 145 data blocks damaged: dropped",),
+        (Note("damaged blocks", 6, "of 145"),),
     ),
     "ax6_testfile.cwa": (11_320, "Axivity AX6", 100, "local", 16, 283, 0.02, WHOLE),
     "ax6_paradigma.cwa": (36_400, "Axivity AX6", 100, "local", 8, 910, 0.02, WHOLE),
@@ -23,7 +24,7 @@ EXPECTED = {
     "example_geneactiv.bin": (27_300, "GENEActiv 1.2", 60, "local", 8, 91, 0.02, WHOLE),
     "GENEActiv_testfile.bin": (
         *(4_800, "GENEActiv 1.1", 85.7, "local", 8, 16, 0.02),
-        ("the file ends within a page: truncated",),
+        (Note("cut end", 1, "within a page"),),
     ),
     "neo.gt3x": (18_004, "ActiGraph GT3XPlus", 30, "local", 6, 0, 0.04, WHOLE),
     # Of 180 and 2,160 seconds the device slept through all but 73 and 330; nothing is made up for them.
@@ -32,7 +33,7 @@ EXPECTED = {
     "mtx_25Hz_acc_HR.BIN": (25_119, "Parmay Matrix", 25.6, "utc", 8, 0, 0.04, WHOLE),
     "mtx_corrupted.bin": (
         *(34_168, "Parmay Matrix", 102.3, "utc", 8, 5, 0.02),
-        ("1 of 4 packets damaged: dropped",),
+        (Note("damaged blocks", 1, "packets, of 4"),),
     ),
 }
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data_shards.notes import Note
 from data_shards.readers import geneactiv, read
 from harnet.errors import HarnetError
 
@@ -104,7 +105,7 @@ def test_a_damaged_page_is_dropped(tmp_path: Path, pages: list[str], old: str, n
     assert old in pages[4]
     pages[4] = pages[4].replace(old, new, 1)
     recording = next(read(write(tmp_path / "damaged.bin", pages))).recording
-    assert recording.notes == ("1 of 12 pages damaged: dropped",)
+    assert recording.notes == (Note("damaged blocks", 1, "pages, of 12"),)
     good = [number for number in range(12) if number != 4]
     np.testing.assert_allclose(recording.acceleration, g(good), atol=1e-6)
     assert np.flatnonzero(np.diff(recording.times) > 2.9).tolist() == [4 * PER_PAGE - 1]
@@ -113,7 +114,7 @@ def test_a_damaged_page_is_dropped(tmp_path: Path, pages: list[str], old: str, n
 @pytest.mark.parametrize("keep", [30, 900, 3000])
 def test_a_file_cut_within_a_page(tmp_path: Path, pages: list[str], keep: int) -> None:
     recording = next(read(write(tmp_path / "cut.bin", [*pages[:11], pages[11][:keep]]))).recording
-    assert recording.notes == ("the file ends within a page: truncated",)
+    assert recording.notes == (Note("cut end", 1, "within a page"),)
     assert len(recording.times) == 11 * PER_PAGE
 
 

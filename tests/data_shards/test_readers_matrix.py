@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data_shards.notes import Note
 from data_shards.readers import read
 from harnet.errors import HarnetError
 
@@ -64,7 +65,7 @@ def test_a_damaged_packet_is_dropped(tmp_path: Path, packets: list[bytes], at: i
     broken[at] ^= 0x40
     packets[2] = bytes(broken)
     recording = next(read(write(tmp_path / "damaged.BIN", packets))).recording
-    assert recording.notes == ("1 of 6 packets damaged: dropped",)
+    assert recording.notes == (Note("damaged blocks", 1, "packets, of 6"),)
     np.testing.assert_array_equal(recording.acceleration, g([0, 1, 3, 4, 5]))
     assert np.diff(recording.times).max() > SECONDS
 
@@ -79,7 +80,7 @@ def test_lost_and_stray_bytes(tmp_path: Path, packets: list[bytes]) -> None:
 @pytest.mark.parametrize("cut", [10, 3000])
 def test_a_cut_off_file_keeps_its_whole_packets(tmp_path: Path, packets: list[bytes], cut: int) -> None:
     recording = next(read(write(tmp_path / "cut.BIN", [*packets[:5], packets[5][:cut]]))).recording
-    assert recording.notes == ("1 of 6 packets damaged: dropped",)
+    assert recording.notes == (Note("damaged blocks", 1, "packets, of 6"),)
     np.testing.assert_array_equal(recording.acceleration, g(list(range(5))))
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_shards.notes import Note
 from data_shards.readers import ReadOptions, nhanes, read, reader_for
 from data_shards.readers.nhanes import on_grid
 from harnet.errors import HarnetError
@@ -85,7 +86,7 @@ def test_hours_in_order_times_on_the_grid_and_who(tmp_path: Path, file: str, mod
     np.testing.assert_array_equal(recording.acceleration, g([0, 1, 2, 3]))
     np.testing.assert_array_equal(recording.times, exact([0, 1, 2, 3]))
     assert (recording.nominal_rate, recording.range_g, recording.clock) == (80, 6, "local")
-    assert recording.notes == ("2 ranges flagged as suspect by NHANES (kept)",)
+    assert recording.notes == (Note("flagged ranges", 2, "by NHANES"),)
     assert recording.metadata == {"device_id": "NEO1G22051089", "firmware": "2.5.0", "flagged_ranges": 2}
 
 
@@ -121,8 +122,8 @@ def test_a_damaged_hour_is_dropped_and_named(tmp_path: Path, how: str) -> None:
     recording = next(read(write(tmp_path / "1.tar", members() | {name(1): spoilt(how)}))).recording
     np.testing.assert_array_equal(recording.acceleration, g([0, 2, 3]))
     np.testing.assert_array_equal(recording.times, exact([0, 2, 3]))
-    assert recording.notes[0].startswith("1 of 4 hours damaged (2000-01-06-13-00-00: ")
-    assert not any("\n" in note for note in recording.notes)
+    assert str(recording.notes[0]).startswith("damaged blocks: 1 (hours, of 4; 2000-01-06-13-00-00: ")
+    assert not any("\n" in note.detail for note in recording.notes)
 
 
 def test_an_hour_that_unpacks_to_too_much_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +138,7 @@ def test_a_cut_off_tar_keeps_its_hours_and_says_so(tmp_path: Path) -> None:
     with tarfile.open(path) as archive:
         third = archive.getmembers()[2]
     content = path.read_bytes()
-    cut_off = "the tar is cut off or damaged after its last readable member: hours may be missing"
+    cut_off = Note("cut end", 1, "after the last readable member: hours may be missing")
     for stop in (third.offset, third.offset + 100):  # between members, and within a member's head
         path.write_bytes(content[:stop])
         recording = next(read(path)).recording
@@ -146,7 +147,7 @@ def test_a_cut_off_tar_keeps_its_hours_and_says_so(tmp_path: Path) -> None:
     path.write_bytes(content[: third.offset_data + 100])  # within its content
     recording = next(read(path)).recording
     np.testing.assert_array_equal(recording.acceleration, g([0, 1]))
-    assert recording.notes[0].startswith("1 of 3 hours damaged (2000-01-06-14-00-00: ")
+    assert str(recording.notes[0]).startswith("damaged blocks: 1 (hours, of 3; 2000-01-06-14-00-00: ")
     broken = bytearray(content)
     broken[third.offset + 5] ^= 1  # a member's head: whatever follows cannot be found
     path.write_bytes(broken)
@@ -170,7 +171,7 @@ def test_hours_are_never_written_to_their_paths(tmp_path: Path) -> None:
 def test_an_unreadable_list_of_flags_says_so(tmp_path: Path) -> None:
     contents = {f"{member}": content for member, content in members().items() if "Logs" not in member}
     recording = next(read(write(tmp_path / "1.tar", contents | {"1_Logs.csv.gz": b"not gzip"}))).recording
-    assert recording.notes == ("the list of ranges flagged by NHANES is damaged: not known",)
+    assert recording.notes == (Note("damaged blocks", 1, "the list of ranges flagged by NHANES"),)
     assert "flagged_ranges" not in recording.metadata
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data_shards.notes import Note
 from data_shards.readers import Found, ReadOptions, read
 from harnet.errors import HarnetError
 
@@ -37,7 +38,7 @@ def test_empatica(tmp_path: Path) -> None:
 def test_empatica_cut_off_within_a_row(tmp_path: Path) -> None:
     one = found(tmp_path / "S09" / "ACC.csv", f"{START},{START},{START}\n32,32,32\n1,2,3\n4,5,6\n7,8")
     assert len(one.recording.times) == 2
-    assert one.recording.notes == ("the file ends within a row: dropped",)
+    assert one.recording.notes == (Note("cut end", 1, "within a row"),)
 
 
 @pytest.mark.parametrize(("row", "trouble"), [("a,2,3", "not three numbers"), ("1,,3", "row 4 is not three finite")])

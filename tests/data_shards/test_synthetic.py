@@ -110,7 +110,7 @@ def test_wear_is_found_by_the_rule_of_ingest(recorded: tuple) -> None:
 def test_it_says_that_it_is_synthetic(recorded: tuple) -> None:
     _, _, info = recorded
     assert info["device"] == "synthetic"
-    assert info["notes"] == (NOTE,)
+    assert [note["kind"] for note in info["notes"]] == ["synthetic"]
     assert "made by formula, not a recording" in NOTE
     assert NOTE in info["preprocessing"]["filter"]
     assert info["metadata"] == {"synthetic_seed": 0, "synthetic_person": 5}

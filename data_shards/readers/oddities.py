@@ -1,0 +1,127 @@
+"""The one policy about oddities in device files, the same in every reader (docs/oddities.md says it for people).
+
+A reader counts what it meets in a `Tally`, which refuses the recording where there is too much of it, and gives the
+notes that are kept with the recording where there is not.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from data_shards.notes import Note
+from harnet.errors import HarnetError
+
+MEND_SHARE = 0.01
+"""Up to this share of a recording's samples is mended with a note; one sample always is."""
+
+Kind = Literal[
+    "duplicate samples",
+    "backward times",
+    "isolated stamps",
+    "absurd values",
+    "missing values",
+    "foreign lines",
+    "blank lines",
+    "cut end",
+    "repeated fillers",
+    "damaged blocks",
+    "other sessions",
+    "repeated blocks",
+    "times spread",
+    "flagged ranges",
+]
+"""The kinds of note that readers write."""
+
+
+@dataclass(frozen=True)
+class Oddity:
+    """What is done about one kind."""
+
+    meets: str
+    """What is in the file; the note counts these."""
+    does: str
+    """What becomes of it."""
+    advice: str = ""
+    """What a user can do where there is more than `MEND_SHARE` of it. Empty where any amount is taken: what is left
+    out then is a gap, and nothing is made up."""
+
+
+ODDITIES: dict[Kind, Oddity] = {
+    "duplicate samples": Oddity(
+        "samples whose time was there already", "read once", "keep one of the samples that share a time"
+    ),
+    "backward times": Oddity(
+        "samples stamped before the one that precedes them",
+        "left out",
+        "the clock was reset while recording: split the file there, or leave it out",
+    ),
+    "isolated stamps": Oddity(
+        "samples whose stamp is far from those before and after them",
+        "left out",
+        "the stamps cannot be trusted: copy the file again from the device, or leave it out",
+    ),
+    "absurd values": Oddity(
+        "samples that no such device can measure",
+        "missing",
+        "are the unit and the columns right (--units, --columns)? Otherwise export the file again",
+    ),
+    "missing values": Oddity(
+        "rows without a number in each column",
+        "missing",
+        "name the columns that hold the signal (--columns), or export the file again",
+    ),
+    "foreign lines": Oddity(
+        "lines of text that are no row of the table", "left out", "leave such lines out, or export the file again"
+    ),
+    "blank lines": Oddity("empty lines", "left out"),
+    "cut end": Oddity("a last line, block or page that is not whole", "left out"),
+    "repeated fillers": Oddity(
+        "samples of one value that stand for none (exact zeros, or the last value again and again)", "a gap"
+    ),
+    "damaged blocks": Oddity("blocks, pages, packets, seconds or hours that fail their check", "a gap"),
+    "other sessions": Oddity("blocks of another recording session than the header's", "left out"),
+    "repeated blocks": Oddity("blocks, records or rows that are there again, byte for byte", "read once"),
+    "times spread": Oddity("samples that share a stamp, in regular numbers", "spread evenly, at the recording's rate"),
+    "flagged ranges": Oddity("ranges that the data's publisher flagged as suspect", "kept"),
+}
+"""The policy."""
+assert set(ODDITIES) == set(get_args(Kind))
+
+
+class Tally:
+    """What was odd in one recording, counted while it is read."""
+
+    def __init__(self, named: object) -> None:
+        """`named` is the file, with which every refusal begins."""
+        self.named = named
+        self._counts: dict[Kind, int] = {}
+        self._details: dict[Kind, str] = {}
+
+    def add(self, kind: Kind, count: int = 1, detail: str = "") -> None:
+        """Count something; of several details of one kind the first is kept: where it was met first. 0 is nothing."""
+        if count:
+            self._counts[kind] = self._counts.get(kind, 0) + count
+            self._details.setdefault(kind, detail)
+
+    def count(self, kind: Kind) -> int:
+        """How many so far."""
+        return self._counts.get(kind, 0)
+
+    def judge(self, samples: int) -> None:
+        """Refuse what is more than can be mended.
+
+        Args:
+            samples: All that were met, those left out included.
+
+        Raises:
+            HarnetError: more than `MEND_SHARE` of them had one of the oddities that can be mended.
+        """
+        for kind, count in self._counts.items():
+            advice = ODDITIES[kind].advice
+            if advice and count > max(1, MEND_SHARE * samples):
+                where = f", {self._details[kind]}" if self._details[kind] else ""
+                mended = f"up to {100 * MEND_SHARE:g} % is mended"
+                raise HarnetError(f"{self.named}: {kind}: {count:,} of {samples:,}{where}; {mended}: {advice}")
+
+    def notes(self) -> tuple[Note, ...]:
+        """A note for each kind that was met, in the order in which they were met first."""
+        return tuple(Note(kind, count, self._details[kind]) for kind, count in self._counts.items())

@@ -1,4 +1,4 @@
-"""Other ways to compute the same encoder, to be timed: how the window's ends are joined, and the order in memory.
+"""Other ways to compute the same encoder, to be timed: order in memory, joining of the ends, down-sampling.
 
 Each is put on a network that exists, by exchanging the classes of its modules: parameters and numbers stay.
 """
@@ -19,7 +19,7 @@ class PaddedConv1d(CircularConv1d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Length is kept."""
-        return F.conv1d(F.pad(x, (AROUND, AROUND), mode="circular"), self.weight)
+        return F.conv2d(F.pad(x, (AROUND, AROUND, 0, 0), mode="circular"), self.weight.unsqueeze(2))
 
 
 class MendedConv1d(CircularConv1d):
@@ -32,76 +32,56 @@ class MendedConv1d(CircularConv1d):
         """Length is kept."""
         if x.shape[-1] <= 2 * AROUND:
             return super().forward(x)
-        output = F.conv1d(x, self.weight, padding=AROUND)
-        seam = F.conv1d(torch.cat([x[..., -2 * AROUND :], x[..., : 2 * AROUND]], dim=-1), self.weight)
+        weight = self.weight.unsqueeze(2)
+        output = F.conv2d(x, weight, padding=(0, AROUND))
+        seam = F.conv2d(torch.cat([x[..., -2 * AROUND :], x[..., : 2 * AROUND]], dim=-1), weight)
         return torch.cat([seam[..., AROUND:], output[..., AROUND:-AROUND], seam[..., :AROUND]], dim=-1)
 
 
-class InPlaceMendedConv1d(CircularConv1d):
-    """The same, writing the ends into the output."""
+class StridedMeans(Downsample):
+    """The low-pass as a weighted sum of strided slices, which a compiler can fuse with what comes before."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Length is kept."""
-        if x.shape[-1] <= 2 * AROUND:
-            return super().forward(x)
-        output = F.conv1d(x, self.weight, padding=AROUND)
-        seam = F.conv1d(torch.cat([x[..., -2 * AROUND :], x[..., : 2 * AROUND]], dim=-1), self.weight)
-        output[..., :AROUND] = seam[..., AROUND:]
-        output[..., -AROUND:] = seam[..., :AROUND]
-        return output
+        """`x` is padded with zeros."""
+        kernel = self.kernel[0, 0]
+        padded = F.pad(x, (self.padding, self.padding))
+        length = (padded.shape[-1] - len(kernel)) // self.factor + 1
+        last = self.factor * (length - 1) + 1
+        taps = [kernel[tap].to(x.dtype) * padded[..., tap : tap + last : self.factor] for tap in range(len(kernel))]
+        return torch.stack(taps).sum(dim=0)
 
 
-class FlatConv2d(CircularConv1d):
-    """A convolution over (N, C, 1, L), for kernels that want channels last in memory."""
+class ChannelsFirst(Encoder):
+    """The order in memory of a one-dimensional convolution, as it was until channels last."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Length is kept."""
-        joined = torch.cat([x[..., -AROUND:], x, x[..., :AROUND]], dim=-1)
-        return F.conv2d(joined, self.weight.unsqueeze(2))
+    def _as_rows(self, x: Tensor) -> Tensor:
+        return x.unsqueeze(2).contiguous()
 
 
-class FlatBatchNorm(nn.BatchNorm1d):
-    """Takes (N, C, 1, L)."""
+class ChannelsLast(Encoder):
+    """Channels last also where it is not the default: in training on the CPU."""
 
-    def _check_input_dim(self, input: Tensor) -> None:
-        assert input.dim() == 4
-
-
-class FlatDownsample(Downsample):
-    """Takes (N, C, 1, L)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """One convolution per channel."""
-        kernel = self.kernel.unsqueeze(2)
-        return F.conv2d(x, kernel, stride=(1, self.factor), padding=(0, self.padding), groups=self.channels)
+    def _as_rows(self, x: Tensor) -> Tensor:
+        return x.unsqueeze(2).contiguous(memory_format=torch.channels_last)
 
 
-def _convolutions(kind: type[CircularConv1d]) -> Callable[[nn.Module], None]:
+def _exchange(old: type[nn.Module], new: type[nn.Module]) -> Callable[[nn.Module], None]:
     def change(network: nn.Module) -> None:
         for module in network.modules():
-            if isinstance(module, CircularConv1d):
-                module.__class__ = kind
+            if type(module) is old:
+                module.__class__ = new
 
     return change
 
 
-def _channels_last(network: nn.Module) -> None:
-    kinds: dict[type, type] = {CircularConv1d: FlatConv2d, nn.BatchNorm1d: FlatBatchNorm, Downsample: FlatDownsample}
-    for module in network.modules():
-        module.__class__ = kinds.get(type(module), type(module))
-        if isinstance(module, Encoder):
-            first, last = module.get_submodule("layer1"), list(module.children())[-1]
-            first.register_forward_pre_hook(
-                lambda _, inputs: inputs[0].unsqueeze(2).contiguous(memory_format=torch.channels_last)
-            )
-            last.register_forward_hook(lambda _, __, output: output.squeeze(2))
-
+SHIPPED, CHANNELS_FIRST = "as shipped", "channels first"
 
 LAYOUTS: dict[str, Callable[[nn.Module], None]] = {
-    "concatenated ends (as shipped)": lambda network: None,
-    "F.pad circular": _convolutions(PaddedConv1d),
-    "zero padding, ends mended": _convolutions(MendedConv1d),
-    "zero padding, ends mended in place": _convolutions(InPlaceMendedConv1d),
-    "channels last, 2-D convolution": _channels_last,
+    SHIPPED: lambda network: None,
+    CHANNELS_FIRST: _exchange(Encoder, ChannelsFirst),
+    "channels last": _exchange(Encoder, ChannelsLast),
+    "down-sampling by strided means": _exchange(Downsample, StridedMeans),
+    "F.pad circular": _exchange(CircularConv1d, PaddedConv1d),
+    "zero padding, ends mended": _exchange(CircularConv1d, MendedConv1d),
 }
 """Name -> what changes a network, in place."""

@@ -121,10 +121,11 @@ def check_width(width: int, where: str) -> None:
 
 
 class CircularConv1d(nn.Conv1d):
-    """Convolution without bias over a window whose ends are joined: (N, C, L) -> (N, C', L).
+    """Convolution without bias over a window whose ends are joined: (N, C, 1, L) -> (N, C', 1, L).
 
     The same numbers as `padding_mode="circular"`, by one concatenation: that mode fills its padding in several small
-    copies, each a kernel launch, and has no counterpart in older ONNX operator sets.
+    copies, each a kernel launch, and has no counterpart in older ONNX operator sets. Weights are those of a
+    one-dimensional convolution, (C', C, 5), which the state dict promises.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -133,16 +134,16 @@ class CircularConv1d(nn.Conv1d):
     def forward(self, x: Tensor) -> Tensor:
         """Length is kept."""
         around = KERNEL_SIZE // 2
-        return F.conv1d(torch.cat([x[..., -around:], x, x[..., :around]], dim=-1), self.weight)
+        return F.conv2d(torch.cat([x[..., -around:], x, x[..., :around]], dim=-1), self.weight.unsqueeze(2))
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(ReLU(BN(conv(ReLU(BN(x)))))), (N, C, L) -> (N, C, L)."""
+    """x + conv(ReLU(BN(conv(ReLU(BN(x)))))), (N, C, 1, L) -> (N, C, 1, L)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.bn1 = nn.BatchNorm1d(channels)
-        self.bn2 = nn.BatchNorm1d(channels)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.bn2 = nn.BatchNorm2d(channels)
         self.conv1 = CircularConv1d(channels, channels)
         self.conv2 = CircularConv1d(channels, channels)
 
@@ -153,7 +154,7 @@ class ResidualBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Low-pass each channel by a fixed kernel and keep one sample in `factor`: (N, C, L) -> (N, C, about L/factor)."""
+    """Low-pass each channel by a fixed kernel and keep one sample in `factor`: (N, C, 1, L) -> (N, C, 1, ~L/factor)."""
 
     kernel: Tensor
 
@@ -166,7 +167,8 @@ class Downsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """One convolution per channel; `x` is padded with zeros."""
-        return F.conv1d(x, self.kernel, stride=self.factor, padding=self.padding, groups=self.channels)
+        kernel = self.kernel.unsqueeze(2)
+        return F.conv2d(x, kernel, stride=(1, self.factor), padding=(0, self.padding), groups=self.channels)
 
 
 def lowpass_kernel(factor: int, order: int) -> np.ndarray:
@@ -239,7 +241,7 @@ class Encoder(nn.Module):
         x = self._entering(x)
         for stage in self.children():
             x = stage(x)
-        return x
+        return x.squeeze(2)
 
     def features(self, x: Tensor, stages: Sequence[int] = SEVERAL_STAGES) -> Tensor:
         """(N, C) of windows (N, 3, L): the mean over time of what each of these stages, 1 to 5, puts out, side by side.
@@ -258,12 +260,21 @@ class Encoder(nn.Module):
         return torch.cat(means, dim=1)
 
     def _entering(self, x: Tensor) -> Tensor:
-        """What the first stage is given."""
+        """What the first stage is given: (N, 3, 1, L)."""
         if x.dim() != 3 or x.shape[1] != AXES or x.shape[2] != self.architecture.length or not x.is_floating_point():
             raise HarnetError(self._complaint(x))
         if self.standardise:
             x = standardise_window(x)
-        return x.to(next(self.parameters()).dtype)
+        return self._as_rows(x.to(next(self.parameters()).dtype))
+
+    def _as_rows(self, x: Tensor) -> Tensor:
+        """(N, 3, L) as (N, 3, 1, L), in the order in memory that is faster; every stage keeps that order.
+
+        The matrix units of GPUs want the channels of a sample side by side (channels last), which torch knows of
+        images alone: so a window is an image of one row. On the CPU that order is faster forward, not backward.
+        """
+        order = torch.channels_last if x.is_cuda or not self.training else torch.contiguous_format
+        return x.unsqueeze(2).contiguous(memory_format=order)
 
     def _complaint(self, x: Tensor) -> str:
         wanted = self.architecture
@@ -285,7 +296,7 @@ def _stage(inputs: int, stage: Stage) -> nn.Sequential:
     return nn.Sequential(
         CircularConv1d(inputs, stage.channels),
         *(ResidualBlock(stage.channels) for _ in range(stage.blocks)),
-        nn.BatchNorm1d(stage.channels),
+        nn.BatchNorm2d(stage.channels),
         nn.ReLU(),
         Downsample(stage.channels, stage.factor, stage.order),
     )

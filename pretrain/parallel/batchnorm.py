@@ -1,6 +1,6 @@
 """Batch normalisation over the windows of all processes, so that losses do not depend on how many there are.
 
-torch's SyncBatchNorm does this on GPUs and refuses CPU tensors. `WholeBatchNorm1d` is the same for the CPU and gloo,
+torch's SyncBatchNorm does this on GPUs and refuses CPU tensors. `WholeBatchNorm` is the same for the CPU and gloo,
 for tests of exactness and for training without GPUs.
 """
 
@@ -21,17 +21,20 @@ def synchronise(network: nn.Module, process: Process) -> nn.Module:
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         return converted
     for module in network.modules():
-        if type(module) is nn.BatchNorm1d:
+        if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d):
             # Parameters and buffers stay where they are; only `forward` is another.
-            module.__class__ = WholeBatchNorm1d
+            module.__class__ = WholeBatchNorm
     return network
 
 
-class WholeBatchNorm1d(nn.BatchNorm1d):
-    """BatchNorm1d whose batch is that of all processes together; (N, C, L) or (N, C), N may differ between them.
+class WholeBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Normalisation over the batch of all processes together; (N, C, ...) or (N, C), N may differ between them.
 
     Every process must run it the same number of times, forward and backward.
     """
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any shape with channels in its second dimension will do."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalised by the statistics of all processes in training mode, by the running ones in evaluation mode."""

@@ -96,7 +96,7 @@ def test_wrong_input_is_refused_with_advice(x: torch.Tensor, advice: str) -> Non
 
 def test_residual_blocks_start_as_the_identity() -> None:
     block = next(m for m in Encoder("harnet5").modules() if isinstance(m, ResidualBlock))
-    x = torch.randn(2, 64, 150, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(2, 64, 1, 150, generator=torch.Generator().manual_seed(0))
     assert torch.equal(block(x), x)
 
 
@@ -161,6 +161,40 @@ def test_features_come_in_the_dtype_of_the_weights() -> None:
     assert encoder.bfloat16()(torch.zeros(1, 3, 150)).dtype == torch.bfloat16
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.isfinite(Encoder("harnet5")(torch.zeros(2, 3, 150))).all()
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_channels_last_stays_through_all_stages_and_changes_no_numbers(training: bool) -> None:
+    """What is computed on a GPU, with the gradient: one window is an image of one row."""
+    encoder = Encoder("harnet5", standardise=True, initialisation="published", width=16).double().train(training)
+    x = torch.randn(4, 3, 150, generator=torch.Generator().manual_seed(0))
+    found = {}
+    for order in (torch.contiguous_format, torch.channels_last):
+        encoder.zero_grad()
+        shapes = []
+        hooks = [
+            stage.register_forward_hook(lambda _, __, out, seen=shapes: seen.append((tuple(out.shape), out.stride())))
+            for stage in encoder.children()
+        ]
+        rows = standardise_window(x.double()).unsqueeze(2).contiguous(memory_format=order)
+        for stage in encoder.children():
+            rows = stage(rows)
+        rows.square().sum().backward()
+        found[order] = [rows, *(parameter.grad for parameter in encoder.parameters())]
+        for hook in hooks:
+            hook.remove()
+        if order is torch.channels_last:
+            assert all(stride[1] == 1 for (_, channels, *_), stride in shapes if channels > 1)
+    torch.testing.assert_close(*found.values(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("training", "order"), [(True, torch.contiguous_format), (False, torch.channels_last)])
+def test_order_in_memory_on_the_cpu(training: bool, order: torch.memory_format) -> None:
+    encoder, seen = Encoder("harnet5", width=8).train(training), []
+    encoder.layer1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    encoder(torch.zeros(2, 3, 150))
+    assert seen[0].shape == (2, 3, 1, 150)
+    assert seen[0].is_contiguous(memory_format=order)
 
 
 def test_forward_is_one_graph() -> None:

@@ -19,6 +19,7 @@ from harnet.evaluation.pieces import Piece, choose_rows
 from harnet.evaluation.protocols import Protocol
 from harnet.evaluation.splits import Split, fixed_folds, make_splits
 from harnet.files import atomic_path
+from harnet.repeatable import repeatable_convolutions
 from harnet.transfer.dataset import LabelledWindows, read_windows
 from harnet.weights.load import build_encoder, read_bundle
 
@@ -114,7 +115,7 @@ class Context:
         before = torch.get_num_threads()
         torch.set_num_threads(self.source.threads)
         try:
-            with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+            with repeatable_convolutions():
                 yield
         finally:
             torch.set_num_threads(before)

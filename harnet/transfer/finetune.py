@@ -21,6 +21,7 @@ from harnet.errors import HarnetError
 from harnet.files import write_atomically
 from harnet.heads import ClassifierModel
 from harnet.progress import bar
+from harnet.repeatable import repeatable_convolutions
 from harnet.transfer.dataset import LabelledWindows, read_windows
 from harnet.transfer.folds import people_folds, set_aside
 from harnet.transfer.metrics import PersonScore, confusion, score_person, summarise
@@ -101,7 +102,7 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
     steps = _steps(config, data, folds)
     with (
         _threads(config.training.threads),
-        torch.backends.cudnn.flags(deterministic=True, benchmark=False),
+        repeatable_convolutions(),
         bar(sum(steps.values()), "fine-tuning", "step") as shown,
     ):
         outcomes: dict[str, Any] = {}

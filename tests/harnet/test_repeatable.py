@@ -1,0 +1,33 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from torch.backends import cudnn
+
+import harnet
+from harnet.evaluation.context import Context
+from harnet.repeatable import repeatable_convolutions
+
+WANTED = {"enabled": True, "benchmark": False, "deterministic": True, "allow_tf32": False}
+
+
+def flags() -> dict[str, bool]:
+    return {name: getattr(cudnn, name) for name in WANTED}
+
+
+def test_cudnn_stays_on_and_tf32_off_and_all_is_put_back() -> None:
+    before = flags()
+    with repeatable_convolutions():
+        assert flags() == WANTED
+    assert flags() == before
+
+
+def test_evaluation_computes_with_them() -> None:
+    suite: Any = SimpleNamespace(source=SimpleNamespace(threads=1))
+    with Context.quiet(suite):
+        assert flags() == WANTED
+
+
+def test_nothing_else_sets_flags_whose_defaults_are_a_trap() -> None:
+    sources = [path for path in Path(harnet.__file__).parent.rglob("*.py") if "cudnn.flags(" in path.read_text()]
+    assert [path.name for path in sources] == ["repeatable.py"]

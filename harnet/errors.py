@@ -8,3 +8,10 @@ class HarnetError(ValueError):
     The command line prints it without a traceback and exits with code 1. A mistake of ours is
     an ``assert`` or any other exception, and keeps its traceback.
     """
+
+
+class Unreachable(HarnetError):
+    """Storage did not answer for minutes. Nobody's mistake: the same command may well succeed later.
+
+    Whoever restarts programs tells it from other errors by this class.
+    """

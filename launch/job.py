@@ -37,7 +37,9 @@ WAIT_SECONDS = 30
 PATIENCE_SECONDS = 600
 """For which a controller that does not answer is asked again."""
 
-COMPLAINT = re.compile(r"^\s*\d+: pretrain: (.*)|(srun: error: .*)|^\s*(\d+: (?:\[rank\d+\]: )?[\w.]*Error: .*)")
+COMPLAINT = re.compile(
+    r"^\s*\d+: pretrain: (.*)|(srun: error: .*)|^\s*(\d+: (?:\[rank\d+\]: )?[\w.]*(?:Error|Crash): .*)"
+)
 """A line that says why a process ended: its own last words, srun's, or the end of a traceback."""
 
 

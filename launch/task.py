@@ -17,7 +17,7 @@ from types import FrameType
 from typing import NoReturn
 
 from harnet.console import INTERRUPTED, USAGE, USER_MISTAKE, guarded
-from harnet.errors import HarnetError
+from harnet.errors import HarnetError, Unreachable
 
 CRASHED = 1
 """Python's own for an exception that nobody expected: a lost peer, a driver, a bug. May go better next time."""
@@ -53,6 +53,8 @@ def _attempt(folder: Path, arguments: Sequence[str]) -> int:
 
     try:
         return Command.parse("pretrain", arguments).run()
+    except Unreachable as error:
+        raise Crash(str(error)) from None
     except OSError as error:
         if error.errno in LASTING:
             raise

@@ -46,14 +46,18 @@ class DataConfig:
     """Text file of people who withdrew, one id a line: nothing of theirs is read."""
     max_damaged: float = 0.001
     """Share of damaged blocks above which the run stops; up to it they are skipped, counted and logged."""
+    retry_minutes: float = 5.0
+    """How long a read that fails is tried again before the run stops. At most 8: others wait for 10 minutes."""
     cache: Path | None = None
     """Folder where the processes of a node share plans; harnet-<user id> in the temporary folder if not given."""
     cache_gb: float = 0.0
     """Of remote shards, how many GB of blocks each node keeps in that folder."""
 
     def __post_init__(self) -> None:
-        least_zero = ("workers", "heldout_windows", "max_damaged", "cache_gb")
+        least_zero = ("workers", "heldout_windows", "max_damaged", "retry_minutes", "cache_gb")
         at_least(0, "data", {name: getattr(self, name) for name in least_zero})
+        if self.retry_minutes > 8:
+            raise HarnetError(f"data.retry_minutes = {self.retry_minutes:g}: give at most 8")
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,7 @@ MAY_CHANGE = {
     ("data", "shards"),
     ("data", "workers"),
     ("data", "heldout_windows"),
-    *(("data", name) for name in ("exclude", "max_damaged", "cache", "cache_gb")),
+    *(("data", name) for name in ("exclude", "max_damaged", "retry_minutes", "cache", "cache_gb")),
     *(("run", name) for name in ("out", "device", "log_every", "evaluate_every", "checkpoint_every")),
     *(("run", name) for name in ("checkpoint_minutes", "keep", "compile", "patience")),
     ("optimizer", "fused"),

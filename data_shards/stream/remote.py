@@ -1,24 +1,28 @@
 """Shards that fsspec reads over a network: S3, HTTP and others, by ranges, a block at a time.
 
 Blocks that will be needed next are fetched in the background, and those that were read may be kept on a local disk.
-What goes wrong on the way is tried again after growing pauses. No message holds a password or token.
+What goes wrong on the way is tried again after growing pauses: a few times here, for short faults, and then for minutes
+by whoever needs the block (`patience.py`). No message holds a password or token.
 """
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from data_shards.shards.location import is_remote, local_path, redacted, split_query
 from data_shards.stream.block_cache import BlockCache
-from data_shards.stream.storage import LocalStorage, Missing, Storage
+from data_shards.stream.patience import Patience
+from data_shards.stream.storage import LocalStorage, Missing, Storage, Truncated
 from harnet.errors import HarnetError
 
 _CONNECTIONS = 16
 """Blocks that one process fetches at the same time."""
 _LONGEST_PAUSE = 30.0
 """Seconds."""
+_ATTEMPTS = 4
+"""How often a thread asks for a block: about 2 seconds. Nobody can stop a thread, so it must not wait for long."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,8 @@ class RemoteOptions:
     """Folder for blocks that were read; None keeps none."""
     cache_bytes: int = 0
     """Upper bound of that folder, give or take a fiftieth for each process that uses it; 0 keeps none."""
-    attempts: int = 6
-    """How often a block is asked for before a run gives up."""
-    first_pause: float = 0.5
-    """Seconds that the pause before the second attempt lasts at most; twice that before each further one. Pauses are
-    drawn at random, so that many processes do not come back at the same time."""
+    patience: Patience = field(default_factory=Patience)
+    """For how long a block, or the manifest, is asked for again."""
 
 
 def open_storage(location: str, options: RemoteOptions) -> Storage:
@@ -50,25 +51,28 @@ class Remote:
         self._files: Any = None
 
     def info(self, name: str) -> dict[str, Any]:
-        """Facts of a file, its size among them. Raises Missing or HarnetError."""
+        """Facts of a file, its size among them. Raises Missing, OSError or HarnetError."""
         found: dict[str, Any] = self._try(name, lambda files, path: files.info(path))
         return found
 
     def fetch(self, name: str, offset: int, length: int) -> bytes:
-        """Bytes of a file, exactly as many as were asked for. Raises Missing or HarnetError."""
+        """Bytes of a file, exactly as many as were asked for. Raises Missing, Truncated, OSError or HarnetError."""
 
         def get(files: Any, path: str) -> bytes:
             content: bytes = files.cat_file(path, start=offset, end=offset + length)
-            if len(content) != length:
+            if len(content) > length:
+                raise HarnetError(f"{self.where(name)}: the server sends whole files where ranges are asked for: use "
+                                  "one that supports range requests, or copy the shards")  # fmt: skip
+            if len(content) < length:
                 raise OSError(f"{len(content)} bytes came where {length} were asked for")
             return content
 
         try:
             content: bytes = self._try(name, get)
-        except HarnetError:
+        except OSError:
             # Servers differ in what they say of a range beyond the end of a file.
             if (size := self.info(name).get("size")) is not None and size < offset + length:
-                raise Missing(f"{self.where(name)} ends at byte {size}") from None
+                raise Truncated(f"{self.where(name)} ends at byte {size}") from None
             raise
         return content
 
@@ -87,10 +91,9 @@ class Remote:
     def _try(self, name: str, call: Callable[[Any, str], Any]) -> Any:
         import tenacity
 
-        options = self._options
         retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(options.attempts),
-            wait=tenacity.wait_random_exponential(multiplier=options.first_pause, max=_LONGEST_PAUSE),
+            stop=tenacity.stop_after_attempt(_ATTEMPTS),
+            wait=tenacity.wait_random_exponential(multiplier=self._options.patience.first_pause, max=_LONGEST_PAUSE),
             retry=tenacity.retry_if_exception(_may_pass),
             reraise=True,
         )
@@ -98,12 +101,16 @@ class Remote:
             return retrying(lambda: _plainly(call, self._open(), f"{self._base}/{name}{self._query}"))
         except FileNotFoundError:
             raise Missing(f"{self.where(name)} is missing") from None
+        except HarnetError:
+            raise
         except ImportError as error:
             raise HarnetError(f"{self.where(name)}: {error}; install harnet[remote]") from None
         except Exception as error:
             # Of any of many libraries, its text and its causes with the secrets of the URL in them: one clean line.
             said = redacted(str(error)).replace(self._query or "\0", "?***") or type(error).__name__
-            what = "access denied" if _is_denied(error) else f"not read in {options.attempts} attempts"
+            if _may_pass(error):
+                raise OSError(said) from None
+            what = "access denied" if _is_denied(error) else "cannot be read"
             raise HarnetError(f"{self.where(name)}: {what} ({said}); check URL, credentials and network") from None
 
 
@@ -118,7 +125,7 @@ class RemoteStorage:
         self._coming: dict[tuple[str, int, int], Future[bytes]] = {}
 
     def read_into(self, name: str, offset: int, out: memoryview) -> None:
-        """From the background, the local disk or the network. Raises Missing or HarnetError."""
+        """From the background, the local disk or the network. Raises Missing, Truncated, OSError or HarnetError."""
         coming = self._coming.pop((name, offset, len(out)), None)
         out[:] = coming.result() if coming else self._get(name, offset, len(out))
 
@@ -161,9 +168,8 @@ def _plainly(call: Callable[[Any, str], Any], files: Any, path: str) -> Any:
 
 def _may_pass(error: BaseException) -> bool:
     """Whether another attempt may succeed."""
-    return isinstance(error, Exception) and not (
-        _is_denied(error) or isinstance(error, FileNotFoundError | ImportError | NotImplementedError)
-    )
+    lasting = FileNotFoundError | ImportError | NotImplementedError | HarnetError
+    return isinstance(error, Exception) and not (_is_denied(error) or isinstance(error, lasting))
 
 
 def _is_denied(error: BaseException) -> bool:

@@ -1,6 +1,7 @@
 """Blocks of a shard folder, by row of its manifest, every one checked against its hash."""
 
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,20 +10,23 @@ from numpy.typing import NDArray
 from data_shards.shards.block import digest, from_range
 from data_shards.shards.manifest import Manifest
 from data_shards.stream.damage import DamagedBlock
-from data_shards.stream.storage import LocalStorage, Missing, Storage
+from data_shards.stream.patience import Patience
+from data_shards.stream.storage import LocalStorage, Storage, Truncated
 
 Arrays = tuple[NDArray[np.int16], NDArray[np.float32], NDArray[np.uint8]]
 
-_ATTEMPTS = 3
-_PAUSE = 0.1
-"""Seconds before the second attempt, twice that before the third."""
+_SIGHTINGS = 2
+"""How often wrong bytes are seen before they are damage: a shard may just be being replaced."""
+_PAUSE = 0.2
+"""Seconds between them."""
 
 
 class Shards:
     """Reads blocks; for use in one process."""
 
-    def __init__(self, manifest: Manifest, storage: Storage | None = None) -> None:
+    def __init__(self, manifest: Manifest, storage: Storage | None = None, patience: Patience | None = None) -> None:
         self.manifest = manifest
+        self._patience = patience or Patience()
         self._storage = storage or LocalStorage(Path(manifest.location))
         columns = manifest.columns
         self._shard, self._offset, self._length = columns["shard"], columns["offset"], columns["length"]
@@ -32,8 +36,9 @@ class Shards:
         """Signal (3, n), motion (n / 30,) and wear (n / 30,) of a block, in memory of their own.
 
         Raises:
-            DamagedBlock: the shard is missing or the block's bytes are not those of the manifest.
-            HarnetError: nothing can be read at all.
+            DamagedBlock: the shard is too short or the block's bytes are not those of the manifest.
+            Unreachable: it could not be read, or was not there, for as long as patience lasts.
+            HarnetError: it may not be read.
         """
         return self.read_into(row, memoryview(bytearray(self.length(row))))
 
@@ -51,26 +56,25 @@ class Shards:
         `buffer` has at least `length(row)` bytes.
         """
         content = buffer[: self.length(row)]
-        name, offset = self._place(row)
-        for attempt in range(_ATTEMPTS):
-            last = attempt == _ATTEMPTS - 1
+        problem = ""
+        for sighting in range(_SIGHTINGS):
+            if sighting:
+                self._storage.forget(*self._place(row), len(content))
+                time.sleep(_PAUSE)
             try:
-                self._storage.read_into(name, offset, content)
-                if digest(content) == self._hash[row]:
-                    return from_range(content, self.samples(row))
-                problem = "its bytes are not those of the manifest"
-            except Missing as error:
+                self._fetch(row, content)
+            except Truncated as error:
                 problem = str(error)
-            except OSError as error:
-                problem = f"cannot be read ({error.strerror or error})"
+                continue
+            if digest(content) != self._hash[row]:
+                problem = "its bytes are not those of the manifest"
+                continue
+            try:
+                return from_range(content, self.samples(row))
             except ValueError as error:
                 # The right bytes, by their hash, and yet no block: reading again cannot help.
-                problem, last = str(error), True
-            if last:
+                problem = str(error)
                 break
-            # A file system that was away for a moment, or a shard that was just being replaced.
-            self._storage.forget(name, offset, len(content))
-            time.sleep(_PAUSE * 2**attempt)
         raise DamagedBlock(
             f"{self.manifest.name_of(row)}: damaged: {problem}; `harnet verify` lists what is wrong and the remedy"
         )
@@ -82,6 +86,13 @@ class Shards:
     def close(self) -> None:
         """Let go of files and connections."""
         self._storage.close()
+
+    def _fetch(self, row: int, content: memoryview) -> None:
+        """Fill `content` with the bytes of a block, whatever they are. Raises Truncated or HarnetError."""
+        name, offset = self._place(row)
+        read = partial(self._storage.read_into, name, offset, content)
+        again = partial(self._storage.forget, name, offset, len(content))
+        self._patience.read(read, f"{self.manifest.where}/{name}", again)
 
     def _place(self, row: int) -> tuple[str, int]:
         return self.manifest.shards[self._shard[row]].name, int(self._offset[row])

@@ -30,8 +30,9 @@ from data_shards.shards.manifest import (
     refuse_if_purging,
 )
 from data_shards.stream.node_cache import Entry, NodeCache
+from data_shards.stream.patience import Patience
 from data_shards.stream.remote import Remote, RemoteOptions
-from data_shards.stream.storage import Missing
+from data_shards.stream.storage import Missing, Truncated
 from harnet.errors import HarnetError
 
 _NAMES = ("participant", "recording")
@@ -94,14 +95,15 @@ def _open_remote(location: str, cache: NodeCache, without: frozenset[str], optio
     files = Remote(location, options)
     where = files.where(FILE_NAME)
     try:
-        info = files.info(FILE_NAME)
+        # That there is none is known at once; everything else may pass.
+        info = options.patience.read(lambda: files.info(FILE_NAME), where, passing=(OSError,))
         marks = {name: str(info[name]) for name in ("size", *_MARKS) if info.get(name) is not None}
         if len(marks) > 1:
             mark = hashlib.sha256(json.dumps([location, marks], sort_keys=True).encode()).hexdigest()
-            make = partial(_fetch_and_convert, files, info["size"], where, without)
+            make = partial(_fetch_and_convert, files, info["size"], options.patience, where, without)
             return _manifest(cache.get(_key(mark, without), make), location)
         # Of this server one cannot learn whether the manifest is another one now without reading it.
-        content = _fetch(files, info["size"])
+        content = _fetch(files, info["size"], options.patience)
     except Missing:
         raise HarnetError(_none(files.where("").rstrip("/"))) from None
     digest = hashlib.sha256(content.getbuffer()).hexdigest()
@@ -109,15 +111,21 @@ def _open_remote(location: str, cache: NodeCache, without: frozenset[str], optio
     return _manifest(entry, location)
 
 
-def _fetch(files: Remote, size: int) -> io.BytesIO:
-    pieces = [files.fetch(FILE_NAME, start, min(_PIECE, size - start)) for start in range(0, size, _PIECE)]
-    return io.BytesIO(b"".join(pieces))
+def _fetch(files: Remote, size: int, patience: Patience) -> io.BytesIO:
+    def piece(start: int) -> bytes:
+        read = partial(files.fetch, FILE_NAME, start, min(_PIECE, size - start))
+        return patience.read(read, files.where(FILE_NAME), passing=(OSError,))
+
+    try:
+        return io.BytesIO(b"".join(map(piece, range(0, size, _PIECE))))
+    except Truncated:
+        raise HarnetError(f"{files.where(FILE_NAME)}: changed while it was read: run the same command again") from None
 
 
 def _fetch_and_convert(
-    files: Remote, size: int, named: str, without: frozenset[str], folder: Path
+    files: Remote, size: int, patience: Patience, named: str, without: frozenset[str], folder: Path
 ) -> Mapping[str, Any]:
-    return _convert(_fetch(files, size), folder, named, without)
+    return _convert(_fetch(files, size, patience), folder, named, without)
 
 
 def _none(where: str) -> str:

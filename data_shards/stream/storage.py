@@ -4,11 +4,16 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+from data_shards.stream.descriptors import OpenFile, OpenFiles
 from harnet.errors import HarnetError
 
 
 class Missing(Exception):
-    """The file is not there, or ends before the range does."""
+    """The file is not there, as far as can be seen: a mount that was lost looks the same."""
+
+
+class Truncated(Exception):
+    """The file ends before the range does."""
 
 
 class Storage(Protocol):
@@ -18,8 +23,9 @@ class Storage(Protocol):
         """Fill `out` with the bytes of a file from `offset` on.
 
         Raises:
-            Missing: there are no such bytes.
-            OSError: they could not be read; another attempt may succeed.
+            Missing: there is no such file.
+            Truncated: it is too short.
+            OSError: they could not be read, which says nothing about them; another attempt may succeed.
             HarnetError: nothing can be read, and why.
         """
 
@@ -34,48 +40,48 @@ class Storage(Protocol):
 
 
 class LocalStorage:
-    """A folder of this machine or of a mounted file system; each file is opened once, on first use."""
+    """A folder of this machine or of a mounted file system."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._files: dict[str, int] = {}
+        self._files = OpenFiles(folder)
 
     def read_into(self, name: str, offset: int, out: memoryview) -> None:
-        """See `Storage`. Raises Missing, OSError or HarnetError."""
+        """See `Storage`. Raises Missing, Truncated, OSError or HarnetError."""
         file, done = self._file(name), 0
         while done < len(out):
             # The kernel may return less than was asked for.
-            count = os.preadv(file, [out[done:]], offset + done)
+            count = os.preadv(file.descriptor, [out[done:]], offset + done)
             if count == 0:
-                raise Missing(f"{self._folder / name} ends at byte {offset + done}")
+                raise Truncated(f"{self._folder / name} ends at byte {offset + done}")
             done += count
 
     def prefetch(self, name: str, offset: int, length: int) -> None:
         """Have the kernel read ahead, so that a slow file system is waited for once, not block by block."""
-        try:
-            os.posix_fadvise(self._file(name), offset, length, os.POSIX_FADV_WILLNEED)
-        except (Missing, OSError):
-            # Advice. What is wrong will be wrong when it is read, and is told then.
-            return
+        self._advise(name, offset, length, os.POSIX_FADV_WILLNEED)
 
     def forget(self, name: str, offset: int, length: int) -> None:
-        """Close the file: a copy under the same name may have taken its place."""
-        if name in self._files:
-            os.close(self._files.pop(name))
+        """Close the file, since a copy may have taken its place, and have the kernel read the range anew."""
+        self._advise(name, offset, length, os.POSIX_FADV_DONTNEED)
+        self._files.forget(name)
 
     def close(self) -> None:
         """Close all files."""
-        for descriptor in self._files.values():
-            os.close(descriptor)
-        self._files.clear()
+        self._files.close()
 
-    def _file(self, name: str) -> int:
-        if name not in self._files:
-            path = self._folder / name
-            try:
-                self._files[name] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                raise Missing(f"{path} is missing") from None
-            except PermissionError:
-                raise HarnetError(f"{path}: may not be read: ask for read permission on the shards") from None
-        return self._files[name]
+    def _file(self, name: str) -> OpenFile:
+        try:
+            return self._files.get(name)
+        except FileNotFoundError:
+            raise Missing(f"{self._folder / name} is missing") from None
+        except PermissionError:
+            raise HarnetError(
+                f"{self._folder / name}: may not be read: ask for read permission on the shards"
+            ) from None
+
+    def _advise(self, name: str, offset: int, length: int, advice: int) -> None:
+        try:
+            os.posix_fadvise(self._file(name).descriptor, offset, length, advice)
+        except (Missing, OSError):
+            # Advice. What is wrong will be wrong when it is read, and is told then.
+            return

@@ -11,14 +11,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from data_shards.shards.manifest import Manifest
-from data_shards.stream import shared_manifest
+from data_shards.stream import descriptors, shared_manifest
 from data_shards.stream.node_cache import NodeCache
+from data_shards.stream.patience import Patience
 from data_shards.stream.plan import OrderConfig, lanes_of
 from data_shards.stream.planner import Planner
 from data_shards.stream.reader import MAX_DAMAGED, Reader
 from data_shards.stream.remote import RemoteOptions, open_storage
 from data_shards.stream.shard_files import Shards
 from data_shards.withdrawals import read_ids
+from harnet.errors import HarnetError
 from pretrain.config import DataConfig
 from pretrain.data.ahead import ahead
 from pretrain.parallel.distributed import Process
@@ -49,7 +51,7 @@ class Source:
     cache: NodeCache = field(default_factory=NodeCache.open)
     """Where the processes of a node share plans."""
     remote: RemoteOptions = field(default_factory=RemoteOptions)
-    """Of shards that are read over the network."""
+    """Of shards that are read over the network; its patience holds for local ones as well."""
     max_damaged: float = MAX_DAMAGED
     """Share of damaged blocks above which a run stops."""
 
@@ -61,7 +63,9 @@ class Source:
             HarnetError: the cache folder cannot be made or is not safe.
         """
         cache = NodeCache.open(data.cache)
-        remote = RemoteOptions(cache.root / "blocks", int(data.cache_gb * 1e9))
+        remote = RemoteOptions(
+            cache.root / "blocks", int(data.cache_gb * 1e9), Patience(seconds=60 * data.retry_minutes)
+        )
         return cls(cache, remote, data.max_damaged)
 
 
@@ -76,7 +80,7 @@ def open_manifest(data: DataConfig) -> Manifest:
     return shared_manifest.open_manifest(str(data.shards), source.cache, without, source.remote)
 
 
-class _Reader(IterableDataset[Part]):
+class _Reader(IterableDataset[Part | HarnetError]):
     """What one loader process reads of the run: its lanes, in every global batch, epoch after epoch."""
 
     def __init__(
@@ -86,14 +90,22 @@ class _Reader(IterableDataset[Part]):
         self._rank, self._world = process.rank, process.world
         self._first_step = first_step
 
-    def __iter__(self) -> Iterator[Part]:
+    def __iter__(self) -> Iterator[Part | HarnetError]:
+        """Parts; a user's error comes last, as an element: raised in a loader process it would be a page of text."""
+        try:
+            yield from self._parts()
+        except HarnetError as error:
+            yield error
+
+    def _parts(self) -> Iterator[Part]:
+        descriptors.raise_limit()
         worker = get_worker_info()
         number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         lanes = lanes_of(self._rank + self._world * number, self._world * workers, self._order.lanes)
         planner = Planner(self._manifest, self._split, self._order, self._source.cache)
         first_epoch, step = divmod(self._first_step, planner.steps)
         storage = open_storage(self._manifest.location, self._source.remote)
-        with Shards(self._manifest, storage) as shards:
+        with Shards(self._manifest, storage, self._source.remote.patience) as shards:
             reader = Reader(shards, self._order, lanes, self._source.max_damaged)
             for epoch in count(first_epoch):
                 plan = planner.plan(epoch)
@@ -116,12 +128,13 @@ def parts(
     The result does not depend on the number of loader `workers`.
 
     Raises:
-        HarnetError: lanes cannot be dealt out evenly, the split is too small, or too many blocks are damaged.
+        HarnetError: lanes cannot be dealt out evenly, the split is too small, or too many blocks are damaged;
+            `Unreachable` if shards could not be read for as long as the source's patience lasts.
     """
     lanes_of(process.rank, process.world * max(workers, 1), order.lanes)
     dataset = _Reader(manifest, split, order, process, source or Source(), first_step)
     if workers == 0:
-        yield from dataset
+        yield from map(_sound, dataset)
         return
     # Not forked: this process has threads by now (gloo, NCCL, OpenMP) that a forked child could wait for for ever.
     context = multiprocessing.get_context("forkserver")
@@ -140,13 +153,19 @@ def parts(
     yield from ahead(_joined(pieces, workers, pinned=process.device.type == "cuda"), depth=2)
 
 
-def _joined(pieces: Iterator[Part], workers: int, pinned: bool) -> Iterator[Part]:
+def _sound(found: Part | HarnetError) -> Part:
+    if isinstance(found, HarnetError):
+        raise found
+    return found
+
+
+def _joined(pieces: Iterator[Part | HarnetError], workers: int, pinned: bool) -> Iterator[Part]:
     """Parts, in memory that a GPU can copy from by itself if `pinned`.
 
     The loader hands out one element of each worker in turn: together they are one part.
     """
     while True:
-        found = [next(pieces) for _ in range(workers)]
+        found = [_sound(next(pieces)) for _ in range(workers)]
         positions, order = torch.cat([piece.positions for piece in found]).sort()
         place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
         windows = torch.empty(len(order), *found[0].windows.shape[1:], dtype=torch.int16, pin_memory=pinned)

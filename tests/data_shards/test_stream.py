@@ -120,18 +120,16 @@ def test_an_epoch_reads_each_visit_once_but_where_lanes_meet(shards: Path) -> No
     assert read <= len(plan.rows) + ORDER.lanes - 1
 
 
-@pytest.mark.parametrize("kind", ["flipped", "missing", "cut"])
+@pytest.mark.parametrize("kind", ["flipped", "cut"])
 def test_a_damaged_block_is_named(copied: Path, kind: str) -> None:
     contents = manifest.read(copied)
     row = int(contents.rows("train")[0])
     path = copied / contents.shards[contents.columns["shard"][row]].name
     if kind == "flipped":
         damage(copied, row)
-    elif kind == "cut":
-        path.write_bytes(path.read_bytes()[: contents.columns["offset"][row] + 100])
     else:
-        path.unlink()
-    says = {"flipped": "not those of the manifest", "missing": "is missing", "cut": "ends at byte"}[kind]
+        path.write_bytes(path.read_bytes()[: contents.columns["offset"][row] + 100])
+    says = {"flipped": "not those of the manifest", "cut": "ends at byte"}[kind]
     with (
         Shards(contents) as files,
         pytest.raises(HarnetError, match=rf"{path.name}: block .*damaged: .*{says}.*verify"),
@@ -177,6 +175,6 @@ def test_damaged_blocks_are_counted_and_too_many_stop_the_run(copied: Path) -> N
 
 def test_no_sound_block_at_all_is_said(copied: Path) -> None:
     for path in copied.glob("*.tar"):
-        path.unlink()
+        path.write_bytes(b"")
     with pytest.raises(HarnetError, match="not one sound block"):
         batches(copied, 1, max_damaged=1.0)

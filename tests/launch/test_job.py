@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from harnet.errors import HarnetError
+from harnet.errors import HarnetError, Unreachable
 from launch import job, task
 from launch.run_folder import STARTS, entries
 from tests.launch.stand_ins import stand_in
@@ -110,3 +110,21 @@ def test_a_task_with_a_mistake_says_so_by_its_code(
         monkeypatch.setenv(name, "")  # the task sets them; so they are put back afterwards
     assert task.train(tmp_path, arguments) == task.MISTAKE
     assert says in capsys.readouterr().err
+
+
+def test_shards_that_are_away_for_long_are_a_crash_that_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> int:
+        raise Unreachable("shards/train-000000.tar: could not be read for 5 min (Stale file handle)")
+
+    monkeypatch.setattr("pretrain.command.Command.parse", away)
+    for name, value in (("SLURM_PROCID", "0"), ("SLURM_NTASKS", "1"), ("SLURM_LOCALID", "0")):
+        monkeypatch.setenv(name, value)
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "")
+    with pytest.raises(task.Crash, match="train-000000"):
+        task.train(tmp_path, [])
+    found = job.COMPLAINT.search("0: __main__.Crash: shards/train-000000.tar: could not be read for 5 min")
+    assert found is not None
+    assert "train-000000" in found[0]

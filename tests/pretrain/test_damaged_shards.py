@@ -9,7 +9,7 @@ import pytest
 
 from data_shards.shards import manifest
 from data_shards.stream.plan import plan_epoch
-from harnet.errors import HarnetError
+from harnet.errors import HarnetError, Unreachable
 from pretrain.config import PretrainConfig
 from pretrain.run import log
 from tests.pretrain.runs import alone, digest, losses, small, stop_before
@@ -57,3 +57,16 @@ def test_stopped_and_resumed_over_damage_it_is_the_straight_run(
 def test_too_much_damage_stops_the_run(damaged: Path, tmp_path: Path) -> None:
     with pytest.raises(HarnetError, match=r"data.max_damaged = 0.001 of \d+ allows: .*\.tar: block"):
         alone(small(damaged, tmp_path / "run"))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_shards_that_cannot_be_read_stop_the_run_in_one_line(shards: Path, tmp_path: Path, workers: int) -> None:
+    """From a loader process as well; and nothing is taken for damage."""
+    copy = shutil.copytree(shards, tmp_path / "shards")
+    for path in copy.glob("train-*.tar"):
+        path.rename(path.with_suffix(".away"))
+    config = small(copy, tmp_path / "run")
+    data = replace(config.data, workers=workers, max_damaged=1.0, retry_minutes=0.005)
+    with pytest.raises(Unreachable, match=r"^\S+/train-\d+\.tar: could not be read for 0.3 s .*$") as error:
+        alone(replace(config, data=data))
+    assert "\n" not in str(error.value)

@@ -1,16 +1,11 @@
 """Many independent pieces of work: over the processes of one machine, and over the elements of a job array."""
 
-import multiprocessing
-import os
 import re
-import signal
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import TypeVar
 
+from data_shards.pool import Killed, spread
 from harnet.errors import HarnetError
 from harnet.progress import bar
 
@@ -55,52 +50,38 @@ def run_all(
     description: str,
     unit: str,
     total: int | None = None,
+    killed: Callable[[Item, str], Result] | None = None,
 ) -> list[Result]:
     """`[work(item) for item in items]`, over `workers` processes if there are more than one.
 
-    The first exception ends it: pieces not begun are dropped, pieces in work are waited for. `total`, if larger
-    than the number of items, counts the difference as done before.
+    The first exception ends it: pieces not begun are dropped, pieces in work are waited for. When a worker is killed,
+    what was in work is done again, one piece at a time. A piece whose process dies then as well ends it too, unless
+    there is `killed`: its result is then `killed(item, how)`, and the rest goes on. With `killed`, a single worker has
+    a process of its own too. `total`, if larger than the number of items, counts the difference as done before.
 
     Raises:
-        HarnetError: `workers` is less than 1, or one of them was killed.
+        HarnetError: `workers` is less than 1, or a piece killed its process.
     """
     if workers < 1:
         raise HarnetError(f"--workers {workers}: give at least 1")
     total = len(items) if total is None else total
     with bar(total, description, unit, initial=total - len(items)) as shown:
-        if workers == 1 or len(items) <= 1:
+        if len(items) <= 1 or (workers == 1 and killed is None):
             results = []
             for item in items:
                 results.append(work(item))
                 shown.update()
             return results
-        # Spawned, not forked: forking a process that has threads (torch, Blosc) can deadlock the child.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(items)), context, initializer=_follow_the_parent) as pool:
-            futures = [pool.submit(work, item) for item in items]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-                    shown.update()
-            except BrokenProcessPool as error:
+        found: dict[int, Result] = {}
+        for place, result in spread(work, items, workers):
+            if not isinstance(result, Killed):
+                found[place] = result
+            elif killed is not None:
+                found[place] = killed(items[place], result.how)
+            else:
                 raise HarnetError(
-                    f"--workers {workers}: a worker was killed (out of memory?): what is finished is kept; run the "
-                    "same command with fewer workers"
-                ) from error
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-            return [future.result() for future in futures]
-
-
-def _follow_the_parent() -> None:
-    """In a worker: leave ctrl-C to the parent, and end when the parent is gone, even if it was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+                    f"--workers {workers}: a worker was {result.how}, with nothing else in work: what is finished is "
+                    "kept; run the same command where there is more memory"
+                )
+            shown.update()
+        return [found[place] for place in range(len(items))]

@@ -65,7 +65,8 @@ def ingest(
     for path, outcome in offered:
         _note(cohort, path, [outcome], options)
     work = partial(ingest_file, cohort=cohort, options=options)
-    for some in run_all(work, planned.files, workers, "ingest", "file"):
+    killed = partial(_killed, cohort=cohort, options=options)
+    for some in run_all(work, planned.files, workers, "ingest", "file", killed=killed):
         outcomes += some
     cohort.index([outcome.recording for outcome in outcomes if outcome.recording is not None])
     return outcomes, planned.skipped
@@ -90,6 +91,14 @@ def ingest_file(path: Path, cohort: Cohort, options: IngestOptions) -> list[Outc
                 outcomes.append(_add(found, path, cohort, source, options))
     except HarnetError as error:
         outcomes.append(Outcome(str(path), "refused", str(error)))
+    _note(cohort, path, outcomes, options)
+    return outcomes
+
+
+def _killed(path: Path, how: str, cohort: Cohort, options: IngestOptions) -> list[Outcome]:
+    """The outcome of a file whose process died, with nothing else in work."""
+    reason = f"{path}: its process was {how}: ingest it where there is more memory, or leave it out"
+    outcomes = [Outcome(str(path), "refused", reason)]
     _note(cohort, path, outcomes, options)
     return outcomes
 

@@ -1,0 +1,145 @@
+"""A process pool that outlives its workers: the piece of work that kills them is found, and the rest is done.
+
+When a worker is killed, `concurrent.futures` breaks the whole pool and cannot say which piece did it. The pieces that
+were in flight are therefore done again one at a time, each in a fresh process, and a new pool takes the rest.
+"""
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+from harnet.errors import HarnetError
+
+log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+Placed = tuple[int, Item]
+"""An item and its place among all of them."""
+
+# Spawned, not forked: forking a process that has threads (torch, Blosc) can deadlock the child.
+_context = multiprocessing.get_context("spawn")
+
+
+@dataclass(frozen=True)
+class Killed:
+    """What became of an item whose process died though nothing else was in work."""
+
+    how: str
+    """For people, such as "killed by SIGSEGV (a fault in native code?)"."""
+
+
+def spread(
+    work: Callable[[Item], Result], items: Sequence[Item], workers: int
+) -> Iterator[tuple[int, Result | Killed]]:
+    """Yield (place, work(item)) over `workers` processes, in the order in which the items are finished.
+
+    An exception of `work` is raised here; what is in work then is waited for, and the rest is dropped.
+
+    Raises:
+        HarnetError: processes cannot be started at all.
+    """
+    waiting = deque(enumerate(items))
+    while waiting:
+        in_flight = yield from _until_one_is_killed(work, waiting, workers)
+        if in_flight:
+            log.warning("a worker was killed; the %d pieces in work are done again, one at a time", len(in_flight))
+        for place, item in in_flight:
+            yield place, _alone(work, item)
+
+
+def _until_one_is_killed(
+    work: Callable[[Item], Result], waiting: deque[Placed[Item]], workers: int
+) -> Generator[tuple[int, Result], None, list[Placed[Item]]]:
+    """Work through `waiting`; returns what was in flight when a worker died, nothing if none did."""
+    flying: dict[Future[Result], Placed[Item]] = {}
+    with ProcessPoolExecutor(min(workers, len(waiting)), _context, initializer=follow_the_parent) as pool:
+        broken = False
+        while flying or waiting:
+            # No more than there are workers, so that few come under suspicion when one of them dies.
+            while waiting and len(flying) < workers and not broken:
+                try:
+                    flying[pool.submit(work, waiting[0][1])] = waiting[0]
+                    waiting.popleft()
+                except BrokenProcessPool:
+                    broken = True
+            finished, _ = wait(flying, return_when="ALL_COMPLETED" if broken else FIRST_COMPLETED)
+            for future in finished:
+                if isinstance(future.exception(), BrokenProcessPool):
+                    broken = True
+                else:
+                    yield flying.pop(future)[0], future.result()
+            if broken and all(future.done() for future in flying):
+                return sorted(flying.values(), key=lambda placed: placed[0])
+    return []
+
+
+def _alone(work: Callable[[Item], Result], item: Item) -> Result | Killed:
+    """`work(item)` in a process of its own."""
+    receiving, sending = _context.Pipe(duplex=False)
+    process = _context.Process(target=_deliver, args=(work, item, sending))
+    process.start()
+    sending.close()
+    begun, delivered = False, None
+    try:
+        begun = receiving.recv()
+        delivered = receiving.recv()
+    except EOFError:
+        pass
+    finally:
+        process.join()
+        receiving.close()
+    if not begun:
+        raise HarnetError(f"worker processes end before they begin (exit code {process.exitcode}); a script that "
+                          "starts them needs `if __name__ == '__main__':`")  # fmt: skip
+    if delivered is None:
+        return Killed(_how(process.exitcode or 0))
+    result, error = delivered
+    if error is not None:
+        raise error
+    return result
+
+
+def _deliver(work: Callable[[Any], Any], item: Any, sending: Connection) -> None:
+    """In the process: say that it has begun, then send (result, None) or (None, exception)."""
+    follow_the_parent()
+    sending.send(True)
+    delivered: tuple[Any, BaseException | None]
+    try:
+        delivered = (work(item), None)
+    except BaseException as error:
+        error.add_note(traceback.format_exc())
+        delivered = (None, error)
+    sending.send(delivered)
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    guess = "out of memory?" if -code == signal.SIGKILL else "a fault in native code?"
+    return f"killed by {name} ({guess})"
+
+
+def follow_the_parent() -> None:
+    """In a worker: leave ctrl-C to the parent, and end when the parent is gone, even if it was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()

@@ -1,0 +1,74 @@
+"""A file that kills the process that reads it is listed as refused, and stops no other."""
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import data_shards.readers
+from data_shards.cohort.store import Cohort
+from data_shards.ingest.run import IngestOptions, ingest
+from data_shards.readers import Found, Reader, ReadOptions
+
+MAGIC = b"kill with "
+
+
+class Deadly(Reader):
+    """Reads files that name the signal that reading them brings."""
+
+    kind = "deadly"
+
+    def recognises(self, head: bytes, options: ReadOptions) -> bool:
+        return head.startswith(MAGIC)
+
+    def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
+        os.kill(os.getpid(), signal.Signals[path.read_text().split()[-1]])
+        yield from ()
+
+
+def table(path: Path, seed: int) -> None:
+    """Twenty seconds of a device at rest."""
+    times = 1_700_000_400 + np.arange(1000) / 50
+    draws = np.random.default_rng(seed).normal([0, 0, 1], 0.05, (1000, 3))
+    np.savetxt(path, np.column_stack([times, draws]), fmt="%.4f", delimiter=",", header="time,x,y,z", comments="")
+
+
+def armed() -> IngestOptions:
+    data_shards.readers.READERS = (Deadly(), *data_shards.readers.READERS)
+    return IngestOptions()
+
+
+@dataclass(frozen=True)
+class Armed(IngestOptions):
+    """Options that bring the deadly reader into every process that they are sent to."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return armed, ()
+
+
+def test_a_file_that_kills_its_worker_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data_shards.readers.READERS", (Deadly(), *data_shards.readers.READERS))
+    (tmp_path / "in").mkdir()
+    for number in range(2):
+        table(tmp_path / "in" / f"good{number}.csv", number)
+    names = ("SIGKILL", "SIGSEGV")
+    for name in names:
+        (tmp_path / "in" / f"bad-{name}.csv").write_bytes(MAGIC + name.encode())
+    # One worker: a laptop's run is stopped by nothing either.
+    outcomes, _ = ingest([tmp_path / "in"], tmp_path / "cohort.zarr", Armed())
+    cohort = Cohort.open(tmp_path / "cohort.zarr")
+    assert cohort.recordings() == ["good0", "good1"]
+    refused = {Path(each.source).stem: each.reason for each in outcomes if each.status == "refused"}
+    assert set(refused) == {f"bad-{name}" for name in names}
+    for name in names:
+        assert f"bad-{name}.csv: its process was killed by {name}" in refused[f"bad-{name}"]
+    assert dict(cohort.unreadable()) == {each.source: each.reason for each in outcomes if each.status == "refused"}
+    (tmp_path / "in" / "bad-SIGKILL.csv").unlink()
+    table(tmp_path / "in" / "bad-SIGKILL.csv", 7)
+    ingest([tmp_path / "in" / "bad-SIGKILL.csv"], tmp_path / "cohort.zarr", IngestOptions())
+    assert [Path(source).stem for source, _ in cohort.unreadable()] == ["bad-SIGSEGV"]

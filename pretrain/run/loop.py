@@ -80,7 +80,8 @@ class Run:
         )
         # A stop may have come after the checkpoint of this step and before its held-out loss.
         enough = self.look(log)
-        with bar(run.steps, "pretrain", "steps", initial=state.step, show=self.process.first) as shown:
+        # Not "pretrain": in a log, a line that begins with the name of the program says why it ended.
+        with bar(run.steps, "training", "steps", initial=state.step, show=self.process.first) as shown:
             while state.step < run.steps and not enough:
                 stopped, late = self.step(batches, stop.requested)
                 shown.update()

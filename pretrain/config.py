@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from data_shards.shards.location import redacted
 from data_shards.stream.plan import OrderConfig
-from harnet.encoder import find_architecture
 from harnet.errors import HarnetError
 from pretrain import objectives
 from pretrain.checks import at_least
@@ -121,7 +120,6 @@ class PretrainConfig(objectives.Objectives):
     """Services that follow the run."""
 
     def __post_init__(self) -> None:
-        objectives.check_name(self.objective)
         self.order()
         warmup, steps = self.optimizer.warmup_steps, self.run.steps
         if warmup >= steps and self.optimizer.schedule != "published":
@@ -131,7 +129,7 @@ class PretrainConfig(objectives.Objectives):
         """What decides the order of windows."""
         data = self.data
         return OrderConfig(
-            window_seconds=find_architecture(self.model.architecture).seconds,
+            window_seconds=objectives.create(self, self.model).seconds,
             batch=data.batch,
             lanes=data.lanes,
             seed=self.run.seed,
@@ -141,12 +139,15 @@ class PretrainConfig(objectives.Objectives):
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values as JSON has them; of the objectives only the one that is trained."""
+        """Plain values as JSON has them; of the objectives only those that are trained."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
         plain["data"]["shards"] = redacted(self.data.shards)
+        wanted = objectives.chosen(self.objective)
         for name in objectives.names():
-            if name != self.objective:
+            if name not in wanted:
                 del plain[name]
+        if len(wanted) == 1:
+            del plain["objective_weights"]
         return plain
 
 
@@ -184,10 +185,12 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     # Runs from before there was a choice of objective do not name theirs.
     before, now = old.get("objective", "multitask"), new["objective"]
     changed = [] if before == now else [f"objective was {before!r}, now {now!r}"]
+    if before == now and old.get("objective_weights") != new.get("objective_weights"):
+        changed.append(f"objective_weights was {old.get('objective_weights')}, now {new.get('objective_weights')}")
     return changed + [
         f"{section}.{name} was {old.get(section, {}).get(name)!r}, now {value!r}"
         for section, values in new.items()
-        if isinstance(values, Mapping) and (section != now or before == now)
+        if isinstance(values, Mapping) and (section not in objectives.chosen(now) or before == now)
         for name, value in values.items()
         if (section, name) not in MAY_CHANGE and old.get(section, {}).get(name) != value
     ]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from harnet.encoder import PUBLISHED_WIDTH, Encoder, check_width
+from harnet.encoder import PUBLISHED_WIDTH, Encoder, check_width, find_architecture
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,11 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check_width(self.width, "model.width")
+
+    @property
+    def seconds(self) -> int:
+        """Length of the windows that the encoder takes."""
+        return find_architecture(self.architecture).seconds
 
     def encoder(self) -> Encoder:
         """A newly initialised encoder, drawn from torch's global generator."""

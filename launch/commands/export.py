@@ -18,6 +18,7 @@ from harnet.weights.contract import ENCODER_PREFIX
 from harnet.weights.load import read_bundle
 from harnet.weights.names import CONFIG
 from harnet.weights.published import is_published
+from pretrain import objectives
 from pretrain.run import checkpoint, log
 from pretrain.run.checkpoint import Checkpoint
 
@@ -107,6 +108,8 @@ def find_checkpoint(run: Path, which: str, ema: bool) -> Checkpoint:
 def publishable(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """What belongs into weights: encoder and pretext heads. What other objectives put on the encoder stays behind."""
     kept = (ENCODER_PREFIX, *(f"{head}." for head in PRETEXT_HEADS.values()))
+    # Where several objectives were trained together, the pretext heads lie deeper.
+    state = {name.removeprefix("heads.multitask."): tensor for name, tensor in state.items()}
     return {name: tensor for name, tensor in state.items() if name.startswith(kept)}
 
 
@@ -148,7 +151,6 @@ def bundle_config(
     architecture = find_architecture(model["architecture"], width)
     preprocessing = {name: str(value) for name, value in provenance.pop("preprocessing").items()}
     revision = provenance.pop("git_revision")
-    options = config[provenance["objective"]]
     return BundleConfig(
         architecture=architecture.name,
         window_seconds=architecture.seconds,
@@ -160,7 +162,7 @@ def bundle_config(
         git_revision=revision,
         provenance=provenance
         | {
-            "objective options": {name: _text(value) for name, value in options.items()},
+            "objective options": _objective_options(config),
             "optimizer": {name: _text(value) for name, value in config["optimizer"].items()},
             "seed": config["run"]["seed"],
             "batch": config["data"]["batch"],
@@ -170,6 +172,15 @@ def bundle_config(
         },
         data_use_terms=data_use_terms,
     )
+
+
+def _objective_options(config: dict[str, Any]) -> dict[str, Any]:
+    """Of the objective that was trained; of several, each under the name of its own."""
+    names = objectives.chosen(config.get("objective", "multitask"))
+    if len(names) == 1:
+        return {name: _text(value) for name, value in config[names[0]].items()}
+    weights = {"weights": _text(config["objective_weights"])} if config["objective_weights"] else {}
+    return weights | {f"{one}.{name}": _text(value) for one in names for name, value in config[one].items()}
 
 
 def _text(value: Any) -> Any:

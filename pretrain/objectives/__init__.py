@@ -1,17 +1,23 @@
 """What the encoder is trained to do: one file each behind the protocol of `protocol.py`, chosen by configuration."""
 
 from dataclasses import dataclass, field, fields
+from math import inf
 
 from torch import Tensor
 
 from harnet.errors import HarnetError
 from pretrain.model import ModelConfig
+from pretrain.objectives.context import ContextConfig
 from pretrain.objectives.masked import MaskedConfig
+from pretrain.objectives.mixture import Mixture
 from pretrain.objectives.multitask import MultiTaskConfig
 from pretrain.objectives.protocol import Forward, Objective, ObjectiveConfig, Outcome, Prepared
 from pretrain.objectives.simclr import SimCLRConfig
 
-__all__ = ["Forward", "Objective", "Objectives", "Outcome", "Prepared", "check_name", "create", "names", "outcome"]
+__all__ = ["Forward", "Objective", "Objectives", "Outcome", "Prepared", "chosen", "create", "names", "outcome"]
+
+JOINED_BY = "+"
+_NOT_ONE = ("objective", "objective_weights")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,31 +25,53 @@ class Objectives:
     """The table of objectives: the name of a field is the name of the objective and of its options' section."""
 
     objective: str = "multitask"
-    """What the encoder is trained to do: multitask, simclr or masked; only that section is used."""
+    """What the encoder is trained to do: multitask, simclr, context or masked, or several joined by "+"; only the
+    sections of these are used."""
+    objective_weights: tuple[float, ...] = ()
+    """Of several objectives' losses in their sum, in the order of their names; all 1 if not given."""
     multitask: MultiTaskConfig = field(default_factory=MultiTaskConfig)
     """Which transforms were applied?"""
     simclr: SimCLRConfig = field(default_factory=SimCLRConfig)
     """Which other view is of the same window?"""
+    context: ContextConfig = field(default_factory=ContextConfig)
+    """Which other crop was recorded within seconds of this one?"""
     masked: MaskedConfig = field(default_factory=MaskedConfig)
     """What was in the hidden parts?"""
 
 
 def names() -> tuple[str, ...]:
     """Of all objectives."""
-    return tuple(one.name for one in fields(Objectives) if one.name != "objective")
+    return tuple(one.name for one in fields(Objectives) if one.name not in _NOT_ONE)
 
 
-def check_name(name: str) -> None:
-    """HarnetError unless there is an objective of that name."""
-    if name not in names():
-        raise HarnetError(f"objective is {name!r}; one of: {', '.join(names())}")
+def chosen(objective: str) -> tuple[str, ...]:
+    """The objectives that are joined by "+" in the option's value.
+
+    HarnetError for one that there is not, or that comes twice.
+    """
+    found = tuple(objective.split(JOINED_BY))
+    if not set(found) <= set(names()):
+        raise HarnetError(f"objective is {objective!r}; one of: {', '.join(names())}, or several joined by {JOINED_BY}")
+    if len(set(found)) < len(found):
+        raise HarnetError(f"objective is {objective!r}; it must name none twice")
+    return found
 
 
 def create(config: Objectives, model: ModelConfig) -> Objective:
-    """The chosen objective; the options of the others are not looked at."""
-    check_name(config.objective)
-    chosen: ObjectiveConfig = getattr(config, config.objective)
-    return chosen.objective(model)
+    """The chosen objective, or the mixture of several; the options of the others are not looked at."""
+    wanted, weights = chosen(config.objective), config.objective_weights
+    if weights and len(wanted) == 1:
+        raise HarnetError(f"objective_weights is {weights}; it is for several objectives, joined by {JOINED_BY}")
+    if weights and (len(weights) != len(wanted) or not all(0 < weight < inf for weight in weights)):
+        raise HarnetError(f"objective_weights is {weights}; it must be {len(wanted)} numbers above 0, one for each of "
+                          f"{config.objective}")  # fmt: skip
+    parts = {name: _options(config, name).objective(model) for name in wanted}
+    return Mixture(parts, weights or [1.0] * len(parts)) if len(parts) > 1 else parts[wanted[0]]
+
+
+def _options(config: Objectives, name: str) -> ObjectiveConfig:
+    options: ObjectiveConfig = getattr(config, name)
+    return options
 
 
 def outcome(objective: Objective, network: Forward, counts: Tensor, keys: Tensor) -> Outcome:
@@ -52,7 +80,7 @@ def outcome(objective: Objective, network: Forward, counts: Tensor, keys: Tensor
     Args:
         objective: what is trained.
         network: what `Objective.build` returned, as the loop has wrapped it; it alone runs under autocast.
-        counts: (N, 3, T) int16, on the training device.
+        counts: (N, 3, T) int16, on the training device; T is that of `objective.seconds`.
         keys: (N,) int64.
     """
     prepared = objective.prepare(counts, keys)

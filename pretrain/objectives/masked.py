@@ -69,8 +69,7 @@ class Masked:
     """
 
     def __init__(self, config: MaskedConfig, model: ModelConfig) -> None:
-        self.config = config
-        self.model = model
+        self.config, self.model, self.seconds = config, model, model.seconds
 
     def build(self) -> nn.Module:
         """Encoder and decoder."""

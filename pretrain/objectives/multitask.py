@@ -55,8 +55,7 @@ class MultiTask:
     """Each transform is applied to each window with probability one half; a head for each says whether it was."""
 
     def __init__(self, config: MultiTaskConfig, model: ModelConfig) -> None:
-        self.config = config
-        self.model = model
+        self.config, self.model, self.seconds = config, model, model.seconds
         self._places = [place for place, task in enumerate(ORDER) if task in config.tasks]
         every: dict[str, chain.Transform] = {
             **chain.LABELLED,

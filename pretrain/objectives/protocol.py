@@ -7,14 +7,15 @@ for distributed training that it has chosen.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from pretrain.model import ModelConfig
 
-Forward = Callable[[Tensor], Tensor]
-"""The network as the loop calls it: under autocast, and wrapped for distributed training where that is due."""
+Forward = Callable[[Tensor], Any]
+"""The network as the loop calls it: under autocast, and wrapped for distributed training where that is due. It returns
+a tensor, or a tuple of them, which only the `score` of the same objective looks into."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ class Outcome:
 class Objective(Protocol):
     """Stateless: the same arguments give the same result, on any process."""
 
+    seconds: int
+    """Length of the windows that `prepare` is given, 5, 10 or 30: those of the network may be cut from longer ones."""
+
     def build(self) -> nn.Module:
         """The network, its encoder under the name `feature_extractor`, newly initialised on the CPU."""
 
@@ -51,7 +55,7 @@ class Objective(Protocol):
             keys: (N,) int64 of `pretrain.transforms.draws`; every random draw comes from them.
         """
 
-    def score(self, outputs: Tensor, targets: dict[str, Tensor]) -> Outcome:
+    def score(self, outputs: Any, targets: dict[str, Tensor]) -> Outcome:
         """Loss and metrics, in float32, of the network's output for `Prepared.inputs`.
 
         With several processes every one of them must call it: an objective may exchange outputs.

@@ -1,8 +1,7 @@
 """SimCLR: which of all windows is another view of this one? (Chen et al., ICML 2020, arXiv:2002.05709)"""
 
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import torch
 import torch.distributed as dist
@@ -10,41 +9,31 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harnet.encoder import Encoder
-from harnet.errors import HarnetError
 from pretrain.checks import at_least
 from pretrain.model import ModelConfig
 from pretrain.objectives.protocol import Outcome, Prepared
-from pretrain.transforms import chain, counts, draws, texture
-
-View = Literal["reversal", "scaling", "permutation", "time_warp", "rotation", "noise"]
+from pretrain.objectives.views import ViewsConfig
+from pretrain.transforms import counts, draws
 
 HIDDEN = 512
 """Width of the projection head's hidden layer."""
 
 
 @dataclass(frozen=True)
-class SimCLRConfig:
+class SimCLRConfig(ViewsConfig):
     """How the two views of a window are made, and how they are compared."""
 
-    transforms: tuple[View, ...] = ("scaling", "permutation", "time_warp", "rotation", "noise")
-    """What a view may differ by, applied in this order."""
-    probability: float = 0.5
-    """With which each of them is applied to each view of each window."""
-    noise_g: float = 0.02
-    """Standard deviation of the white noise."""
+    section: ClassVar[str] = "simclr"
+
     temperature: float = 0.1
     """By which cosine similarities are divided; less looks harder at the nearest negatives."""
     projection: int = 128
     """Size of the vectors that are compared; the projection head is not exported."""
 
     def __post_init__(self) -> None:
-        if not self.transforms or len(set(self.transforms)) != len(self.transforms):
-            raise HarnetError(f"simclr.transforms is {self.transforms}; it must name at least one, none twice")
-        if not 0 < self.probability <= 1:
-            raise HarnetError(f"simclr.probability is {self.probability}; it must be above 0 and at most 1")
-        at_least(1e-3, "simclr", {"temperature": self.temperature})
-        at_least(0, "simclr", {"noise_g": self.noise_g})
-        at_least(1, "simclr", {"projection": self.projection})
+        super().__post_init__()
+        at_least(1e-3, self.section, {"temperature": self.temperature})
+        at_least(1, self.section, {"projection": self.projection})
 
     def objective(self, model: ModelConfig) -> "SimCLR":
         """The objective with these options."""
@@ -71,14 +60,7 @@ class SimCLR:
     """Two views of every window go through the network; each must find the other among all views of the batch."""
 
     def __init__(self, config: SimCLRConfig, model: ModelConfig) -> None:
-        self.config = config
-        self.model = model
-        every: dict[str, chain.Transform] = {
-            **chain.LABELLED,
-            "rotation": chain.rotated,
-            "noise": partial(texture.noisy, sigma=config.noise_g),
-        }
-        self._transforms: dict[str, chain.Transform] = {name: every[name] for name in config.transforms}
+        self.config, self.model, self.seconds = config, model, model.seconds
 
     def build(self) -> nn.Module:
         """Encoder and projection head."""
@@ -86,10 +68,12 @@ class SimCLR:
 
     def prepare(self, windows: Tensor, keys: Tensor) -> Prepared:
         """(2N, 3, T): first views of all windows, then second views; batch normalisation sees both together."""
-        x = counts.to_g(windows).repeat(2, 1, 1)
         both = torch.cat([draws.child_keys(keys, "first view"), draws.child_keys(keys, "second view")])
-        applied = draws.chances(both, "views", self.config.probability, len(self._transforms))
-        return Prepared(chain.apply_to_some(x, both, self._transforms, applied.unbind(1)))
+        return Prepared(self.config.changed(self.pairs(windows, keys), both))
+
+    def pairs(self, windows: Tensor, keys: Tensor) -> Tensor:
+        """(2N, 3, T) in g of what views are made: each window twice. `keys` are for objectives that draw it."""
+        return counts.to_g(windows).repeat(2, 1, 1)
 
     def score(self, outputs: Tensor, targets: dict[str, Tensor]) -> Outcome:
         """NT-Xent over the views of all processes, and how often the other view is the most similar of them."""

@@ -5,10 +5,10 @@ import json
 import torch
 from torch import nn
 
+from data_shards.layout import RATE
 from data_shards.shards.manifest import Manifest
 from data_shards.stream.plan import lanes_of
 from data_shards.stream.planner import Planner
-from harnet.encoder import find_architecture
 from harnet.errors import HarnetError
 from pretrain import objectives
 from pretrain.config import PretrainConfig, in_common
@@ -46,7 +46,7 @@ def begin(config: PretrainConfig, process: Process) -> Run:
     torch.backends.cudnn.allow_tf32 = False
     objective = objectives.create(config, config.model)
     state = _initialised(config, process, objective)
-    cost = flops.per_window(objective, state.network, find_architecture(config.model.architecture).length)
+    cost = flops.per_window(objective, state.network)
     about = {"config": config.as_dict(), "manifest_digest": manifest.digest, "provenance": provenance(config, manifest)}
     state.resume(config, manifest, about)
     _check_alike(config, process, manifest, state.step)
@@ -112,8 +112,7 @@ def compile_network(config: PretrainConfig, process: Process, objective: Objecti
         # The trial runs the network, which would wait for a process whose compiler has failed.
         return ["not compiled: with run.sync_batchnorm processes wait for each other inside the network"]
     count = config.data.batch // (process.world * config.run.accumulate)
-    length = find_architecture(config.model.architecture).length
-    counts = torch.zeros(count, 3, length, dtype=torch.int16, device=process.device)
+    counts = torch.zeros(count, 3, objective.seconds * RATE, dtype=torch.int16, device=process.device)
     inputs = objective.prepare(counts, torch.arange(count, device=process.device)).inputs
     precision = torch.bfloat16 if config.run.precision == "bf16" else torch.float32
     return [compile_or_go_on(network, mode, inputs, precision, process)]

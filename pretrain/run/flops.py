@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from data_shards.layout import RATE
 from pretrain.objectives.protocol import Objective
 
 BACKWARD = 2
@@ -30,9 +31,10 @@ _SIDE = {"cpu": 1024, "cuda": 8192}
 """Of the square matrices whose product is timed on devices that are not in the table: enough to keep them busy."""
 
 
-def per_window(objective: Objective, network: nn.Module, length: int) -> float:
+def per_window(objective: Objective, network: nn.Module) -> float:
     """FLOPs of training on one window, forward and backward, counted by torch as two windows go through the network."""
-    inputs = objective.prepare(torch.zeros(2, 3, length, dtype=torch.int16), torch.zeros(2, dtype=torch.int64)).inputs
+    windows = torch.zeros(2, 3, objective.seconds * RATE, dtype=torch.int16)
+    inputs = objective.prepare(windows, torch.zeros(2, dtype=torch.int64)).inputs
     trial = copy.deepcopy(network).cpu().eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         trial(inputs)

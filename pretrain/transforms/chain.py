@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from pretrain.transforms import orientation, permutation, reversal, scaling, time_warp
+from pretrain.transforms import mirror, orientation, permutation, reversal, scaling, time_warp
 
 Transform = Callable[[Tensor, Tensor], Tensor]
 """(N, 3, T) windows in g and (N,) keys -> (N, 3, T)."""
@@ -31,6 +31,21 @@ def warped(x: Tensor, keys: Tensor) -> Tensor:
 def rotated(x: Tensor, keys: Tensor) -> Tensor:
     """Draw and apply a rotation."""
     return orientation.rotate(x, orientation.rotation_matrix(*orientation.draw_rotation(keys)))
+
+
+def tilted(x: Tensor, keys: Tensor, most: float) -> Tensor:
+    """Draw and apply a rotation of at most so many degrees: a strap that sits a little differently."""
+    return orientation.rotate(x, orientation.rotation_matrix(*orientation.draw_tilt(keys, most)))
+
+
+def mirrored(x: Tensor, keys: Tensor) -> Tensor:
+    """Draw an axis and change its sign."""
+    return scaling.scale(x, mirror.draw_signs(keys))
+
+
+def amplified(x: Tensor, keys: Tensor, most: float) -> Tensor:
+    """Draw a factor in 1 ± `most` and multiply all axes by it: a device that is not quite calibrated."""
+    return scaling.scale(x, scaling.draw_gain(keys, most))
 
 
 def reoriented(x: Tensor, keys: Tensor) -> Tensor:

@@ -23,6 +23,12 @@ def draw_rotation(keys: Tensor) -> tuple[Tensor, Tensor]:
     return u[:, :3], u[:, 3] * math.pi
 
 
+def draw_tilt(keys: Tensor, most: float) -> tuple[Tensor, Tensor]:
+    """(N, 3) axes as of `draw_rotation`, and (N,) angles uniform in ± `most` degrees; float64."""
+    u = uniform(keys, "tilt", 4) * 2.0 - 1.0
+    return u[:, :3], u[:, 3] * math.radians(most)
+
+
 def rotation_matrix(axis: Tensor, angle: Tensor) -> Tensor:
     """(N, 3, 3) by Rodrigues' formula; a row vector times it turns by `angle` about `axis`."""
     axis = axis / axis.norm(dim=1, keepdim=True).clamp_min(1e-12)

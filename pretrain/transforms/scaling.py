@@ -1,4 +1,4 @@
-"""Scaling: each axis times a factor of its own that is visibly not 1."""
+"""Scaling: each axis times a factor of its own that is visibly not 1; and gain: all axes times one near to 1."""
 
 import torch
 from torch import Tensor
@@ -14,6 +14,11 @@ def draw_factors(keys: Tensor) -> Tensor:
     """(N, 3) float64: uniform on [0.5, 0.85] and [1.15, 1.5], which is what redrawing until far from 1 gives."""
     u = uniform(keys, "scaling", 3) * 2.0 - 1.0
     return 1.0 + torch.where(u < 0, -1.0, 1.0) * (LEAST + (RANGE - LEAST) * u.abs())
+
+
+def draw_gain(keys: Tensor, most: float) -> Tensor:
+    """(N, 3) float64: one factor for the three axes, uniform in 1 ± `most`."""
+    return (1.0 + most * (uniform(keys, "gain", 1) * 2.0 - 1.0)).expand(-1, 3)
 
 
 def scale(x: Tensor, factors: Tensor) -> Tensor:

@@ -188,3 +188,29 @@ def test_keys_of_a_second_view_are_unrelated_to_the_first() -> None:
     numbers = torch.cat([uniform(keys, "a", 2) for keys in (KEYS, first, second)], dim=1).T
     assert (torch.corrcoef(numbers) - torch.eye(6)).abs().max() < 0.07
     assert chances(KEYS, "a", 0.2, 3).double().mean().item() == pytest.approx(0.2, abs=0.02)
+
+
+def test_a_tilt_is_a_rotation_by_no_more_than_asked() -> None:
+    x = windows(len(KEYS), 1)
+    found = chain.tilted(x, KEYS, most=20.0)
+    torch.testing.assert_close(found.norm(dim=1), x.norm(dim=1))
+    angle = torch.rad2deg(torch.acos((found * x).sum(dim=1) / x.norm(dim=1).square()).clamp(-1, 1))
+    assert 15 < angle.max() <= 20.001
+    _, turned = orientation.draw_tilt(KEYS, 20.0)
+    assert turned.abs().max() <= np.deg2rad(20)
+    assert turned.std().item() == pytest.approx(np.deg2rad(20) / 3**0.5, rel=0.05)
+
+
+def test_a_mirror_changes_the_sign_of_one_axis() -> None:
+    x = torch.ones(len(KEYS), 3, 4, dtype=torch.float64)
+    flipped = (chain.mirrored(x, KEYS) == -1).all(dim=2)
+    assert (flipped.sum(dim=1) == 1).all()
+    assert flipped.double().mean(dim=0).sub(1 / 3).abs().max() < 4 * (2 / 9 / len(KEYS)) ** 0.5
+
+
+def test_a_gain_is_one_factor_for_all_axes() -> None:
+    x = torch.ones(len(KEYS), 3, 4, dtype=torch.float64)
+    factors = chain.amplified(x, KEYS, most=0.1)
+    assert (factors == factors[:, :1, :1]).all()
+    assert 0.9 <= factors.min() < 0.901
+    assert 1.099 < factors.max() <= 1.1

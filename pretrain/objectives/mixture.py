@@ -1,0 +1,67 @@
+"""Several objectives on one batch: one encoder, a head for each, and a weighted sum of their losses."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from data_shards.layout import RATE
+from pretrain.objectives.protocol import Objective, Outcome, Prepared
+from pretrain.transforms.draws import child_keys
+
+
+class MixtureModel(nn.Module):
+    """One encoder over the windows of all objectives together, and each one's head on its own: (M, 3, L) in g -> tuple.
+
+    `networks` are those that the objectives build; the first one's encoder is kept. `views` says how many windows each
+    objective makes of one, which is how the rows of the input are dealt out.
+    """
+
+    def __init__(self, networks: Mapping[str, nn.Module], views: Sequence[int]) -> None:
+        super().__init__()
+        self.feature_extractor = next(iter(networks.values())).get_submodule("feature_extractor")
+        for network in networks.values():
+            # What is left of the network is its head: it takes features where it took windows.
+            network.feature_extractor = nn.Identity()
+        self.heads = nn.ModuleDict(networks)
+        self._views = tuple(views)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The output of each objective's network for its rows."""
+        each = len(x) // sum(self._views)
+        parts = self.feature_extractor(x).split([each * views for views in self._views])
+        return tuple(head(features) for head, features in zip(self.heads.values(), parts, strict=True))
+
+
+class Mixture:
+    """Every objective gets every window, and its own draws; one that needs shorter windows gets the beginning."""
+
+    def __init__(self, parts: Mapping[str, Objective], weights: Sequence[float]) -> None:
+        self.parts, self.weights = dict(parts), tuple(weights)
+        self.seconds = max(part.seconds for part in parts.values())
+
+    def build(self) -> nn.Module:
+        """One encoder with the heads of all."""
+        window, key = torch.zeros(1, 3, self.seconds * RATE, dtype=torch.int16), torch.zeros(1, dtype=torch.int64)
+        views = [len(part.prepare(window[..., : part.seconds * RATE], key).inputs) for part in self.parts.values()]
+        return MixtureModel({name: part.build() for name, part in self.parts.items()}, views)
+
+    def prepare(self, windows: Tensor, keys: Tensor) -> Prepared:
+        """The windows of one objective after those of the other; targets under "objective/target"."""
+        inputs: list[Tensor] = []
+        targets: dict[str, Tensor] = {}
+        for name, part in self.parts.items():
+            prepared = part.prepare(windows[..., : part.seconds * RATE], child_keys(keys, name))
+            inputs.append(prepared.inputs)
+            targets |= {f"{name}/{target}": value for target, value in prepared.targets.items()}
+        return Prepared(torch.cat(inputs), targets)
+
+    def score(self, outputs: tuple[Tensor, ...], targets: dict[str, Tensor]) -> Outcome:
+        """The weighted sum of the losses; each one's metrics under "objective/metric"."""
+        total, metrics = torch.zeros((), device=outputs[0].device), dict[str, Tensor]()
+        for (name, part), weight, output in zip(self.parts.items(), self.weights, outputs, strict=True):
+            own = {key.removeprefix(f"{name}/"): value for key, value in targets.items() if key.startswith(f"{name}/")}
+            found = part.score(output, own)
+            total = total + weight * found.loss
+            metrics |= {f"{name}/{metric}": value for metric, value in found.metrics.items()}
+        return Outcome(total, metrics | {"loss": total.detach()})

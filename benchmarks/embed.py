@@ -38,7 +38,7 @@ def whole_command(folder: Path, options: argparse.Namespace) -> float:
     """`harnet embed`; returns the person-days of windows embedded."""
     import numpy as np
 
-    from harnet.transfer.summaries import RecordingSummary
+    from harnet.apply.summaries import RecordingSummary
     from launch.cli import main as harnet
 
     command = ["embed", str(folder / "cohort.zarr"), "--weights", str(folder / "weights"), "--out", str(folder / "out")]

@@ -18,8 +18,8 @@ from data_shards.cohort.store import Cohort
 from data_shards.cohort.stored import StoredRecording
 from data_shards.ingest.daylight import wall_clock
 from data_shards.parallel import run_all
+from harnet.apply.summaries import RecordingSummary
 from harnet.errors import HarnetError
-from harnet.transfer.summaries import RecordingSummary
 from harnet.weights.config import BundleConfig
 from harnet.weights.fingerprint import check_preprocessing
 from launch.device_files import FileOptions

@@ -8,11 +8,11 @@ import tyro
 
 from data_shards.cohort.stored import StoredRecording
 from data_shards.cohort.windows import count_worn_windows, worn_windows
+from harnet.apply.embed import FeatureStore, Stored, embed, open_root
+from harnet.apply.summaries import RecordingSummary
+from harnet.apply.tables import write_features
 from harnet.claims import claim
 from harnet.encoder import Encoder, find_architecture
-from harnet.transfer.embed import FeatureStore, Stored, embed, open_root
-from harnet.transfer.summaries import RecordingSummary
-from harnet.transfer.tables import write_features
 from harnet.weights.load import load_encoder, read_bundle
 from launch.device_files import FileOptions
 from launch.recordings import (

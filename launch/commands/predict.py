@@ -8,14 +8,14 @@ import tyro
 
 from data_shards.cohort.stored import StoredRecording
 from data_shards.cohort.windows import worn_windows
+from harnet.apply.predict import predict, summary_of, write_predictions
+from harnet.apply.smoothing import Smoother
+from harnet.apply.summaries import RecordingSummary
+from harnet.apply.tables import write_minutes
 from harnet.claims import claim
 from harnet.encoder import find_architecture
 from harnet.errors import HarnetError
 from harnet.heads import ClassifierModel
-from harnet.transfer.predict import predict, summary_of, write_predictions
-from harnet.transfer.smoothing import Smoother
-from harnet.transfer.summaries import RecordingSummary
-from harnet.transfer.tables import write_minutes
 from harnet.weights.load import load_classifier, read_bundle
 from launch.device_files import FileOptions
 from launch.recordings import (

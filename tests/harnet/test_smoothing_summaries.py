@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harnet.apply.smoothing import Smoother
+from harnet.apply.summaries import RecordingSummary, WearSums, person_tables
 from harnet.errors import HarnetError
-from harnet.transfer.smoothing import Smoother
-from harnet.transfer.summaries import RecordingSummary, WearSums, person_tables
 from harnet.weights.fingerprint import check_windows
 
 

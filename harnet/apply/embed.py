@@ -12,10 +12,10 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
 
+from harnet.apply.inference import Pieces, Wall, outputs
+from harnet.apply.summaries import RecordingSummary, WearSums
 from harnet.encoder import Encoder
 from harnet.files import fsync_tree, publish
-from harnet.transfer.inference import Pieces, Wall, outputs
-from harnet.transfer.summaries import RecordingSummary, WearSums
 
 ROWS_A_CHUNK = 512
 """Windows in a chunk: at 1,024 features in float32, 2 MB."""

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from harnet.apply.inference import Pieces, Wall, outputs
+from harnet.apply.smoothing import Smoother
+from harnet.apply.summaries import RecordingSummary, WearSums
 from harnet.files import atomic_path
 from harnet.heads import ClassifierModel
-from harnet.transfer.inference import Pieces, Wall, outputs
-from harnet.transfer.smoothing import Smoother
-from harnet.transfer.summaries import RecordingSummary, WearSums
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from harnet.apply.summaries import Person, PersonDay, RecordingSummary, person_tables
 from harnet.files import atomic_path
-from harnet.transfer.summaries import Person, PersonDay, RecordingSummary, person_tables
 
 MINUTES_A_DAY = 1440.0
 PEOPLE_A_GROUP = 256

@@ -30,12 +30,13 @@ from data_shards.quality.policy import POLICIES
 from data_shards.shards import writer
 from data_shards.shards.shard_plan import ShardOptions
 from data_shards.synthetic.make import SynthOptions, synthesise
+from harnet.run_folder import read_log
 from pretrain.config import DataConfig, PretrainConfig, RunConfig
 from pretrain.data.loading import Part, parts
 from pretrain.model import ModelConfig
 from pretrain.optim.optimizers import OptimizerConfig
 from pretrain.parallel.distributed import Process
-from pretrain.run import flops, log
+from pretrain.run import flops
 from pretrain.run.build import begin, compile_network
 from pretrain.run.loop import Run
 
@@ -211,7 +212,7 @@ def _under_torchrun(bench: Benchmark, world: int) -> Any:
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     if done.returncode:
         return f"failed: {done.stderr.strip().splitlines()[-1]}"
-    return statistics.median([row["windows_per_second"] for row in log.read(out) if row["kind"] == "train"][1:])
+    return statistics.median([row["windows_per_second"] for row in read_log(out) if row["kind"] == "train"][1:])
 
 
 def _shown(value: Any) -> str:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harnet.errors import HarnetError
-from launch import run_folder, slurm
+from harnet.run_folder import SUBMISSIONS
+from launch import records, slurm
 from launch.batch import Batch, environment_of, python
 from launch.element import DONE, done
 from launch.profile import Profile
-from launch.run_folder import SUBMISSIONS
 from launch.shared_files import check_shared
 
 MOST = 1000
@@ -85,7 +85,7 @@ class Array:
                 check_shared("input", path, self.profile.shared)
             check_shared("output", self.out, self.profile.shared)
             check_shared("Python environment", environment_of(self.profile), self.profile.shared)
-        for entry in run_folder.entries(self.folder, SUBMISSIONS)[-1:]:
+        for entry in records.entries(self.folder, SUBMISSIONS)[-1:]:
             alive = [job for number in entry["jobs"] for job in slurm.jobs(number) if job.alive]
             if alive:
                 raise HarnetError(
@@ -110,7 +110,7 @@ class Array:
         }
 
     def _note(self, numbers: list[str]) -> None:
-        run_folder.append(self.folder, SUBMISSIONS, {"jobs": numbers, "arguments": [self.kind, *self.arguments]})
+        records.append(self.folder, SUBMISSIONS, {"jobs": numbers, "arguments": [self.kind, *self.arguments]})
 
 
 def ranges(numbers: Sequence[int]) -> str:

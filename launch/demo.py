@@ -19,8 +19,8 @@ from data_shards.layout import COUNTS_PER_G, RATE
 from data_shards.shards.split import split_of
 from harnet.console import exit_with, guarded
 from harnet.errors import HarnetError
+from harnet.run_folder import read_log
 from launch.cli import main
-from pretrain.run import log
 
 FOLDER = Path("demo")
 CONFIG = Path("configs/demo.toml")
@@ -70,7 +70,7 @@ def picture(run: Path, results: dict[str, Any], path: Path) -> None:
     mpl.use("agg")
     from matplotlib import pyplot as plt
 
-    rows = log.read(run)
+    rows = read_log(run)
     curves = {kind: [row for row in rows if row["kind"] == kind] for kind in ("train", "heldout")}
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 3.8), layout="constrained")
     for kind, label in (("train", "training people"), ("heldout", "held-out people")):

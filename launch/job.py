@@ -28,8 +28,8 @@ from typing import NoReturn
 import tyro
 
 from harnet.console import INTERRUPTED, guarded
-from launch import run_folder, slurm
-from launch.run_folder import STARTS
+from harnet.run_folder import STARTS, newest_step
+from launch import records, slurm
 from launch.task import MISTAKE
 
 WAIT_SECONDS = 30
@@ -79,19 +79,19 @@ class Start:
     def go(self) -> int:
         """Run the tasks to their end, and do what follows; return the exit code of the job."""
         signal.signal(signal.SIGTERM, self._terminated)
-        step = run_folder.newest_step(self.options.run)
+        step = newest_step(self.options.run)
         here = {"job": self.job, "restart": self.restart}
         if self.restart > self.options.max_restarts:
             return self.fail(f"started {self.restart} times again already; submit again if that is right")
         nodes = os.environ["SLURM_JOB_NODELIST"]
-        run_folder.append(self.options.run, STARTS, here | {"event": "start", "nodes": nodes, "step": step})
+        records.append(self.options.run, STARTS, here | {"event": "start", "nodes": nodes, "step": step})
         say(f"start {self.restart} of job {self.job} on {nodes}, from step {step}")
         code = self.run_tasks()
-        now = run_folder.newest_step(self.options.run)
+        now = newest_step(self.options.run)
         verdict = verdict_of(code)
         say(f"{verdict} (code {code}) at step {now}{': ' if self.complaints else ''}{self.reason}")
         end = {"event": "end", "code": code, "verdict": verdict, "steps": now - step, "reason": self.reason}
-        run_folder.append(self.options.run, STARTS, here | end)
+        records.append(self.options.run, STARTS, here | end)
         return self.follow(code, verdict)
 
     def follow(self, code: int, verdict: str) -> int:
@@ -103,7 +103,7 @@ class Start:
         if self.ended_by_slurm or not self.is_mine():
             return code  # by now the job is cancelled, or queued again already
         if verdict == "crashed":
-            crashes = crashes_in_a_row(run_folder.entries(self.options.run, STARTS), self.job)
+            crashes = crashes_in_a_row(records.entries(self.options.run, STARTS), self.job)
             if crashes >= self.options.max_crashes:
                 return self.fail(f"gave up after {crashes} starts in a row without a new checkpoint: {self.reason}")
         say("queueing the job again")

@@ -10,10 +10,10 @@ from data_shards.shards.location import holds_secret, is_remote, local_path, red
 from data_shards.shards.manifest import Manifest
 from data_shards.stream.plan import lanes_of, steps_per_epoch
 from harnet.errors import HarnetError
-from launch import run_folder, slurm
+from harnet.run_folder import SLURM, SUBMISSIONS
+from launch import records, slurm
 from launch.batch import Batch, environment_of, python, python_of_tasks
 from launch.profile import Profile
-from launch.run_folder import SUBMISSIONS
 from launch.shared_files import check_shared
 from pretrain.config import PretrainConfig, differences
 from pretrain.data.loading import open_manifest
@@ -68,7 +68,7 @@ class Training:
         if self.gpus_per_node:
             kind = f"{self.profile.gpu_type}:" if self.profile.gpu_type else ""
             more["gpus-per-node"] = f"{kind}{self.gpus_per_node}"
-        return Batch(self.run / run_folder.FOLDER, self.profile, f"harnet-{self.run.name}", job, more)
+        return Batch(self.run / SLURM, self.profile, f"harnet-{self.run.name}", job, more)
 
     def check(self) -> None:
         """Raise a HarnetError, in one line, for whatever would make the job fail."""
@@ -120,7 +120,7 @@ class Training:
     def _check_run_folder(self) -> None:
         if self.run.exists() and not self.run.is_dir():
             raise HarnetError(f"{self.run}: is a file; give a folder as --run.out")
-        submitted = run_folder.entries(self.run, SUBMISSIONS)
+        submitted = records.entries(self.run, SUBMISSIONS)
         saved = checkpoint.newest(self.run)
         known = saved.about["config"] if saved else submitted[-1]["config"] if submitted else None
         changed = differences(known, self.config.as_dict()) if known else []
@@ -147,12 +147,12 @@ class Training:
             "config": self.config.as_dict(),
             "arguments": [redacted(each) for each in self.arguments],
         }
-        run_folder.append(self.run, SUBMISSIONS, entry | {"nodes": [self.min_nodes, self.nodes]})
+        records.append(self.run, SUBMISSIONS, entry | {"nodes": [self.min_nodes, self.nodes]})
         return number
 
     def described(self, number: str) -> dict[str, str]:
         """Where to look, for people and for scripts."""
-        folder = self.run / run_folder.FOLDER
+        folder = self.run / SLURM
         return {
             "job": number,
             "run": str(self.run),

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from harnet.errors import HarnetError
-from launch import run_folder, slurm
-from launch.run_folder import STARTS, SUBMISSIONS, Logged
+from harnet.run_folder import SLURM, STARTS, SUBMISSIONS, newest_step
+from launch import records, slurm
+from launch.records import Logged
 from launch.slurm import Job
 
 
@@ -75,11 +76,11 @@ def status(run: Path) -> Status:
     Raises:
         HarnetError: it is no run folder.
     """
-    submitted = run_folder.entries(run, SUBMISSIONS) or _by_hand(run)
-    checkpoint, logged = run_folder.newest_step(run), run_folder.last_logged(run)
+    submitted = records.entries(run, SUBMISSIONS) or _by_hand(run)
+    checkpoint, logged = newest_step(run), records.last_logged(run)
     if not (submitted or checkpoint or logged):
         raise HarnetError(f"{run}: no run in it; give the run folder of `harnet submit pretrain` or `harnet pretrain`")
-    config = run_folder.settings(run) or {"run": {}, "data": {}}
+    config = records.settings(run) or {"run": {}, "data": {}}
     steps = config["run"].get("steps")
     number = submitted[-1]["job"] if submitted else None
     finished = (steps is not None and checkpoint >= steps) or _said_finished(run)
@@ -100,12 +101,12 @@ def status(run: Path) -> Status:
 
 def _by_hand(run: Path) -> list[dict[str, Any]]:
     """A job that was submitted by sbatch is known since its first start."""
-    return run_folder.entries(run, STARTS)
+    return records.entries(run, STARTS)
 
 
 def _is_of_this_start(run: Path, logged: Logged) -> bool:
     """Whether a line of the log is younger than the last start: an older one says nothing of the speed now."""
-    starts = [entry for entry in run_folder.entries(run, STARTS) if entry["event"] == "start"]
+    starts = [entry for entry in records.entries(run, STARTS) if entry["event"] == "start"]
     return not starts or logged.time > starts[-1]["time"]
 
 
@@ -149,19 +150,19 @@ def _pace(run: Path, logged: Logged | None) -> str:
 
 def _said_finished(run: Path) -> bool:
     """Whether the last start ended with nothing left to do: a run that stops early has fewer steps than planned."""
-    last = run_folder.entries(run, STARTS)[-1:]
+    last = records.entries(run, STARTS)[-1:]
     return any(entry["event"] == "end" and entry["verdict"] == "finished" for entry in last)
 
 
 def _no_reason(run: Path, number: str | None) -> str:
     """What is left to say of a job that gave no reason."""
-    folder = run / run_folder.FOLDER
-    by_hand = not run_folder.entries(run, SUBMISSIONS)
+    folder = run / SLURM
+    by_hand = not records.entries(run, SUBMISSIONS)
     return (
         "see the log" if by_hand or (folder / f"{number}.log").exists() else f"without a log: do the nodes see {run}?"
     )
 
 
 def _last_reason(run: Path, number: str | None) -> str:
-    ends = [one for one in run_folder.entries(run, STARTS) if one["event"] == "end" and one["job"] == number]
+    ends = [one for one in records.entries(run, STARTS) if one["event"] == "end" and one["job"] == number]
     return str(ends[-1]["reason"]) if ends else ""

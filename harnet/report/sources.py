@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harnet import run_folder
 from harnet.errors import HarnetError
 from harnet.evaluation.context import FEATURES
 from harnet.evaluation.drawing import evenly
@@ -38,15 +39,9 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 def read_log(run: Path) -> list[dict[str, Any]]:
     """The whole lines of a pretraining run's log.jsonl; HarnetError if there is none."""
-    path = run / "log.jsonl"
-    if not path.is_file():
-        raise HarnetError(f"{path}: missing: name the folder that harnet pretrain wrote")
-    # What follows the last line feed was cut by a kill.
-    lines = path.read_text().split("\n")
-    try:
-        return [json.loads(line) for line in lines[:-1] if line]
-    except ValueError as error:
-        raise HarnetError(f"{path}: not lines of JSON ({error})") from error
+    if not (run / run_folder.LOG).is_file():
+        raise HarnetError(f"{run / run_folder.LOG}: missing: name the folder that harnet pretrain wrote")
+    return run_folder.read_log(run)
 
 
 def read_flow(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from harnet.encoder import PUBLISHED_WIDTH, find_architecture
 from harnet.errors import HarnetError
 from harnet.heads import PRETEXT_HEADS
+from harnet.run_folder import AVERAGE, read_log
 from harnet.weights.bundle import Format, save
 from harnet.weights.config import BundleConfig
 from harnet.weights.contract import ENCODER_PREFIX
@@ -19,7 +20,7 @@ from harnet.weights.load import read_bundle
 from harnet.weights.names import CONFIG
 from harnet.weights.published import is_published
 from pretrain import objectives
-from pretrain.run import checkpoint, log
+from pretrain.run import checkpoint
 from pretrain.run.checkpoint import Checkpoint
 
 
@@ -72,7 +73,7 @@ class Command:
     def _found(self) -> tuple[dict[str, Tensor], BundleConfig]:
         if not (is_published(self.source) or (self.source / CONFIG).is_file()):
             taken = find_checkpoint(self.source, self.which, self.ema)
-            state = taken.tensors(checkpoint.AVERAGE) if self.ema else taken.network()
+            state = taken.tensors(AVERAGE) if self.ema else taken.network()
             if state is None:
                 raise HarnetError(f"{taken.path}: no moving average in it: the run kept none; leave --ema out")
             metrics = heldout_metrics(self.source, taken.step, self.ema)
@@ -98,7 +99,7 @@ def find_checkpoint(run: Path, which: str, ema: bool) -> Checkpoint:
     if which != "best":
         raise HarnetError(f"--which {which!r}: one of last, best, step-N; there are: {listed}")
     metric = "ema/loss" if ema else "loss"
-    rows = [row for row in log.read(run) if row["kind"] == "heldout" and row["step"] in there and metric in row]
+    rows = [row for row in read_log(run) if row["kind"] == "heldout" and row["step"] in there and metric in row]
     if not rows:
         raise HarnetError(f"{run}: no held-out {metric} at the step of a complete checkpoint ({listed}): choose one of "
                           "these with --which")  # fmt: skip
@@ -115,7 +116,7 @@ def publishable(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def heldout_metrics(run: Path, step: int, ema: bool = False) -> dict[str, float]:
     """The last held-out metrics that a run logged up to a step, of the weights or of their moving average."""
-    rows = [row for row in log.read(run) if row["kind"] == "heldout" and row["step"] <= step]
+    rows = [row for row in read_log(run) if row["kind"] == "heldout" and row["step"] <= step]
     if not rows:
         return {}
     values = {name: value for name, value in rows[-1].items() if name not in ("kind", "step")}

@@ -21,12 +21,18 @@ from torch import Tensor
 
 from harnet.errors import HarnetError
 from harnet.files import fsync_tree, publish, write_atomically
+from harnet.run_folder import (
+    ABOUT,
+    AVERAGE,
+    CHECKPOINTS,
+    MARKER,
+    NETWORK,
+    OPTIMIZER,
+    RANDOM,
+    checkpoint_folder,
+    checkpoint_steps,
+)
 
-FOLDER = "checkpoints"
-MARKER = "COMPLETE"
-OPTIMIZER, ABOUT = "optimizer.pt", "about.json"
-NETWORK, AVERAGE, RANDOM = (f"{name}.safetensors" for name in ("network", "average", "random"))
-"""The network, the moving average of its weights if the run keeps one, and the states of torch's generators."""
 _NAMES = {NETWORK, AVERAGE, RANDOM, OPTIMIZER, ABOUT}
 
 
@@ -70,9 +76,9 @@ def save(
     `tensors` is file name -> state dict, with `NETWORK` among them. A kill at any moment leaves at least the
     checkpoints that were valid before; what it leaves of others is removed by the next save.
     """
-    final = run / FOLDER / f"step-{step:08d}"
+    final = checkpoint_folder(run, step)
     temporary = final.with_name(final.name + ".tmp")
-    for leftover in (*(run / FOLDER).glob("*.tmp"), final):
+    for leftover in (*(run / CHECKPOINTS).glob("*.tmp"), final):
         # A folder of this name that is in the way has no marker that fits: the run would have gone on from it.
         if leftover.exists():
             shutil.rmtree(leftover)
@@ -83,9 +89,9 @@ def save(
     publish(temporary, final)
     write_atomically(final / MARKER, marker)
     kept = {one.step for one in _valid(run)[:keep]} | set(protected)
-    for old in _folders(run):
-        if _step(old) < step and _step(old) not in kept:
-            shutil.rmtree(old)
+    for old in checkpoint_steps(run):
+        if old < step and old not in kept:
+            shutil.rmtree(checkpoint_folder(run, old))
     return final
 
 
@@ -126,20 +132,13 @@ def find_all(run: Path) -> list[Checkpoint]:
     return _valid(run)
 
 
-def _folders(run: Path) -> list[Path]:
-    return [path for path in (run / FOLDER).glob("step-????????") if path.name[5:].isdigit()]
-
-
-def _step(folder: Path) -> int:
-    return int(folder.name.removeprefix("step-"))
-
-
 def _valid(run: Path) -> list[Checkpoint]:
     """Valid checkpoints, newest first."""
     found = []
-    for folder in sorted(_folders(run), reverse=True):
+    for step in reversed(checkpoint_steps(run)):
+        folder = checkpoint_folder(run, step)
         if _is_complete(folder):
-            found.append(Checkpoint(folder, _step(folder), json.loads((folder / ABOUT).read_text())))
+            found.append(Checkpoint(folder, step, json.loads((folder / ABOUT).read_text())))
     return found
 
 

@@ -10,8 +10,7 @@ from typing import Protocol
 from torch.utils.tensorboard import SummaryWriter
 
 from harnet.files import write_atomically
-
-FILE_NAME = "log.jsonl"
+from harnet.run_folder import LOG, TENSORBOARD, read_log
 
 
 class Sink(Protocol):
@@ -32,8 +31,8 @@ class JsonLines:
     """
 
     def __init__(self, run: Path, resumed_at: int) -> None:
-        self._path = run / FILE_NAME
-        kept = [row for row in read(run) if row["step"] < resumed_at + (row["kind"] == "train")]
+        self._path = run / LOG
+        kept = [row for row in read_log(run) if row["step"] < resumed_at + (row["kind"] == "train")]
         write_atomically(self._path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
@@ -51,7 +50,7 @@ class TensorBoard:
     """`tensorboard/` in a run folder."""
 
     def __init__(self, run: Path, resumed_at: int) -> None:
-        self._writer = SummaryWriter(str(run / "tensorboard"), purge_step=resumed_at + 1)
+        self._writer = SummaryWriter(str(run / TENSORBOARD), purge_step=resumed_at + 1)
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
         """Add a point to each curve."""
@@ -82,12 +81,3 @@ class Log:
     ) -> None:
         for sink in self._sinks:
             sink.close()
-
-
-def read(run: Path) -> list[dict]:
-    """All complete lines of a run's log; a last line that was cut by a kill is left out."""
-    path = run / FILE_NAME
-    if not path.exists():
-        return []
-    lines = path.read_text().split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from data_shards.shards.manifest import Manifest
+from harnet import run_folder
 from harnet.errors import HarnetError
 from pretrain.config import PretrainConfig, differences
 from pretrain.optim.ema import AverageNetwork
@@ -32,9 +33,9 @@ class State:
 
     def save(self, run: Path, about: dict[str, Any], keep: int) -> None:
         """Write a checkpoint, as one process of all."""
-        tensors = {checkpoint.NETWORK: self.network.state_dict(), checkpoint.RANDOM: _random_states()}
+        tensors = {run_folder.NETWORK: self.network.state_dict(), run_folder.RANDOM: _random_states()}
         if self.average is not None:
-            tensors[checkpoint.AVERAGE] = self.average.network.state_dict()
+            tensors[run_folder.AVERAGE] = self.average.network.state_dict()
         # Without patience nothing refers to the best one.
         protected = {self.stopping.best_step} if self.stopping.patience else set()
         checkpoint.save(
@@ -67,9 +68,9 @@ class State:
         self.network.load_state_dict(saved.network())
         self.optimizer.load_state_dict(saved.optimizer())
         if self.average is not None:
-            self.average.network.load_state_dict(saved.tensors(checkpoint.AVERAGE) or {})
+            self.average.network.load_state_dict(saved.tensors(run_folder.AVERAGE) or {})
         self.stopping.restore(saved.about["early_stopping"])
-        _restore_random(saved.tensors(checkpoint.RANDOM) or {})
+        _restore_random(saved.tensors(run_folder.RANDOM) or {})
         self.step = saved.step
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from harnet.run_folder import STARTS, read_log
 from launch.cli import main
-from launch.run_folder import STARTS, entries
+from launch.records import entries
 from launch.slurm import expand
 from launch.watch import Status, status
-from pretrain.run import log
 from tests.cluster.cluster import eventually
 
 PATIENCE = 300
@@ -110,7 +110,7 @@ class Submitted:
 
 def losses(run: Path) -> dict[int, float]:
     """Loss at every step of the log; a step that is there twice is an error."""
-    rows = [row for row in log.read(run) if row["kind"] == "train"]
+    rows = [row for row in read_log(run) if row["kind"] == "train"]
     assert len({row["step"] for row in rows}) == len(rows), "a step was logged twice"
     return {row["step"]: row["loss"] for row in rows}
 

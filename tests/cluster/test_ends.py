@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from launch.run_folder import CHECKPOINTS, STARTS, entries
+from harnet.run_folder import CHECKPOINTS, STARTS
+from launch.records import entries
 from launch.slurm import expand
 from launch.watch import status
 from pretrain.command import Command

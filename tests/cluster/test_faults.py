@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from launch.run_folder import CHECKPOINTS, MARKER, STARTS, entries, last_logged
+from harnet.run_folder import CHECKPOINTS, MARKER, STARTS
+from launch.records import entries, last_logged
 from tests.cluster.cluster import eventually
 from tests.cluster.stories import Scene, Story
 from tests.cluster.submitted import PATIENCE, Submitted, held, losses

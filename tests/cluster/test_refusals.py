@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from harnet.run_folder import SUBMISSIONS
 from launch.cli import main
-from launch.run_folder import SUBMISSIONS, append
+from launch.records import append
 from pretrain.command import Command
 from tests.cluster.cluster import Cluster
 from tests.cluster.submitted import options

@@ -29,7 +29,8 @@ def test_models_need_only_the_light_dependencies() -> None:
 
 
 def test_errors_and_names_need_no_torch() -> None:
-    code = "import harnet, harnet.errors, harnet.files; print(harnet.HarnetError.__name__, bool(harnet.__version__))"
+    modules = "harnet, harnet.errors, harnet.files, harnet.run_folder"
+    code = f"import {modules}; print(harnet.HarnetError.__name__, bool(harnet.__version__))"
     assert run({"torch", "numpy", "safetensors", "fsspec"}, code) == "HarnetError True\n"
 
 

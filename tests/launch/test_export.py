@@ -7,7 +7,9 @@ import pytest
 import torch
 
 import harnet
+from harnet import run_folder
 from harnet.heads import PRETEXT_HEADS, PretextModel
+from harnet.run_folder import read_log
 from harnet.weights.bundle import save
 from harnet.weights.config import BundleConfig
 from harnet.weights.load import read_bundle
@@ -16,7 +18,7 @@ from launch.commands.export import publishable
 from pretrain import objectives
 from pretrain.model import ModelConfig
 from pretrain.objectives import Objectives
-from pretrain.run import checkpoint, log
+from pretrain.run import checkpoint
 from tests.pretrain.runs import alone, small
 
 
@@ -42,9 +44,9 @@ def test_a_checkpoint_is_chosen_by_name_by_loss_and_as_a_moving_average(
     run, out = run_with_two_checkpoints(shards, tmp_path / "run"), tmp_path / "weights"
     saved = {found.step: found for found in checkpoint.find_all(run)}
     assert sorted(saved) == [2, 4]
-    loss = {row["step"]: row for row in log.read(run) if row["kind"] == "heldout"}
+    loss = {row["step"]: row for row in read_log(run) if row["kind"] == "heldout"}
     best = min(saved, key=lambda step: loss[step]["loss"])
-    average = saved[2].tensors(checkpoint.AVERAGE)
+    average = saved[2].tensors(run_folder.AVERAGE)
     assert average is not None
     expected = {
         ("--which", "last"): saved[4].network(),

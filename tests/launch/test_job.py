@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from harnet.errors import HarnetError, Unreachable
+from harnet.run_folder import STARTS
 from launch import job, task
-from launch.run_folder import STARTS, entries
+from launch.records import entries
 from tests.launch.stand_ins import stand_in
 
 HERE = {

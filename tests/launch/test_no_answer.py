@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from harnet import run_folder
 from harnet.errors import HarnetError
-from launch import run_folder, slurm
+from launch import records, slurm
 from launch.cli import main
 from launch.slurm import NoAnswer
 from pretrain.command import Command
@@ -82,7 +83,7 @@ def test_every_command_that_asks_slurm_says_what_to_do(
     assert not run.exists()
 
     config = Command.parse("x", options).options.as_dict()
-    run_folder.append(run, run_folder.SUBMISSIONS, {"job": "7", "config": config})
+    records.append(run, run_folder.SUBMISSIONS, {"job": "7", "config": config})
     assert main(["status", str(run), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["state"] == "unknown"

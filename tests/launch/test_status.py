@@ -5,18 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from launch import run_folder, watch
+from harnet import run_folder
+from launch import records, watch
 from launch.cli import main
 from launch.slurm import Job
 from pretrain.command import Command
-from pretrain.run import checkpoint, log
 from tests.pretrain.runs import alone, small
-
-
-def test_names_in_a_run_folder_are_those_that_training_writes() -> None:
-    assert (run_folder.CHECKPOINTS, run_folder.MARKER, run_folder.LOG) == (
-        checkpoint.FOLDER, checkpoint.MARKER, log.FILE_NAME
-    )  # fmt: skip
 
 
 def test_a_run_without_slurm_is_described_from_its_folder(
@@ -28,7 +22,7 @@ def test_a_run_without_slurm_is_described_from_its_folder(
     assert main(["status", str(run)]) == 0
     assert capsys.readouterr().out == f"{run}: finished, step 4 of 4\nlast checkpoint: step 4\n"
 
-    (final / checkpoint.MARKER).unlink()
+    (final / run_folder.MARKER).unlink()
     assert main(["status", str(run), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["state"], found["step"], found["steps"], found["checkpoint"]) == ("manual", 4, 4, 2)
@@ -55,7 +49,7 @@ def test_what_slurm_says_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, facts: dict[str, str] | None, state: str, detail: str
 ) -> None:
     config = Command.parse("x", ["--data.shards", "s", "--run.out", str(tmp_path)]).options.as_dict()
-    run_folder.append(tmp_path, run_folder.SUBMISSIONS, {"job": "7", "config": config})
+    records.append(tmp_path, run_folder.SUBMISSIONS, {"job": "7", "config": config})
     monkeypatch.setattr(watch.slurm, "job", lambda number: None if facts is None else Job(facts))
     found = watch.status(tmp_path)
     assert (found.state, found.job, found.step, found.steps) == (state, "7", 0, 10_000)
@@ -65,7 +59,7 @@ def test_what_slurm_says_in_words(
 
 def test_speed_and_time_to_go_are_those_of_the_running_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = Command.parse("x", ["--data.shards", "s", "--run.out", str(tmp_path), "--run.steps", "140"]).options
-    run_folder.append(tmp_path, run_folder.SUBMISSIONS, {"job": "7", "config": config.as_dict()})
+    records.append(tmp_path, run_folder.SUBMISSIONS, {"job": "7", "config": config.as_dict()})
     row = {"kind": "train", "step": 40, "loss": 0.5, "windows_per_second": 512.0}
     (tmp_path / run_folder.LOG).write_text(json.dumps(row) + "\n" + '{"kind": "train", "st')
     monkeypatch.setattr(watch.slurm, "job", lambda number: Job({"JobState": "RUNNING", "Restarts": "1"}))
@@ -75,7 +69,7 @@ def test_speed_and_time_to_go_are_those_of_the_running_start(tmp_path: Path, mon
     )
     assert found.eta_seconds == 100.0
 
-    run_folder.append(tmp_path, run_folder.STARTS, {"event": "start", "job": "7"})
+    records.append(tmp_path, run_folder.STARTS, {"event": "start", "job": "7"})
     found = watch.status(tmp_path)
     assert (found.detail, found.windows_per_second, found.eta_seconds) == ("starting", None, None)
 

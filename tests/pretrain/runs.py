@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from harnet.run_folder import read_log
 from pretrain.config import DataConfig, PretrainConfig, RunConfig
 from pretrain.model import ModelConfig
 from pretrain.optim.optimizers import OptimizerConfig
 from pretrain.parallel.distributed import Process, joined
-from pretrain.run import log
 from pretrain.run.loop import Run
 from pretrain.run.probe import ProbeConfig
 from pretrain.run.training import train
@@ -59,7 +59,7 @@ def stop_before(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None
 
 
 def losses(out: Path, kind: str = "train") -> dict[int, float]:
-    return {row["step"]: row["loss"] for row in log.read(out) if row["kind"] == kind}
+    return {row["step"]: row["loss"] for row in read_log(out) if row["kind"] == kind}
 
 
 def digest(checkpoint: Path) -> dict[str, str]:

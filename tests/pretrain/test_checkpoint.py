@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from harnet import run_folder
 from harnet.errors import HarnetError
 from pretrain.run import checkpoint
 from tests.pretrain.runs import CONTEXT
@@ -17,7 +18,7 @@ OPTIMIZER = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 
 
 
 def save(run: Path, step: int, keep: int = 2, protected: tuple[int, ...] = ()) -> Path:
-    return checkpoint.save(run, step, {checkpoint.NETWORK: NETWORK}, OPTIMIZER, {"config": {"a": 1}}, keep, protected)
+    return checkpoint.save(run, step, {run_folder.NETWORK: NETWORK}, OPTIMIZER, {"config": {"a": 1}}, keep, protected)
 
 
 def test_what_was_saved_comes_back(tmp_path: Path) -> None:
@@ -52,7 +53,7 @@ def test_a_damaged_checkpoint_does_not_count(tmp_path: Path, name: str, damage: 
 @pytest.mark.parametrize("marker", ["", "{}", "[]", "null", '{"about.json": ""}'])
 def test_a_marker_that_does_not_name_every_file_does_not_count(tmp_path: Path, marker: str) -> None:
     save(tmp_path, 1)
-    (save(tmp_path, 2) / checkpoint.MARKER).write_text(marker)
+    (save(tmp_path, 2) / run_folder.MARKER).write_text(marker)
     assert checkpoint.find(tmp_path).step == 1
 
 
@@ -113,11 +114,11 @@ def test_protected_steps_are_kept(tmp_path: Path) -> None:
 
 
 def test_other_files_of_tensors_come_back(tmp_path: Path) -> None:
-    tensors = {checkpoint.NETWORK: NETWORK, checkpoint.AVERAGE: {"weight": torch.zeros(2)}}
+    tensors = {run_folder.NETWORK: NETWORK, run_folder.AVERAGE: {"weight": torch.zeros(2)}}
     checkpoint.save(tmp_path, 1, tensors, OPTIMIZER, {}, 2)
     found = checkpoint.find(tmp_path)
-    assert torch.equal((found.tensors(checkpoint.AVERAGE) or {})["weight"], torch.zeros(2))
-    assert found.tensors(checkpoint.RANDOM) is None
+    assert torch.equal((found.tensors(run_folder.AVERAGE) or {})["weight"], torch.zeros(2))
+    assert found.tensors(run_folder.RANDOM) is None
 
 
 def test_a_pickle_with_code_in_it_is_not_run(tmp_path: Path) -> None:

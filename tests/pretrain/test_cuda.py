@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from harnet.errors import HarnetError
+from harnet.run_folder import read_log
 from pretrain import objectives
 from pretrain.config import PretrainConfig
 from pretrain.parallel.distributed import joined
-from pretrain.run import log
 from pretrain.run.training import train
 from tests.pretrain.runs import alone, in_processes, losses, small, stop_before, train_in
 
@@ -36,7 +36,7 @@ def test_every_objective_trains(name: str, precision: str, shards: Path, tmp_pat
     on_gpu(replace(config, objective=name, data=replace(config.data, workers=1)))
     assert list(losses(tmp_path / "run")) == [1, 2, 3, 4, 5, 6]
     assert all(math.isfinite(loss) for loss in losses(tmp_path / "run").values())
-    assert all(row["memory_gib"] > 0 for row in log.read(tmp_path / "run") if row["kind"] == "train")
+    assert all(row["memory_gib"] > 0 for row in read_log(tmp_path / "run") if row["kind"] == "train")
 
 
 def test_losses_are_those_of_the_cpu(shards: Path, tmp_path: Path) -> None:

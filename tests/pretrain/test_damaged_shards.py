@@ -10,8 +10,8 @@ import pytest
 from data_shards.shards import manifest
 from data_shards.stream.plan import plan_epoch
 from harnet.errors import HarnetError, Unreachable
+from harnet.run_folder import read_log
 from pretrain.config import PretrainConfig
-from pretrain.run import log
 from tests.pretrain.runs import alone, digest, losses, small, stop_before
 
 
@@ -36,7 +36,7 @@ def lenient(shards: Path, out: Path) -> PretrainConfig:
 def test_blocks_that_are_skipped_are_logged(damaged: Path, shards: Path, tmp_path: Path) -> None:
     for name, folder, skipped in (("damaged", damaged, 1), ("sound", shards, 0)):
         alone(lenient(folder, tmp_path / name))
-        rows = [row["skipped_blocks"] for row in log.read(tmp_path / name) if row["kind"] == "train"]
+        rows = [row["skipped_blocks"] for row in read_log(tmp_path / name) if row["kind"] == "train"]
         assert rows == [skipped] * 6
     assert losses(tmp_path / "damaged") != losses(tmp_path / "sound")
 

@@ -8,9 +8,11 @@ import torch
 
 from data_shards.shards import manifest
 from data_shards.stream.plan import steps_per_epoch
+from harnet import run_folder
+from harnet.run_folder import read_log
 from pretrain.data.loading import Part, parts
 from pretrain.parallel.distributed import Process, slurm_variables
-from pretrain.run import checkpoint, log
+from pretrain.run import checkpoint
 from pretrain.run.step import pieces_of
 from tests.pretrain.runs import alone, losses, small, together
 
@@ -29,7 +31,7 @@ def test_a_run_continues_on_another_number_of_processes(shards: Path, tmp_path: 
     config = small(shards, tmp_path / "run")
     together(config, 2)
     before = losses(tmp_path / "run")
-    (checkpoint.find(tmp_path / "run").path / checkpoint.MARKER).unlink()
+    (checkpoint.find(tmp_path / "run").path / run_folder.MARKER).unlink()
     assert checkpoint.find(tmp_path / "run").step == 4
     alone(config)
     after = losses(tmp_path / "run")
@@ -48,11 +50,11 @@ def test_with_synchronised_batch_statistics_losses_do_not_depend_on_the_number_o
     alone(small(shards, tmp_path / "alone", recipe, **options))
     config = small(shards, tmp_path / "moved", recipe, **options)
     together(config, 2)
-    (checkpoint.find(tmp_path / "moved").path / checkpoint.MARKER).unlink()
+    (checkpoint.find(tmp_path / "moved").path / run_folder.MARKER).unlink()
     alone(config)
     assert losses(tmp_path / "moved") == pytest.approx(losses(tmp_path / "alone"), abs=1e-5)
     held = [
-        {row["step"]: row["ema/loss"] for row in log.read(tmp_path / name) if row["kind"] == "heldout"}
+        {row["step"]: row["ema/loss"] for row in read_log(tmp_path / name) if row["kind"] == "heldout"}
         for name in ("moved", "alone")
     ]
     assert held[0] == pytest.approx(held[1], abs=1e-5)

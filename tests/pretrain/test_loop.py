@@ -16,11 +16,12 @@ from data_shards.shards import manifest
 from harnet import console
 from harnet.errors import HarnetError
 from harnet.heads import PretextModel
+from harnet.run_folder import read_log
 from pretrain import objectives
 from pretrain.config import PretrainConfig
 from pretrain.data.loading import Part, parts
 from pretrain.parallel.distributed import Process
-from pretrain.run import checkpoint, log
+from pretrain.run import checkpoint
 from pretrain.run.loop import Run
 from pretrain.run.probe import ProbeConfig
 from pretrain.run.step import Gradient, Step
@@ -50,7 +51,7 @@ def test_a_run_leaves_logs_curves_and_two_checkpoints(straight: Path) -> None:
 
 def test_a_line_of_the_log_has_what_the_documents_say(straight: Path) -> None:
     text = (ROOT / "docs" / "pretrain.md").read_text()
-    row = next(row for row in log.read(straight) if row["kind"] == "train")
+    row = next(row for row in read_log(straight) if row["kind"] == "train")
     tasks = ("reversal", "permutation", "time_warp")
     expected = {"kind", "step", "loss"} | {f"{kind}/{task}" for kind in ("loss", "accuracy") for task in tasks}
     documented = {"gradient_norm", "learning_rate", "windows_per_second", "windows_per_second_per_process"}
@@ -118,7 +119,7 @@ def everything(shards: Path, labelled: Path, tmp_path_factory: pytest.TempPathFa
 
 
 def test_with_everything_on_all_of_it_is_logged(everything: Path) -> None:
-    rows = {kind: [row for row in log.read(everything) if row["kind"] == kind] for kind in ("heldout", "probe")}
+    rows = {kind: [row for row in read_log(everything) if row["kind"] == kind] for kind in ("heldout", "probe")}
     assert [row["step"] for row in rows["probe"]] == [2, 4, 5]
     assert {"ema/loss", "ema/accuracy/reversal", "loss"} < rows["heldout"][0].keys()
     assert "linear/macro_f1" in rows["probe"][0]
@@ -138,7 +139,7 @@ def test_stopped_at_any_step_and_resumed_with_everything_on(
     speed = {"windows_per_second", "windows_per_second_per_process", "share_waiting_for_data"}
     speed |= {"model_flops_utilisation", "memory_gib"}
     numbers = [
-        [{name: value for name, value in row.items() if name not in speed} for row in log.read(run)]
+        [{name: value for name, value in row.items() if name not in speed} for row in read_log(run)]
         for run in (tmp_path / "run", everything)
     ]
     assert numbers[0] == numbers[1]

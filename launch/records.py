@@ -1,4 +1,4 @@
-"""What a run folder says to those who start, watch and stop the run. Light: nothing here imports torch."""
+"""What jobs note in a run folder, and what it says to those who watch and stop the run. Nothing here imports torch."""
 
 import json
 import os
@@ -9,12 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harnet.files import fsync_folder
-
-FOLDER = "slurm"
-"""Inside a run folder: batch scripts, logs of jobs, and the two records below."""
-SUBMISSIONS, STARTS = "submissions.jsonl", "starts.jsonl"
-CHECKPOINTS, MARKER, LOG = "checkpoints", "COMPLETE", "log.jsonl"
-"""As in pretrain/run/checkpoint.py and pretrain/run/log.py, which need torch."""
+from harnet.run_folder import ABOUT, LOG, SLURM, SUBMISSIONS, checkpoint_folder, newest_step
 
 
 @dataclass(frozen=True)
@@ -34,12 +29,6 @@ class Logged:
     def age_seconds(self) -> float:
         """Since then."""
         return max(0.0, time.time() - self.time)
-
-
-def newest_step(run: Path) -> int:
-    """Steps of the newest complete checkpoint, 0 without one. Its digests are left to the training to check."""
-    steps = [path.parent.name[5:] for path in (run / CHECKPOINTS).glob(f"step-*/{MARKER}")]
-    return max((int(step) for step in steps if step.isdecimal()), default=0)
 
 
 def last_logged(run: Path) -> Logged | None:
@@ -62,7 +51,7 @@ def last_logged(run: Path) -> Logged | None:
 
 def append(run: Path, name: str, entry: Mapping[str, Any]) -> None:
     """Add an entry to a record of the run folder, durably."""
-    folder = run / FOLDER
+    folder = run / SLURM
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / name).open("a") as file:
         file.write(json.dumps({"time": time.time()} | dict(entry)) + "\n")
@@ -73,7 +62,7 @@ def append(run: Path, name: str, entry: Mapping[str, Any]) -> None:
 
 def entries(run: Path, name: str) -> list[dict[str, Any]]:
     """All complete entries of a record; one that a kill cut short is left out."""
-    path = run / FOLDER / name
+    path = run / SLURM / name
     if not path.exists():
         return []
     found = []
@@ -88,7 +77,7 @@ def entries(run: Path, name: str) -> list[dict[str, Any]]:
 def settings(run: Path) -> dict[str, Any] | None:
     """The configuration (`PretrainConfig.as_dict`): of the newest checkpoint, else of the last submission."""
     step = newest_step(run)
-    about = run / CHECKPOINTS / f"step-{step:08d}" / "about.json"
+    about = checkpoint_folder(run, step) / ABOUT
     if step and about.is_file():
         found: dict[str, Any] = json.loads(about.read_text())["config"]
         return found

@@ -23,6 +23,8 @@ SLURM = "slurm"
 """Batch scripts, logs of jobs, and the records below."""
 SUBMISSIONS, STARTS = "submissions.jsonl", "starts.jsonl"
 """What was submitted; when its jobs started and how they ended."""
+REASONS = "reasons"
+"""Why processes failed: a file of each that did."""
 
 
 def checkpoint_folder(run: Path, step: int) -> Path:

@@ -30,7 +30,8 @@ import tyro
 from harnet.console import INTERRUPTED, guarded
 from harnet.run_folder import STARTS, newest_step
 from launch import records, slurm
-from launch.task import MISTAKE
+from launch.task import MISTAKE, start_name
+from pretrain.parallel.slurm import first_host
 
 WAIT_SECONDS = 30
 """That the other processes of a start get to end after the first one has; with NCCL they may hang for ever."""
@@ -88,8 +89,8 @@ class Start:
         say(f"start {self.restart} of job {self.job} on {nodes}, from step {step}")
         code = self.run_tasks()
         now = newest_step(self.options.run)
-        verdict = verdict_of(code)
-        say(f"{verdict} (code {code}) at step {now}{': ' if self.complaints else ''}{self.reason}")
+        verdict = "mistake" if code and self.mistakes else verdict_of(code)
+        say(f"{verdict} (code {code}) at step {now}{': ' if self.reason else ''}{self.reason}")
         end = {"event": "end", "code": code, "verdict": verdict, "steps": now - step, "reason": self.reason}
         records.append(self.options.run, STARTS, here | end)
         return self.follow(code, verdict)
@@ -150,7 +151,7 @@ class Start:
         with socket.socket() as free:
             free.bind(("", 0))
             port = free.getsockname()[1]
-        node = os.environ.get("SLURMD_NODENAME") or slurm.expand(os.environ["SLURM_JOB_NODELIST"])[0]
+        node = os.environ.get("SLURMD_NODENAME") or first_host(os.environ["SLURM_JOB_NODELIST"])
         threads = os.environ.get("OMP_NUM_THREADS", "1")
         return {"MASTER_ADDR": node, "MASTER_PORT": str(port), "OMP_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"}
 
@@ -164,8 +165,17 @@ class Start:
         return job.state == "RUNNING" and job.restarts == self.restart
 
     @property
+    def mistakes(self) -> list[records.Reason]:
+        """Of the processes of this start. One is enough: what the others die of because of it is no news."""
+        left = records.reasons(self.options.run, start_name(os.environ))
+        return [reason for reason in left if reason.code == MISTAKE]
+
+    @property
     def reason(self) -> str:
-        """The first complaint; those after it are mostly consequences. srun's own words come last."""
+        """What a process left in the run folder, a mistake before all else; without that the first complaint in the
+        output, since those after it are mostly consequences. srun's own words come last."""
+        if left := self.mistakes or records.reasons(self.options.run, start_name(os.environ)):
+            return left[0].text
         ours = [line for line in self.complaints if not line.startswith("srun:")]
         return next(iter(ours or self.complaints), "")
 

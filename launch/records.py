@@ -4,12 +4,12 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harnet.files import fsync_folder
-from harnet.run_folder import ABOUT, LOG, SLURM, SUBMISSIONS, checkpoint_folder, newest_step
+from harnet.files import fsync_folder, write_atomically
+from harnet.run_folder import ABOUT, LOG, REASONS, SLURM, SUBMISSIONS, checkpoint_folder, newest_step
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,33 @@ def entries(run: Path, name: str) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return found
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a process of a start failed, as it said itself."""
+
+    rank: int
+    """Which process."""
+    code: int
+    """With which it was about to end."""
+    text: str
+    """One line."""
+    time: float
+    """In seconds since 1970, by the clock of its node."""
+
+
+def leave_reason(run: Path, start: str, reason: Reason) -> None:
+    """Note why a process fails. `start` names the start of the job that it belongs to."""
+    folder = run / SLURM / REASONS
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / f"{start}-{reason.rank}.json", json.dumps(asdict(reason)))
+
+
+def reasons(run: Path, start: str) -> list[Reason]:
+    """What the processes of a start left, in order of time."""
+    found = [Reason(**json.loads(path.read_text())) for path in (run / SLURM / REASONS).glob(f"{start}-*.json")]
+    return sorted(found, key=lambda reason: reason.time)
 
 
 def settings(run: Path) -> dict[str, Any] | None:

@@ -11,13 +11,16 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from harnet.console import INTERRUPTED, USAGE, USER_MISTAKE, guarded
 from harnet.errors import HarnetError, Unreachable
+from launch import records
 
 CRASHED = 1
 """Python's own for an exception that nobody expected: a lost peer, a driver, a bug. May go better next time."""
@@ -33,18 +36,50 @@ class Crash(Exception):
 
 
 def train(folder: Path, arguments: Sequence[str]) -> int:
-    """Train as process SLURM_PROCID of SLURM_NTASKS; the code is 0, 130 or `MISTAKE`, or an exception ends it."""
-    os.environ["RANK"] = os.environ["SLURM_PROCID"]
-    os.environ["WORLD_SIZE"] = os.environ["SLURM_NTASKS"]
-    os.environ["LOCAL_RANK"] = os.environ["SLURM_LOCALID"]
+    """Train as a task of srun; the code is 0, 130 or `MISTAKE`, or an exception ends it.
+
+    A process that fails leaves its reason in the run folder: the largest code of all processes may be that of another,
+    which was killed while it waited for this one.
+    """
     try:
         code = guarded("pretrain", "pretrain", lambda: _attempt(folder, arguments))
     except SystemExit as usage:  # of the option parser, which has said what is wrong
         code = int(usage.code or 0)
+        if code:
+            _leave(folder, MISTAKE, "the options are wrong; the log says which")
+    except Exception as error:
+        _leave(folder, CRASHED, f"{type(error).__name__}: {error}")
+        raise
     return MISTAKE if code in (USER_MISTAKE, USAGE) else code
 
 
 def _attempt(folder: Path, arguments: Sequence[str]) -> int:
+    try:
+        return _run(folder, arguments)
+    except (HarnetError, ModuleNotFoundError, OSError) as error:
+        # As `guarded` has it: these are mistakes, and only come again.
+        where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+        text = (isinstance(error, OSError) and error.strerror) or str(error)
+        _leave(folder, MISTAKE, f"{where}{text}")
+        raise
+
+
+def _leave(folder: Path, code: int, text: str) -> None:
+    """Note the reason where the job's own process looks; the log and the exit code are left if that fails too."""
+    rank = int(os.environ["SLURM_PROCID"])
+    line = (text.strip().splitlines() or ["no reason given"])[0]
+    if not folder.is_dir():
+        return  # it would only be made on a disk that nobody else sees
+    with suppress(OSError):
+        records.leave_reason(folder, start_name(os.environ), records.Reason(rank, code, line, time.time()))
+
+
+def start_name(environment: Mapping[str, str]) -> str:
+    """Of this start of this job, for all of its processes."""
+    return f"{environment['SLURM_JOB_ID']}-{environment.get('SLURM_RESTART_COUNT', '0')}"
+
+
+def _run(folder: Path, arguments: Sequence[str]) -> int:
     if not folder.is_dir():
         raise HarnetError(
             f"{folder}: not there on {socket.gethostname()}; the run folder must be on a file system that all nodes see"

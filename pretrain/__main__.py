@@ -6,9 +6,12 @@ from harnet.console import exit_with, guarded
 
 
 def _main() -> int:
+    from torch.distributed.elastic.multiprocessing.errors import record
+
     from pretrain.command import Command
 
-    return Command.parse("pretrain", sys.argv[1:]).run()
+    # torchrun then names the process that failed first, and what it said.
+    return record(lambda: Command.parse("pretrain", sys.argv[1:]).run())() or 0
 
 
 if __name__ == "__main__":

@@ -1,1 +1,7 @@
-"""Many processes and the device: distributed.py (process group), batchnorm.py (synchronised), compilation.py."""
+"""Many processes and the device.
+
+distributed.py   the process group, and what all processes agree on
+slurm.py         from Slurm's variables to torch's
+batchnorm.py     synchronised batch normalisation
+compilation.py   torch.compile with a way back
+"""

@@ -2,8 +2,7 @@
 
 import hashlib
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from harnet.errors import HarnetError
+from pretrain.parallel.slurm import torch_variables
 
 TIMEOUT = timedelta(minutes=10)
 """For which a process waits for the others before it gives up: longer than any step, held-out loss or checkpoint. A
@@ -61,52 +61,23 @@ class Process:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Process]:
+def joined(device: str, timeout: timedelta = TIMEOUT) -> Iterator[Process]:
     """Join the processes that torchrun or srun started; alone if neither did. NCCL on CUDA, gloo on the CPU.
 
     Raises:
         HarnetError: CUDA is asked for and absent, or there are more processes on the node than GPUs.
     """
-    for name, value in slurm_variables(os.environ).items():
-        os.environ.setdefault(name, value)
+    os.environ.update(torch_variables(os.environ))
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     process = Process(rank, world, _device(device, int(os.environ.get("LOCAL_RANK", "0"))))
     if world == 1:
         yield process
         return
-    cuda = process.device.type == "cuda"
-    dist.init_process_group("nccl" if cuda else "gloo", timeout=TIMEOUT, device_id=process.device if cuda else None)
+    _join(process, timeout)
     try:
         yield process
     finally:
         dist.destroy_process_group()
-
-
-def slurm_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """What torch reads, from what srun sets in each task of a step; empty outside one or where torchrun was here.
-
-    A step of one task, such as an interactive shell inside a larger allocation, is a process alone. The processes meet
-    on the first node of the step, on a port derived from the job and step, so that two jobs on a node do not collide.
-    """
-    world = environment.get("SLURM_STEP_NUM_TASKS", "1")
-    if "RANK" in environment or world == "1":
-        return {}
-    job, step = int(environment["SLURM_JOB_ID"]), int(environment["SLURM_STEP_ID"])
-    return {
-        "RANK": environment["SLURM_PROCID"],
-        "LOCAL_RANK": environment["SLURM_LOCALID"],
-        "WORLD_SIZE": world,
-        "MASTER_ADDR": _first_host(environment["SLURM_STEP_NODELIST"]),
-        "MASTER_PORT": str(20_000 + (job * 7 + step) % 20_000),
-    }
-
-
-def _first_host(hosts: str) -> str:
-    """The first name of a Slurm host list, such as "gpu007" of "gpu[007-009,12],login1"."""
-    found = re.match(r"([^,\[]+)(?:\[([^,\-\]]+)[^\]]*\])?([^,\[]*)", hosts)
-    if found is None:
-        raise HarnetError(f"SLURM_STEP_NODELIST is {hosts!r}: not a list of hosts; set MASTER_ADDR and RANK yourself")
-    return "".join(part or "" for part in found.groups())
 
 
 def _device(wanted: str, local_rank: int) -> torch.device:
@@ -115,11 +86,26 @@ def _device(wanted: str, local_rank: int) -> torch.device:
         return torch.device("cpu")
     if not available:
         raise HarnetError("run.device is cuda, but torch sees no CUDA device here; use --run.device cpu")
-    if local_rank >= torch.cuda.device_count():
+    visible = torch.cuda.device_count()
+    # A site may show each process its own GPU and no other, which is number 0 to all of them.
+    number = 0 if visible == 1 else local_rank
+    if number >= visible:
         raise HarnetError(
-            f"process {local_rank} of this node has no GPU: there are {torch.cuda.device_count()}; "
+            f"process {local_rank} of this node has no GPU: there are {visible}; "
             "start as many processes a node as it has GPUs"
         )
-    device = torch.device("cuda", local_rank)
+    device = torch.device("cuda", number)
     torch.cuda.set_device(device)
     return device
+
+
+def _join(process: Process, timeout: timedelta) -> None:
+    cuda = process.device.type == "cuda"
+    try:
+        dist.init_process_group("nccl" if cuda else "gloo", timeout=timeout, device_id=process.device if cuda else None)
+    except dist.DistBackendError as error:
+        if "Duplicate GPU" not in str(error):
+            raise
+        raise HarnetError(
+            "two processes of a node see the same GPU and no other: start as many processes a node as it has GPUs"
+        ) from error

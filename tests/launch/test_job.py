@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,8 +10,8 @@ import pytest
 
 from harnet.errors import HarnetError, Unreachable
 from harnet.run_folder import STARTS
-from launch import job, task
-from launch.records import entries
+from launch import job, records, task
+from launch.records import Reason, entries
 from tests.launch.stand_ins import stand_in
 
 HERE = {
@@ -105,12 +105,47 @@ def test_a_task_with_a_mistake_says_so_by_its_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, value in (("SLURM_PROCID", "0"), ("SLURM_NTASKS", "1"), ("SLURM_LOCALID", "0")):
+    for name, value in (HERE | {"SLURM_PROCID": "3", "SLURM_RESTART_COUNT": "2"}).items():
         monkeypatch.setenv(name, value)
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
-        monkeypatch.setenv(name, "")  # the task sets them; so they are put back afterwards
     assert task.train(tmp_path, arguments) == task.MISTAKE
     assert says in capsys.readouterr().err
+    (left,) = records.reasons(tmp_path, "7-2")
+    assert (left.rank, left.code) == (3, task.MISTAKE)
+    assert left.text
+
+
+def test_a_task_that_crashes_leaves_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (HERE | {"SLURM_PROCID": "1"}).items():
+        monkeypatch.setenv(name, value)
+
+    def lost(folder: Path, arguments: Sequence[str]) -> int:
+        raise RuntimeError("Connection closed by peer\nand more")
+
+    monkeypatch.setattr(task, "_run", lost)
+    with pytest.raises(RuntimeError):
+        task.train(tmp_path, [])
+    (left,) = records.reasons(tmp_path, "7-0")
+    assert (left.rank, left.code, left.text) == (1, task.CRASHED, "RuntimeError: Connection closed by peer")
+
+
+def test_the_mistake_of_one_process_is_what_counts_when_others_were_killed(commands: Path, tmp_path: Path) -> None:
+    """srun returns 137, the largest: a process that waited for the one with the mistake, until srun killed it."""
+    run = tmp_path / "run"
+    records.leave_reason(run, "7-0", Reason(0, task.CRASHED, "RuntimeError: Connection closed by peer", 1.0))
+    records.leave_reason(run, "7-0", Reason(1, task.MISTAKE, "shards: 12 of 100 block reads met damage", 2.0))
+    stand_in(commands, "srun", 'echo "srun: error: n1: task 2: Killed"; exit 137')
+    assert job.run([str(run), "--processes-per-node", "3"]) == task.MISTAKE
+    assert "requeue" not in asked(commands)
+    assert "12 of 100 block reads met damage" in asked(commands)
+    assert entries(run, STARTS)[-1]["verdict"] == "mistake"
+
+
+def test_the_mistake_of_an_earlier_start_is_mended(commands: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    records.leave_reason(run, "6-0", Reason(1, task.MISTAKE, "old", 2.0))
+    stand_in(commands, "srun", "exit 137")
+    assert job.run([str(run), "--processes-per-node", "3"]) == 0
+    assert "requeue 7" in asked(commands)
 
 
 def test_shards_that_are_away_for_long_are_a_crash_that_is_tried_again(
@@ -120,12 +155,11 @@ def test_shards_that_are_away_for_long_are_a_crash_that_is_tried_again(
         raise Unreachable("shards/train-000000.tar: could not be read for 5 min (Stale file handle)")
 
     monkeypatch.setattr("pretrain.command.Command.parse", away)
-    for name, value in (("SLURM_PROCID", "0"), ("SLURM_NTASKS", "1"), ("SLURM_LOCALID", "0")):
+    for name, value in (HERE | {"SLURM_PROCID": "0"}).items():
         monkeypatch.setenv(name, value)
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
-        monkeypatch.setenv(name, "")
     with pytest.raises(task.Crash, match="train-000000"):
         task.train(tmp_path, [])
     found = job.COMPLAINT.search("0: __main__.Crash: shards/train-000000.tar: could not be read for 5 min")
     assert found is not None
     assert "train-000000" in found[0]
+    assert [left.code for left in records.reasons(tmp_path, "7-0")] == [task.CRASHED]

@@ -11,7 +11,8 @@ from data_shards.stream.plan import steps_per_epoch
 from harnet import run_folder
 from harnet.run_folder import read_log
 from pretrain.data.loading import Part, parts
-from pretrain.parallel.distributed import Process, slurm_variables
+from pretrain.parallel.distributed import Process
+from pretrain.parallel.slurm import torch_variables
 from pretrain.run import checkpoint
 from pretrain.run.step import pieces_of
 from tests.pretrain.runs import alone, losses, small, together
@@ -81,29 +82,36 @@ SLURM = {
 
 
 def test_a_task_that_srun_started_knows_who_it_is() -> None:
-    found = slurm_variables(SLURM)
+    found = torch_variables(SLURM)
     assert (found["RANK"], found["LOCAL_RANK"], found["WORLD_SIZE"]) == ("9", "1", "16")
     assert found["MASTER_ADDR"] == "gpu007"
-    other = slurm_variables(SLURM | {"SLURM_PROCID": "0", "SLURM_LOCALID": "0"})
+    other = torch_variables(SLURM | {"SLURM_PROCID": "0", "SLURM_LOCALID": "0"})
     assert (other["MASTER_ADDR"], other["MASTER_PORT"]) == (found["MASTER_ADDR"], found["MASTER_PORT"])
     assert 20_000 <= int(found["MASTER_PORT"]) < 40_000
 
 
 @pytest.mark.parametrize("variables", [{"RANK": "0"}, {"SLURM_STEP_NUM_TASKS": "1"}])
 def test_torchrun_and_a_shell_inside_an_allocation_go_before_slurm(variables: dict[str, str]) -> None:
-    assert slurm_variables(SLURM | variables) == {}
+    assert torch_variables(SLURM | variables) == {}
 
 
 def test_outside_slurm_there_is_nothing_to_know() -> None:
-    assert slurm_variables({}) == {}
+    assert torch_variables({}) == {}
 
 
 @pytest.mark.parametrize(
     ("hosts", "first"),
-    [("n1", "n1"), ("n[3-5]", "n3"), ("gpu[07,09]-ib,x", "gpu07-ib"), ("a-b-1,a-b-2", "a-b-1"), ("c[12]", "c12")],
+    [
+        ("n1", "n1"),
+        ("n[3-5]", "n3"),
+        ("gpu[07,09]-ib,x", "gpu07-ib"),
+        ("a-b-1,a-b-2", "a-b-1"),
+        ("c[12]", "c12"),
+        ("r[1-2]n[3-4]", "r1n3"),
+    ],
 )
 def test_the_first_host_of_a_list_is_where_processes_meet(hosts: str, first: str) -> None:
-    assert slurm_variables(SLURM | {"SLURM_STEP_NODELIST": hosts})["MASTER_ADDR"] == first
+    assert torch_variables(SLURM | {"SLURM_STEP_NODELIST": hosts})["MASTER_ADDR"] == first
 
 
 @pytest.mark.parametrize(("world", "workers"), [(2, 0), (4, 0), (2, 2), (1, 2)])

@@ -1,5 +1,6 @@
 """The interpreter ends even if a loader process does not."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 import torch
 
 from data_shards.shards import manifest
+from harnet import console
 from pretrain.data.loading import parts
 from pretrain.parallel.distributed import Process
 from tests.pretrain.runs import small
@@ -40,3 +42,14 @@ def test_a_loader_that_is_stuck_does_not_keep_the_interpreter_from_ending(shards
     assert process.returncode == 3
     (pid,) = map(int, stuck.split())
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_torchrun_is_told_which_process_failed_and_why(tmp_path: Path) -> None:
+    """torchrun names a file to each process, and shows what the first to fail wrote there."""
+    told = tmp_path / "error.json"
+    command = [sys.executable, "-m", "pretrain", "--data.shards", str(tmp_path / "nowhere"), "--run.out", str(tmp_path)]
+    environment = os.environ | {"TORCHELASTIC_ERROR_FILE": str(told)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == console.USER_MISTAKE
+    assert "no manifest" in json.loads(told.read_text())["message"]["message"]
+    assert len(done.stderr.splitlines()) == 1, "and the user is told in one line, as ever"

@@ -1,0 +1,23 @@
+"""Values that no accelerometer of the device's range can give: one of them, filtered, would ring for half a second."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_shards.readers.oddities import Tally
+
+MOST_OF_RANGE = 1.1
+"""Devices go a little beyond their full scale: 6.006 g occurs in those of ±6 g, and calibration stretches more."""
+
+
+def without_absurd(
+    times: NDArray[np.float64], acceleration: NDArray[np.float32], range_g: float, tally: Tally
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Times (n,) and acceleration (n, 3) in g without the samples, counted, that have an axis beyond the range."""
+    limit = np.float32(MOST_OF_RANGE * range_g)
+    if not len(times) or (acceleration.max() <= limit and acceleration.min() >= -limit):
+        return times, acceleration
+    possible = (np.abs(acceleration) <= limit).all(axis=1)
+    first = int(np.argmin(possible))
+    worst = float(acceleration[first, np.argmax(np.abs(acceleration[first]))])
+    tally.add("absurd values", int((~possible).sum()), f"first {worst:.4g} g, of a device of ±{range_g:g} g")
+    return times[possible], acceleration[possible]

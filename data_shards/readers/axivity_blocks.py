@@ -1,0 +1,236 @@
+"""The data blocks of an Axivity file: which are sound, of the header's session, and in order.
+
+Layout: `cwa.h` in the Open Movement project. A header of 1,024 bytes begins with "MD", data blocks of 512 bytes begin
+with "AX". The 16-bit little-endian words of a sound block sum to 0 modulo 65,536.
+"""
+
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_shards.readers.axivity_times import anchor
+from data_shards.readers.oddities import Tally
+from data_shards.readers.order import Pieces, in_order
+from harnet.errors import HarnetError
+
+HEADER_BYTES = 1024
+BLOCK_BYTES = 512
+HEADER_START = b"MD\xfc\x03"
+"""Tag and length (1,020) of the header."""
+BLOCK_START = b"AX\xfc\x01"
+"""Tag and length (508) of a data block."""
+CAPACITY = {0x30: 120, 0x32: 80, 0x62: 40, 0x92: 26}
+"""Axes and packing (`numAxesBPS`) that cwa.h defines → samples in a full block."""
+DAYS = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 0, 0, 0])
+"""Of each month."""
+UNKNOWN_SESSIONS = (0, 0xFFFFFFFF)
+"""In the header: 0 as cwa.h says, all ones where it was never written."""
+
+BLOCKS_AT_A_TIME = 2048
+"""A quarter of a million samples: a week at 100 Hz is decoded in hardly more memory than it fills in the end."""
+
+_FACTS = np.dtype(
+    [
+        ("place", "<i8"),
+        ("session", "<u4"),
+        ("sequence", "<u4"),
+        ("stamp", "<u4"),
+        ("fractional", "<u2"),
+        ("thermometer", "<u2"),
+        ("rate", "u1"),
+        ("offset", "<i2"),
+        ("count", "<u2"),
+        ("checksum", "<u2"),
+    ]
+)
+"""What is kept of a block (`cwa_data_t`) until it is chosen."""
+_PLACES = {"fractional": 4, "session": 6, "sequence": 10, "stamp": 14, "offset": 26, "count": 28, "checksum": 510}
+"""Where that is in a block, as far as it is copied as it stands."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """What the data blocks say of themselves."""
+
+    chosen: NDArray[np.bool_]
+    """(blocks,) whether the block is decoded."""
+    written: int
+    """Blocks that the device wrote: the others are memory of one repeated byte (0x00 or 0xFF)."""
+    counts: NDArray[np.int64]
+    """(chosen blocks,) samples in each."""
+    anchor_times: NDArray[np.float64]
+    """(chosen blocks,) seconds at which one sample of each was taken."""
+    anchor_samples: NDArray[np.int64]
+    """(chosen blocks,) which sample, counted from the block's first."""
+    thermometer: NDArray[np.uint16]
+    """(chosen blocks,) raw reading, 10 bits; 0 where there is none."""
+    rate_code: int
+    """Rate and range of the chosen blocks: the header gives them too, but has no checksum."""
+
+    @property
+    def rate(self) -> float:
+        """Samples per second (cwa.h, `sampleRate`)."""
+        return rate_of(self.rate_code)
+
+    @property
+    def range_g(self) -> float:
+        """Full scale in g (cwa.h, `sampleRate`)."""
+        return float(16 >> (self.rate_code >> 6))
+
+
+def rate_of(code: int) -> float:
+    """Samples per second (cwa.h, `sampleRate`)."""
+    return 3200 / (1 << 15 - (code & 0x0F))
+
+
+def choose_blocks(path: Path, tally: Tally) -> Blocks:
+    """Check every data block, and choose those of the header's session, each once, in order of time.
+
+    Raises:
+        HarnetError: the header is damaged, no block can be used, or the clock was reset.
+    """
+    with path.open("rb") as file:
+        header = file.read(HEADER_BYTES)
+    if len(header) < HEADER_BYTES or not header.startswith(HEADER_START):
+        raise HarnetError(f"{path}: the header (first 1,024 bytes) is damaged: copy the file again")
+    sound, facts, written, useless = _checked(path)
+    if not len(facts) or sum(useless.values()) > len(facts):
+        raise HarnetError(f"{path}: no sound data block among {written} written{_cause(useless)}")
+    sessions = facts["session"]
+    own = sessions == _own_session(struct.unpack_from("<I", header, 7)[0], sessions, path)
+    tally.add("other sessions", int((~own).sum()), f"blocks, of {len(own)}")
+    # A recording has one rate: a block of another is damage that its checksum has not found.
+    code = int(np.bincount(facts["rate"][own]).argmax())
+    usable = own & (facts["rate"] == code)
+    tally.add("damaged blocks", written - int(sound.sum()) + int((own & ~usable).sum()), f"of {written}")
+    mine = facts[usable]
+    stamps = _seconds(mine["stamp"])
+    sequence = mine["sequence"].astype(np.int64)
+    identities = sequence << 32 | mine["stamp"] ^ mine["checksum"].astype(np.uint32) << 16
+    ordered = in_order(
+        Pieces("blocks", stamps - mine["offset"] / rate_of(code), identities, mine["place"], sequence), tally
+    )
+    usable[usable] = ordered
+    sound[sound] = usable
+    mine, stamps = mine[ordered], stamps[ordered]
+    times, samples = anchor(stamps, mine["fractional"], mine["offset"], rate_of(code))
+    return Blocks(sound, written, mine["count"].astype(np.int64), times, samples, mine["thermometer"], code)
+
+
+def copy_blocks(path: Path, target: Path, keep: NDArray[np.bool_]) -> None:
+    """Write the header and these blocks alone."""
+    with path.open("rb") as source, target.open("wb") as written:
+        written.write(source.read(HEADER_BYTES))
+        done = 0
+        for blocks in _blocks(path):
+            written.write(blocks[keep[done : done + len(blocks)]].tobytes())
+            done += len(blocks)
+
+
+def _checked(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.void], int, Counter[str]]:
+    """(blocks,) which are sound, the facts of these, how many were written, and why sound others are of no use."""
+    sound: list[NDArray[np.bool_]] = [np.zeros(0, bool)]
+    facts: list[NDArray[np.void]] = [np.zeros(0, _FACTS)]
+    useless: Counter[str] = Counter()
+    written = 0
+    in_header = False
+    for blocks in _blocks(path):
+        words = blocks.view("<u2")
+        whole = (blocks[:, :4] == np.frombuffer(BLOCK_START, np.uint8)).all(axis=1)
+        whole &= (words.sum(axis=1, dtype=np.uint32) & 0xFFFF) == 0
+        # The library gives up on the whole file at one block without a time, or of a format that it does not know.
+        lacks = {
+            "rate": blocks[:, 24] == 0,
+            "date": ~_has_time(np.ascontiguousarray(blocks[:, 14:18]).view("<u4")[:, 0]),
+            "format": ~np.isin(blocks[:, 25], list(CAPACITY)),
+        }
+        usable = whole & (words[:, 14] <= _capacity(blocks[:, 25]))
+        for what, lacking in lacks.items():
+            useless[what] += int((usable & lacking).sum())
+            usable &= ~lacking
+        # A file copied to the end of another brings its header, which is as long as two blocks.
+        headers = (blocks[:, :4] == np.frombuffer(HEADER_START, np.uint8)).all(axis=1)
+        headers[1:] |= headers[:-1]
+        headers[0] |= in_header
+        in_header = bool(headers[-1]) and blocks[-1, :4].tobytes() == HEADER_START
+        blank = (blocks == blocks[:, :1]).all(axis=1) & np.isin(blocks[:, 0], (0x00, 0xFF))
+        written += int((usable | ~(blank | headers)).sum())
+        facts.append(_facts(blocks[usable], sum(map(len, sound)) + np.flatnonzero(usable)))
+        sound.append(usable)
+    return np.concatenate(sound), np.concatenate(facts), written, useless
+
+
+def _capacity(formats: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Samples in a full block of each format; of unknown formats no block is too full."""
+    most = np.full(256, 0xFFFF)
+    most[list(CAPACITY)] = list(CAPACITY.values())
+    return most[formats]
+
+
+def _facts(blocks: NDArray[np.uint8], places: NDArray[np.int64]) -> NDArray[np.void]:
+    facts = np.empty(len(blocks), _FACTS)
+    facts["place"] = places
+    for name, at in _PLACES.items():
+        width = _FACTS[name].itemsize
+        facts[name] = np.ascontiguousarray(blocks[:, at : at + width]).view(_FACTS[name])[:, 0]
+    facts["thermometer"] = blocks.view("<u2")[:, 10] & 0x3FF
+    facts["rate"] = blocks[:, 24]
+    return facts
+
+
+def _cause(useless: Counter[str]) -> str:
+    """Why blocks with a sound checksum are of no use, and what helps."""
+    what = max(useless, key=lambda cause: useless[cause], default="")
+    if not useless[what]:
+        return ": copy the file again"
+    count = useless[what]
+    return {
+        "rate": f": {count} carry rate code 0, as an early firmware wrote it, which does not tell the rate: export the "
+        "file as raw .csv with OMGUI, the maker's program, and ingest that",
+        "date": f": {count} carry no date, since the device's clock was never set: leave it out",
+        "format": f": {count} are of a format that cwa.h does not define: leave it out",
+    }[what]
+
+
+def _own_session(session: int, sessions: NDArray[np.uint32], path: Path) -> int:
+    """The session that is read. Blocks of another were left in the device's memory, maybe by another wearer."""
+    present = np.unique(sessions).tolist()
+    if session in present:
+        return session
+    if len(present) == 1 and (session in UNKNOWN_SESSIONS or present[0] == 0):
+        return int(present[0])
+    others = ", ".join(map(str, present[:5])) + (", ..." if len(present) > 5 else "")
+    raise HarnetError(
+        f"{path}: the header is of session {session}, but the {len(sessions)} sound data blocks are of {others}: left "
+        "over in a device that was not erased, they may be of another wearer; leave it out"
+    )
+
+
+def _has_time(stamp: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Whether `cwa_timestamp_t` is a date: YYYYYYMM MMDDDDDh hhhhmmmm mmssssss."""
+    month, day, hour = stamp >> 22 & 0xF, stamp >> 17 & 0x1F, stamp >> 12 & 0x1F
+    clock = (hour < 24) & ((stamp >> 6 & 0x3F) < 60) & ((stamp & 0x3F) < 60)
+    date = (day >= 1) & (day <= DAYS[month]) & ((month != 2) | (day < 29) | ((stamp >> 26) % 4 == 0))
+    return clock & date
+
+
+def _seconds(stamp: NDArray[np.uint32]) -> NDArray[np.float64]:
+    """`cwa_timestamp_t` in seconds since 1970; years count from 2000."""
+    months = (stamp >> 26).astype(np.int64) * 12 + (stamp >> 22 & 0xF) + (30 * 12 - 1)
+    days = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) + (stamp >> 17 & 0x1F) - 1
+    clock = (stamp >> 12 & 0x1F).astype(np.int64) * 3600 + (stamp >> 6 & 0x3F) * 60 + (stamp & 0x3F)
+    return (days * 86_400 + clock).astype(np.float64)
+
+
+def _blocks(path: Path) -> Iterator[NDArray[np.uint8]]:
+    """Whole data blocks, (up to BLOCKS_AT_A_TIME, 512) bytes; a part of a block at the end is left out."""
+    with path.open("rb") as file:
+        file.seek(HEADER_BYTES)
+        while len(data := file.read(BLOCKS_AT_A_TIME * BLOCK_BYTES)) >= BLOCK_BYTES:
+            usable = len(data) // BLOCK_BYTES * BLOCK_BYTES
+            yield np.frombuffer(data, np.uint8, count=usable).reshape(-1, BLOCK_BYTES)

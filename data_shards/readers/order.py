@@ -1,0 +1,143 @@
+"""Which pieces of a file make up its recording: each once, and in order of time.
+
+A piece is what a device stamps and writes at a time: a block, page, record or packet. A copy holds some of them twice;
+a device writes one of thousands with a stamp of another day, and with a sound checksum. Taken as it stands, one stamp
+far ahead makes all that follow run backwards. So the pieces are chosen by their stamps before any is decoded.
+"""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_shards.readers.oddities import MEND_SHARE, Tally
+
+DAY = 86_400.0
+PAUSE = 60.0
+"""Seconds. Pieces that the device says it wrote one after the other are not further apart."""
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """All pieces of a file that can be read, in the order of the file."""
+
+    name: str
+    """What to call them, such as "blocks"."""
+    stamps: NDArray[np.float64]
+    """(n,) seconds since 1970."""
+    identities: NDArray[np.generic]
+    """(n,) equal for pieces that are equal byte for byte."""
+    places: NDArray[np.int64]
+    """(n,) which piece of the file each is, from 0."""
+    sequence: NDArray[np.int64] | None = None
+    """(n,) number given by the device, one more than that of the piece before; None: it gives none."""
+
+
+def in_order(pieces: Pieces, tally: Tally) -> NDArray[np.bool_]:
+    """(n,) whether to read each: as many as there can be whose stamps never decrease; the others are counted.
+
+    Raises:
+        HarnetError: more than `MEND_SHARE` of the pieces, and more than one, are out of order.
+    """
+    stamps, sequence = pieces.stamps, pieces.sequence
+    keep = _first_of_each(stamps, pieces.identities)
+    tally.add("repeated blocks", int((~keep).sum()), f"{pieces.name}, of {len(keep)}")
+    once = np.flatnonzero(keep)
+    chosen = once[_near_the_rest(stamps[once])]
+    chosen = chosen[~_spikes(stamps[chosen])]
+    chosen = chosen[_longest_rise(stamps[chosen])]
+    if sequence is not None:
+        chosen = chosen[_without_pause(stamps[chosen], sequence[chosen])]
+    keep[:] = False
+    keep[chosen] = True
+    left_out = once[~keep[once]]
+    if len(left_out):
+        few = len(left_out) <= max(1, MEND_SHARE * len(once))
+        # Of a clock that was reset, all that follows is out of order: the reset itself is what helps to know.
+        first = int(left_out[0] if few else once[1:][np.diff(stamps[once]) < 0][0])
+        before = f" after {_written(stamps[first - 1])}" if first else ""
+        where = (
+            f"{pieces.name}; the first is number {pieces.places[first] + 1}, stamped {_written(stamps[first])}{before}"
+        )
+        judged = Tally(tally.named)
+        judged.add("isolated stamps" if few else "backward times", len(left_out), where)
+        judged.judge(len(once))
+        tally.add("isolated stamps", len(left_out), where)
+    return keep
+
+
+def _first_of_each(stamps: NDArray[np.float64], identities: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """(n,) whether no piece before it is the same."""
+    keep = np.ones(len(stamps), bool)
+    if (np.diff(stamps) > 0).all():
+        return keep  # the rule, and much quicker than to sort half a million of them
+    _, first = np.unique(identities, return_index=True)
+    keep[:] = False
+    keep[first] = True
+    return keep
+
+
+def _near_the_rest(stamps: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(n,) False for a few that lie further from the others than these are apart, wherever they are."""
+    count = len(stamps)
+    few = max(1, int(MEND_SHARE * count))
+    if count < 2 * few + 2:
+        return np.ones(count, bool)
+    if (np.diff(stamps) >= 0).all():
+        low, high = stamps[few], stamps[-1 - few]
+    else:
+        low, high = np.partition(stamps, (few, count - 1 - few))[[few, count - 1 - few]]
+    far = max(DAY, high - low)
+    near: NDArray[np.bool_] = (stamps >= low - far) & (stamps <= high + far)
+    return near
+
+
+def _spikes(stamps: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(n,) whether the two neighbours are in order and the piece is not between them."""
+    spikes = np.zeros(len(stamps), bool)
+    before, here, after = stamps[:-2], stamps[1:-1], stamps[2:]
+    spikes[1:-1] = (before <= after) & ((here < before) | (here > after))
+    return spikes
+
+
+def _longest_rise(stamps: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(n,) members of a longest subsequence that never decreases (Schensted 1961, Canadian J Math 13:179)."""
+    keep = np.zeros(len(stamps), bool)
+    if (np.diff(stamps) >= 0).all():
+        keep[:] = True
+        return keep
+    ends: list[float] = []
+    at: list[int] = []
+    before = np.full(len(stamps), -1)
+    for index, stamp in enumerate(stamps.tolist()):
+        place = bisect_right(ends, stamp)
+        before[index] = at[place - 1] if place else -1
+        if place == len(ends):
+            ends.append(stamp)
+            at.append(index)
+        else:
+            ends[place], at[place] = stamp, index
+    index = at[-1]
+    while index >= 0:
+        keep[index] = True
+        index = int(before[index])
+    return keep
+
+
+def _without_pause(stamps: NDArray[np.float64], sequence: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(n,) False for a few at the ends that are far from the next, though recorded right before or after it."""
+    count = len(stamps)
+    few = max(1, int(MEND_SHARE * count))
+    keep = np.ones(count, bool)
+    if count < 2 * few + 2:
+        return keep
+    far = (np.diff(stamps) > PAUSE) & (np.diff(sequence) == 1)
+    keep[: int(np.flatnonzero(far[:few]).max(initial=-1)) + 1] = False
+    keep[int(np.flatnonzero(far[-few:]).min(initial=few)) + count - few :] = False
+    return keep
+
+
+def _written(stamp: float) -> str:
+    return f"{datetime.fromtimestamp(stamp, UTC):%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,144 @@
+"""Blocks of others, blocks twice, blocks out of time: what the .cwa reader takes and what it says."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_shards.notes import Note
+from data_shards.readers import read
+from data_shards.recording import Recording
+from harnet.errors import HarnetError
+from tests.data_shards.test_readers_axivity import PER_BLOCK, START, block, counts, header, packed, write
+
+DAY = 86_400
+
+
+def resealed(broken: bytearray) -> bytes:
+    struct.pack_into("<H", broken, 510, 0)
+    struct.pack_into("<H", broken, 510, -int(np.frombuffer(broken, "<u2").sum(dtype=np.uint64)) % 65_536)
+    return bytes(broken)
+
+
+def changed(one: bytes, form: str, at: int, value: int) -> bytes:
+    broken = bytearray(one)
+    struct.pack_into(form, broken, at, value)
+    return resealed(broken)
+
+
+def recorded(path: Path, blocks: list[bytes]) -> Recording:
+    return next(read(write(path, blocks))).recording
+
+
+@pytest.fixture
+def blocks() -> list[bytes]:
+    return [block(number, counts(number)) for number in range(200)]
+
+
+@pytest.fixture
+def others() -> list[bytes]:
+    return [block(number, counts(1000 + number), number * 0.8 - 3 * DAY, session=3) for number in range(60)]
+
+
+@pytest.mark.parametrize("place", ["before", "after", "in between"])
+def test_only_the_headers_session_is_read(tmp_path: Path, blocks: list[bytes], others: list[bytes], place: str) -> None:
+    whole = recorded(tmp_path / "whole.cwa", blocks)
+    at = {"before": 0, "after": 200, "in between": 77}[place]
+    recording = recorded(tmp_path / "two.cwa", blocks[:at] + others + blocks[at:])
+    assert recording.notes == (Note("other sessions", 60, "blocks, of 260"),)
+    np.testing.assert_array_equal(recording.times, whole.times)
+    np.testing.assert_array_equal(recording.acceleration, whole.acceleration)
+
+
+def test_none_of_the_headers_session_is_refused(tmp_path: Path, others: list[bytes]) -> None:
+    with pytest.raises(HarnetError, match=r"x\.cwa: the header is of session 7, but the 60 sound .* of 3: left over"):
+        recorded(tmp_path / "x.cwa", others)
+
+
+def test_a_session_of_which_one_side_is_unknown(tmp_path: Path) -> None:
+    unknown = [block(number, counts(number), session=0) for number in range(20)]
+    assert recorded(tmp_path / "x.cwa", unknown).notes == ()
+    path = tmp_path / "y.cwa"
+    content = bytearray(header())
+    struct.pack_into("<I", content, 7, 0)
+    path.write_bytes(bytes(content) + b"".join(block(number, counts(number), session=9) for number in range(20)))
+    assert next(read(path)).recording.notes == ()
+
+
+@pytest.mark.parametrize("how", ["file after file", "each block", "blocks after blocks", "a part", "one"])
+def test_blocks_that_are_there_twice_are_read_once(tmp_path: Path, blocks: list[bytes], how: str) -> None:
+    whole = recorded(tmp_path / "whole.cwa", blocks)
+    again, count = {
+        "file after file": ([*blocks, header(), *blocks], 200),
+        "each block": ([each for one in blocks for each in (one, one)], 200),
+        "blocks after blocks": (blocks + blocks, 200),
+        "a part": (blocks[:120] + blocks[100:], 20),
+        "one": (blocks[:120] + blocks[30:31] + blocks[120:], 1),
+    }[how]
+    recording = recorded(tmp_path / "twice.cwa", again)
+    assert recording.notes == (Note("repeated blocks", count, f"blocks, of {200 + count}"),)
+    np.testing.assert_array_equal(recording.times, whole.times)
+    np.testing.assert_array_equal(recording.acceleration, whole.acceleration)
+
+
+@pytest.mark.parametrize("days", [-400, -40, -0.01, 0.01, 40, 4000])
+@pytest.mark.parametrize("at", [0, 1, 100, 198, 199])
+def test_a_block_of_another_time_is_left_out(tmp_path: Path, blocks: list[bytes], at: int, days: float) -> None:
+    whole = recorded(tmp_path / "whole.cwa", blocks)
+    blocks[at] = block(at, counts(at), at * 0.8 + days * DAY)
+    recording = recorded(tmp_path / "stray.cwa", blocks)
+    (note,) = recording.notes
+    assert (note.kind, note.count) == ("isolated stamps", 1)
+    assert f"the first is number {at + 1}, stamped" in note.detail
+    np.testing.assert_allclose(recording.times, np.delete(whole.times, slice(at * 80, at * 80 + 80)), atol=0.0101)
+
+
+def test_more_than_a_hundredth_of_such_blocks_is_refused(tmp_path: Path, blocks: list[bytes]) -> None:
+    for at in (20, 60, 150):
+        blocks[at] = block(at, counts(at), at * 0.8 + 40 * DAY)
+    with pytest.raises(HarnetError, match=r"x\.cwa: backward times: 3 of 200, blocks; the first is number 22, stamped"):
+        recorded(tmp_path / "x.cwa", blocks)
+
+
+@pytest.mark.parametrize(
+    ("form", "at", "value", "message"),
+    [
+        ("<B", 24, 0, "200 carry rate code 0, as an early firmware wrote it"),
+        ("<I", 14, 0, "200 carry no date"),
+        ("<B", 25, 0x31, "200 are of a format"),
+    ],
+)
+def test_sound_blocks_that_cannot_be_used_name_the_cause(
+    tmp_path: Path, blocks: list[bytes], form: str, at: int, value: int, message: str
+) -> None:
+    with pytest.raises(HarnetError, match=rf"x\.cwa: no sound data block among 200 written: {message}") as caught:
+        recorded(tmp_path / "x.cwa", [changed(each, form, at, value) for each in blocks])
+    assert "copy" not in str(caught.value)
+    recording = recorded(tmp_path / "x.cwa", [changed(blocks[0], form, at, value), *blocks[1:]])
+    assert recording.notes == (Note("damaged blocks", 1, "of 200"),)
+
+
+@pytest.mark.parametrize(
+    ("form", "at", "value"),
+    [
+        ("<B", 24, 0x49),  # another rate
+        ("<H", 28, 81),  # more samples than there is room for
+        ("<I", 14, packed(START.replace(month=3, day=1)) & ~(0x3FF << 17) | 2 << 22 | 30 << 17),  # 30 February
+    ],
+)
+def test_what_a_sound_checksum_does_not_show(
+    tmp_path: Path, blocks: list[bytes], form: str, at: int, value: int
+) -> None:
+    blocks[50] = changed(blocks[50], form, at, value)
+    recording = recorded(tmp_path / "x.cwa", blocks)
+    assert recording.notes == (Note("damaged blocks", 1, "of 200"),)
+    assert len(recording.times) == 199 * PER_BLOCK
+
+
+def test_a_value_beyond_the_devices_range_is_missing(tmp_path: Path, blocks: list[bytes]) -> None:
+    blocks[50] = changed(blocks[50], "<h", 30 + 6 * 10, 30_000)
+    recording = recorded(tmp_path / "x.cwa", blocks)
+    assert recording.notes == (Note("absurd values", 1, "first 117.2 g, of a device of ±8 g"),)
+    assert len(recording.times) == 200 * PER_BLOCK - 1
+    assert np.abs(recording.acceleration).max() < 2

@@ -22,6 +22,7 @@ from pretrain.parallel import batchnorm
 from pretrain.parallel.compilation import compile_or_go_on
 from pretrain.parallel.distributed import Process
 from pretrain.run import flops
+from pretrain.run.agreement import Agreement
 from pretrain.run.loop import Run
 from pretrain.run.meters import Meters
 from pretrain.run.probe import Probe
@@ -69,6 +70,7 @@ def begin(config: PretrainConfig, process: Process) -> Run:
         _heldout(config, process, manifest),
         Probe(config.probe, config.model.architecture) if config.probe.folder and process.first else None,
         Meters(process, cost / peak),
+        Agreement(process),
         notes,
     )
 

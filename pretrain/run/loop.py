@@ -9,9 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from data_shards.shards.manifest import Manifest
 from data_shards.stream.planner import Planner
 from harnet.errors import HarnetError
@@ -23,6 +20,7 @@ from pretrain.objectives import Objective
 from pretrain.optim import schedules
 from pretrain.optim.schedules import Horizon
 from pretrain.parallel.distributed import Process
+from pretrain.run.agreement import Agreement
 from pretrain.run.log import Log
 from pretrain.run.meters import Meters
 from pretrain.run.not_finite import complaint
@@ -30,6 +28,7 @@ from pretrain.run.probe import Probe
 from pretrain.run.signals import StopRequest
 from pretrain.run.state import State
 from pretrain.run.step import Gradient, Step
+from pretrain.run.update import Update, update
 
 
 @dataclass
@@ -60,8 +59,12 @@ class Run:
     """Of the first process, if the run has one."""
     meters: Meters
     """What the log says of an interval."""
+    agreement: Agreement
+    """On stopping and saving."""
     notes: list[str] = field(default_factory=list)
     """Lines that are printed when the run begins."""
+    unsettled: Update | None = None
+    """The last update, until the device has said whether it was made."""
 
     def __post_init__(self) -> None:
         self.saved_step, self.saved_time = self.state.step, time.monotonic()
@@ -86,6 +89,7 @@ class Run:
                 stopped, late = self.step(batches, stop.requested)
                 shown.update()
                 if state.step % run.log_every == 0:
+                    self.settle()
                     values = self.meters.means()
                     log.write("train", state.step, values)
                     shown.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
@@ -110,12 +114,14 @@ class Run:
         state, step = self.state, self.state.step
         with self.meters.paused():
             if self._due(self.config.run.evaluate_every):
+                self.settle()
                 values = self.evaluate()
                 if values:
                     log.write("heldout", step, values)
                     if state.stopping.observe(step, values["loss"]) and state.stopping.patience:
                         self.save()
             if self.config.probe.folder and self._due(self.config.probe.every):
+                self.settle()
                 if self.probe:
                     log.write("probe", step, self.probe.evaluate(state.network, self.process.device))
                 self.process.wait()
@@ -130,9 +136,10 @@ class Run:
         return values | {f"ema/{name}": value for name, value in average.items()}
 
     def step(self, batches: Iterator[Part], stop_requested: bool) -> tuple[bool, bool]:
-        """One update on one global batch.
+        """One update on one global batch, given to the device; what came of the one before is settled.
 
-        Returns whether any process was asked to stop, and whether a checkpoint is due by the first process's clock.
+        Returns whether any process was asked to stop, and whether a checkpoint is due by the first process's clock; of
+        several processes, as of the step before.
         """
         state = self.state
         with self.meters.waiting():
@@ -141,39 +148,45 @@ class Run:
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         found = self.gradient(part)
-        late = time.monotonic() - self.saved_time > 60 * self.config.run.checkpoint_minutes
-        bad_loss, bad_norm, stop, save = self.agree(
-            ~torch.isfinite(found.loss), ~torch.isfinite(found.norm), stop_requested, self.process.first and late
-        )
-        if bad_loss or bad_norm:
-            loss, norm = found.loss.item(), found.norm.item()
-            blocks = self.blocks_of(part)
-            raise HarnetError(complaint(self.config.run.out, self.process, blocks, state.step + 1, loss, norm))
-        state.optimizer.step()
+        asked = update(state.optimizer, found, part, state.step + 1, self.process)
         if state.average is not None:
             state.average.update(state.network, state.step)
+        # By now the device has the next step's work, so that this does not leave it idle.
+        self.settle()
+        self.unsettled = asked
         state.step += 1
         self.meters.add(found.metrics | {"gradient_norm": found.norm}, self.config.data.batch, rate, part.damaged)
+        late = time.monotonic() - self.saved_time > 60 * self.config.run.checkpoint_minutes
+        stop, save = self.agreement.ask(stop_requested, self.process.first and late)
         return stop, save
 
-    def blocks_of(self, part: Part) -> list[str]:
-        """Names of the blocks that the windows of a part were due from."""
-        rows = self.planner.plan(part.epoch).rows_of(part.positions.numpy())
+    def settle(self) -> None:
+        """Make sure that the last update was made, before anything that came of it is written down or looked at.
+
+        Raises:
+            HarnetError: it was refused, as a loss or gradient was not finite; the message names step and blocks.
+        """
+        if self.unsettled is None:
+            return
+        asked, self.unsettled = self.unsettled, None
+        loss, norm, refused = asked.outcome()
+        if refused:
+            blocks = self.blocks_of(asked)
+            raise HarnetError(complaint(self.config.run.out, self.process, blocks, asked.step, loss, norm))
+
+    def blocks_of(self, asked: Update) -> list[str]:
+        """Names of the blocks that the windows of an update were due from."""
+        rows = self.planner.plan(asked.epoch).rows_of(asked.positions.numpy())
         return [self.manifest.name_of(row) for row in sorted(set(rows.tolist()))]
 
     def gradient(self, part: Part) -> Gradient:
         """Forward and backward of this process's part of a batch."""
         return self.computing.gradient(part)
 
-    def agree(self, *flags: Tensor | bool) -> list[bool]:
-        """Whether any process raised each flag: one exchange and one wait for the device a step."""
-        values = [
-            flag if isinstance(flag, Tensor) else torch.tensor(flag, device=self.process.device) for flag in flags
-        ]
-        return [count > 0 for count in self.process.sum(torch.stack(values).float()).tolist()]
-
     def save(self) -> None:
         """Write a checkpoint, all processes together; the first one writes."""
+        self.settle()
+        self.agreement.forget()
         state = self.state
         if state.step != self.saved_step and self.process.first:
             about = self.about | {"world": self.process.world, "stream": self._place()}

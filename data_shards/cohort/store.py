@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_shards.cohort import index as cohort_index
-from data_shards.cohort import ledger
+from data_shards.cohort import integrity, ledger
 from data_shards.cohort.info import RecordingInfo
 from data_shards.cohort.stored import HourData, StoredRecording, open_arrays, write_arrays
 from data_shards.layout import SAMPLES_PER_HOUR, SECONDS_PER_HOUR
@@ -30,8 +30,10 @@ from harnet.files import fsync_folder, fsync_tree, publish, write_atomically
 
 __all__ = ["FORMAT", "Cohort", "HourData", "StoredRecording", "is_valid_name", "sanitised"]
 
-FORMAT = 2
+FORMAT = 3
 """Raised when a reader of the old layout could not read the new one."""
+_READ = (2, FORMAT)
+"""Format 2 has no checksums; recordings that are added to such a store do."""
 STALE_SECONDS = 24 * 3600
 """After a day without a change, a temporary folder of another machine belongs to no running process."""
 
@@ -72,10 +74,10 @@ class Cohort:
     def open(cls, path: Path) -> "Cohort":
         """Open an existing store; `HarnetError` if there is none at `path`."""
         path = Path(path)
-        version = _attributes(path).get("harnet_cohort")
+        version = integrity.read(path).attributes.get("harnet_cohort")
         if version is None:
             raise HarnetError(f"{path}: not a harnet cohort: give the folder that `harnet ingest --out` wrote")
-        if version != FORMAT:
+        if version not in _READ:
             newer = isinstance(version, int) and version > FORMAT
             advice = "upgrade harnet" if newer else "made by an earlier one: ingest the files into a new folder"
             raise HarnetError(f"{path}: cohort format {version!r}, this harnet reads {FORMAT}: {advice}")
@@ -92,9 +94,13 @@ class Cohort:
 
     def info(self, recording: str) -> RecordingInfo:
         """What is known of a recording, from one small JSON file."""
+        return self._read(recording)[1]
+
+    def _read(self, recording: str) -> tuple[integrity.Group, RecordingInfo]:
         folder = self._folder(recording)
+        group = integrity.read(folder)
         try:
-            return RecordingInfo.from_json(_attributes(folder))
+            return group, RecordingInfo.from_json(dict(group.attributes))
         except (TypeError, KeyError, AttributeError) as error:
             raise HarnetError(
                 f"{folder}: not a recording of this cohort format ({error}): remove the folder and ingest it again"
@@ -121,8 +127,11 @@ class Cohort:
             cohort_index.add(self.root, (cohort_index.row_of(self.info(name), self._folder(name)) for name in lacking))
 
     def open_recording(self, recording: str) -> StoredRecording:
-        """Open a recording to read many of its hours."""
-        return open_arrays(self._folder(recording), self.info(recording))
+        """Open a recording to read many of its hours; `HarnetError` if one of its files is missing or cut."""
+        folder = self._folder(recording)
+        group, info = self._read(recording)
+        integrity.refuse_if_incomplete(folder, group)
+        return open_arrays(folder, info)
 
     def read_hours(self, recording: str, start: int, stop: int) -> HourData:
         """Hours start..stop-1 of a recording, once (`open_recording` is for more); `HarnetError` if some are absent."""
@@ -240,21 +249,6 @@ def _publish_new(temporary: Path, final: Path, recording: str) -> None:
 
 def _group_json(attributes: dict[str, Any]) -> str:
     return json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}, indent=2)
-
-
-def _attributes(folder: Path) -> dict[str, Any]:
-    """The attributes in a group's `zarr.json` (Zarr v3 specification, "Group metadata").
-
-    Read as plain JSON: through the library it takes many times as long, and a cohort has 100,000 of them.
-    """
-    try:
-        found = json.loads((folder / "zarr.json").read_bytes())
-    except FileNotFoundError:
-        raise HarnetError(f"{folder}: nothing of a cohort there: give the folder that `harnet ingest` wrote") from None
-    except ValueError as error:
-        raise HarnetError(f"{folder / 'zarr.json'}: damaged ({error}): ingest into a new folder") from error
-    attributes = found.get("attributes", {}) if isinstance(found, dict) else {}
-    return attributes if isinstance(attributes, dict) else {}
 
 
 def _host() -> str:

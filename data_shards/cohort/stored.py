@@ -1,7 +1,8 @@
 """One recording in the cohort store: its Zarr group, written whole, and read by the hour.
 
 Files: one `zarr.json` with the metadata of the whole group consolidated (one read opens it), the signal in at most
-`ACCEL_SHARDS` shards of compressed hours, and one chunk each for motion and wear. Ten files at most, however long.
+`ACCEL_SHARDS` shards of compressed hours, and one chunk each for motion and wear. Ten files at most, however long. A
+CRC-32C follows every hour and every chunk, and is checked whenever one is decoded; `integrity.py` covers the rest.
 """
 
 import json
@@ -13,8 +14,9 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 
+from data_shards.cohort import integrity
 from data_shards.cohort.info import RecordingInfo
 from data_shards.layout import MISSING, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
 from harnet.errors import HarnetError
@@ -52,21 +54,33 @@ class StoredRecording:
         """Hours start..stop-1 counted from the recording's first.
 
         Raises:
-            HarnetError: not all of them are there.
+            HarnetError: not all of them are there, or they are damaged.
         """
         if not 0 <= start < stop <= self.info.hours:
             raise HarnetError(f"{self.folder}: hours {start} to {stop} asked of a recording of {self.info.hours}")
         samples = slice(start * SAMPLES_PER_HOUR, stop * SAMPLES_PER_HOUR)
         seconds = slice(start * SECONDS_PER_HOUR, stop * SECONDS_PER_HOUR)
         return HourData(
-            accel=np.asarray(_array(self.group, "accel")[:, samples], np.int16),
-            motion=np.asarray(_array(self.group, "motion")[seconds], np.float32),
-            wear=np.asarray(_array(self.group, "wear")[seconds], np.uint8),
+            accel=np.asarray(self._read("accel", (slice(None), samples)), np.int16),
+            motion=np.asarray(self._read("motion", seconds), np.float32),
+            wear=np.asarray(self._read("wear", seconds), np.uint8),
         )
 
     def read_wear(self) -> NDArray[np.uint8]:
-        """(hours * 3600,) wear of the whole recording, without its signal."""
-        return np.asarray(_array(self.group, "wear")[:], np.uint8)
+        """(hours * 3600,) wear of the whole recording, without its signal; `HarnetError` if it is damaged."""
+        return np.asarray(self._read("wear", slice(None)), np.uint8)
+
+    def read_motion(self) -> NDArray[np.float32]:
+        """(hours * 3600,) motion in g of the whole recording; `HarnetError` if it is damaged."""
+        return np.asarray(self._read("motion", slice(None)), np.float32)
+
+    def _read(self, name: str, selection: Any) -> Any:
+        array = self.group[name]
+        assert isinstance(array, zarr.Array)
+        try:
+            return array[selection]
+        except (ValueError, RuntimeError) as error:  # of a checksum, or of Blosc
+            raise integrity.damaged(self.folder / name, error) from error
 
 
 def open_arrays(folder: Path, info: RecordingInfo) -> StoredRecording:
@@ -75,7 +89,7 @@ def open_arrays(folder: Path, info: RecordingInfo) -> StoredRecording:
 
 
 def write_arrays(folder: Path, info: RecordingInfo, data: HourData) -> None:
-    """Write a group to the new folder `folder`; not yet flushed to disk."""
+    """Write a group to the new folder `folder`, sealed; not yet flushed to disk."""
     group = zarr.create_group(folder, zarr_format=3, attributes=json.loads(json.dumps(asdict(info))))
     shard_hours = min(info.hours, max(LEAST_SHARD_HOURS, -(-info.hours // ACCEL_SHARDS)))
     shard = shard_hours * SAMPLES_PER_HOUR
@@ -85,7 +99,7 @@ def write_arrays(folder: Path, info: RecordingInfo, data: HourData) -> None:
         dtype=data.accel.dtype,
         chunks=(3, SAMPLES_PER_HOUR),
         shards=(3, shard),
-        compressors=_compressor(data.accel),
+        compressors=_compressors(data.accel),
         fill_value=MISSING,
         dimension_names=("axis", "sample"),
         attributes={"units": f"1/4096 g at {RATE} Hz"},
@@ -99,7 +113,7 @@ def write_arrays(folder: Path, info: RecordingInfo, data: HourData) -> None:
             shape=values.shape,
             dtype=values.dtype,
             chunks=values.shape,
-            compressors=_compressor(values),
+            compressors=_compressors(values),
             fill_value=0,
             dimension_names=("second",),
         )
@@ -108,13 +122,8 @@ def write_arrays(folder: Path, info: RecordingInfo, data: HourData) -> None:
         # True of the specification as written; zarr-python, which reads it back, keeps it in `zarr.json`.
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part in the Zarr format 3")
         zarr.consolidate_metadata(group.store)
+    integrity.seal(folder)
 
 
-def _compressor(values: NDArray[Any]) -> BloscCodec:
-    return BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle", typesize=values.dtype.itemsize)
-
-
-def _array(group: zarr.Group, name: str) -> "zarr.Array[Any]":
-    array = group[name]
-    assert isinstance(array, zarr.Array)
-    return array
+def _compressors(values: NDArray[Any]) -> tuple[BloscCodec, Crc32cCodec]:
+    return BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle", typesize=values.dtype.itemsize), Crc32cCodec()

@@ -5,20 +5,22 @@ pipeline of tasks and threads around it as much again (benchmarks/shard.py measu
 
 Files as in the Zarr v3 core specification (chunk key encoding "default") and its codec "sharding_indexed": a file
 c/0/K of chunks, each of one hour here; at the end, for each of them, offset and length as little-endian uint64, both
-2^64 - 1 for one that is all missing; then four bytes of CRC-32C.
+2^64 - 1 for one that is all missing; then four bytes of CRC-32C. A chunk ends in a CRC-32C of its own (codec
+"crc32c"), but in stores from before there was one. Both are checked here, as Zarr does.
 """
 
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 from zarr.core.metadata import ArrayV3Metadata
 
+from data_shards.cohort import integrity
 from data_shards.cohort.stored import StoredRecording
 from data_shards.layout import MISSING, SAMPLES_PER_HOUR
 from data_shards.shards.compression import decompress
-from harnet.errors import HarnetError
 
 _ENTRY = 16
 _CRC = 4
@@ -30,9 +32,9 @@ class SignalHours:
     """Reads hours of one recording; keeps the index of one file."""
 
     def __init__(self, stored: StoredRecording) -> None:
-        array = stored.group["accel"]
+        array: Any = stored.group["accel"]
         self._folder: Path = stored.folder / "accel" / "c" / "0"
-        self._hours_a_file = _hours_a_file(array)
+        self._hours_a_file, self._checked = _layout(array)
         self._number = -1
         self._content: memoryview = memoryview(b"")
         self._index: list[tuple[int, int]] = []
@@ -41,7 +43,7 @@ class SignalHours:
         """(3, 108,000) counts of the hour's samples, MISSING where nothing was recorded.
 
         Raises:
-            HarnetError: the file is damaged.
+            HarnetError: the file is damaged; see `integrity.damaged`.
         """
         number, place = divmod(hour, self._hours_a_file)
         if number != self._number:
@@ -49,12 +51,11 @@ class SignalHours:
         offset, length = self._index[place]
         if (offset, length) == (_ABSENT, _ABSENT):
             return np.full((3, SAMPLES_PER_HOUR), MISSING, np.int16)
+        chunk = self._content[offset : offset + length]
         try:
-            unpacked = decompress(self._content[offset : offset + length], _HOUR_BYTES)
+            unpacked = decompress(_unsealed(chunk) if self._checked else chunk, _HOUR_BYTES)
         except ValueError as error:
-            raise HarnetError(
-                f"{self._folder / str(number)}: hour {hour} damaged ({error}): remove the recording and ingest it again"
-            ) from error
+            raise integrity.damaged(f"{self._folder / str(number)}: hour {hour}", error) from error
         return np.frombuffer(unpacked, "<i2").reshape(3, SAMPLES_PER_HOUR)
 
     def _open(self, number: int) -> None:
@@ -64,18 +65,33 @@ class SignalHours:
             return  # nothing was recorded in any of its hours
         self._content = memoryview(path.read_bytes())
         if len(self._content) < size + _CRC:
-            raise HarnetError(f"{path}: cut off: remove the recording and ingest it again")
-        entries = np.frombuffer(self._content[-size - _CRC : -_CRC], "<u8").reshape(-1, 2)
+            raise integrity.damaged(path, "cut off")
+        try:
+            index = _unsealed(self._content[-size - _CRC :])
+        except ValueError as error:
+            raise integrity.damaged(path, error) from error
+        entries = np.frombuffer(index, "<u8").reshape(-1, 2)
         self._index = [(offset, length) for offset, length in entries.tolist()]
 
 
-def _hours_a_file(array: Any) -> int:
-    """Hours in a file of the array, which must be laid out as `stored.write_arrays` does."""
+def _unsealed(content: memoryview) -> memoryview:
+    """What its last four bytes are the CRC-32C of; ValueError if they are not."""
+    body = content[:-_CRC]
+    # It takes no memoryview, but an array over one.
+    if google_crc32c.value(np.frombuffer(body, np.uint8)) != int.from_bytes(content[-_CRC:], "little"):
+        raise ValueError("its checksum differs")
+    return body
+
+
+def _layout(array: Any) -> tuple[int, bool]:
+    """Hours in a file, and whether hours have a checksum, of an array laid out as `stored.write_arrays` does."""
     metadata = array.metadata
     assert isinstance(metadata, ArrayV3Metadata)
     sharding: Any = metadata.codecs[0].to_dict()
     inner = [codec["name"] for codec in sharding["configuration"]["codecs"]]
     assert (len(metadata.codecs), sharding["name"]) == (1, "sharding_indexed")
     assert sharding["configuration"].get("index_location", "end") == "end"
-    assert (inner, array.chunks, array.dtype) == (["bytes", "blosc"], (3, SAMPLES_PER_HOUR), np.dtype("<i2"))
-    return int(array.shards[1]) // SAMPLES_PER_HOUR
+    assert inner[:2] == ["bytes", "blosc"]
+    assert inner[2:] in ([], ["crc32c"])
+    assert (array.chunks, array.dtype) == ((3, SAMPLES_PER_HOUR), np.dtype("<i2"))
+    return int(array.shards[1]) // SAMPLES_PER_HOUR, inner[2:] == ["crc32c"]

@@ -13,6 +13,7 @@ import numpy as np
 import xxhash
 
 from data_shards.parallel import run_all
+from data_shards.problem import Problem
 from data_shards.shards import manifest
 from data_shards.shards.block import digest, head, parse_about
 from data_shards.shards.manifest import Manifest
@@ -23,21 +24,6 @@ COPY_AGAIN = "copy this shard again from where it was made, or delete the folder
 STALE = "the manifest is stale or was edited: restore it, or delete the folder and run `harnet shard` again"
 STRANGER = "move it out of the folder, or, if it belongs there, restore the manifest that lists it"
 SWAPPED = "files were swapped or copied under a wrong name: give each its own name back, or copy them again"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong."""
-
-    where: str
-    """Shard, and block where it is one."""
-    what: str
-    """What was expected and found."""
-    remedy: str = COPY_AGAIN
-    """What to do."""
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}; {self.remedy}"
 
 
 @dataclass(frozen=True)
@@ -78,7 +64,7 @@ def verify_shard(folder: Path, shard: ShardRows) -> Checked:
     try:
         file = path.open("rb")
     except FileNotFoundError:
-        return Checked([Problem(str(path), "missing")], "")
+        return Checked([_damage(str(path), "missing")], "")
     with file:
         size = os.fstat(file.fileno()).st_size
         whole = xxhash.xxh3_128()
@@ -133,12 +119,12 @@ def _problems(path: Path, size: int, shard: ShardRows, xxh3: str, states: list[i
         named = [Problem(each.where, each.what, STALE) for each in _named(path, shard, states)]
         what = f"is as it was made, but its blocks are not the {info.blocks}, or not where, the manifest says"
         return named or [Problem(str(path), what, STALE)]
-    problems = [Problem(str(path), f"{size} bytes, the manifest says {info.bytes}")] if size != info.bytes else []
+    problems = [_damage(str(path), f"{size} bytes, the manifest says {info.bytes}")] if size != info.bytes else []
     if states and all(state in (_DIFFERS, _CUT_OFF) for state in states) and _DIFFERS in states and len(states) > 1:
         what = f"none of its {len(states)} blocks is what the manifest says: another file, or another manifest"
-        return [*problems, Problem(str(path), what)]
+        return [*problems, _damage(str(path), what)]
     problems += _named(path, shard, states)
-    return problems or [Problem(str(path), "bytes outside the blocks differ (the end of the archive)")]
+    return problems or [_damage(str(path), "bytes outside the blocks differ (the end of the archive)")]
 
 
 def _named(path: Path, shard: ShardRows, states: list[int]) -> list[Problem]:
@@ -148,7 +134,7 @@ def _named(path: Path, shard: ShardRows, states: list[int]) -> list[Problem]:
     for first, stop in pairwise(edges):
         if states[first] != _GOOD:
             several = f" to {shard.key(stop - 1)} ({stop - first} blocks)" if stop - first > 1 else ""
-            problems.append(Problem(f"{path}: block {shard.key(first)}{several}", _SAYS[states[first]]))
+            problems.append(_damage(f"{path}: block {shard.key(first)}{several}", _SAYS[states[first]]))
     return problems
 
 
@@ -163,3 +149,7 @@ def _of_the_manifest(path: Path, contents: Manifest, shards: list[ShardRows]) ->
     if both := people["train"] & people["heldout"]:
         problems.append(Problem(where, f"{len(both)} people are both in train and in heldout shards", STALE))
     return problems
+
+
+def _damage(where: str, what: str) -> Problem:
+    return Problem(where, what, COPY_AGAIN)

@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
@@ -119,7 +118,8 @@ def read_blocks(cohort: Cohort, piece: Piece) -> Iterator[Block]:
     """Hours of a recording as blocks."""
     stored = cohort.open_recording(piece.recording)
     info, signal = stored.info, SignalHours(stored)
-    motion, wear = (np.asarray(stored.group[name]).reshape(-1, SECONDS_PER_HOUR) for name in ("motion", "wear"))
+    motion = stored.read_motion().reshape(-1, SECONDS_PER_HOUR)
+    wear = stored.read_wear().reshape(-1, SECONDS_PER_HOUR)
     for index in piece.hours.tolist():
         accel = signal.read(index)
         kept = trim(info.first_hour + index, accel)

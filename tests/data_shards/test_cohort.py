@@ -109,7 +109,7 @@ def test_any_zarr_reader_can_read_it(tmp_path: Path) -> None:
     cohort = Cohort.create(tmp_path / "cohort.zarr")
     data = add(cohort)
     group = zarr.open_group(cohort.root, mode="r")
-    assert group.attrs["harnet_cohort"] == 2
+    assert group.attrs["harnet_cohort"] == 3
     array = group["p1/accel"]
     assert isinstance(array, zarr.Array)
     np.testing.assert_array_equal(np.asarray(array[:]), data.accel)
@@ -210,8 +210,8 @@ def test_damage_and_newer_formats_are_told(tmp_path: Path) -> None:
     (cohort.root / "p1" / "zarr.json").write_text("{")
     with pytest.raises(HarnetError, match="damaged"):
         cohort.info("p1")
-    (cohort.root / "zarr.json").write_text(json.dumps({"attributes": {"harnet_cohort": 3}}))
-    with pytest.raises(HarnetError, match="cohort format 3, this harnet reads 2: upgrade"):
+    (cohort.root / "zarr.json").write_text(json.dumps({"attributes": {"harnet_cohort": 4}}))
+    with pytest.raises(HarnetError, match="cohort format 4, this harnet reads 3: upgrade"):
         Cohort.open(cohort.root)
     (cohort.root / "zarr.json").write_text(json.dumps({"attributes": {"harnet_cohort": 1}}))
     with pytest.raises(HarnetError, match="made by an earlier one"):

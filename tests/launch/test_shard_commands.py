@@ -67,6 +67,22 @@ def test_verify_counts_and_lists(copy: Path, capsys: pytest.CaptureFixture[str])
     assert json.loads(capsys.readouterr().out)["problems"][0]["what"] == "missing"
 
 
+def test_verify_takes_a_cohort_store_as_well(
+    cohort: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(cohort.root, tmp_path / "cohort.zarr")
+    assert main(["verify", str(copy), "--workers", "2"]) == 0
+    assert "9 recordings" in (line := capsys.readouterr().out)
+    assert "all good" in line
+    path = copy / "p1-1" / "motion" / "c" / "0"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert main(["verify", str(copy)]) == 1
+    assert f"{path}: its bytes differ; copy the recording again" in capsys.readouterr().out
+    assert main(["verify", str(copy), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (len(found["problems"]), found["recordings"], found["unsealed"]) == (1, 9, 0)
+
+
 def test_purge_says_what_it_did_proved_and_cannot_reach(
     copy: Path, ids: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,100 @@
+"""Is a cohort store as it was written? Every byte of every recording is read, once."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from data_shards.cohort import integrity
+from data_shards.cohort.store import Cohort
+from data_shards.parallel import run_all
+from data_shards.problem import Problem
+from harnet.errors import HarnetError
+
+_HOURS = 24
+"""Hours of a recording without checksums that are decoded at a time."""
+_STRANGER = "move it out of the store"
+_RENAMED = "give the folder its own name back"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What reading one recording came to."""
+
+    problems: tuple[Problem, ...]
+    """Empty if all is well."""
+    bytes: int
+    """That were read."""
+    sealed: bool
+    """Whether there are checksums; without them only what cannot be decoded is found."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What reading a store came to."""
+
+    problems: tuple[Problem, ...]
+    """Empty if all is well."""
+    recordings: int
+    """That are listed."""
+    bytes: int
+    """That were read."""
+    unsealed: int
+    """Recordings without checksums, of an earlier harnet."""
+
+
+def verify(root: Path, workers: int = 1) -> Report:
+    """All problems of a store; none means that every byte of every sealed recording is as it was written.
+
+    Raises:
+        HarnetError: there is no store at `root`.
+    """
+    recordings = Cohort.open(root).recordings()
+    found = run_all(partial(verify_recording, root), recordings, workers, "verify", "recordings")
+    known = {*recordings, integrity.METADATA}
+    strangers = sorted(path for path in root.iterdir() if path.name not in known and not path.name.startswith("."))
+    problems = [problem for checked in found for problem in checked.problems]
+    problems += [Problem(str(path), "no recording and nothing of a store's", _STRANGER) for path in strangers]
+    unsealed = sum(not checked.sealed for checked in found)
+    return Report(tuple(problems), len(recordings), sum(checked.bytes for checked in found), unsealed)
+
+
+def verify_recording(root: Path, recording: str) -> Checked:
+    """Read one recording: each file there, with the hash of the seal; decoded if there is no seal."""
+    folder = root / recording
+    try:
+        group, name = integrity.read(folder), Cohort(root).info(recording).recording
+    except HarnetError as error:
+        return Checked((_problem(folder, error),), 0, True)
+    problems = [] if name == recording else [Problem(str(folder), f"holds the recording {name}", _RENAMED)]
+    if group.files is None:
+        size = sum((folder / name).stat().st_size for name in integrity.listed(folder))
+        return Checked((*problems, *_undecodable(root, recording)), size, False)
+    there, size = set(integrity.listed(folder)), 0
+    for path, sealed in group.files.items():
+        if path not in there:
+            problems.append(Problem(str(folder / path), "missing", integrity.REMEDY))
+            continue
+        found = integrity.fingerprint(folder / path)
+        size += found[0]
+        if found != sealed:
+            what = "its bytes differ" if found[0] == sealed[0] else f"{found[0]} bytes, sealed were {sealed[0]}"
+            problems.append(Problem(str(folder / path), what, integrity.REMEDY))
+    problems += [
+        Problem(str(folder / path), "not of this recording", _STRANGER) for path in sorted(there - {*group.files})
+    ]
+    return Checked(tuple(problems), size, True)
+
+
+def _undecodable(root: Path, recording: str) -> list[Problem]:
+    try:
+        stored = Cohort(root).open_recording(recording)
+        for hour in range(0, stored.info.hours, _HOURS):
+            stored.read_hours(hour, min(hour + _HOURS, stored.info.hours))
+    except HarnetError as error:
+        return [_problem(root / recording, error)]
+    return []
+
+
+def _problem(folder: Path, error: HarnetError) -> Problem:
+    what = str(error).removesuffix(f": {integrity.REMEDY}").removeprefix(f"{folder}: ").removeprefix(f"{folder}/")
+    return Problem(str(folder), what, integrity.REMEDY)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from harnet.datasets import adl, capture24, mjff_lr, opportunity, pamap2, realworld, wisdm
+from harnet.datasets import adl, capture24, dsads, mjff_lr, opportunity, pamap2, realworld, selfback, wisdm
 from harnet.datasets.cutting import Cutting
 from harnet.datasets.labelled import Labelled
 from harnet.errors import HarnetError
@@ -75,6 +75,24 @@ DATASETS: dict[str, DataSet] = {
             "CC BY 4.0",
             opportunity.read,
             f"{_UCI}/226/opportunity+activity+recognition.zip",
+        ),
+        DataSet(
+            "dsads",
+            "Daily and Sports Activities, right wrist",
+            "Xsens MTx, 25 Hz, ±5 g",
+            "Altun, Barshan and Tunçel, Pattern Recognition 43:3605, 2010; UCI 256",
+            "CC BY 4.0",
+            dsads.read,
+            f"{_UCI}/256/daily+and+sports+activities.zip",
+        ),
+        DataSet(
+            "selfback",
+            "selfBACK, wrist",
+            "Axivity AX3, dominant wrist, 100 Hz",
+            "Sani et al., ICCBR 2017; UCI 521",
+            "CC BY 4.0",
+            selfback.read,
+            ask="download it from https://archive.ics.uci.edu/dataset/521/selfback in a browser and unpack it",
         ),
         DataSet(
             "realworld",

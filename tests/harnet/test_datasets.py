@@ -4,14 +4,17 @@ import gzip
 import io
 import zipfile
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
-from harnet.datasets import capture24, mjff_lr, opportunity, pamap2, realworld, wisdm
+from harnet.datasets import capture24, dsads, mjff_lr, opportunity, pamap2, realworld, selfback, wisdm
 from harnet.datasets.cutting import STANDARD_GRAVITY, UNLABELLED, Cutting, Windows
 from harnet.datasets.labelled import Labelled
 from harnet.datasets.registry import DATASETS
@@ -111,10 +114,32 @@ def mjff_folder(folder: Path) -> Path:
     return folder
 
 
+def dsads_folder(folder: Path) -> Path:
+    lines = "\n".join(",".join(["0"] * 9 + ["9.80665"] + ["0"] * 35) for _ in range(125)) + "\n"
+    for activity, person in (("a01", "p1"), ("a12", "p2")):
+        home = folder / "data" / activity / person
+        home.mkdir(parents=True)
+        for segment in range(1, 7):
+            (home / f"s{segment:02d}.txt").write_text(lines)
+    return folder
+
+
+def selfback_folder(folder: Path) -> Path:
+    # Clocks of these devices run a little slow, and stamps are whole milliseconds.
+    stamps = [datetime(2016, 2, 25, 15) + timedelta(milliseconds=round(n * 10.12)) for n in range(3000)]
+    lines = "\n".join(["time,x,y,z", *(f"{stamp},0,0.6,0.8" for stamp in stamps)]) + "\n"
+    for path in ("w/walk_fast/026.csv", "w/jogging/027.csv", "t/jogging/027.csv"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(lines)
+    return folder
+
+
 MADE: dict[str, tuple[Callable[[Path], Path], int, set[str], int]] = {
     "wisdm": (lambda f: wisdm_folder(f, {n: wisdm_lines(n) for n in (1600, 1601)}), 8, {"walking", "folding"}, 2),
     "pamap2": (pamap2_folder, 8 * 3, {"walking"}, 8),
     "opportunity": (opportunity_folder, 4 * 3, {"lie"}, 4),
+    "dsads": (dsads_folder, 2 * 5, {"sitting", "running treadmill 8 km/h"}, 2),
+    "selfback": (selfback_folder, 2 * 5, {"walk_fast", "jogging"}, 2),
     "realworld": (realworld_folder, 4, {"walking", "climbingup"}, 1),
     "capture24": (capture_folder, 2 * 2, {"sleep"}, 2),
     "capture24-willetts": (capture_folder, 2 * 2, {"sleep"}, 2),
@@ -185,6 +210,63 @@ def test_pamap2_is_wanted_whole_and_109_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "whole" / "Protocol" / "subject103.dat").write_text("1 2 3\n")
     with pytest.raises(HarnetError, match=r"subject103.dat: expected 54 numbers"):
         pamap2.read(tmp_path / "whole", CUT)
+
+
+@pytest.mark.parametrize(("name", "row"), [("s03.txt", "1,2"), ("s03.txt", "a,b")])
+def test_a_spoilt_segment_of_dsads_is_named(name: str, row: str, tmp_path: Path) -> None:
+    path = dsads_folder(tmp_path) / "data" / "a12" / "p2" / name
+    path.write_text(row + "\n")
+    with pytest.raises(HarnetError, match=r"a12/p2/s03\.txt: .*number"):
+        dsads.read(tmp_path, CUT)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x,y,z\n", "begins with 'x,y,z'"),
+        ("time,x,y,z\n2016-02-25 15:00:00,1,2,3\n1,2\n", "line 3"),
+        ("time,x,y,z\n", "no samples"),
+        ("", "begins with ''"),
+    ],
+)
+def test_a_spoilt_table_of_selfback_is_named(text: str, says: str, tmp_path: Path) -> None:
+    (selfback_folder(tmp_path) / "w" / "jogging" / "027.csv").write_text(text)
+    with pytest.raises(HarnetError, match=rf"027\.csv: .*{says}"):
+        selfback.read(tmp_path, CUT)
+
+
+def labelled_parquet(path: Path, rate: float, label: str, **other: list[float]) -> None:
+    count = int(21 * rate)
+    columns = {"time": [n / rate for n in range(count)], "x": [0.0] * count, "y": [0.0] * count, "z": [1.0] * count}
+    parquet.write_table(pa.table({**columns, "label": [label] * count} | other), path)
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "person", "rate"),
+    [
+        ("dsads", {"dsads-p3__a05-rightwrist": "ascending stairs", "dsads-p3__a06-leftwrist": ""}, "p3", 25),
+        ("selfback", {"selfback-007__walk-fast": "walk_fast"}, "007", 99),
+    ],
+)
+def test_copies_as_parquet_give_the_same_people_and_labels(
+    name: str, files: dict[str, str], person: str, rate: float, tmp_path: Path
+) -> None:
+    for file, label in files.items():
+        labelled_parquet(tmp_path / f"{file}.parquet", rate, label)
+    found = DATASETS[name].read(tmp_path, CUT)
+    assert set(found.people.tolist()) == {person}
+    assert set(found.labels.tolist()) == {next(iter(files.values()))}
+    assert len(found.windows) == 3
+
+
+def test_a_parquet_file_of_another_form_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "selfback-007__jogging.parquet"
+    path.write_bytes(b"PAR1")
+    with pytest.raises(HarnetError, match=r"jogging\.parquet: not a Parquet table of time, x, y, z, label"):
+        selfback.read(tmp_path, CUT)
+    parquet.write_table(pa.table({"time": [0.0], "x": [0.0]}), path)
+    with pytest.raises(HarnetError, match=r"jogging\.parquet: no column 'y'"):
+        selfback.read(tmp_path, CUT)
 
 
 def test_opportunity_is_wanted_whole(tmp_path: Path) -> None:

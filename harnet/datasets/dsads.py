@@ -1,0 +1,69 @@
+"""Daily and Sports Activities (Altun, Barshan and Tunçel, Pattern Recognition 2010; UCI 256): right wrist, 25 Hz.
+
+`a<activity>/p<person>/s<segment>.txt`: five minutes of an activity in 60 segments of five seconds, one after the other,
+125 lines of 45 numbers; 9 to 11 of a line are the accelerometer of the right arm's unit (Xsens MTx, ±5 g), in m/s². Or
+`dsads-p<person>__a<activity>-rightwrist.parquet` of the form in parquet.py. Eight people, 19 activities.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harnet.datasets import parquet
+from harnet.datasets.cutting import STANDARD_GRAVITY, Cutting, Windows
+from harnet.datasets.labelled import Labelled
+from harnet.errors import HarnetError
+
+ACTIVITIES = (
+    "sitting", "standing", "lying on back", "lying on right side", "ascending stairs", "descending stairs",
+    "standing in elevator", "moving in elevator", "walking in parking lot", "walking treadmill 4 km/h flat",
+    "walking treadmill 4 km/h 15 deg", "running treadmill 8 km/h", "exercising on stepper",
+    "exercising on cross trainer", "cycling horizontal", "cycling vertical", "rowing", "jumping", "playing basketball",
+)  # fmt: skip
+"""a01 to a19."""
+PEOPLE = 8
+RATE = 25
+SHAPE = (125, 45)
+"""Of a segment: samples, and nine sensors on each of torso, right arm, left arm, right leg, left leg."""
+RIGHT_ARM = slice(9, 12)
+
+_ACTIVITY = re.compile(r"a(\d\d)")
+_RECORDING = re.compile(r"a(\d\d)-rightwrist")
+
+
+def read(folder: Path, cutting: Cutting) -> Labelled:
+    """Windows of the right wrist; HarnetError if none is there or a file is not of the known form."""
+    made, people = Windows(cutting, ACTIVITIES), set()
+    for person, activity, signal in _recordings(folder):
+        made.add(person, signal, activity, RATE)
+        people.add(person)
+    notes = [f"{len(people)} people; the whole data set has {PEOPLE}"] if len(people) < PEOPLE else []
+    return made.finish(str(folder), "a01/p1/s01.txt to a19/p8/s60.txt of UCI 256", notes)
+
+
+def _recordings(folder: Path) -> Iterator[tuple[str, int, NDArray[np.float64]]]:
+    """Person, index of the activity, (n, 3) in g."""
+    for home in sorted(folder.rglob("a[0-9][0-9]/p[1-8]")):
+        match = _ACTIVITY.fullmatch(home.parent.name)
+        if match and home.is_dir() and 1 <= int(match[1]) <= len(ACTIVITIES):
+            segments = [_segment(path) for path in sorted(home.glob("s[0-9][0-9].txt"))]
+            if segments:
+                yield home.name, int(match[1]) - 1, np.concatenate(segments) / STANDARD_GRAVITY
+    for found in parquet.recordings(folder):
+        if match := _RECORDING.fullmatch(found.name):
+            yield found.person.removeprefix("dsads-"), int(match[1]) - 1, found.signal
+
+
+def _segment(path: Path) -> NDArray[np.float64]:
+    try:
+        table = np.loadtxt(path, delimiter=",", ndmin=2)
+    except ValueError as error:
+        raise HarnetError(f"{path}: not numbers with commas between them ({error})") from error
+    if table.shape != SHAPE:
+        raise HarnetError(
+            f"{path}: {table.shape[0]} lines of {table.shape[1]} numbers, expected {SHAPE[0]} of {SHAPE[1]}"
+        )
+    return table[:, RIGHT_ARM]

@@ -36,7 +36,7 @@ def reader(path: Path) -> int:
     """Our reader alone; returns the number of samples."""
     from data_shards.readers import read
 
-    return sum(len(found.recording.times) for found in read(path))
+    return sum(len(piece.times) for found in read(path) for piece in found.recording.pieces)
 
 
 def peer(path: Path) -> int:

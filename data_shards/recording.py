@@ -1,11 +1,22 @@
-"""What every device reader returns: one recording, with its real times and in g."""
+"""What every device reader returns: one recording as a stream of samples, with their real times and in g."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_shards.notes import Note
+
+
+class Piece(NamedTuple):
+    """Some samples in a row, as many as a reader decodes at a time."""
+
+    times: NDArray[np.float64]
+    """(n,) seconds since 1970-01-01 00:00 on the device's own clock, strictly increasing, over all pieces too."""
+    acceleration: NDArray[np.float32]
+    """(n, 3) in g, axes as the device numbers them."""
 
 
 @dataclass(frozen=True)
@@ -21,17 +32,10 @@ class Temperature:
         assert self.times.shape == self.celsius.shape
 
 
-@dataclass(frozen=True)
-class Recording:
-    """One device file as it was recorded: no resampling, no gap filled, no sample invented.
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known of a recording before its samples are read."""
 
-    Times may be irregular. A pause is a jump in `times`; later stages find it there.
-    """
-
-    acceleration: NDArray[np.float32]
-    """(n, 3) in g, axes as the device numbers them."""
-    times: NDArray[np.float64]
-    """(n,) seconds since 1970-01-01 00:00 on the device's own clock, strictly increasing."""
     nominal_rate: float
     """Samples per second that the device was set to."""
     device: str
@@ -40,14 +44,70 @@ class Recording:
     """"utc", "local" (wall clock of the place, zone unknown) or "none" (no clock: times start at 0)."""
     range_g: float | None = None
     """Full scale: the device cannot record more than this many g on an axis. None where that is not known."""
-    temperature: Temperature | None = None
-    """Of the device, for calibration; None where it was not recorded."""
-    notes: tuple[Note, ...] = ()
-    """What a reader dropped or mended (`data_shards.readers.oddities`)."""
     metadata: dict[str, str | int | float] = field(default_factory=dict)
     """Facts from the file's header. Never a name or a date of birth."""
 
     def __post_init__(self) -> None:
-        assert self.acceleration.ndim == 2
-        assert self.acceleration.shape == (len(self.times), 3)
         assert self.clock in ("utc", "local", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording(Facts):
+    """One recording as it was made: no resampling, no gap filled, no sample invented.
+
+    Times may be irregular. A pause is a jump in them; later stages find it there. A year at 100 Hz is 3 billion
+    samples, so they come piece by piece, once, and only until the next recording of the file is asked for.
+    """
+
+    pieces: Iterator[Piece]
+    """All samples, to be read once. Raises `HarnetError` where the file turns out to be unusable."""
+    notes: Callable[[], tuple[Note, ...]] = tuple
+    """What was dropped or mended (`data_shards.readers.oddities`): complete once `pieces` is exhausted."""
+    temperature: Callable[[], Temperature | None] = lambda: None
+    """Of the device, for calibration: complete once `pieces` is exhausted; None where it was not recorded."""
+
+    def load(self) -> "Loaded":
+        """All of it in memory: 20 bytes a sample, 1.2 GB for a week at 100 Hz."""
+        pieces = list(self.pieces)
+        return Loaded(
+            times=np.concatenate([np.empty(0), *(piece.times for piece in pieces)]),
+            acceleration=np.concatenate([np.empty((0, 3), np.float32), *(piece.acceleration for piece in pieces)]),
+            notes=self.notes(),
+            temperature=self.temperature(),
+            nominal_rate=self.nominal_rate,
+            device=self.device,
+            clock=self.clock,
+            range_g=self.range_g,
+            metadata=self.metadata,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded(Facts):
+    """A recording in memory."""
+
+    times: NDArray[np.float64]
+    """(n,) as in `Piece`."""
+    acceleration: NDArray[np.float32]
+    """(n, 3) as in `Piece`."""
+    notes: tuple[Note, ...] = ()
+    """What was dropped or mended."""
+    temperature: Temperature | None = None
+    """Of the device; None where it was not recorded."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        assert self.acceleration.shape == (len(self.times), 3)
+
+    def stream(self) -> Recording:
+        """The same as a stream of one piece."""
+        return Recording(
+            pieces=iter((Piece(self.times, self.acceleration),)),
+            notes=lambda: self.notes,
+            temperature=lambda: self.temperature,
+            nominal_rate=self.nominal_rate,
+            device=self.device,
+            clock=self.clock,
+            range_g=self.range_g,
+            metadata=self.metadata,
+        )

@@ -6,7 +6,7 @@ import numpy as np
 
 from data_shards.ingest.resampling import hours_spanned, measured_rate, stretches
 from data_shards.ingest.survey import Survey, survey
-from data_shards.recording import Recording
+from data_shards.recording import Loaded
 from harnet.errors import HarnetError
 
 SLOWEST = 20.0
@@ -29,15 +29,15 @@ _PIECE = 1 << 20
 class Checked:
     """A recording that passed, and what was learnt of it on the way."""
 
-    recording: Recording
-    """As the reader returned it."""
+    recording: Loaded
+    """All of it."""
     parts: list[tuple[int, int]]
     """`stretches(recording.times)`."""
     survey: Survey
     """Its samples, summed up by second."""
 
 
-def check(recording: Recording, named: str, min_seconds: float) -> Checked:
+def check(recording: Loaded, named: str, min_seconds: float) -> Checked:
     """Go over a recording once.
 
     Args:

@@ -54,16 +54,17 @@ def prepare(recording: Recording, named: str, min_seconds: float, place: ZoneInf
     Raises:
         HarnetError: the recording cannot be used.
     """
-    checked = check(recording, named, min_seconds)
-    calibration = calibrate(checked.survey, recording.temperature)
+    loaded = recording.load()
+    checked = check(loaded, named, min_seconds)
+    calibration = calibrate(checked.survey, loaded.temperature)
     first_hour, accel = resample(
-        recording.times, recording.acceleration, checked.parts, correction(calibration, recording.temperature)
+        loaded.times, loaded.acceleration, checked.parts, correction(calibration, loaded.temperature)
     )
     worn = detect(accel)
     shifts: tuple[WallShift, ...] = ()
-    notes = recording.notes
+    notes = loaded.notes
     if place is not None:
-        shifts = wall_shifts(recording.clock, recording.times[0], recording.times[-1], place)
+        shifts = wall_shifts(recording.clock, loaded.times[0], loaded.times[-1], place)
         notes += in_words(shifts, recording.clock, place)
     quality = _quality(checked, accel, worn, first_hour, shifts)
     return Prepared(first_hour, accel, worn, calibration, quality, shifts, notes)

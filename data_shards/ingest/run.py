@@ -3,10 +3,10 @@
 import importlib.metadata
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from data_shards.cohort import ledger
 from data_shards.cohort.info import RecordingInfo, Source
@@ -24,6 +24,7 @@ __all__ = ["IngestOptions", "Outcome", "ingest", "ingest_file"]
 
 log = logging.getLogger(__name__)
 
+Item = TypeVar("Item")
 Status = Literal["ingested", "already there", "excluded", "refused"]
 
 
@@ -190,8 +191,14 @@ def _note(cohort: Cohort, path: Path, outcomes: Sequence[Outcome], options: Inge
 
 def _recordings(reader: Reader, path: Path, options: IngestOptions) -> Iterator[Found]:
     """What the reader finds; a fault in a reader is shown whole, and counts against its file alone."""
+    for found in _told(reader.read(path, options.read), reader, path):
+        pieces = _told(found.recording.pieces, reader, path)
+        yield replace(found, recording=replace(found.recording, pieces=pieces))
+
+
+def _told(items: Iterator[Item], reader: Reader, path: Path) -> Iterator[Item]:
     try:
-        yield from reader.read(path, options.read)
+        yield from items
     except HarnetError:
         raise
     except OSError as error:

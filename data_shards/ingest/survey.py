@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data_shards.recording import Recording
+from data_shards.recording import Loaded
 from harnet.errors import HarnetError
 
 CLIP_TOLERANCE = 0.004
@@ -48,7 +48,7 @@ class Survey:
         return variances
 
 
-def survey(recording: Recording, named: str) -> Survey:
+def survey(recording: Loaded, named: str) -> Survey:
     """Go over all samples once.
 
     Raises:
@@ -72,7 +72,7 @@ def survey(recording: Recording, named: str) -> Survey:
     return _merged(seconds, samples, sums, squares, clipped / len(recording.times))
 
 
-def _pieces(recording: Recording) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def _pieces(recording: Loaded) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Index of the first sample, and (3, n) samples with each axis in one run of memory."""
     for start in range(0, len(recording.times), _PIECE):
         yield start, np.ascontiguousarray(recording.acceleration[start : start + _PIECE].T)

@@ -10,6 +10,7 @@ import errno
 import zipfile
 import zlib
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
@@ -20,8 +21,8 @@ from numpy.typing import NDArray
 
 from data_shards.readers.oddities import Tally
 from data_shards.readers.protocol import Found, Reader, ReadOptions
-from data_shards.readers.samples import Samples
-from data_shards.recording import Recording
+from data_shards.readers.samples import forward
+from data_shards.recording import Piece, Recording
 from harnet.errors import HarnetError
 
 ZIP_START = b"PK\x03\x04"
@@ -77,38 +78,43 @@ class ActiGraph(Reader):
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
         """Yield the one recording. Raises `HarnetError` if the archive or its info.txt is damaged."""
-        try:
-            with zipfile.ZipFile(path) as archive:
+        tally = Tally(path)
+        with ExitStack() as stack:
+            with _archive_errors(path):
+                archive = stack.enter_context(zipfile.ZipFile(path))
                 info = _info(archive, path)
-                tally = Tally(path)
-                samples = _read_samples(archive, info, tally)
-        except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError) as error:
-            # A damaged directory sends zipfile to a place before the file's beginning: "invalid argument".
-            if isinstance(error, OSError) and error.errno != errno.EINVAL:
-                raise
-            raise HarnetError(f"{path}: the zip archive is damaged or cut off ({error}): copy it again") from error
-        times, acceleration = samples.finish()
-        if not len(times):
-            raise HarnetError(f"{path}: no second of acceleration in the log: leave it out")
-        recording = Recording(
-            acceleration=acceleration,
-            times=times,
-            nominal_rate=info.rate,
-            device=f"ActiGraph {info.fields.get('Device Type', '')}".strip(),
-            clock="local",
-            range_g=info.range_g,
-            notes=tally.notes(),
-            metadata={
-                name: info.fields[key]
-                for name, key in (
-                    ("device_id", "Serial Number"),
-                    ("firmware", "Firmware"),
-                    ("time_zone", "TimeZone"),
-                )
-                if key in info.fields
-            },
-        )
-        yield Found(recording, label=path.stem)
+            yield Found(_recording(archive, info, tally), label=path.stem)
+
+
+@contextmanager
+def _archive_errors(path: object) -> Iterator[None]:
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError) as error:
+        # A damaged directory sends zipfile to a place before the file's beginning: "invalid argument".
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
+        raise HarnetError(f"{path}: the zip archive is damaged or cut off ({error}): copy it again") from error
+
+
+def _recording(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Recording:
+    return Recording(
+        pieces=forward(_pieces(archive, info, tally), tally),
+        nominal_rate=info.rate,
+        device=f"ActiGraph {info.fields.get('Device Type', '')}".strip(),
+        clock="local",
+        range_g=info.range_g,
+        notes=tally.notes,
+        metadata={
+            name: info.fields[key]
+            for name, key in (
+                ("device_id", "Serial Number"),
+                ("firmware", "Firmware"),
+                ("time_zone", "TimeZone"),
+            )
+            if key in info.fields
+        },
+    )
 
 
 def _info(archive: zipfile.ZipFile, path: Path) -> Info:
@@ -138,31 +144,38 @@ def _info(archive: zipfile.ZipFile, path: Path) -> Info:
     return info
 
 
-def _read_samples(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Samples:
-    names = set(archive.namelist())
-    log = next((name for name in ("log.bin", "activity.bin") if name in names), None)
-    if log is None:
-        raise HarnetError(f"{tally.named}: a zip archive without log.bin or activity.bin: not a whole .gt3x file")
-    size = archive.getinfo(log).file_size
-    if size > MAX_BYTES:
-        raise HarnetError(
-            f"{tally.named}: {log} unpacks to {size >> 20} MiB, more than any device records: leave it out"
-        )
-    samples = Samples(size // 4, tally)
-    with archive.open(log) as file:
-        content = _Content(file)
-        if log == "activity.bin":
-            _old_samples(content, info, samples)
-            content.count_in(tally, log)
-            return samples
-        records = _Records(content)
-        for (kind, payload_size), group in groupby(records, key=lambda record: (record[0], len(record[2]))):
-            if kind in (PACKED, PLAIN) and payload_size > 1:  # one byte: the moment of plugging in (Activity2.md)
-                while some := list(islice(group, SECONDS_AT_A_TIME)):
-                    records.damaged += _append_seconds(samples, kind, some, info)
+def _pieces(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[Piece]:
+    with _archive_errors(tally.named):
+        names = set(archive.namelist())
+        log = next((name for name in ("log.bin", "activity.bin") if name in names), None)
+        if log is None:
+            raise HarnetError(f"{tally.named}: a zip archive without log.bin or activity.bin: not a whole .gt3x file")
+        size = archive.getinfo(log).file_size
+        if size > MAX_BYTES:
+            raise HarnetError(
+                f"{tally.named}: {log} unpacks to {size >> 20} MiB, more than any device records: leave it out"
+            )
+        found = False
+        with archive.open(log) as file:
+            content = _Content(file)
+            for piece in _old_samples(content, info) if log == "activity.bin" else _seconds(content, info, tally):
+                found = found or len(piece.times) > 0
+                yield piece
+        content.count_in(tally, log)
+    if not found:
+        raise HarnetError(f"{tally.named}: no second of acceleration in the log: leave it out")
+
+
+def _seconds(content: "_Content", info: Info, tally: Tally) -> Iterator[Piece]:
+    """The samples of log.bin: of records of one type and size, some thousand at a time."""
+    records = _Records(content)
+    for (kind, payload_size), group in groupby(records, key=lambda record: (record[0], len(record[2]))):
+        if kind in (PACKED, PLAIN) and payload_size > 1:  # one byte: the moment of plugging in (Activity2.md)
+            while some := list(islice(group, SECONDS_AT_A_TIME)):
+                piece, impossible = _samples(kind, some, info)
+                records.damaged += impossible
+                yield piece
     tally.add("damaged blocks", records.damaged, "places in the log")
-    content.count_in(tally, log)
-    return samples
 
 
 class _Content:
@@ -223,8 +236,8 @@ class _Records:
         return len(data)
 
 
-def _append_seconds(samples: Samples, kind: int, records: list[tuple[int, int, bytes]], info: Info) -> int:
-    """Add records of one type and size: seconds of equally many samples. Returns how many were impossible."""
+def _samples(kind: int, records: list[tuple[int, int, bytes]], info: Info) -> tuple[Piece, int]:
+    """Records of one type and size, which are seconds of equally many samples; and how many of them were impossible."""
     payload = np.frombuffer(b"".join(record[2] for record in records), np.uint8).reshape(len(records), -1)
     counts = unpack(payload) if kind == PACKED else payload[:, : payload.shape[1] // 6 * 6].copy().view("<i2")
     seconds = np.array([record[1] for record in records], np.float64)
@@ -235,11 +248,11 @@ def _append_seconds(samples: Samples, kind: int, records: list[tuple[int, int, b
     per_second = counts.shape[1] // 3
     # A second with more samples than its nominal number is still a second.
     times = seconds[:, None] + np.arange(per_second) / max(info.rate, per_second)
-    samples.append(times.ravel(), (counts.reshape(-1, 3) / np.float32(info.scale)).astype(np.float32))
-    return len(records) - len(seconds)
+    piece = Piece(times.ravel(), (counts.reshape(-1, 3) / np.float32(info.scale)).astype(np.float32))
+    return piece, len(records) - len(seconds)
 
 
-def _old_samples(content: _Content, info: Info, samples: Samples) -> None:
+def _old_samples(content: _Content, info: Info) -> Iterator[Piece]:
     """activity.bin: one stream of packed samples from the start on, two in every nine bytes."""
     done = 0
     rest = b""
@@ -250,7 +263,7 @@ def _old_samples(content: _Content, info: Info, samples: Samples) -> None:
         rest = data[stop:]
         counts = unpack(np.frombuffer(data[:stop], np.uint8).reshape(1, -1)).reshape(-1, 3)
         times = info.start + np.arange(done, done + len(counts)) / info.rate
-        samples.append(times, (counts / np.float32(info.scale)).astype(np.float32))
+        yield Piece(times, (counts / np.float32(info.scale)).astype(np.float32))
         done += len(counts)
 
 

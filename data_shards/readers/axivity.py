@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cwa_reader_rs
@@ -13,9 +14,9 @@ from data_shards.readers.absurd import without_absurd
 from data_shards.readers.axivity_blocks import BLOCK_BYTES, BLOCK_START, HEADER_BYTES, HEADER_START, Blocks
 from data_shards.readers.axivity_times import nodes
 from data_shards.readers.oddities import Tally
-from data_shards.readers.protocol import Found, Reader, ReadOptions, speaking_of
-from data_shards.readers.samples import Samples, temperature_of
-from data_shards.recording import Recording
+from data_shards.readers.protocol import Found, Reader, ReadOptions, pieces_of, speaking_of
+from data_shards.readers.samples import Thermometer, forward
+from data_shards.recording import Piece, Recording
 from harnet.errors import HarnetError
 
 PUBLIC_METADATA = ("device_id", "session_id", "gyro_range", "firmware_revision")
@@ -45,7 +46,7 @@ class Axivity(Reader):
             axivity_blocks.copy_blocks(path, cleaned, blocks.chosen)
             with speaking_of(path, cleaned):
                 recording = _decode(cleaned, blocks, tally)
-        yield Found(recording, label=path.stem)
+            yield Found(replace(recording, pieces=pieces_of(path, cleaned, recording.pieces)), label=path.stem)
 
 
 def celsius(thermometer: NDArray[np.uint16]) -> NDArray[np.float32]:
@@ -54,40 +55,46 @@ def celsius(thermometer: NDArray[np.uint16]) -> NDArray[np.float32]:
 
 
 def _decode(path: Path, blocks: Blocks, tally: Tally) -> Recording:
-    """Decode a file whose blocks are all sound; `blocks` tells what is in them."""
-    samples = Samples(int(blocks.counts.sum()), tally)
-    first = np.cumsum(blocks.counts) - blocks.counts
-    clock = nodes(blocks.anchor_times, blocks.anchor_samples, blocks.counts, blocks.rate)
+    """The recording in a file whose blocks are all sound; `blocks` tells what is in them."""
     try:
         header = cwa_reader_rs.read_metadata(str(path))
-        for start in range(0, len(blocks.counts), axivity_blocks.BLOCKS_AT_A_TIME):
-            counts = blocks.counts[start : start + axivity_blocks.BLOCKS_AT_A_TIME]
-            if not counts.any():
-                continue
-            acceleration = _piece(path, start, start + len(counts))
-            if len(acceleration) != counts.sum():
-                raise HarnetError(
-                    f"{path}: {len(acceleration)} samples where {counts.sum()} are announced: copy it again"
-                )
-            times = np.interp(first[start] + np.arange(len(acceleration)), *clock)
-            samples.append(*without_absurd(times, acceleration, blocks.range_g, tally))
-    except HarnetError:
-        raise
     except (RuntimeError, ValueError, OverflowError) as error:
-        raise HarnetError(f"{path}: cannot be decoded ({error}): copy the file again, or leave it out") from error
-    times, acceleration = samples.finish()
-    heated = np.flatnonzero((blocks.counts > 0) & (blocks.thermometer > 0))
+        raise _undecodable(path, error) from error
+    thermometer = Thermometer()
     return Recording(
-        acceleration=acceleration,
-        times=times,
+        pieces=forward(_pieces(path, blocks, thermometer, tally), tally),
         nominal_rate=blocks.rate,
         device=f"Axivity {header['hardware_type']}",
         clock="local",
         range_g=blocks.range_g,
-        temperature=temperature_of(np.interp(first[heated], *clock), celsius(blocks.thermometer[heated])),
-        notes=tally.notes(),
+        temperature=thermometer.temperature,
+        notes=tally.notes,
         metadata={key: header[key] for key in PUBLIC_METADATA if header.get(key) is not None},
     )
+
+
+def _pieces(path: Path, blocks: Blocks, thermometer: Thermometer, tally: Tally) -> Iterator[Piece]:
+    first = np.cumsum(blocks.counts) - blocks.counts
+    clock = nodes(blocks.anchor_times, blocks.anchor_samples, blocks.counts, blocks.rate)
+    for start in range(0, len(blocks.counts), axivity_blocks.BLOCKS_AT_A_TIME):
+        some = slice(start, start + axivity_blocks.BLOCKS_AT_A_TIME)
+        counts = blocks.counts[some]
+        if not counts.any():
+            continue
+        try:
+            acceleration = _piece(path, start, start + len(counts))
+        except (RuntimeError, ValueError, OverflowError) as error:
+            raise _undecodable(path, error) from error
+        if len(acceleration) != counts.sum():
+            raise HarnetError(f"{path}: {len(acceleration)} samples where {counts.sum()} are announced: copy it again")
+        heated = (counts > 0) & (blocks.thermometer[some] > 0)
+        thermometer.add(np.interp(first[some][heated], *clock), celsius(blocks.thermometer[some][heated]))
+        times = np.interp(first[start] + np.arange(len(acceleration)), *clock)
+        yield Piece(*without_absurd(times, acceleration, blocks.range_g, tally))
+
+
+def _undecodable(path: Path, error: Exception) -> HarnetError:
+    return HarnetError(f"{path}: cannot be decoded ({error}): copy the file again, or leave it out")
 
 
 def _piece(path: Path, start: int, stop: int) -> NDArray[np.float32]:

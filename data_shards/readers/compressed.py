@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from data_shards.readers.protocol import HEAD_BYTES, Found, Reader, ReadOptions, speaking_of
+from data_shards.readers.protocol import HEAD_BYTES, Found, Reader, ReadOptions, pieces_of, speaking_of
 from harnet.errors import HarnetError
 
 MAX_BYTES = 8 << 30
@@ -73,7 +73,12 @@ class Compressed(Reader):
             with speaking_of(path, content):
                 for found in self.inner.read(content, options):
                     # Of the folder that holds the file, the temporary copy knows nothing.
-                    yield replace(found, label=self.label(path) or found.label)
+                    pieces = pieces_of(path, content, found.recording.pieces)
+                    yield replace(
+                        found,
+                        recording=replace(found.recording, pieces=pieces),
+                        label=self.label(path) or found.label,
+                    )
 
     def _unpack(self, path: Path, content: Path) -> None:
         written = 0

@@ -13,7 +13,7 @@ import pandas as pd
 
 from data_shards.readers.oddities import Tally
 from data_shards.readers.protocol import Found, Reader, ReadOptions
-from data_shards.recording import Recording
+from data_shards.recording import Loaded
 from harnet.errors import HarnetError
 
 UNITS_PER_G = 64
@@ -59,7 +59,7 @@ class Empatica(Reader):
         bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
         if len(bad):
             raise HarnetError(f"{path}: row {bad[0] + 3} is not three finite numbers: export the file again")
-        recording = Recording(
+        recording = Loaded(
             acceleration=(values / UNITS_PER_G).astype(np.float32),
             times=start + np.arange(len(values)) / rate,
             nominal_rate=rate,
@@ -68,7 +68,7 @@ class Empatica(Reader):
             range_g=RANGE_G,
             notes=tally.notes(),
         )
-        yield Found(recording, label=self.label(path))
+        yield Found(recording.stream(), label=self.label(path))
 
 
 def _one_line(error: Exception) -> str:

@@ -6,20 +6,20 @@ a damaged page ends or distorts what it reads, so pages are checked here and onl
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO
 
 import actfast
 import numpy as np
-from numpy.typing import NDArray
 
 from data_shards.readers.oddities import Tally
 from data_shards.readers.protocol import Found, Reader, ReadOptions
-from data_shards.readers.samples import Samples, temperature_of
-from data_shards.recording import Recording
+from data_shards.readers.samples import Thermometer, forward
+from data_shards.recording import Piece, Recording
 from harnet.errors import HarnetError
 
 HEADER_START = b"Device Identity"
@@ -58,40 +58,44 @@ class GENEActiv(Reader):
         """Yield the one recording. Raises `HarnetError` if the header or all pages are damaged."""
         with path.open("rb") as file, tempfile.TemporaryDirectory(prefix="harnet-") as folder:
             header = _header(file, path)
-            pages = _Pages(file)
-            tally = Tally(path)
-            samples = Samples(path.stat().st_size // HEX_PER_SAMPLE, tally)
-            thermometer: list[tuple[NDArray[np.float64], NDArray[np.float32]]] = []
-            while piece := pages.take(PAGES_AT_A_TIME):
-                series = _decode(header, piece, Path(folder) / "pages.bin", path)
-                fast, slow = series["high_frequency"], series["low_frequency"]
-                samples.append(fast["datetime"] / 1e9, fast["acceleration"])
-                thermometer.append((slow["datetime"] / 1e9, slow["temperature"]))
-        if not thermometer:
-            raise HarnetError(f"{path}: no sound page among {pages.damaged}: copy the file again")
-        pages.count_in(tally)
-        times, acceleration = samples.finish()
-        fields = _fields(header)
-        recording = Recording(
-            acceleration=acceleration,
-            times=times,
-            nominal_rate=_number(fields, "Measurement Frequency", path),
-            device=f"GENEActiv {fields.get('Device Model', '')}".strip(),
-            clock="local",
-            range_g=_number(fields, "Accelerometer Range", path),
-            temperature=temperature_of(*(np.concatenate(each) for each in zip(*thermometer, strict=True))),
-            notes=tally.notes(),
-            metadata={
-                name: fields[key]
-                for name, key in (
-                    ("device_id", "Device Unique Serial Code"),
-                    ("firmware", "Device Firmware Version"),
-                    ("time_zone", "Time Zone"),
-                )
-                if key in fields
-            },
-        )
-        yield Found(recording, label=path.stem)
+            fields = _fields(header)
+            tally, thermometer = Tally(path), Thermometer()
+            decode = partial(_decode, header, temporary=Path(folder) / "pages.bin", path=path)
+            recording = Recording(
+                pieces=forward(_pieces(_Pages(file), decode, thermometer, tally), tally),
+                nominal_rate=_number(fields, "Measurement Frequency", path),
+                device=f"GENEActiv {fields.get('Device Model', '')}".strip(),
+                clock="local",
+                range_g=_number(fields, "Accelerometer Range", path),
+                temperature=thermometer.temperature,
+                notes=tally.notes,
+                metadata={
+                    name: fields[key]
+                    for name, key in (
+                        ("device_id", "Device Unique Serial Code"),
+                        ("firmware", "Device Firmware Version"),
+                        ("time_zone", "Time Zone"),
+                    )
+                    if key in fields
+                },
+            )
+            yield Found(recording, label=path.stem)
+
+
+def _pieces(
+    pages: "_Pages",
+    decode: Callable[[list[bytes]], dict[str, "actfast.TimeseriesData"]],
+    thermometer: Thermometer,
+    tally: Tally,
+) -> Iterator[Piece]:
+    while some := pages.take(PAGES_AT_A_TIME):
+        series = decode(some)
+        fast, slow = series["high_frequency"], series["low_frequency"]
+        thermometer.add(slow["datetime"] / 1e9, slow["temperature"])
+        yield Piece(fast["datetime"] / 1e9, fast["acceleration"])
+    if not pages.sound:
+        raise HarnetError(f"{tally.named}: no sound page among {pages.damaged}: copy the file again")
+    pages.count_in(tally)
 
 
 class _Pages:

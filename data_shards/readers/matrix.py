@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from data_shards.readers.oddities import Tally
 from data_shards.readers.protocol import Found, Reader, ReadOptions
-from data_shards.readers.samples import Samples, temperature_of
-from data_shards.recording import Recording
+from data_shards.readers.samples import Thermometer, forward
+from data_shards.recording import Piece, Recording
 from harnet.errors import HarnetError
 
 REMARKS_BYTES = 512
@@ -52,34 +52,41 @@ class Matrix(Reader):
             tag, announced, range_g, _ = _HEADER.unpack(file.read(_HEADER.size).ljust(_HEADER.size, b"\0"))
             if tag != HEADER_START or range_g not in RANGES_G:
                 raise HarnetError(f"{path}: the header (bytes 513 to 524) is damaged: copy the file again")
-            tally = Tally(path)
-            samples = Samples(path.stat().st_size // 6, tally)
-            thermometer: list[tuple[NDArray[np.float64], NDArray[np.float32]]] = []
-            packets = seconds = readings = 0
-            for body in _sound_packets(file):
-                first, last, count, gyroscope, warm, _ = struct.unpack_from("<IIIIII", body)
-                signal = np.frombuffer(body, "<i2", 3 * count, 24).reshape(-1, 3)
-                samples.append(
-                    _spread(first, last, count), (signal * np.float32(range_g / FULL_SCALE)).astype(np.float32)
-                )
-                tenths = np.frombuffer(body, "<i2", 2 * warm, 24 + 6 * (count + gyroscope)).reshape(-1, 2)
-                thermometer.append((_spread(first, last, warm), (tenths[:, 0] / 10).astype(np.float32)))
-                packets, seconds, readings = packets + 1, seconds + last - first, readings + count
-        if not readings or not seconds:
-            raise HarnetError(f"{path}: no sound packet of acceleration among {announced}: copy the file again")
-        tally.add("damaged blocks", max(announced - packets, 0), f"packets, of {announced}")
-        times, acceleration = samples.finish()
-        recording = Recording(
-            acceleration=acceleration,
-            times=times,
-            nominal_rate=round(readings / seconds, 1),
-            device="Parmay Matrix",
-            clock="utc",
-            range_g=float(range_g),
-            temperature=temperature_of(*(np.concatenate(each) for each in zip(*thermometer, strict=True))),
-            notes=tally.notes(),
-        )
-        yield Found(recording, label=path.stem)
+            start = file.tell()
+            packets, readings, seconds = _totals(file)
+            if not readings or not seconds:
+                raise HarnetError(f"{path}: no sound packet of acceleration among {announced}: copy the file again")
+            file.seek(start)
+            tally, thermometer = Tally(path), Thermometer()
+            tally.add("damaged blocks", max(announced - packets, 0), f"packets, of {announced}")
+            recording = Recording(
+                pieces=forward(_pieces(file, range_g, thermometer), tally),
+                nominal_rate=round(readings / seconds, 1),
+                device="Parmay Matrix",
+                clock="utc",
+                range_g=float(range_g),
+                temperature=thermometer.temperature,
+                notes=tally.notes,
+            )
+            yield Found(recording, label=path.stem)
+
+
+def _totals(file: IO[bytes]) -> tuple[int, int, int]:
+    """Sound packets, their readings of acceleration, and their seconds: the header does not give the rate."""
+    packets = readings = seconds = 0
+    for body in _sound_packets(file):
+        first, last, count = struct.unpack_from("<III", body)
+        packets, readings, seconds = packets + 1, readings + count, seconds + last - first
+    return packets, readings, seconds
+
+
+def _pieces(file: IO[bytes], range_g: int, thermometer: Thermometer) -> Iterator[Piece]:
+    for body in _sound_packets(file):
+        first, last, count, gyroscope, warm, _ = struct.unpack_from("<IIIIII", body)
+        tenths = np.frombuffer(body, "<i2", 2 * warm, 24 + 6 * (count + gyroscope)).reshape(-1, 2)
+        thermometer.add(_spread(first, last, warm), (tenths[:, 0] / 10).astype(np.float32))
+        signal = np.frombuffer(body, "<i2", 3 * count, 24).reshape(-1, 3)
+        yield Piece(_spread(first, last, count), (signal * np.float32(range_g / FULL_SCALE)).astype(np.float32))
 
 
 def _spread(first: int, last: int, count: int) -> NDArray[np.float64]:

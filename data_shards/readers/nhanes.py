@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from data_shards.readers.oddities import Tally
 from data_shards.readers.protocol import Found, Reader, ReadOptions
-from data_shards.readers.samples import Samples
-from data_shards.recording import Recording
+from data_shards.readers.samples import forward
+from data_shards.recording import Piece, Recording
 from harnet.errors import HarnetError
 
 RATE = 80.0
@@ -77,30 +77,36 @@ class Nhanes(Reader):
         try:
             with tarfile.open(path, "r:") as archive:
                 hours = _hours(archive, path)
-                samples = Samples(len(hours.members) * SAMPLES_PER_HOUR * 2, tally)
-                damaged = [why for member in hours.members if (why := _add_hour(archive, member, samples))]
                 flagged = _flagged(archive, hours.logs)
+                recording = Recording(
+                    pieces=forward(_pieces(archive, hours, flagged, tally), tally),
+                    nominal_rate=RATE,
+                    device="ActiGraph GT3X+",
+                    clock="local",
+                    range_g=RANGE_G,
+                    notes=tally.notes,
+                    metadata={"device_id": hours.sensor, "firmware": hours.firmware}
+                    | ({} if flagged is None else {"flagged_ranges": flagged}),
+                )
+                yield Found(recording, label=path.stem, participant=path.stem)
         except tarfile.TarError as error:
             raise HarnetError(f"{path}: the tar is damaged ({error}): download it again") from error
-        times, acceleration = samples.finish()
-        if not len(times):
-            raise HarnetError(f"{path}: none of {len(hours.members)} hours is sound ({damaged[0]}): download it again")
-        tally.add("damaged blocks", len(damaged), f"hours, of {len(hours.members)}; {''.join(damaged[:1])}")
-        tally.add("cut end", int(not hours.whole), "after the last readable member: hours may be missing")
-        tally.add("damaged blocks", int(flagged is None), "the list of ranges flagged by NHANES")
-        tally.add("flagged ranges", flagged or 0, "by NHANES")
-        recording = Recording(
-            acceleration=acceleration,
-            times=times,
-            nominal_rate=RATE,
-            device="ActiGraph GT3X+",
-            clock="local",
-            range_g=RANGE_G,
-            notes=tally.notes(),
-            metadata={"device_id": hours.sensor, "firmware": hours.firmware}
-            | ({} if flagged is None else {"flagged_ranges": flagged}),
-        )
-        yield Found(recording, label=path.stem, participant=path.stem)
+
+
+def _pieces(archive: tarfile.TarFile, hours: Hours, flagged: int | None, tally: Tally) -> Iterator[Piece]:
+    """The samples, an hour at a time; damaged hours are counted."""
+    damaged = []
+    for member in hours.members:
+        piece, trouble = _hour(archive, member)
+        if trouble:
+            damaged.append(trouble)
+        yield piece
+    if len(damaged) == len(hours.members):
+        raise HarnetError(f"{tally.named}: none of {len(damaged)} hours is sound ({damaged[0]}): download it again")
+    tally.add("damaged blocks", len(damaged), f"hours, of {len(hours.members)}; {''.join(damaged[:1])}")
+    tally.add("cut end", int(not hours.whole), "after the last readable member: hours may be missing")
+    tally.add("damaged blocks", int(flagged is None), "the list of ranges flagged by NHANES")
+    tally.add("flagged ranges", flagged or 0, "by NHANES")
 
 
 def _hours(archive: tarfile.TarFile, path: Path) -> Hours:
@@ -155,8 +161,9 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return content
 
 
-def _add_hour(archive: tarfile.TarFile, member: tarfile.TarInfo, samples: Samples) -> str:
-    """Add one hourly file; why it cannot be used, or nothing."""
+def _hour(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[Piece, str]:
+    """One hourly file; without samples, and why, if it cannot be used."""
+    nothing = Piece(np.empty(0), np.empty((0, 3), np.float32))
     try:
         times, acceleration = parse_hour(_content(archive, member))
     except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, pa.ArrowException) as error:
@@ -164,11 +171,10 @@ def _add_hour(archive: tarfile.TarFile, member: tarfile.TarInfo, samples: Sample
             raise  # the disk's own trouble, not the content's
         match = _HOUR.fullmatch(member.name.rsplit("/", 1)[-1])
         assert match is not None
-        return f"{match[3]}: {' '.join(str(error).split())[:80]}"
+        return nothing, f"{match[3]}: {' '.join(str(error).split())[:80]}"
     if len(times) > SAMPLES_PER_HOUR * 2:
-        return f"{len(times)} samples in one hour"
-    samples.append(times, acceleration)
-    return ""
+        return nothing, f"{len(times)} samples in one hour"
+    return Piece(times, acceleration), ""
 
 
 def parse_hour(content: bytes) -> tuple[NDArray[np.float64], NDArray[np.float32]]:

@@ -37,7 +37,7 @@ class Parquet(Reader):
                     """One at a time: the whole table would be twice what it becomes."""
                     return file.read([name], use_threads=False).column(0).to_pandas().rename(name)
 
-                yield Found(recording_of(column, names, options, path), label=path.stem)
+                yield Found(recording_of(column, names, options, path).stream(), label=path.stem)
         except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise

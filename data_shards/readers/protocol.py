@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data_shards.recording import Recording
+from data_shards.recording import Loaded, Piece, Recording
 from harnet.errors import HarnetError
 
 HEAD_BYTES = 4096
@@ -41,6 +41,18 @@ class Found:
     """Pseudonym given inside the file; None where only the file's name tells."""
 
 
+@dataclass(frozen=True)
+class FoundLoaded:
+    """The same in memory."""
+
+    recording: Loaded
+    """As in `Found`."""
+    label: str
+    """As in `Found`."""
+    participant: str | None
+    """As in `Found`."""
+
+
 class Reader(ABC):
     """Reads the files of one kind of device, which it knows by their first bytes, never by their name."""
 
@@ -55,7 +67,8 @@ class Reader(ABC):
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
         """Yield the recordings in the file, one at a time; `HarnetError` where it cannot be read.
 
-        Damage is left out and noted in the recording where the rest can be trusted. Every message begins with `path`.
+        The samples of one are read before the next is asked for. Damage is left out and noted in the recording where
+        the rest can be trusted. Every message begins with `path`.
         """
 
     def label(self, path: Path) -> str | None:
@@ -74,3 +87,9 @@ def speaking_of(path: Path, inner: Path) -> Iterator[None]:
         yield
     except HarnetError as error:
         raise HarnetError(f"{path}{str(error).removeprefix(str(inner))}") from error
+
+
+def pieces_of(path: Path, inner: Path, pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """The same pieces, whose errors about `inner` name `path`."""
+    with speaking_of(path, inner):
+        yield from pieces

@@ -1,56 +1,65 @@
-"""Samples as they come out of a file, piece by piece, in memory that is taken only as it fills."""
+"""What readers do with samples and temperatures as they come out of a file, whatever the device."""
+
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_shards.readers.oddities import Tally
-from data_shards.recording import Temperature
+from data_shards.recording import Piece, Temperature
+
+MOST_READINGS = 1 << 22
+"""Of a thermometer that are kept: 58 days of an AX3's, which come every 1.2 s; of more, every second one is dropped."""
 
 
-class Samples:
-    """Acceleration and times of one recording; samples not later than all before them are left out and counted.
+def forward(pieces: Iterable[Piece], tally: Tally) -> Iterator[Piece]:
+    """The samples that are later than all before them; the others are left out and counted.
 
-    A week at 100 Hz is 1.2 GB, so nothing is ever held twice: `capacity` is an upper bound that the file's size gives,
-    and the operating system hands out the pages of an unused tail only if they are written.
+    Raises:
+        HarnetError: at the end, if more is odd than can be mended: such as a clock that was reset.
     """
-
-    def __init__(self, capacity: int, tally: Tally) -> None:
-        self._tally = tally
-        self._acceleration = np.empty((capacity, 3), np.float32)
-        self._times = np.empty(capacity, np.float64)
-        self._count = 0
-        self._latest = -np.inf
-
-    def append(self, times: NDArray[np.float64], acceleration: NDArray[np.float32]) -> None:
-        """Add samples: times (n,) in seconds, acceleration (n, 3) in g."""
+    latest = -np.inf
+    total = 0
+    for times, acceleration in pieces:
         if not len(times):
-            return
+            continue
         assert acceleration.shape == (len(times), 3)
-        if times[0] <= self._latest or not (np.diff(times) > 0).all():
-            latest = np.maximum.accumulate(np.concatenate([[self._latest], times]))
-            forward = times > latest[:-1]
-            again = times == latest[:-1]
-            self._tally.add("duplicate samples", int(again.sum()))
-            self._tally.add("backward times", int((~forward & ~again).sum()))
-            times, acceleration = times[forward], acceleration[forward]
-        stop = self._count + len(times)
-        assert stop <= len(self._times), (stop, len(self._times))
-        self._acceleration[self._count : stop] = acceleration
-        self._times[self._count : stop] = times
-        self._count = stop
+        total += len(times)
+        if times[0] <= latest or not (np.diff(times) > 0).all():
+            before = np.maximum.accumulate(np.concatenate([[latest], times]))[:-1]
+            later, again = times > before, times == before
+            tally.add("duplicate samples", int(again.sum()))
+            tally.add("backward times", int((~later & ~again).sum()))
+            times, acceleration = times[later], acceleration[later]
         if len(times):
-            self._latest = float(times[-1])
-
-    def finish(self) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """Times (n,) and acceleration (n, 3). Raises `HarnetError` if more is odd than can be mended."""
-        self._tally.judge(self._count + self._tally.count("backward times") + self._tally.count("duplicate samples"))
-        return self._times[: self._count], self._acceleration[: self._count]
+            latest = float(times[-1])
+            yield Piece(times, acceleration)
+    tally.judge(total)
 
 
-def temperature_of(times: NDArray[np.float64], celsius: NDArray[np.float32]) -> Temperature | None:
-    """Thermometer readings in order of time, (m,) each; None if there are none."""
-    if not len(times):
-        return None
-    latest = np.maximum.accumulate(times)
-    forward = np.concatenate([[True], times[1:] > latest[:-1]])
-    return Temperature(times[forward], celsius[forward].astype(np.float32))
+class Thermometer:
+    """Gathers a device's temperature while its samples are read."""
+
+    def __init__(self) -> None:
+        self._times: list[NDArray[np.float64]] = []
+        self._celsius: list[NDArray[np.float32]] = []
+        self._count = 0
+
+    def add(self, times: NDArray[np.float64], celsius: NDArray[np.float32]) -> None:
+        """Readings (m,) in the order of the file."""
+        self._times.append(times)
+        self._celsius.append(celsius.astype(np.float32))
+        self._count += len(times)
+        if self._count > MOST_READINGS:
+            self._times = [np.concatenate(self._times)[::2]]
+            self._celsius = [np.concatenate(self._celsius)[::2]]
+            self._count = len(self._times[0])
+
+    def temperature(self) -> Temperature | None:
+        """The readings in order of time; None if there are none."""
+        if not self._count:
+            return None
+        times, celsius = np.concatenate(self._times), np.concatenate(self._celsius)
+        latest = np.maximum.accumulate(times)
+        forward = np.concatenate([[True], times[1:] > latest[:-1]])
+        return Temperature(times[forward], celsius[forward])

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from data_shards.readers.protocol import Found, Reader, ReadOptions
-from data_shards.recording import Recording
+from data_shards.recording import Loaded
 from harnet.errors import HarnetError
 
 SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
@@ -49,7 +49,7 @@ class Seglearn(Reader):
         data = load_objects(content, str(path))
         columns = [data["X_labels"].index(f"a{axis}") for axis in "xyz"]
         for number, (signal, subject) in enumerate(zip(data["X"], data["subject"], strict=True)):
-            recording = Recording(
+            recording = Loaded(
                 acceleration=np.ascontiguousarray(signal[:, columns], np.float32),
                 times=np.arange(len(signal)) / RATE,
                 nominal_rate=RATE,
@@ -61,7 +61,7 @@ class Seglearn(Reader):
                 },
             )
             participant = f"watch-{int(subject):02d}"
-            yield Found(recording, label=f"{participant}-{number:03d}", participant=participant)
+            yield Found(recording.stream(), label=f"{participant}-{number:03d}", participant=participant)
 
 
 class _Dtype:

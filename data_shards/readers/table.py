@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data_shards.readers.protocol import PER_G, Found, Reader, ReadOptions
-from data_shards.recording import Recording
+from data_shards.recording import Loaded
 from harnet.errors import HarnetError
 
 FIRST_CLOCK_SECOND = 315_532_800
@@ -51,12 +51,12 @@ class Table(Reader):
             frame = pd.read_csv(path, usecols=list(options.columns), low_memory=False, encoding="utf-8-sig")
         except ValueError as error:
             raise HarnetError(f"{path}: not a readable table ({' '.join(str(error).split())})") from error
-        yield Found(recording_of(frame.pop, names, options, path), label=path.stem)
+        yield Found(recording_of(frame.pop, names, options, path).stream(), label=path.stem)
 
 
 def recording_of(
     column: Callable[[str], "pd.Series[float]"], names: Sequence[str], options: ReadOptions, path: Path
-) -> Recording:
+) -> Loaded:
     """The recording in a table that has the columns `names`, each of which `column` gives once.
 
     Raises `HarnetError` for a missing column, a bad cell or a time out of order.
@@ -71,7 +71,7 @@ def recording_of(
         with np.errstate(over="ignore"):
             acceleration[:, axis] = _numbers(cells, path) / PER_G[options.units]
         _refuse(path, cells, np.isinf(acceleration[:, axis]), "is no acceleration")
-    return Recording(
+    return Loaded(
         acceleration=acceleration,
         times=times,
         nominal_rate=round(float(1 / np.median(np.diff(times))), 3),

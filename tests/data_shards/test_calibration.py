@@ -14,7 +14,7 @@ from data_shards.ingest.preparation import prepare
 from data_shards.ingest.resampling import resample
 from data_shards.ingest.survey import Survey, survey
 from data_shards.layout import COUNTS_PER_G, MISSING
-from data_shards.recording import Recording, Temperature
+from data_shards.recording import Loaded, Temperature
 
 START = 1_700_000_000 // 86400 * 86400.0
 GAIN = np.array([1.04, 0.97, 1.02])
@@ -41,17 +41,23 @@ def worn(
     return times, postures[minute] + moving + random.normal(0, 0.003, (len(times), 3))
 
 
-def measured(
-    times: NDArray[np.float64], truth: NDArray[np.float64], slope: NDArray[np.float64] = SLOPE * 0
-) -> Recording:
+def measured(times: NDArray[np.float64], truth: NDArray[np.float64], slope: NDArray[np.float64] = SLOPE * 0) -> Loaded:
     """What a device that is out of calibration makes of it: truth = GAIN g + OFFSET + slope (celsius - 28)."""
     raw = (truth - OFFSET - slope * (celsius_at(times) - 28)[:, None]) / GAIN
     at = times[:: len(times) // 500]
     thermometer = Temperature(at, celsius_at(at).astype(np.float32))
-    return Recording(raw.astype(np.float32), times, 10.0, "formula", "utc", range_g=8.0, temperature=thermometer)
+    return Loaded(
+        times=times,
+        acceleration=raw.astype(np.float32),
+        nominal_rate=10.0,
+        device="formula",
+        clock="utc",
+        range_g=8.0,
+        temperature=thermometer,
+    )
 
 
-def found_in(recording: Recording) -> Survey:
+def found_in(recording: Loaded) -> Survey:
     return survey(recording, "file")
 
 
@@ -218,7 +224,7 @@ def test_as_scikit_digital_health_finds_it() -> None:
 def test_what_is_stored_is_calibrated() -> None:
     times, truth = worn(rate=25.0, hours=24.5)
     recording = replace(measured(times, truth, SLOPE), nominal_rate=25.0)
-    prepared = prepare(recording, "file", 10, None)
+    prepared = prepare(recording.stream(), "file", 10, None)
     assert prepared.calibration["calibrated"]
     _, expected = resample(times, truth.astype(np.float32))
     there = expected[0] != MISSING

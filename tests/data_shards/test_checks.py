@@ -11,16 +11,17 @@ from data_shards.ingest import survey as survey_module
 from data_shards.ingest.checks import check
 from data_shards.ingest.preparation import mean_enmo_mg, prepare
 from data_shards.ingest.survey import survey
-from data_shards.recording import Recording
+from data_shards.recording import Loaded
 from harnet.errors import HarnetError
 
 START = 1_700_000_000.25
 
 
-def recording(n: int, rate: float = 50.0, seed: int = 0, range_g: float | None = 8.0) -> Recording:
+def recording(n: int, rate: float = 50.0, seed: int = 0, range_g: float | None = 8.0) -> Loaded:
     random = np.random.default_rng(seed)
     signal = random.normal(0, 0.05, (n, 3)).astype(np.float32) + np.array([0, 0, 1], np.float32)
-    return Recording(signal, START + np.arange(n) / rate, rate, "formula", "utc", range_g=range_g)
+    times = START + np.arange(n) / rate
+    return Loaded(times=times, acceleration=signal, nominal_rate=rate, device="formula", clock="utc", range_g=range_g)
 
 
 @given(n=st.integers(2, 3000), rate=st.floats(20, 300), piece=st.integers(1, 700), seed=st.integers(0, 99))
@@ -71,10 +72,10 @@ def test_interruptions_are_gaps_inside_the_recording() -> None:
     times[5000:] += 30.0
     times[20_000:] += 0.04  # 60 ms between two samples: no gap, which is max(2.5 periods, 1/15 s)
     times[25_000:] += 2.5
-    quality = prepare(replace(whole, times=times), "file", 10, None).quality
+    quality = prepare(replace(whole, times=times).stream(), "file", 10, None).quality
     assert quality["interruptions"] == 2
     assert quality["interrupted_seconds"] == pytest.approx(32.5 + 2 * 0.02, abs=1e-3)
-    assert prepare(whole, "file", 10, None).quality["interruptions"] == 0
+    assert prepare(whole.stream(), "file", 10, None).quality["interruptions"] == 0
 
 
 def test_mean_acceleration_is_over_worn_seconds() -> None:
@@ -95,7 +96,7 @@ def test_mean_acceleration_is_over_worn_seconds() -> None:
 
 def test_worn_seconds_by_clock_hour_cover_all_worn_seconds() -> None:
     there = recording(50 * 7300)
-    prepared = prepare(there, "file", 10, None)
+    prepared = prepare(there.stream(), "file", 10, None)
     by_hour = prepared.quality["worn_seconds_by_clock_hour"]
     assert len(by_hour) == 24
     assert sum(by_hour) == int(prepared.worn.wear.sum()) > 7200

@@ -16,7 +16,7 @@ from data_shards.ingest.checks import check
 from data_shards.ingest.run import IngestOptions, ingest
 from data_shards.layout import COUNTS_PER_G, MISSING
 from data_shards.readers import ReadOptions
-from data_shards.recording import Recording
+from data_shards.recording import Loaded
 from harnet.errors import HarnetError
 from launch.cli import main
 
@@ -24,10 +24,15 @@ START = 1_700_000_400.0
 STRESS = Path(__file__).parents[3] / "shared" / "data" / "stress_predict"
 
 
-def signal_of(seconds: float, rate: float = 50.0, seed: int = 0) -> Recording:
+def loaded(acceleration: np.ndarray, times: np.ndarray, rate: float = 50.0) -> Loaded:
+    signal = acceleration.astype(np.float32)
+    return Loaded(times=times, acceleration=signal, nominal_rate=rate, device="test", clock="utc")
+
+
+def signal_of(seconds: float, rate: float = 50.0, seed: int = 0) -> Loaded:
     times = START + np.arange(int(seconds * rate)) / rate
     draws = np.random.default_rng(seed).normal(0, 0.05, (len(times), 3))
-    return Recording((draws + np.array([0, 0, 1])).astype(np.float32), times, rate, "test", "utc")
+    return loaded((draws + np.array([0, 0, 1])).astype(np.float32), times, rate)
 
 
 def table(path: Path, seconds: float = 20, rate: float = 50, seed: int = 0, per_g: float = 1.0) -> Path:
@@ -148,7 +153,7 @@ def test_units_are_converted_once(tmp_path: Path, per_g: float, units: str) -> N
 )
 def test_units_that_cannot_be_g(scale: float, message: str) -> None:
     recording = signal_of(60)
-    scaled = Recording(recording.acceleration * np.float32(scale), recording.times, 50.0, "test", "utc")
+    scaled = loaded(recording.acceleration * np.float32(scale), recording.times, 50.0)
     with pytest.raises(HarnetError, match=message):
         check(scaled, "file", 10)
 
@@ -158,11 +163,11 @@ def test_uncalibrated_devices_and_short_running_pass(gain: float) -> None:
     recording = signal_of(12)
     stride = 1.5 * np.sin(2 * np.pi * 2.8 * recording.times)[:, None] * np.array([1, 0.5, 1], np.float32)
     check(
-        Recording((gain * (recording.acceleration + stride)).astype(np.float32), recording.times, 50.0, "t", "utc"),
+        loaded((gain * (recording.acceleration + stride)).astype(np.float32), recording.times, 50.0),
         "f",
         10,
     )
-    check(Recording((gain * recording.acceleration).astype(np.float32), recording.times, 50.0, "t", "utc"), "f", 10)
+    check(loaded((gain * recording.acceleration).astype(np.float32), recording.times, 50.0), "f", 10)
 
 
 def test_a_clock_that_was_reset_and_values_that_are_no_numbers() -> None:
@@ -170,13 +175,13 @@ def test_a_clock_that_was_reset_and_values_that_are_no_numbers() -> None:
     times = recording.times.copy()
     times[1500:] += 400 * 86400
     with pytest.raises(HarnetError, match="spans 400 days"):
-        check(Recording(recording.acceleration, times, 50.0, "t", "utc"), "f", 10)
+        check(loaded(recording.acceleration, times, 50.0), "f", 10)
     values = recording.acceleration.copy()
     values[77, 1] = np.nan
     with pytest.raises(HarnetError, match="sample 77 is"):
-        check(Recording(values, recording.times, 50.0, "t", "utc"), "f", 10)
+        check(loaded(values, recording.times, 50.0), "f", 10)
     with pytest.raises(HarnetError, match="10 Hz by its times"):
-        check(Recording(recording.acceleration, START + np.arange(3000) / 10, 50.0, "t", "utc"), "f", 10)
+        check(loaded(recording.acceleration, START + np.arange(3000) / 10, 50.0), "f", 10)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

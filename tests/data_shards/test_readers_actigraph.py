@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_shards.notes import Note
-from data_shards.readers import actigraph, read
+from data_shards.readers import actigraph, load
 from data_shards.readers.actigraph import PACKED, PLAIN, TICKS_PER_SECOND, TICKS_TO_1970, unpack
 from harnet.errors import HarnetError
 
@@ -65,7 +65,7 @@ def test_seconds_gaps_and_other_records(tmp_path: Path) -> None:
         bytes(5),  # may occur between records
         record(PACKED, START + 63, packed(counts(63))),
     ]
-    (found,) = read(archive(tmp_path / "visit.gt3x", b"".join(log)))
+    (found,) = load(archive(tmp_path / "visit.gt3x", b"".join(log)))
     recording = found.recording
     seconds = [0, 1, 2, 60, 61, 63]
     expected = np.concatenate([counts(second) for second in seconds]) / 256
@@ -79,11 +79,11 @@ def test_seconds_gaps_and_other_records(tmp_path: Path) -> None:
 
 def test_pieces_give_what_the_whole_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = archive(tmp_path / "visit.gt3x", b"".join(plain(second) for second in range(50)))
-    whole = next(read(path)).recording
+    whole = next(load(path)).recording
     assert len(whole.times) == 1500
     monkeypatch.setattr(actigraph, "PIECE_BYTES", 101)
     monkeypatch.setattr(actigraph, "SECONDS_AT_A_TIME", 7)
-    pieces = next(read(path)).recording
+    pieces = next(load(path)).recording
     np.testing.assert_array_equal(pieces.times, whole.times)
     np.testing.assert_array_equal(pieces.acceleration, whole.acceleration)
     assert pieces.notes == ()
@@ -95,7 +95,7 @@ def test_a_damaged_record_is_dropped(tmp_path: Path, at: int) -> None:
     broken = bytearray(records[5])
     broken[at] ^= 0x40
     records[5] = bytes(broken)
-    recording = next(read(archive(tmp_path / "damaged.gt3x", b"".join(records)))).recording
+    recording = next(load(archive(tmp_path / "damaged.gt3x", b"".join(records)))).recording
     (note,) = recording.notes
     assert note.kind == "damaged blocks"
     good = [second for second in range(10) if second != 5]
@@ -108,7 +108,7 @@ def test_a_damaged_record_is_dropped(tmp_path: Path, at: int) -> None:
 def test_a_record_from_another_time_is_dropped(tmp_path: Path, days: int) -> None:
     stray = record(PLAIN, START + days * 86_400, counts(0).astype("<i2").tobytes())
     log = plain(0) + stray + plain(1) + plain(2)
-    recording = next(read(archive(tmp_path / "time.gt3x", log))).recording
+    recording = next(load(archive(tmp_path / "time.gt3x", log))).recording
     assert recording.notes == (Note("damaged blocks", 1, "places in the log"),)
     assert len(recording.times) == 90
 
@@ -117,21 +117,21 @@ def test_a_record_beyond_full_scale_is_dropped(tmp_path: Path) -> None:
     wild = counts(1)
     wild[7, 1] = 0x3030  # an even number of equal bytes leaves the checksum as it was
     log = plain(0) + record(PLAIN, START + 1, wild.astype("<i2").tobytes()) + plain(2)
-    recording = next(read(archive(tmp_path / "wild.gt3x", log))).recording
+    recording = next(load(archive(tmp_path / "wild.gt3x", log))).recording
     assert recording.notes == (Note("damaged blocks", 1, "places in the log"),)
     assert len(recording.times) == 60
 
 
 def test_a_log_that_ends_within_a_record(tmp_path: Path) -> None:
     log = b"".join(plain(second) for second in range(10))[:-20]
-    recording = next(read(archive(tmp_path / "cut.gt3x", log))).recording
+    recording = next(load(archive(tmp_path / "cut.gt3x", log))).recording
     assert len(recording.times) == 9 * 30
     assert len(recording.notes) == 1
 
 
 def test_seconds_with_more_or_fewer_samples_stay_in_their_second(tmp_path: Path) -> None:
     log = b"".join(plain(second, samples) for second, samples in enumerate([30, 31, 29, 4, 30]))
-    times = next(read(archive(tmp_path / "uneven.gt3x", log))).recording.times
+    times = next(load(archive(tmp_path / "uneven.gt3x", log))).recording.times
     assert np.bincount(np.floor(times - START).astype(int)).tolist() == [30, 31, 29, 4, 30]
 
 
@@ -139,7 +139,7 @@ def test_the_old_layout(tmp_path: Path) -> None:
     info = {key: value for key, value in INFO.items() if not key.startswith("Acceleration")}
     info |= {"Serial Number": "NEO1C00000001", "Device Type": "GT3XPlus"}
     values = counts(0, 301)
-    (found,) = read(archive(tmp_path / "old.gt3x", packed(values), info, "activity.bin"))
+    (found,) = load(archive(tmp_path / "old.gt3x", packed(values), info, "activity.bin"))
     recording = found.recording
     np.testing.assert_array_equal(recording.acceleration, (values / np.float32(341)).astype(np.float32))
     np.testing.assert_allclose(recording.times, START + np.arange(301) / 30, atol=1e-6)
@@ -171,14 +171,14 @@ def test_unpacking_undoes_packing(values: list[tuple[int, int, int]]) -> None:
 )
 def test_bad_info_is_refused(tmp_path: Path, change: dict[str, str], message: str) -> None:
     with pytest.raises(HarnetError, match=rf"info\.gt3x: {message}") as caught:
-        list(read(archive(tmp_path / "info.gt3x", plain(0), INFO | change)))
+        list(load(archive(tmp_path / "info.gt3x", plain(0), INFO | change)))
     assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_device_without_a_scale_is_refused(tmp_path: Path) -> None:
     info = {"Serial Number": "XYZ1", "Sample Rate": "30", "Start Date": INFO["Start Date"]}
     with pytest.raises(HarnetError, match="0 counts per g for the device XYZ1"):
-        list(read(archive(tmp_path / "unknown.gt3x", plain(0), info)))
+        list(load(archive(tmp_path / "unknown.gt3x", plain(0), info)))
 
 
 def test_damaged_archives_are_refused_or_kept_as_far_as_they_go(tmp_path: Path) -> None:
@@ -186,11 +186,11 @@ def test_damaged_archives_are_refused_or_kept_as_far_as_they_go(tmp_path: Path) 
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(HarnetError, match=r"visit\.gt3x: the zip archive is damaged or cut off"):
-        list(read(path))
+        list(load(path))
     broken = bytearray(content)
     broken[len(content) // 2 : len(content) // 2 + 64] = bytes(64)
     path.write_bytes(broken)
-    recording = next(read(path)).recording
+    recording = next(load(path)).recording
     assert any("cannot be unpacked from there on" in note.detail for note in recording.notes)
     assert set(np.floor(recording.times - START)) <= set(range(2000))
     assert len(recording.times) > 3000
@@ -203,17 +203,17 @@ def test_missing_members_and_empty_logs_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("log.bin", plain(0))
     with pytest.raises(HarnetError, match=r"without info\.txt"):
-        list(read(path))
+        list(load(path))
     with pytest.raises(HarnetError, match=r"without log\.bin or activity\.bin"):
-        list(read(archive(path, b"", name="lux.bin")))
+        list(load(archive(path, b"", name="lux.bin")))
     with pytest.raises(HarnetError, match="no second of acceleration"):
-        list(read(archive(path, record(3, START, b"\x08"))))
+        list(load(archive(path, record(3, START, b"\x08"))))
 
 
 def test_a_log_that_announces_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(actigraph, "MAX_BYTES", 1000)
     with pytest.raises(HarnetError, match=r"log\.bin unpacks to"):
-        list(read(archive(tmp_path / "bomb.gt3x", bytes(10_000))))
+        list(load(archive(tmp_path / "bomb.gt3x", bytes(10_000))))
 
 
 def test_other_zip_archives_are_not_recognised(tmp_path: Path) -> None:
@@ -221,4 +221,4 @@ def test_other_zip_archives_are_not_recognised(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("readme.md", "hello")
     with pytest.raises(HarnetError, match="not a known device file"):
-        list(read(path))
+        list(load(path))

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.make_cwa import MakeOptions, make, true_acceleration
 from data_shards.notes import Note
-from data_shards.readers import axivity_blocks, read
+from data_shards.readers import axivity_blocks, load
 from data_shards.readers.axivity_blocks import BLOCK_BYTES, HEADER_BYTES, choose_blocks
 from data_shards.readers.oddities import Tally
 from harnet.errors import HarnetError
@@ -64,7 +64,7 @@ def blocks() -> list[bytes]:
 
 
 def test_times_values_and_metadata(tmp_path: Path, blocks: list[bytes]) -> None:
-    (found,) = read(write(tmp_path / "no.extension", blocks))
+    (found,) = load(write(tmp_path / "no.extension", blocks))
     recording = found.recording
     expected = np.concatenate([counts(number) for number in range(50)]) / 256
     np.testing.assert_array_equal(recording.acceleration, expected.astype(np.float32))
@@ -77,12 +77,12 @@ def test_times_values_and_metadata(tmp_path: Path, blocks: list[bytes]) -> None:
 
 
 def test_damaged_blocks_are_left_out_and_show_in_the_times(tmp_path: Path, blocks: list[bytes]) -> None:
-    whole = next(read(write(tmp_path / "whole.cwa", blocks))).recording
+    whole = next(load(write(tmp_path / "whole.cwa", blocks))).recording
     for number in (0, 20, 21, 49):
         broken = bytearray(blocks[number])
         broken[100] ^= 0x10
         blocks[number] = bytes(broken)
-    recording = next(read(write(tmp_path / "damaged.cwa", blocks))).recording
+    recording = next(load(write(tmp_path / "damaged.cwa", blocks))).recording
     good = np.repeat(~np.isin(np.arange(50), (0, 20, 21, 49)), PER_BLOCK)
     assert recording.notes == (Note("damaged blocks", 4, "of 50"),)
     np.testing.assert_array_equal(recording.acceleration, whole.acceleration[good])
@@ -95,14 +95,14 @@ def test_memory_never_written_is_no_damage(tmp_path: Path, blocks: list[bytes]) 
     path = write(tmp_path / "preallocated.cwa", [*blocks, b"\xff" * BLOCK_BYTES, b"\x00" * BLOCK_BYTES])
     blocks_of_it = choose_blocks(path, Tally(path))
     assert (int(blocks_of_it.chosen.sum()), blocks_of_it.written) == (50, 50)
-    (found,) = read(path)
+    (found,) = load(path)
     assert found.recording.notes == ()
     assert len(found.recording.times) == 50 * PER_BLOCK
 
 
 def test_a_truncated_file_keeps_its_whole_blocks(tmp_path: Path, blocks: list[bytes]) -> None:
     path = write(tmp_path / "cut.cwa", [*blocks[:10], blocks[10][:100]])
-    recording = next(read(path)).recording
+    recording = next(load(path)).recording
     assert len(recording.times) == 10 * PER_BLOCK
     assert recording.notes == (Note("cut end", 1, "within a data block"),)
 
@@ -110,18 +110,18 @@ def test_a_truncated_file_keeps_its_whole_blocks(tmp_path: Path, blocks: list[by
 def test_a_clock_that_jumps_back_is_refused(tmp_path: Path, blocks: list[bytes]) -> None:
     again = [block(50 + number, counts(number), start=number * 0.8) for number in range(50)]
     with pytest.raises(HarnetError, match=r"reset\.cwa: backward times: 49 of 100, blocks; the first is number 51"):
-        list(read(write(tmp_path / "reset.cwa", blocks + again)))
+        list(load(write(tmp_path / "reset.cwa", blocks + again)))
 
 
 def test_nothing_sound_is_refused(tmp_path: Path, blocks: list[bytes]) -> None:
     with pytest.raises(HarnetError, match="no sound data block among 0"):
-        list(read(write(tmp_path / "empty.cwa", [])))
+        list(load(write(tmp_path / "empty.cwa", [])))
     with pytest.raises(HarnetError, match="no sound data block among 3"):
-        list(read(write(tmp_path / "bad.cwa", [b"AX\xfc\x01" + b"\x01" * 508] * 3)))
+        list(load(write(tmp_path / "bad.cwa", [b"AX\xfc\x01" + b"\x01" * 508] * 3)))
     path = tmp_path / "header.cwa"
     path.write_bytes(bytes(HEADER_BYTES) + b"".join(blocks))
     with pytest.raises(HarnetError, match=r"the header .* is damaged"):
-        list(read(path))
+        list(load(path))
 
 
 @pytest.mark.parametrize("stamp", [0, packed(START) & ~(0xF << 22), packed(START) | 0x1F << 12])
@@ -131,7 +131,7 @@ def test_a_block_without_a_date_is_dropped(tmp_path: Path, blocks: list[bytes], 
     struct.pack_into("<H", broken, 510, 0)
     struct.pack_into("<H", broken, 510, -int(np.frombuffer(broken, "<u2").sum(dtype=np.uint64)) % 65_536)
     blocks[10] = bytes(broken)
-    recording = next(read(write(tmp_path / "stamp.cwa", blocks))).recording
+    recording = next(load(write(tmp_path / "stamp.cwa", blocks))).recording
     assert recording.notes == (Note("damaged blocks", 1, "of 50"),)
     assert len(recording.times) == 49 * PER_BLOCK
 
@@ -139,7 +139,7 @@ def test_a_block_without_a_date_is_dropped(tmp_path: Path, blocks: list[bytes], 
 def test_full_scale_and_temperature(tmp_path: Path) -> None:
     path = tmp_path / "made.cwa"
     count = make(path, MakeOptions(days=1 / 48, gain=(1, 1, 1), offset=(0, 0, 0)))
-    (found,) = read(path)
+    (found,) = load(path)
     recording = found.recording
     assert recording.range_g == 8
     assert len(recording.times) == count == 180_000
@@ -160,12 +160,12 @@ def test_rate_and_range_are_those_of_the_blocks(tmp_path: Path, blocks: list[byt
     content = bytearray(path.read_bytes())
     content[36] = 0x89  # ±4 g, 50 Hz, in a header that has no checksum
     path.write_bytes(content)
-    recording = next(read(path)).recording
+    recording = next(load(path)).recording
     assert (recording.nominal_rate, recording.range_g) == (100, 8)
 
 
 def test_no_thermometer(tmp_path: Path, blocks: list[bytes]) -> None:
-    assert next(read(write(tmp_path / "cold.cwa", blocks))).recording.temperature is None
+    assert next(load(write(tmp_path / "cold.cwa", blocks))).recording.temperature is None
 
 
 @pytest.mark.parametrize("size", [7, 64])
@@ -178,9 +178,9 @@ def test_pieces_give_what_the_whole_gives(
 ) -> None:
     path = shared(f"data/devices/{name}")
     monkeypatch.setattr(axivity_blocks, "BLOCKS_AT_A_TIME", 1 << 20)
-    whole = next(read(path)).recording
+    whole = next(load(path)).recording
     monkeypatch.setattr(axivity_blocks, "BLOCKS_AT_A_TIME", size)
-    pieces = next(read(path)).recording
+    pieces = next(load(path)).recording
     np.testing.assert_array_equal(pieces.times, whole.times)
     np.testing.assert_array_equal(pieces.acceleration, whole.acceleration)
     assert pieces.temperature is not None
@@ -191,9 +191,9 @@ def test_pieces_give_what_the_whole_gives(
 
 
 def test_the_real_file_with_six_damaged_blocks(shared: Callable[[str], Path]) -> None:
-    clean = next(read(shared("data/devices/ax3_testfile.cwa"))).recording
+    clean = next(load(shared("data/devices/ax3_testfile.cwa"))).recording
     name = "data/devices/ax3_testfile_corrupt_blocks_0_13_14_142_143_144.cwa"
-    recording = next(read(shared(name))).recording
+    recording = next(load(shared(name))).recording
     good = np.repeat(~np.isin(np.arange(145), (0, 13, 14, 142, 143, 144)), 120)
     np.testing.assert_array_equal(recording.acceleration, clean.acceleration[good])
     np.testing.assert_allclose(recording.times, clean.times[good], atol=0.0101)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_shards.notes import Note
-from data_shards.readers import read
+from data_shards.readers import load
 from data_shards.recording import Recording
 from harnet.errors import HarnetError
 from tests.data_shards.test_readers_axivity import PER_BLOCK, START, block, counts, header, packed, write
@@ -28,7 +28,7 @@ def changed(one: bytes, form: str, at: int, value: int) -> bytes:
 
 
 def recorded(path: Path, blocks: list[bytes]) -> Recording:
-    return next(read(write(path, blocks))).recording
+    return next(load(write(path, blocks))).recording
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_session_of_which_one_side_is_unknown(tmp_path: Path) -> None:
     content = bytearray(header())
     struct.pack_into("<I", content, 7, 0)
     path.write_bytes(bytes(content) + b"".join(block(number, counts(number), session=9) for number in range(20)))
-    assert next(read(path)).recording.notes == ()
+    assert next(load(path)).recording.notes == ()
 
 
 @pytest.mark.parametrize("how", ["file after file", "each block", "blocks after blocks", "a part", "one"])

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_shards.readers import read
+from data_shards.readers import load
 from data_shards.readers.axivity_blocks import BLOCK_BYTES
 from tests.data_shards.test_readers_axivity import START, header, packed
 
@@ -59,24 +59,24 @@ def made(path: Path, code: int, bits: int, drift: float, fractional: bool = True
 def test_packed_and_unpacked_blocks_are_right_to_a_millisecond(tmp_path: Path, code: int, drift: float) -> None:
     for bits in (0x30, 0x32, 0x62):
         truth = made(tmp_path / "x.cwa", code, bits, drift)
-        times = next(read(tmp_path / "x.cwa")).recording.times
+        times = next(load(tmp_path / "x.cwa")).recording.times
         np.testing.assert_allclose(times, truth, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("lost", [0, 1, 150, BLOCKS - 2, BLOCKS - 1])
 def test_beside_a_lost_block(tmp_path: Path, lost: int) -> None:
     truth = made(tmp_path / "x.cwa", 0x4A, 0x30, 0.985, lost=lost)
-    times = next(read(tmp_path / "x.cwa")).recording.times
+    times = next(load(tmp_path / "x.cwa")).recording.times
     np.testing.assert_allclose(times, truth, atol=1e-3, rtol=0)
 
 
 def test_a_single_block_and_two(tmp_path: Path) -> None:
     made(tmp_path / "x.cwa", 0x4A, 0x32, 1.0)
     content = (tmp_path / "x.cwa").read_bytes()
-    whole = next(read(tmp_path / "x.cwa")).recording.times
+    whole = next(load(tmp_path / "x.cwa")).recording.times
     for blocks in (1, 2):
         (tmp_path / "few.cwa").write_bytes(content[: 1024 + 512 * blocks])
-        times = next(read(tmp_path / "few.cwa")).recording.times
+        times = next(load(tmp_path / "few.cwa")).recording.times
         np.testing.assert_allclose(times, whole[: len(times)], atol=1e-3, rtol=0)
 
 
@@ -84,14 +84,14 @@ def test_a_single_block_and_two(tmp_path: Path) -> None:
 def test_old_firmware_without_fractions_is_right_to_half_a_sample(tmp_path: Path, code: int) -> None:
     for bits in (0x30, 0x32):
         truth = made(tmp_path / "x.cwa", code, bits, 0.99, fractional=False)
-        times = next(read(tmp_path / "x.cwa")).recording.times
+        times = next(load(tmp_path / "x.cwa")).recording.times
         np.testing.assert_allclose(times, truth, atol=0.01, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["ax3_testfile.cwa", "ax6_testfile.cwa", "ax6_paradigma.cwa", "example-610-steps.cwa"])
 def test_real_files_never_step_and_agree_with_the_other_readers(name: str, shared: Callable[[str], Path]) -> None:
     path = shared(f"data/devices/{name}")
-    recording = next(read(path)).recording
+    recording = next(load(path)).recording
     times, period = recording.times, 1 / recording.nominal_rate
     steps = np.diff(times) / period
     assert 0.8 < steps.min() <= steps.max() < 1.2

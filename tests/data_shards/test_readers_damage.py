@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_shards.readers import read
-from data_shards.recording import Recording
+from data_shards.readers import load
+from data_shards.recording import Loaded
 from harnet.errors import HarnetError
 
 NAMES = (
@@ -29,10 +29,10 @@ def damaged(content: bytes, where: float, removed: int, added: bytes) -> bytes:
     return content[:at] + added + content[at + removed :]
 
 
-def outcome(path: Path) -> tuple[list[Recording], str]:
+def outcome(path: Path) -> tuple[list[Loaded], str]:
     """What is read, or why it is refused."""
     try:
-        return [found.recording for found in read(path)], ""
+        return [found.recording for found in load(path)], ""
     except HarnetError as error:
         return [], str(error)
 

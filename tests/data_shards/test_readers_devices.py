@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_shards.notes import Note
-from data_shards.readers import read
+from data_shards.readers import load
 
 WHOLE: tuple[Note, ...] = ()
 
@@ -41,7 +41,7 @@ EXPECTED = {
 @pytest.mark.parametrize("name", EXPECTED)
 def test_device(name: str, shared: Callable[[str], Path]) -> None:
     samples, device, rate, clock, range_g, readings, gap, notes = EXPECTED[name]
-    (found,) = read(shared(f"data/devices/{name}"))
+    (found,) = load(shared(f"data/devices/{name}"))
     recording = found.recording
     assert recording.acceleration.shape == (samples, 3)
     assert (recording.device, recording.nominal_rate, recording.clock) == (device, rate, clock)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_shards.notes import Note
-from data_shards.readers import geneactiv, read
+from data_shards.readers import geneactiv, load
 from harnet.errors import HarnetError
 
 START = datetime.datetime(2024, 3, 1, 12, 0, 0)
@@ -65,7 +65,7 @@ def g(numbers: list[int]) -> np.ndarray:
 
 
 def test_times_values_temperature_and_metadata(tmp_path: Path, pages: list[str]) -> None:
-    (found,) = read(write(tmp_path / "visit.bin", pages))
+    (found,) = load(write(tmp_path / "visit.bin", pages))
     recording = found.recording
     np.testing.assert_allclose(recording.acceleration, g(list(range(12))), atol=1e-6)
     start = START.replace(tzinfo=datetime.UTC).timestamp()
@@ -79,9 +79,9 @@ def test_times_values_temperature_and_metadata(tmp_path: Path, pages: list[str])
 
 def test_pieces_give_what_the_whole_gives(tmp_path: Path, pages: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "visit.bin", pages)
-    whole = next(read(path)).recording
+    whole = next(load(path)).recording
     monkeypatch.setattr(geneactiv, "PAGES_AT_A_TIME", 5)
-    pieces = next(read(path)).recording
+    pieces = next(load(path)).recording
     np.testing.assert_array_equal(pieces.times, whole.times)
     np.testing.assert_array_equal(pieces.acceleration, whole.acceleration)
 
@@ -104,7 +104,7 @@ def test_a_damaged_page_is_dropped(tmp_path: Path, pages: list[str], old: str, n
     pages[4] = pages[4][:samples] + "0" + pages[4][samples + 1 :]
     assert old in pages[4]
     pages[4] = pages[4].replace(old, new, 1)
-    recording = next(read(write(tmp_path / "damaged.bin", pages))).recording
+    recording = next(load(write(tmp_path / "damaged.bin", pages))).recording
     assert recording.notes == (Note("damaged blocks", 1, "pages, of 12"),)
     good = [number for number in range(12) if number != 4]
     np.testing.assert_allclose(recording.acceleration, g(good), atol=1e-6)
@@ -113,13 +113,13 @@ def test_a_damaged_page_is_dropped(tmp_path: Path, pages: list[str], old: str, n
 
 @pytest.mark.parametrize("keep", [30, 900, 3000])
 def test_a_file_cut_within_a_page(tmp_path: Path, pages: list[str], keep: int) -> None:
-    recording = next(read(write(tmp_path / "cut.bin", [*pages[:11], pages[11][:keep]]))).recording
+    recording = next(load(write(tmp_path / "cut.bin", [*pages[:11], pages[11][:keep]]))).recording
     assert recording.notes == (Note("cut end", 1, "within a page"),)
     assert len(recording.times) == 11 * PER_PAGE
 
 
 def test_a_last_line_without_its_end_is_whole(tmp_path: Path, pages: list[str]) -> None:
-    recording = next(read(write(tmp_path / "end.bin", [*pages[:11], pages[11].rstrip()]))).recording
+    recording = next(load(write(tmp_path / "end.bin", [*pages[:11], pages[11].rstrip()]))).recording
     assert recording.notes == ()
     assert len(recording.times) == 12 * PER_PAGE
 
@@ -138,15 +138,15 @@ def test_a_last_line_without_its_end_is_whole(tmp_path: Path, pages: list[str]) 
 )
 def test_a_damaged_header_is_refused(tmp_path: Path, pages: list[str], head: str, message: str) -> None:
     with pytest.raises(HarnetError, match=rf"head\.bin: {message}") as caught:
-        list(read(write(tmp_path / "head.bin", pages, head)))
+        list(load(write(tmp_path / "head.bin", pages, head)))
     assert "\n" not in str(caught.value)
 
 
 def test_no_page(tmp_path: Path) -> None:
     with pytest.raises(HarnetError, match="no sound page among 0"):
-        list(read(write(tmp_path / "none.bin", [])))
+        list(load(write(tmp_path / "none.bin", [])))
 
 
 def test_a_file_without_line_ends_is_not_read_as_one_line(tmp_path: Path) -> None:
     with pytest.raises(HarnetError, match="is damaged"):
-        list(read(write(tmp_path / "long.bin", ["A" * (1 << 22)], "Device Identity")))
+        list(load(write(tmp_path / "long.bin", ["A" * (1 << 22)], "Device Identity")))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_shards.notes import Note
-from data_shards.readers import read
+from data_shards.readers import load
 from harnet.errors import HarnetError
 
 START, SECONDS, PER_PACKET = 1_709_290_800, 60, 1500
@@ -48,7 +48,7 @@ def g(numbers: list[int], range_g: int = 8) -> np.ndarray:
 
 @pytest.mark.parametrize("range_g", [2, 16])
 def test_times_values_and_temperature(tmp_path: Path, packets: list[bytes], range_g: int) -> None:
-    (found,) = read(write(tmp_path / "visit.BIN", packets, header(6, range_g)))
+    (found,) = load(write(tmp_path / "visit.BIN", packets, header(6, range_g)))
     recording = found.recording
     np.testing.assert_array_equal(recording.acceleration, g(list(range(6)), range_g))
     np.testing.assert_allclose(recording.times, START + np.arange(6 * PER_PACKET) / 25, atol=1e-6)
@@ -64,7 +64,7 @@ def test_a_damaged_packet_is_dropped(tmp_path: Path, packets: list[bytes], at: i
     broken = bytearray(packets[2])
     broken[at] ^= 0x40
     packets[2] = bytes(broken)
-    recording = next(read(write(tmp_path / "damaged.BIN", packets))).recording
+    recording = next(load(write(tmp_path / "damaged.BIN", packets))).recording
     assert recording.notes == (Note("damaged blocks", 1, "packets, of 6"),)
     np.testing.assert_array_equal(recording.acceleration, g([0, 1, 3, 4, 5]))
     assert np.diff(recording.times).max() > SECONDS
@@ -73,13 +73,13 @@ def test_a_damaged_packet_is_dropped(tmp_path: Path, packets: list[bytes], at: i
 def test_lost_and_stray_bytes(tmp_path: Path, packets: list[bytes]) -> None:
     packets[1] = packets[1][:-3]
     packets[4] = packets[4] + b"stray"
-    recording = next(read(write(tmp_path / "lost.BIN", packets))).recording
+    recording = next(load(write(tmp_path / "lost.BIN", packets))).recording
     np.testing.assert_array_equal(recording.acceleration, g([0, 2, 3, 4, 5]))
 
 
 @pytest.mark.parametrize("cut", [10, 3000])
 def test_a_cut_off_file_keeps_its_whole_packets(tmp_path: Path, packets: list[bytes], cut: int) -> None:
-    recording = next(read(write(tmp_path / "cut.BIN", [*packets[:5], packets[5][:cut]]))).recording
+    recording = next(load(write(tmp_path / "cut.BIN", [*packets[:5], packets[5][:cut]]))).recording
     assert recording.notes == (Note("damaged blocks", 1, "packets, of 6"),)
     np.testing.assert_array_equal(recording.acceleration, g(list(range(5))))
 
@@ -87,9 +87,9 @@ def test_a_cut_off_file_keeps_its_whole_packets(tmp_path: Path, packets: list[by
 @pytest.mark.parametrize("head", [header(6, 7), header(6, tag=b"MDXX")])
 def test_a_damaged_header_is_refused(tmp_path: Path, packets: list[bytes], head: bytes) -> None:
     with pytest.raises(HarnetError, match=r"head\.BIN: the header \(bytes 513 to 524\) is damaged"):
-        list(read(write(tmp_path / "head.BIN", packets, head)))
+        list(load(write(tmp_path / "head.BIN", packets, head)))
 
 
 def test_nothing_sound_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HarnetError, match="no sound packet of acceleration among 6"):
-        list(read(write(tmp_path / "none.BIN", [])))
+        list(load(write(tmp_path / "none.BIN", [])))

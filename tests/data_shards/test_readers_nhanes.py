@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_shards.notes import Note
-from data_shards.readers import ReadOptions, nhanes, read, reader_for
+from data_shards.readers import ReadOptions, load, nhanes, reader_for
 from data_shards.readers.nhanes import on_grid
 from harnet.errors import HarnetError
 
@@ -79,7 +79,7 @@ def exact(numbers: list[int]) -> np.ndarray:
 )
 def test_hours_in_order_times_on_the_grid_and_who(tmp_path: Path, file: str, mode: str) -> None:
     path = write(tmp_path / file, members(), mode)
-    (found,) = read(path)
+    (found,) = load(path)
     assert (found.label, found.participant) == ("62161", "62161")
     assert reader_for(path, ReadOptions()).label(path) == "62161"
     recording = found.recording
@@ -92,7 +92,7 @@ def test_hours_in_order_times_on_the_grid_and_who(tmp_path: Path, file: str, mod
 
 def test_hours_that_are_not_compressed(tmp_path: Path) -> None:
     contents = {name(number).removesuffix(".gz"): text(number).encode() for number in (0, 1)}
-    recording = next(read(write(tmp_path / "1.tar", contents))).recording
+    recording = next(load(write(tmp_path / "1.tar", contents))).recording
     np.testing.assert_array_equal(recording.acceleration, g([0, 1]))
     assert recording.notes == ()
 
@@ -119,7 +119,7 @@ def spoilt(how: str) -> bytes:
 
 @pytest.mark.parametrize("how", ["cut", "flipped", "not gzip", "empty", "column", "text", "time", "missing", "nan"])
 def test_a_damaged_hour_is_dropped_and_named(tmp_path: Path, how: str) -> None:
-    recording = next(read(write(tmp_path / "1.tar", members() | {name(1): spoilt(how)}))).recording
+    recording = next(load(write(tmp_path / "1.tar", members() | {name(1): spoilt(how)}))).recording
     np.testing.assert_array_equal(recording.acceleration, g([0, 2, 3]))
     np.testing.assert_array_equal(recording.times, exact([0, 2, 3]))
     assert str(recording.notes[0]).startswith("damaged blocks: 1 (hours, of 4; 2000-01-06-13-00-00: ")
@@ -129,7 +129,7 @@ def test_a_damaged_hour_is_dropped_and_named(tmp_path: Path, how: str) -> None:
 def test_an_hour_that_unpacks_to_too_much_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nhanes, "MAX_HOUR_BYTES", 100_000)
     contents = members() | {name(1): gzip.compress(text(1).encode() + b" " * 100_000)}
-    recording = next(read(write(tmp_path / "1.tar", contents))).recording
+    recording = next(load(write(tmp_path / "1.tar", contents))).recording
     np.testing.assert_array_equal(recording.acceleration, g([0, 2, 3]))
 
 
@@ -141,17 +141,17 @@ def test_a_cut_off_tar_keeps_its_hours_and_says_so(tmp_path: Path) -> None:
     cut_off = Note("cut end", 1, "after the last readable member: hours may be missing")
     for stop in (third.offset, third.offset + 100):  # between members, and within a member's head
         path.write_bytes(content[:stop])
-        recording = next(read(path)).recording
+        recording = next(load(path)).recording
         np.testing.assert_array_equal(recording.acceleration, g([0, 1]))
         assert recording.notes == (cut_off,)
     path.write_bytes(content[: third.offset_data + 100])  # within its content
-    recording = next(read(path)).recording
+    recording = next(load(path)).recording
     np.testing.assert_array_equal(recording.acceleration, g([0, 1]))
     assert str(recording.notes[0]).startswith("damaged blocks: 1 (hours, of 3; 2000-01-06-14-00-00: ")
     broken = bytearray(content)
     broken[third.offset + 5] ^= 1  # a member's head: whatever follows cannot be found
     path.write_bytes(broken)
-    recording = next(read(path)).recording
+    recording = next(load(path)).recording
     np.testing.assert_array_equal(recording.acceleration, g([0, 1]))
     assert recording.notes == (cut_off,)
 
@@ -163,14 +163,14 @@ def test_hours_are_never_written_to_their_paths(tmp_path: Path) -> None:
     path = write(tmp_path / "1.tar", evil)
     with tarfile.open(path, "a") as archive:
         archive.addfile(link)
-    recording = next(read(path)).recording
+    recording = next(load(path)).recording
     np.testing.assert_array_equal(recording.acceleration, g([0, 1]))
     assert [each.name for each in tmp_path.iterdir()] == ["1.tar"]
 
 
 def test_an_unreadable_list_of_flags_says_so(tmp_path: Path) -> None:
     contents = {f"{member}": content for member, content in members().items() if "Logs" not in member}
-    recording = next(read(write(tmp_path / "1.tar", contents | {"1_Logs.csv.gz": b"not gzip"}))).recording
+    recording = next(load(write(tmp_path / "1.tar", contents | {"1_Logs.csv.gz": b"not gzip"}))).recording
     assert recording.notes == (Note("damaged blocks", 1, "the list of ranges flagged by NHANES"),)
     assert "flagged_ranges" not in recording.metadata
 
@@ -178,24 +178,24 @@ def test_an_unreadable_list_of_flags_says_so(tmp_path: Path) -> None:
 def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "other.tar", {"readme.md": b"hello"})
     with pytest.raises(HarnetError, match="not a known device file"):
-        list(read(path))
+        list(load(path))
     path = write(tmp_path / "logs.tar", {"62161_Logs.csv": LOGS.encode()})
     with pytest.raises(HarnetError, match=r"logs\.tar: a tar without files called GT3XPLUS"):
-        list(read(path))
+        list(load(path))
     path = write(tmp_path / "bad.tar.bz2", {name(0): b"bad", name(1): b"bad"}, "w:bz2")
     with pytest.raises(HarnetError, match=r"bad\.tar\.bz2: none of 2 hours is sound \(2000-01-06-12-30-00: ") as caught:
-        list(read(path))
+        list(load(path))
     assert "\n" not in str(caught.value)
     monkeypatch.setattr(nhanes, "MAX_HOURS", 3)
     with pytest.raises(HarnetError, match="more than 3 hourly files"):
-        list(read(write(tmp_path / "many.tar", members())))
+        list(load(write(tmp_path / "many.tar", members())))
 
 
 def test_a_bz2_that_ends_early_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "1.tar", members())
     (tmp_path / "1.tar.bz2").write_bytes(bz2.compress(path.read_bytes())[:-20])
     with pytest.raises(HarnetError, match=r"1\.tar\.bz2: the compressed file is damaged or cut off"):
-        list(read(tmp_path / "1.tar.bz2"))
+        list(load(tmp_path / "1.tar.bz2"))
 
 
 @given(st.integers(0, 2**31), st.sampled_from([np.floor, np.rint, np.ceil]), st.lists(st.integers(1, 400)))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_shards.readers import read, seglearn
+from data_shards.readers import load, seglearn
 from harnet.errors import HarnetError
 
 
@@ -36,7 +36,7 @@ class Malicious:
 def test_an_unknown_object_file_is_refused_by_its_hash(tmp_path: Path) -> None:
     path = npy_of(Malicious(tmp_path / "made"), tmp_path / "watch_dataset.npy")
     with pytest.raises(HarnetError, match="which are never loaded"):
-        list(read(path))
+        list(load(path))
     assert not (tmp_path / "made").exists()
 
 
@@ -44,7 +44,7 @@ def test_with_a_matching_hash_it_still_runs_nothing(tmp_path: Path, monkeypatch:
     path = npy_of(Malicious(tmp_path / "made"), tmp_path / "watch_dataset.npy")
     monkeypatch.setattr(seglearn, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
     with pytest.raises(HarnetError, match=r"it asks for posix\.mkdir"):
-        list(read(path))
+        list(load(path))
     assert not (tmp_path / "made").exists()
 
 
@@ -60,7 +60,7 @@ def test_the_real_file() -> None:
     spec = importlib.util.find_spec("seglearn")
     if spec is None or spec.origin is None:
         pytest.skip("seglearn is not installed: pip install seglearn==1.2.5")
-    found = list(read(Path(spec.origin).parent / "data" / "watch_dataset.npy"))
+    found = list(load(Path(spec.origin).parent / "data" / "watch_dataset.npy"))
     assert len(found) == 140
     assert len({one.label for one in found}) == 140
     assert len({one.participant for one in found}) == 10

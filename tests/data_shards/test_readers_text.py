@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_shards.notes import Note
-from data_shards.readers import Found, ReadOptions, read
+from data_shards.readers import Found, ReadOptions, load
 from harnet.errors import HarnetError
 
 START = 1_700_000_000
@@ -18,7 +18,7 @@ START = 1_700_000_000
 def found(path: Path, content: str, options: ReadOptions | None = None) -> Found:
     path.parent.mkdir(exist_ok=True)
     path.write_text(content)
-    (only,) = read(path, options)
+    (only,) = load(path, options)
     return only
 
 
@@ -102,7 +102,7 @@ def test_table_refusals_are_one_line_that_says_where(tmp_path: Path, content: st
 def test_a_byte_order_mark_and_quotes_are_read(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_bytes(b'\xef\xbb\xbf"time","x","y","z"\r\n0,0,0,1\r\n0.02,0,0,1\r\n')
-    (one,) = read(path)
+    (one,) = load(path)
     assert one.recording.nominal_rate == 50
 
 
@@ -128,7 +128,7 @@ STAMPS = pd.to_datetime(["2023-11-14T22:13:20.5", "2023-11-14T22:13:20.75"])
 )
 def test_parquet_times(tmp_path: Path, times: list[float], clock: str, seconds: float) -> None:
     path = parquet(tmp_path / "p.parquet", time=times, x=[0, 0], y=[0.0, 0.0], z=[1, 1])
-    (one,) = read(path)
+    (one,) = load(path)
     assert (one.label, one.recording.clock) == ("p", clock)
     np.testing.assert_array_equal(one.recording.times, [seconds, seconds + 0.25])
 
@@ -136,7 +136,7 @@ def test_parquet_times(tmp_path: Path, times: list[float], clock: str, seconds: 
 def test_parquet_units_and_columns(tmp_path: Path) -> None:
     options = ReadOptions(columns=("t", "ax", "ay", "az"), units="mg")
     path = parquet(tmp_path / "any name", az=[250, 250], other=["a", "b"], ay=[-1000, 0], ax=[2000, 0], t=[1.0, 1.02])
-    (one,) = read(path, options)
+    (one,) = load(path, options)
     np.testing.assert_allclose(one.recording.acceleration[0], [2, -1, 0.25], rtol=1e-6)
     assert one.recording.nominal_rate == 50
 
@@ -155,7 +155,7 @@ def test_parquet_units_and_columns(tmp_path: Path) -> None:
 )
 def test_parquet_refusals_are_those_of_a_table(tmp_path: Path, columns: dict[str, object], message: str) -> None:
     with pytest.raises(HarnetError, match=rf"p\.parquet: {message}") as caught:
-        list(read(parquet(tmp_path / "p.parquet", **columns)))
+        list(load(parquet(tmp_path / "p.parquet", **columns)))
     assert "\n" not in str(caught.value)
 
 
@@ -168,5 +168,5 @@ def test_damaged_parquet_is_refused(tmp_path: Path, damage: str) -> None:
         content[len(content) // 3 : len(content) // 3 + 2000] = bytes(2000)
     path.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
     with pytest.raises(HarnetError, match=r"p\.parquet: ") as caught:
-        list(read(path))
+        list(load(path))
     assert "\n" not in str(caught.value)

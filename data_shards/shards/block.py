@@ -8,8 +8,8 @@ Members of a sample, in tar order, which is the alphabetical order that webdatas
     KEY.motion.npy        float32 (n / 30,), g
     KEY.wear.npy          uint8 (n / 30,), 1 where the second is complete and worn
 
-Stock webdataset reads this with `.decode()`. The trainer reads one contiguous range of the file instead, from the
-first byte of the signal to the last of wear.npy. What lies where in it follows from n and, if the signal is
+Stock webdataset reads this with `.decode(only=[...])`. The trainer reads one contiguous range of the file instead, from
+the first byte of the signal to the last of wear.npy. What lies where in it follows from n and, if the signal is
 compressed, from the size in its Blosc header; nothing is allocated before both agree with the length of the range.
 """
 

@@ -1,7 +1,8 @@
 """Our shards for people who train with something else: a stock webdataset pipeline, arrays out."""
 
 import io
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,16 @@ def to_webdataset(folder: Path | str, split: Split = "train") -> wds.WebDataset:
 
     Each sample is a dict: `about` (participant, recording, hour, first_second and more), `accel` int16 (3, n) in
     counts of 1/4096 g, -32768 where nothing was recorded, `motion` float32 (n / 30,) in g, `wear` uint8 (n / 30,), 1
-    where the second is complete and worn. Compressed or not. Add `.shuffle()`, `.batched()` and so on as usual; the
-    hashes of the blocks are not checked: run `harnet verify` first.
+    where the second is complete and worn. Compressed or not. Members that `harnet shard` does not write stay bytes. Add
+    `.shuffle()`, `.batched()` and so on as usual; the hashes of the blocks are not checked: run `harnet verify` first.
 
     Raises:
         HarnetError: the folder has no manifest, or a damaged one.
     """
     contents = manifest.read(Path(folder))
-    urls = [str(contents.folder / shard.name) for shard in contents.shards if shard.split == split]
-    return wds.WebDataset(urls, shardshuffle=False, empty_check=False).decode(_unpack).map(_renamed)
+    # Absolute: webdataset takes what begins like `pipe:` for a command.
+    urls = [str(contents.folder.resolve() / shard.name) for shard in contents.shards if shard.split == split]
+    return wds.WebDataset(urls, shardshuffle=False, empty_check=False).map(_decoded)
 
 
 def windows(sample: dict[str, Any], seconds: int, every: int | None = None) -> Iterator[NDArray[np.int16]]:
@@ -44,21 +46,38 @@ def windows(sample: dict[str, Any], seconds: int, every: int | None = None) -> I
             yield sample["accel"][:, start * RATE : (start + seconds) * RATE]
 
 
-def _unpack(key: str, content: bytes) -> NDArray[Any] | None:
-    """A decoder as webdataset wants it: None leaves the member to the next one."""
-    if key.endswith(".npy.blosc"):
-        # Blosc says in its header (bytes 4 to 7) how much it unpacks to.
-        size = int.from_bytes(content[4:8], "little")
-        if size > _LARGEST_NPY:
-            raise ValueError(f"{key}: {size} bytes unpacked, more than a person-hour has")
-        content = bytes(decompress(memoryview(content), size))
-    elif not key.endswith(".npy"):
-        return None
+def _decoded(sample: dict[str, Any]) -> dict[str, Any]:
+    """The members that `harnet shard` writes, as arrays and about; of others the bytes.
+
+    Never webdataset's own `decode`: it unpickles, that is, it runs, whatever member is named .pyd, .pkl or .pth.
+    """
+    found: dict[str, Any] = {"__key__": sample["__key__"]}
+    for name, content in sample.items():
+        if name in _MEMBERS:
+            found[name.partition(".")[0]] = _MEMBERS[name](content)
+        elif not name.startswith("__"):
+            found[name] = content
+    return found
+
+
+def _npy(content: bytes) -> NDArray[Any]:
     array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
     return array
 
 
-def _renamed(sample: dict[str, Any]) -> dict[str, Any]:
-    """Names without the endings of files."""
-    names = {name.partition(".")[0]: value for name, value in sample.items() if not name.startswith("__")}
-    return {"__key__": sample["__key__"]} | names
+def _compressed(content: bytes) -> NDArray[Any]:
+    # Blosc says in its header (bytes 4 to 7) how much it unpacks to.
+    size = int.from_bytes(content[4:8], "little")
+    if size > _LARGEST_NPY:
+        raise ValueError(f"accel.npy.blosc: {size} bytes unpacked, more than a person-hour has")
+    return _npy(bytes(decompress(memoryview(content), size)))
+
+
+_MEMBERS: dict[str, Callable[[bytes], Any]] = {
+    "about.json": json.loads,
+    "accel.npy": _npy,
+    "accel.npy.blosc": _compressed,
+    "motion.npy": _npy,
+    "wear.npy": _npy,
+}
+"""Decoder of each member."""

@@ -1,4 +1,8 @@
 import gc
+import io
+import pickle
+import shutil
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +16,8 @@ from data_shards.shards import manifest, writer
 from data_shards.shards.writer import ShardOptions
 from data_shards.stream.shard_files import Shards
 from data_shards.stream.third_party import to_webdataset, windows
+
+MEMBERS = ["about.json", "accel.npy", "motion.npy", "wear.npy"]
 
 # webdataset leaves it to the garbage collector to close the tars.
 pytestmark = [
@@ -59,9 +65,46 @@ def test_windows_are_worn_and_apart(made: Path) -> None:
 def test_stock_webdataset_alone_reads_uncompressed_shards(shards: Path) -> None:
     contents = manifest.read(shards)
     urls = sorted(map(str, shards.glob("train-*.tar")))
-    found = list(wds.WebDataset(urls, shardshuffle=False).decode())
+    found = list(wds.WebDataset(urls, shardshuffle=False).decode(only=MEMBERS))
     assert len(found) == len(contents.rows("train"))
     with Shards(contents) as files:
         for sample, row in zip(found, contents.rows("train").tolist(), strict=True):
             np.testing.assert_array_equal(sample["accel.npy"], files.read(row)[0])
             assert sample["about.json"]["rate_hz"] == 30
+
+
+class Bomb:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+def test_a_member_that_would_run_a_program_stays_bytes(shards: Path, tmp_path: Path) -> None:
+    """With webdataset's own decoders it runs: the test sees that first."""
+    copy, made = shutil.copytree(shards, tmp_path / "shards"), tmp_path / "made"
+    bomb = pickle.dumps(Bomb(made))
+    tars = sorted(copy.glob("train-*.tar"))
+    for path in tars:
+        with tarfile.open(path) as tar:
+            key = tar.getnames()[0].partition(".")[0]
+            members = [(tar.getmember(name), tar.extractfile(name).read()) for name in tar.getnames()]
+        with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for number, ending in enumerate(("accel.pyd", "more.pkl", "weights.pth")):
+                info = tarfile.TarInfo(f"{key}.{ending}")
+                info.size = len(bomb)
+                members.insert(number, (info, bomb))
+            for info, content in members:
+                tar.addfile(info, io.BytesIO(content))
+    urls = list(map(str, tars))
+    with pytest.raises(wds.autodecode.DecodingError):
+        list(wds.WebDataset(urls, shardshuffle=False).decode())
+    assert made.exists(), "or the test tries nothing"
+    made.unlink()
+    found = [*to_webdataset(copy), *wds.WebDataset(urls, shardshuffle=False).decode(only=MEMBERS)]
+    assert not made.exists()
+    assert found[0]["accel.pyd"] == found[0]["weights.pth"] == bomb
+    assert found[0]["accel"].dtype == np.int16

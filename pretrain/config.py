@@ -40,7 +40,7 @@ class DataConfig:
     workers: int = 1
     """Loader processes beside each training process; 0 reads in the training process itself."""
     heldout_windows: int = 2048
-    """Windows of held-out people that the held-out loss is computed on; 0 for none."""
+    """Windows of held-out people that the held-out loss is computed on, the same for every run; 0 for none."""
     exclude: Path | None = None
     """Text file of people who withdrew, one id a line: nothing of theirs is read."""
     max_damaged: float = 0.001

@@ -1,20 +1,38 @@
-"""Held-out loss: always the same windows of held-out people, with the same draws, whatever the run."""
+"""Held-out loss: a fixed list of windows of held-out people with fixed draws, the same for every run on a manifest.
 
+The list depends on the manifest, the length of a window and `data.heldout_windows`, and on nothing else: neither batch
+and lanes nor seed, processes and loaders. It is an epoch of its own in the order of `data_shards.stream`, with few
+windows of each hour, cut into pieces of fixed length; each piece is one of its lanes, and the processes take the pieces
+in turn. A process reads its pieces once and keeps them.
+"""
+
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from data_shards.shards.manifest import Manifest
 from data_shards.stream.expectation import due_windows
+from data_shards.stream.plan import OrderConfig
+from data_shards.stream.planner import Planner
+from data_shards.stream.reader import Reader
+from data_shards.stream.remote import open_storage
+from data_shards.stream.shard_files import Shards
 from pretrain.config import PretrainConfig
-from pretrain.data.loading import Part, Source, parts
+from pretrain.data.loading import Part, Source
 from pretrain.objectives import Outcome
 from pretrain.parallel.distributed import Process
 
 SEED = 0
 """Of the held-out windows and draws: a constant, so that runs with different seeds can be compared."""
+PIECE = 256
+"""Most windows in a piece. An objective that compares windows compares those of a piece."""
+PER_HOUR = 8
+"""Windows of an hour in the list: it is read once, so many hours are better than few bytes."""
+DRAWS_PER_DAY = 1500
+"""Windows that a person-day can have in the list, in proportion to which person-days come up."""
 
 
 class HeldOut:
@@ -22,38 +40,53 @@ class HeldOut:
 
     def __init__(self, config: PretrainConfig, process: Process, manifest: Manifest) -> None:
         self._process, self._manifest = process, manifest
-        rows = manifest.rows("heldout")
-        order = config.order()
         self._source = Source.of(config.data)
-        due = due_windows(manifest, "heldout", order.window_seconds, order.draws_per_day)
+        seconds = config.order().window_seconds
+        due = due_windows(manifest, "heldout", seconds, DRAWS_PER_DAY)
         wanted = min(due, config.data.heldout_windows)
-        # No batch may be larger than what there is; lanes must still divide it.
-        batch = min(order.batch, wanted // order.lanes * order.lanes)
-        self.steps = wanted // batch if batch else 0
-        self._order = replace(order, batch=max(batch, order.lanes), seed=SEED)
-        people = manifest.people(rows)
-        self.description = f"{people} people, {self.steps * batch} windows" if self.steps else "none"
+        self.pieces = -(-wanted // PIECE)
+        each = wanted // self.pieces if wanted else 0
+        self.windows = self.pieces * each
+        people = manifest.people(manifest.rows("heldout"))
+        self.description = f"{people} people, {self.windows} windows" if self.windows else "none"
+        if self.windows:
+            self._order = OrderConfig(seconds, self.windows, self.pieces, SEED, DRAWS_PER_DAY, PER_HOUR, each)
 
     def evaluate(self, network: nn.Module, outcome: Callable[[nn.Module, Part, int], Outcome]) -> dict[str, float]:
         """Means over the held-out windows of the objective's metrics; empty without such people.
 
         `network` runs in evaluation mode, with the first process's batch statistics, and comes back in the mode it was
-        in. `outcome` takes it, a part of a batch and the seed of the draws.
+        in. `outcome` takes it, a piece and the seed of the draws; every process calls it another number of times.
         """
-        if not self.steps:
+        if not self.windows:
             return {}
         training = network.training
         network.eval()
         with torch.no_grad():
             for buffer in network.buffers():
                 self._process.broadcast(buffer)
-        batches = parts(self._manifest, "heldout", self._order, self._process, workers=0, source=self._source)
-        collected: list[dict[str, Tensor]] = []
         with torch.inference_mode():
-            for _ in range(self.steps):
-                collected.append(outcome(network, next(batches), SEED).metrics)
+            found = {number: outcome(network, piece, SEED).metrics for number, piece in self.own.items()}
         network.train(training)
-        total = torch.stack([torch.stack(list(metrics.values())).double() for metrics in collected]).sum(dim=0)
+        names: list[str] = json.loads(self._process.tell(json.dumps(list(found[0])) if 0 in found else ""))
+        # Each process fills in the rows of its pieces: adding zeros is exact, so the mean does not depend on who did.
+        rows = torch.zeros(self.pieces, len(names), dtype=torch.float64, device=self._process.device)
+        for number, metrics in found.items():
+            rows[number] = torch.stack([metrics[name] for name in names])
         # Sent by one process, so that all of them decide on the same bits whether to stop.
-        means = self._process.broadcast(self._process.sum(total)) / (self.steps * self._process.world)
-        return dict(zip(collected[0], means.tolist(), strict=True))
+        means = self._process.broadcast(self._process.sum(rows).mean(dim=0))
+        return dict(zip(names, means.tolist(), strict=True))
+
+    @cached_property
+    def own(self) -> dict[int, Part]:
+        """The pieces of this process, by number."""
+        lanes = range(self._process.rank, self.pieces, self._process.world)
+        if not lanes:
+            return {}
+        plan = Planner(self._manifest, "heldout", self._order, self._source.cache).plan(0)
+        storage = open_storage(self._manifest.location, self._source.remote)
+        with Shards(self._manifest, storage, self._source.remote.patience) as shards:
+            batch = next(Reader(shards, self._order, lanes, self._source.max_damaged).batches(plan))
+        windows: list[Tensor] = list(torch.from_numpy(batch.windows).chunk(len(lanes)))
+        positions = torch.from_numpy(batch.positions).chunk(len(lanes))
+        return {lane: Part(own, places, epoch=0) for lane, own, places in zip(lanes, windows, positions, strict=True)}

@@ -98,6 +98,9 @@ def gathered(vectors: Tensor) -> tuple[Tensor, int]:
     """
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return vectors, 0
+    if torch.is_inference_mode_enabled():
+        # The held-out loss is that of fixed pieces, and a process has its own number of them.
+        return vectors, 0
     everyone: Tensor = _Gather.apply(vectors)
     return everyone, dist.get_rank() * len(vectors)
 

@@ -97,7 +97,7 @@ def _check_alike(config: PretrainConfig, process: Process, manifest: Manifest, s
 
 def _heldout(config: PretrainConfig, process: Process, manifest: Manifest) -> HeldOut:
     heldout = HeldOut(config, process, manifest)
-    if config.run.patience and not heldout.steps:
+    if config.run.patience and not heldout.windows:
         raise HarnetError(
             f"run.patience is {config.run.patience}, but there is no held-out loss: too few people are held out or "
             "data.heldout_windows is too small; leave run.patience out"

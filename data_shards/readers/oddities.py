@@ -19,6 +19,7 @@ Kind = Literal[
     "isolated stamps",
     "absurd values",
     "missing values",
+    "missing temperatures",
     "foreign lines",
     "blank lines",
     "cut end",
@@ -69,6 +70,7 @@ ODDITIES: dict[Kind, Oddity] = {
         "missing",
         "name the columns that hold the signal (--columns), or export the file again",
     ),
+    "missing temperatures": Oddity("thermometer readings that are no number", "left out"),
     "foreign lines": Oddity(
         "lines of text that are no row of the table", "left out", "leave such lines out, or export the file again"
     ),

@@ -1,10 +1,14 @@
 """Writing files so that a killed process leaves the old file or the new one, never half of one."""
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+LACKING = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.ENOLCK)
+"""What file systems say of an operation that they do not have (Lustre without flock, exFAT, CIFS, FUSE)."""
 
 
 def fsync_folder(folder: Path) -> None:
@@ -12,6 +16,10 @@ def fsync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in LACKING:
+            raise
+        # Nothing is written late where a folder cannot be flushed; of files, fsync is never left out.
     finally:
         os.close(descriptor)
 

@@ -9,9 +9,9 @@ the one that finds `.parts` cleared under its hands finds the manifest in place,
 import errno
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -185,16 +185,24 @@ def _claim(folder: Path, planned: CohortPlan) -> None:
 
 
 def _mark(folder: Path, plan_digest: str) -> str:
-    """Write the mark of a plan unless there is one; return the one that is there."""
+    """Write the mark of a plan unless there is one; return the one that is there.
+
+    It is a file in a folder: renaming a folder fails, everywhere, if the name is taken by one that is not empty.
+    Renaming a file does not, and hard links are not to be had on every file system.
+    """
     mark = folder / PARTS / "plan"
     if not mark.exists():
-        mark.parent.mkdir(parents=True, exist_ok=True)
         candidate = mark.with_name(f"plan-{uuid.uuid4().hex}")
-        write_atomically(candidate, plan_digest)
-        with suppress(FileExistsError):
-            os.link(candidate, mark)  # unlike a rename it fails if the name is taken
-        candidate.unlink()
-    return mark.read_text()
+        candidate.mkdir(parents=True)
+        write_atomically(candidate / "digest", plan_digest)
+        try:
+            os.rename(candidate, mark)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                raise
+            shutil.rmtree(candidate)
+    # A file: of an earlier harnet, which was stopped.
+    return (mark / "digest" if mark.is_dir() else mark).read_text()
 
 
 def _without_rows(folder: Path, shards: Sequence[ShardPlan]) -> tuple[ShardPlan, ...]:
@@ -215,7 +223,10 @@ def _clean(folder: Path) -> None:
     """Remove what was needed on the way, half-written files of killed runs included: every shard is complete now."""
     parts = folder / PARTS
     for leftover in [*parts.glob("*"), *parts.glob(".*.tmp"), *folder.glob(".*.tmp")]:
-        leftover.unlink(missing_ok=True)
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
     try:
         parts.rmdir()
     except OSError as error:

@@ -1,17 +1,21 @@
 """Arrays that the processes of a node share: computed by one, mapped by all, never trusted without a check.
 
 An entry is a folder of .npy files and an index with the size and hash of each. It is written under a temporary name
-and renamed, by whichever process holds the entry's lock; the others wait for it. An entry that is not what its index
-says is made anew. The cache may be deleted at any time: what is mapped stays.
+and renamed, by whichever process holds the entry's lock; the others wait for it. Where the file system has no locks,
+each process makes the entry, and the first one's stays. An entry that is not what its index says is made anew. The
+cache may be deleted at any time: what is mapped stays.
 """
 
+import errno
 import fcntl
 import json
+import logging
 import os
 import shutil
 import stat
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,7 +27,9 @@ import xxhash
 from numpy.typing import NDArray
 
 from harnet.errors import HarnetError
-from harnet.files import fsync_folder, publish
+from harnet.files import LACKING, fsync_folder, publish
+
+_LOG = logging.getLogger(__name__)
 
 _INDEX = "index.json"
 _CHUNK = 1 << 22
@@ -100,32 +106,37 @@ class NodeCache:
             facts, files = index["facts"], index["files"]
             if {path.name: _fingerprint(path) for path in folder.glob("*.npy")} != files:
                 return None
-            # Says that somebody needs it, to whoever prunes.
-            os.utime(folder)
         except (OSError, ValueError, KeyError, TypeError):
             # Not there, pruned meanwhile, or not what was written: made anew all the same.
             return None
+        with suppress(OSError):
+            # Says that somebody needs it, to whoever prunes.
+            os.utime(folder)
         return Entry(folder, facts)
 
     def _write(self, key: str, make: Callable[[Path], Mapping[str, Any]]) -> Entry:
         self._prune()
-        temporary, final = self.root / f"{key}.{os.getpid()}.tmp", self.root / key
+        temporary, final = self.root / f"{key}.{uuid.uuid4().hex}.tmp", self.root / key
+        damaged = temporary.with_suffix(".damaged.tmp")
         try:
             temporary.mkdir(mode=0o700)
             facts = dict(make(temporary))
             files = {path.name: _fingerprint(path) for path in sorted(temporary.glob("*.npy"))}
             (temporary / _INDEX).write_text(json.dumps({"files": files, "facts": facts}))
             fsync_folder(temporary)
-            if final.exists():
+            if final.exists() and self._read(key) is None:
                 # Damaged. Processes that have mapped it keep what they have.
-                shutil.rmtree(final)
+                os.replace(final, damaged)
             publish(temporary, final)
         except OSError as error:
-            raise HarnetError(
-                f"{self.root}: not writable ({error}): make room there, or give another --data.cache"
-            ) from error
+            # Without a lock another process may have been first.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or self._read(key) is None:
+                raise HarnetError(
+                    f"{self.root}: not writable ({error}): make room there, or give another --data.cache"
+                ) from error
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            for folder in (temporary, damaged):
+                shutil.rmtree(folder, ignore_errors=True)
         entry = self._read(key)
         if entry is None:
             raise HarnetError(f"{final}: reads back otherwise than it was written: is the disk of --data.cache sound?")
@@ -136,7 +147,13 @@ class NodeCache:
         """Alone on this node; the kernel lets go of the lock of a process that was killed."""
         descriptor = os.open(self.root / f"{key}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in LACKING:
+                    raise
+                _LOG.warning("%s: its file system has no locks (%s), so every process makes its own plan: give a "
+                             "folder on a local disk as --data.cache", self.root, error.strerror)  # fmt: skip
             yield
         finally:
             os.close(descriptor)

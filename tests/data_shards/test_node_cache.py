@@ -1,3 +1,4 @@
+import errno
 import json
 import multiprocessing
 import os
@@ -47,6 +48,42 @@ def ask(root: Path, calls: Path) -> None:
     entry = NodeCache.open(root).get("key", Maker(calls))
     assert entry.array("numbers")[-1] == 999
     assert entry.facts["fact"] == 7
+
+
+def ask_without_locks(root: Path, calls: Path, code: int) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    node_cache.fcntl.flock = flock
+    ask(root, calls)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EPERM])
+def test_without_locks_each_process_computes_and_all_have_the_same(tmp_path: Path, code: int) -> None:
+    NodeCache.open(tmp_path / "cache")
+    # Twice: where there is none, and where there is a damaged one.
+    for _ in range(2):
+        context = multiprocessing.get_context("fork")
+        given = (tmp_path / "cache", tmp_path / "calls", code)
+        processes = [context.Process(target=ask_without_locks, args=given) for _ in range(4)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(60)
+        assert [process.exitcode for process in processes] == [0] * 4
+        assert {path.name for path in (tmp_path / "cache").iterdir()} == {"key", "key.lock"}
+        (tmp_path / "cache" / "key" / "numbers.npy").write_bytes(b"?")
+
+
+def test_a_file_system_that_refuses_a_lock_for_another_reason_is_told(
+    cache: NodeCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(node_cache.fcntl, "flock", flock)
+    with pytest.raises(OSError, match="Input/output error"):
+        cache.get("key", Maker(tmp_path / "calls"))
 
 
 def test_of_many_processes_one_computes(tmp_path: Path) -> None:

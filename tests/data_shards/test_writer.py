@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -299,3 +300,28 @@ def test_a_file_hashes_what_it_writes() -> None:
         file.write(piece)
     assert (raw.getvalue(), file.size) == (b"onetwo", 6)
     assert file.hash.hexdigest() == writer.xxhash.xxh3_128_hexdigest(b"onetwo")
+
+
+def test_no_hard_links_and_no_flushing_of_folders_are_needed(
+    cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on exFAT or gcsfuse; and still the second of two plans is refused."""
+    real = os.fsync
+
+    def lacking(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "link", lacking)
+    monkeypatch.setattr(os, "fsync", fsync)
+    folder = tmp_path / "shards"
+    writer.write(cohort, folder, OPTIONS, part=Part(1, 3))
+    with pytest.raises(HarnetError, match="other options"):
+        writer.write(cohort, folder, replace(OPTIONS, blocks_per_shard=2))
+    writer.write(cohort, folder, OPTIONS)
+    assert not (folder / writer.PARTS).exists()
+    assert verify(folder) == []

@@ -14,7 +14,8 @@ def claim(out: Path, settings: dict[str, Any], what: str) -> None:
     """Make `out` the folder of `settings`, in JSON's types; HarnetError if it is that of others, or holds no `what`."""
     path = out / SETTINGS
     if not path.exists():
-        if out.exists() and any(out.iterdir()):
+        # Looked at again: the other elements of an array may begin at this moment.
+        if out.exists() and any(not each.name.startswith(".") for each in out.iterdir()) and not path.exists():
             raise HarnetError(f"{out}: holds something else than {what}: choose another folder")
         out.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(settings, indent=1) + "\n")

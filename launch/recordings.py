@@ -1,9 +1,7 @@
-"""What `harnet predict` and `harnet embed` share: device files or a cohort store in, every recording worked on once."""
+"""The recordings that `harnet embed` and `harnet predict` work on, from device files or a store; each done once."""
 
-import json
 import os
 import shutil
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,12 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_shards.cohort.info import RecordingInfo
+from data_shards.cohort.info import WallShift
 from data_shards.cohort.store import Cohort
-from data_shards.cohort.stored import StoredRecording
+from data_shards.cohort.windows import Pieces, worn_windows
 from data_shards.ingest.daylight import wall_clock
+from data_shards.layout import SECONDS_PER_HOUR
 from data_shards.parallel import run_all
-from harnet.apply.summaries import RecordingSummary
+from harnet.apply.inference import Precision
+from harnet.apply.recordings import Recording, Task, apply
 from harnet.errors import HarnetError
 from harnet.weights.config import BundleConfig
 from harnet.weights.fingerprint import check_preprocessing
@@ -28,11 +28,57 @@ STORE = "cohort.zarr"
 """In the output folder: device files at 30 Hz, made once."""
 SUMMARIES = "summaries"
 """In the output folder: one small file a recording, written when all else of it is."""
+BATCHES_A_GROUP = 32
+"""Least number of batches that a process fills from consecutive recordings: only the last of them is not full."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A recording to work on, and what has to be known of it before it is opened."""
+
+    name: str
+    """In the store."""
+    participant: str
+    """Whose it is."""
+    hours: int
+    """Its length."""
+    wall_shifts: tuple[WallShift, ...]
+    """From its clock to the wall clock."""
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How windows are cut and go through the model."""
+
+    seconds: int
+    """Length of a window."""
+    step: int
+    """Seconds from one window's start to the next one's."""
+    batch: int
+    """Windows that go through the model at once."""
+    precision: Precision
+    """Of the model's arithmetic."""
+
+    def __post_init__(self) -> None:
+        if self.step < 1:
+            raise HarnetError(f"--step {self.step}: give whole seconds, at least 1")
+        if self.batch < 1:
+            raise HarnetError(f"--batch {self.batch}: give at least 1")
+
+    def grouped(self, recordings: Sequence[Chosen]) -> list[tuple[Chosen, ...]]:
+        """Consecutive recordings, together long enough for many full batches."""
+        wanted = BATCHES_A_GROUP * self.batch * self.step / SECONDS_PER_HOUR
+        groups: list[list[Chosen]] = []
+        for each in recordings:
+            if not groups or sum(other.hours for other in groups[-1]) >= wanted:
+                groups.append([])
+            groups[-1].append(each)
+        return [tuple(group) for group in groups]
 
 
 @dataclass(frozen=True)
 class Work:
-    """One recording's share, done in whatever process; `outcome` files are whole or absent."""
+    """What is done with a group of recordings, in whatever process."""
 
     cohort: Cohort
     """The store."""
@@ -40,18 +86,27 @@ class Work:
     """Output folder."""
     threads: int
     """Of torch, in each process."""
-    do: Callable[[StoredRecording, Path], RecordingSummary]
-    """Writes what belongs to a recording below the output folder and returns its summary."""
+    cutting: Cutting
+    """How windows are cut."""
+    task: Task
+    """What becomes of them."""
 
-    def __call__(self, recording: str) -> str | None:
-        """The reason why the recording could not be worked on; None if it was."""
+    def __call__(self, group: tuple[Chosen, ...]) -> list[str]:
+        """The reasons why some could not be worked on."""
         torch.set_num_threads(self.threads)
-        try:
-            summary = self.do(self.cohort.open_recording(recording), self.out)
-        except HarnetError as error:
-            return str(error)
-        summary.save(summary_path(self.out, recording))
-        return None
+        reasons = []
+        recordings = [
+            Recording(each.name, partial(self._windows, each.name), wall_of(each.wall_shifts)) for each in group
+        ]
+        for recording, result in apply(self.task, recordings, self.cutting.batch, self.cutting.precision):
+            if isinstance(result, HarnetError):
+                reasons.append(str(result))
+            else:
+                result.save(summary_path(self.out, recording.name))
+        return reasons
+
+    def _windows(self, name: str) -> Pieces:
+        return worn_windows(self.cohort.open_recording(name), self.cutting.seconds, self.cutting.step)
 
 
 def cohort_of(inputs: Sequence[Path], out: Path, files: FileOptions, workers: int) -> tuple[Cohort, list[str]]:
@@ -59,7 +114,7 @@ def cohort_of(inputs: Sequence[Path], out: Path, files: FileOptions, workers: in
 
     HarnetError if there is no recording to work on.
     """
-    if len(inputs) == 1 and (inputs[0] / "zarr.json").is_file():
+    if is_store(inputs):
         return Cohort.open(inputs[0]), []
     # Not above, for the readers' sake; see FileOptions.
     from data_shards.ingest.run import ingest
@@ -71,39 +126,43 @@ def cohort_of(inputs: Sequence[Path], out: Path, files: FileOptions, workers: in
     return Cohort.open(out / STORE), refused
 
 
-def chosen(cohort: Cohort, config: BundleConfig, files: FileOptions, weights: str) -> dict[str, list[str]]:
-    """Participant -> recordings, without those of people who withdrew; HarnetError if the weights do not fit them."""
+def is_store(inputs: Sequence[Path]) -> bool:
+    """Whether the input is one cohort store, not device files."""
+    return len(inputs) == 1 and (inputs[0] / "zarr.json").is_file()
+
+
+def chosen(cohort: Cohort, config: BundleConfig, files: FileOptions, weights: str) -> list[Chosen]:
+    """The recordings but those of people who withdrew; HarnetError if there is none or the weights do not fit one."""
     excluded = files.excluded()
-    found: dict[str, list[str]] = defaultdict(list)
+    found = []
     for info in cohort.infos():
         check_preprocessing(config, dict(info.preprocessing), f"{cohort.root}/{info.recording}", weights)
         if info.participant not in excluded:
-            found[info.participant].append(info.recording)
+            found.append(Chosen(info.recording, info.participant, info.hours, info.wall_shifts))
     if not found:
         raise HarnetError(f"{cohort.root}: no recording in it to work on")
-    return dict(found)
+    return found
 
 
 def work_through(
     cohort: Cohort,
     out: Path,
-    recordings: Sequence[str],
-    do: Callable[[StoredRecording, Path], RecordingSummary],
+    recordings: Sequence[Chosen],
+    task: Task,
+    cutting: Cutting,
     workers: int,
     threads: int,
-    description: str,
 ) -> list[str]:
     """Do every recording that has no summary yet; returns the reasons of those that could not be done."""
     (out / SUMMARIES).mkdir(parents=True, exist_ok=True)
-    left = [name for name in recordings if not summary_path(out, name).exists()]
-    threads = threads or max(1, (os.cpu_count() or 1) // workers)
-    work = Work(cohort, out, threads, do)
+    left = [each for each in recordings if not summary_path(out, each.name).exists()]
+    work = Work(cohort, out, threads or max(1, (os.cpu_count() or 1) // workers), cutting, task)
     before = torch.get_num_threads()
     try:
-        results = run_all(work, left, workers, description, "recording", len(recordings))
+        results = run_all(work, cutting.grouped(left), workers, task.name, "recording", len(recordings), counts=len)
     finally:
         torch.set_num_threads(before)
-    return [reason for reason in results if reason is not None]
+    return [reason for reasons in results for reason in reasons]
 
 
 def summary_path(out: Path, recording: str) -> Path:
@@ -111,26 +170,21 @@ def summary_path(out: Path, recording: str) -> Path:
     return out / SUMMARIES / f"{recording}.npz"
 
 
-def summaries(out: Path, participants: dict[str, list[str]]) -> dict[str, list[Path]]:
+def summaries(out: Path, recordings: Sequence[Chosen]) -> dict[str, list[Path]]:
     """Participant -> summary files that exist."""
-    paths = {name: [summary_path(out, each) for each in recordings] for name, recordings in participants.items()}
-    return {name: [path for path in found if path.exists()] for name, found in paths.items()}
+    found: dict[str, list[Path]] = {each.participant: [] for each in recordings}
+    for each in recordings:
+        if (path := summary_path(out, each.name)).exists():
+            found[each.participant].append(path)
+    return found
 
 
-def wall_of(info: RecordingInfo) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
+def wall_of(shifts: tuple[WallShift, ...]) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
     """From seconds on the recording's clock to the wall clock."""
-    return partial(wall_clock, shifts=info.wall_shifts)
+    return partial(wall_clock, shifts=shifts)
 
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what a killed run left unfinished; nobody else may be writing there."""
     for path in folder.glob(".*.tmp") if folder.is_dir() else ():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def told(out: Path, recordings: int, people: int, days: int, refused: list[str], as_json: bool) -> str:
-    """What a command prints at its end: for scripts, or every refusal on a line and the sum."""
-    if as_json:
-        return json.dumps({"out": str(out), "people": people, "person_days": days, "refused": refused})
-    total = f"{out}: {recordings} recordings, {people} people, {days} person-days; {len(refused)} refused"
-    return "\n".join([*(f"refused: {reason}" for reason in refused), total])

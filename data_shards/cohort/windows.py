@@ -49,12 +49,6 @@ def worn_windows(stored: StoredRecording, seconds: int, step: int) -> Pieces:
         base, accel, wear = base + used, accel[:, used * RATE :], wear[used:]
 
 
-def count_worn_windows(stored: StoredRecording, seconds: int, step: int) -> int:
-    """How many windows `worn_windows` yields, without reading the signal."""
-    wear = stored.read_wear()
-    return len(_starts(wear, stored.info.first_hour * SECONDS_PER_HOUR, seconds, step))
-
-
 def _starts(wear: NDArray[np.uint8], base: int, seconds: int, step: int) -> NDArray[np.int64]:
     """Places in `wear`, whose first second is `base`, at which a whole worn window of the grid begins."""
     places = np.arange(-base % step, len(wear) - seconds + 1, step, dtype=np.int64)

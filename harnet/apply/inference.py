@@ -1,30 +1,138 @@
-"""A model over a stream of windows: one piece in memory at a time, on the CPU or a GPU."""
+"""A model over the windows of many recordings: full batches across hours and recordings, read ahead of the model.
 
-from collections.abc import Callable, Iterable, Iterator
+Every batch has the same shape, the last one filled up with zeros: what comes of a window depends neither on which
+windows share its batch nor on how many there are.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from harnet.errors import HarnetError
+
 Pieces = Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]
 """Starts (n,) in seconds since 1970 on the recording's clock, and windows (n, 3, L) in g; n may be 0."""
 
-Wall = Callable[[NDArray[np.int64]], NDArray[np.int64]]
-"""From seconds on the recording's clock to seconds on the clock on the wall."""
+Precision = Literal["fp32", "bf16"]
+"""Of the model's arithmetic: float32, or bfloat16 by autocast."""
+
+T = TypeVar("T")
+
+_NONE = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one recording has in a batch: some rows, those after the rows of the shares before it."""
+
+    place: int
+    """Of the recording among those given."""
+    starts: NDArray[np.int64]
+    """(n,) of its windows in this batch; n may be 0."""
+    ended: bool = False
+    """Nothing more comes of this recording."""
+    error: HarnetError | None = None
+    """Why it ended before its end."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows for one pass through the model."""
+
+    windows: Tensor | None
+    """(batch, 3, L) float32 in g, zeros after the last share; None if no share has a row."""
+    shares: tuple[Share, ...]
+    """Whose the rows are, in order."""
 
 
 def outputs(
-    model: nn.Module, pieces: Pieces, batch: int, finish: Callable[[Tensor], Tensor]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Yield (starts (n,), finish(model(windows)) (n, K) float32) for every piece that is not empty.
+    model: nn.Module,
+    recordings: Sequence[Callable[[], Pieces]],
+    batch: int,
+    finish: Callable[[Tensor], Tensor],
+    precision: Precision = "fp32",
+) -> Iterator[tuple[Share, NDArray[np.float32]]]:
+    """Yield (share, finish(model(windows)) (n, K) float32) of every recording in turn, the last of each with `ended`.
 
-    `model` is in evaluation mode on its device; `batch` windows go through it at once.
+    `model` is in evaluation mode on its device; `batch` windows go through it at once. While it computes, the next
+    batch is read in a thread, and the results of the one before are handed out. A `HarnetError` in reading a
+    recording ends that recording alone.
     """
     device = next(model.parameters()).device
-    for starts, windows in pieces:
-        if not len(starts):
-            continue
-        with torch.inference_mode():
-            parts = [finish(model(part.to(device))).float().cpu() for part in torch.from_numpy(windows).split(batch)]
-        yield starts, torch.cat(parts).numpy()
+    computing: tuple[Batch, Tensor | None, Any] | None = None
+    for batch_ in ahead(batches(recordings, batch, pinned=device.type == "cuda")):
+        launched = (batch_, *_launch(model, batch_.windows, device, finish, precision))
+        if computing is not None:
+            yield from _by_share(*computing)
+        computing = launched
+    if computing is not None:
+        yield from _by_share(*computing)
+
+
+def batches(recordings: Sequence[Callable[[], Pieces]], size: int, pinned: bool) -> Iterator[Batch]:
+    """Fill batches of `size` windows from consecutive pieces and recordings."""
+    windows, used, shares = None, 0, list[Share]()
+    for place, pieces in enumerate(recordings):
+        error = None
+        try:
+            for starts, values in pieces():
+                done = 0
+                while done < len(starts):
+                    if windows is None:
+                        windows = torch.empty(size, *values.shape[1:], dtype=torch.float32, pin_memory=pinned)
+                    taken = min(size - used, len(starts) - done)
+                    windows[used : used + taken] = torch.from_numpy(values[done : done + taken])
+                    shares.append(Share(place, starts[done : done + taken]))
+                    done, used = done + taken, used + taken
+                    if used == size:
+                        yield Batch(windows, tuple(shares))
+                        windows, used, shares = None, 0, []
+        except HarnetError as found:
+            error = found
+        shares.append(Share(place, _NONE, ended=True, error=error))
+    if windows is not None:
+        windows[used:] = 0
+    if shares:
+        yield Batch(windows, tuple(shares))
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, the next one being made in a thread while one is worked on."""
+    end = object()
+    with ThreadPoolExecutor(1, "read ahead") as thread:
+        coming = thread.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = thread.submit(next, items, end)
+            yield item  # type: ignore[misc]
+
+
+def _launch(
+    model: nn.Module, windows: Tensor | None, device: torch.device, finish: Callable[[Tensor], Tensor],
+    precision: Precision,
+) -> tuple[Tensor | None, Any]:  # fmt: skip
+    """Start a batch; returns its results on the CPU and, on a GPU, the event after which they are there."""
+    if windows is None:
+        return None, None
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        found = finish(model(windows.to(device, non_blocking=True))).float().to("cpu", non_blocking=True)
+    if device.type != "cuda":
+        return found, None
+    event = torch.cuda.Event()
+    event.record(torch.cuda.current_stream(device))
+    return found, event
+
+
+def _by_share(batch: Batch, found: Tensor | None, event: Any) -> Iterator[tuple[Share, NDArray[np.float32]]]:
+    if event is not None:
+        event.synchronize()
+    rows = np.empty((0, 0), np.float32) if found is None else found.numpy()
+    done = 0
+    for share in batch.shares:
+        yield share, rows[done : done + len(share.starts)]
+        done += len(share.starts)

@@ -1,60 +1,94 @@
-"""Windows of a recording → probabilities of classes with their times, as Parquet, and what they add to its wearer."""
+"""Classes of recordings: probabilities with their times, as Parquet, and minutes by day and by hour."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from torch import Tensor
 
-from harnet.apply.inference import Pieces, Wall, outputs
+from harnet.apply.recordings import Network, Recording, Results, Wall
 from harnet.apply.smoothing import Smoother
 from harnet.apply.summaries import RecordingSummary, WearSums
 from harnet.files import atomic_path
 from harnet.heads import ClassifierModel
+from harnet.weights.load import load_classifier
+
+WINDOWS = "windows"
+"""In the output folder: one Parquet file a recording."""
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """What a classifier says of a recording's worn windows."""
+class Prediction:
+    """The class of every window, and minutes of each class."""
 
-    starts: NDArray[np.int64]
-    """(n,) seconds since 1970 on the recording's clock."""
-    wall: NDArray[np.int64]
-    """(n,) the same on the wall clock, where that is known."""
-    probabilities: NDArray[np.float32]
-    """(n, C)."""
-    chosen: NDArray[np.int64]
-    """(n,) class of each window, smoothed if asked for."""
+    weights: str
+    """A bundle with a classifier."""
+    device: str
+    """Such as "cuda"."""
+    out: Path
+    """Output folder."""
+    step: int
+    """Seconds for which each window stands."""
+    smoother: Smoother | None
+    """Decodes the classes in time; None takes the most likely one of each window."""
+    name: str = "predict"
+    """Of the work."""
 
+    def network(self) -> Network:
+        """Encoder and classifier."""
+        return Network(_classifier(self.weights, self.device)[0], _probabilities)
 
-def predict(
-    model: ClassifierModel, classes: int, pieces: Pieces, wall: Wall, batch: int, smoother: Smoother | None
-) -> Predictions:
-    """Run `model` (evaluation mode, on its device) over all windows of a recording."""
-    found = list(outputs(model, pieces, batch, lambda logits: logits.softmax(dim=1)))
-    starts = np.concatenate([np.empty(0, np.int64), *(part for part, _ in found)])
-    probabilities = np.concatenate([np.empty((0, classes), np.float32), *(part for _, part in found)])
-    chosen = probabilities.argmax(axis=1) if smoother is None else smoother.smooth(starts, probabilities)
-    return Predictions(starts, wall(starts), probabilities, chosen)
-
-
-def write_predictions(path: Path, found: Predictions, classes: tuple[str, ...]) -> None:
-    """One row a window: `time` (wall clock), `seconds` (recording's clock), `class`, and `p_CLASS` for each class."""
-    names = pa.array(classes, pa.string())
-    columns = {
-        "time": pa.array(found.wall.astype("datetime64[s]")),
-        "seconds": pa.array(found.starts),
-        "class": pa.DictionaryArray.from_arrays(pa.array(found.chosen.astype(np.int32)), names),
-        **{f"p_{name}": pa.array(found.probabilities[:, place]) for place, name in enumerate(classes)},
-    }
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.table(columns), temporary, compression="zstd")
+    def results(self, recording: Recording) -> Results:
+        """A table of windows."""
+        path = self.out / WINDOWS / f"{recording.name}.parquet"
+        return Classes(path, _classifier(self.weights, self.device)[1], self.step, self.smoother, recording.wall)
 
 
-def summary_of(found: Predictions, classes: int, step: int) -> RecordingSummary:
-    """Share of each class by day and hour; each window stands for `step` seconds."""
-    sums = WearSums(classes, step)
-    sums.add(found.wall, np.eye(classes, dtype=np.float32)[found.chosen])
-    return sums.finished()
+class Classes:
+    """A row a window: `time` (wall clock), `seconds` (recording's clock), `class`, and `p_CLASS` for each class."""
+
+    def __init__(self, path: Path, names: tuple[str, ...], step: int, smoother: Smoother | None, wall: Wall) -> None:
+        self._path, self._names, self._step, self._smoother, self._wall = path, names, step, smoother, wall
+        self._starts: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+        self._probabilities: list[NDArray[np.float32]] = [np.empty((0, len(names)), np.float32)]
+
+    def add(self, starts: NDArray[np.int64], rows: NDArray[np.float32]) -> None:
+        """Keep the probabilities: classes are decoded over the whole recording."""
+        self._starts.append(starts)
+        self._probabilities.append(rows)
+
+    def finish(self) -> RecordingSummary:
+        """Choose the classes, and write the table."""
+        starts, probabilities = np.concatenate(self._starts), np.concatenate(self._probabilities)
+        if self._smoother is None:
+            chosen = probabilities.argmax(axis=1)
+        else:
+            chosen = self._smoother.smooth(starts, probabilities)
+        wall = self._wall(starts)
+        columns = {
+            "time": pa.array(wall.astype("datetime64[s]")),
+            "seconds": pa.array(starts),
+            "class": pa.DictionaryArray.from_arrays(pa.array(chosen.astype(np.int32)), pa.array(self._names)),
+            **{f"p_{name}": pa.array(probabilities[:, place]) for place, name in enumerate(self._names)},
+        }
+        with atomic_path(self._path) as temporary:
+            pq.write_table(pa.table(columns), temporary, compression="zstd")
+        sums = WearSums(len(self._names), self._step)
+        sums.add(wall, np.eye(len(self._names), dtype=np.float32)[chosen])
+        return sums.finished()
+
+    def close(self) -> None:
+        """Nothing is unfinished."""
+
+
+@lru_cache(maxsize=1)
+def _classifier(weights: str, device: str) -> tuple[ClassifierModel, tuple[str, ...]]:
+    return load_classifier(weights, device)
+
+
+def _probabilities(logits: Tensor) -> Tensor:
+    return logits.float().softmax(dim=1)

@@ -25,9 +25,10 @@ class WearSums:
 
     def __init__(self, size: int, seconds: int) -> None:
         """`size` values a window; each window stands for `seconds`."""
-        self._size, self._seconds = size, seconds
-        self._days: dict[int, tuple[float, NDArray[np.float64]]] = {}
-        self._wear_by_hour = np.zeros(24)
+        self.seconds = seconds
+        self._size = size
+        self._days: dict[int, tuple[int, NDArray[np.float64]]] = {}
+        self._windows_by_hour = np.zeros(24)
         self._sums_by_hour = np.zeros((24, size))
 
     def add(self, wall: NDArray[np.int64], values: NDArray[np.float32]) -> None:
@@ -35,26 +36,30 @@ class WearSums:
         days, hours = wall // SECONDS_PER_DAY, wall // 3600 % 24
         for day in np.unique(days).tolist():
             chosen = values[days == day]
-            wear, sums = self._days.get(day, (0.0, np.zeros(self._size)))
-            self._days[day] = (
-                wear + self._seconds * len(chosen),
-                sums + self._seconds * chosen.sum(axis=0, dtype=np.float64),
-            )
+            windows, sums = self._days.get(day, (0, np.zeros(self._size)))
+            self._days[day] = (windows + len(chosen), _added(sums, chosen))
         for hour in np.unique(hours).tolist():
             chosen = values[hours == hour]
-            self._wear_by_hour[hour] += self._seconds * len(chosen)
-            self._sums_by_hour[hour] += self._seconds * chosen.sum(axis=0, dtype=np.float64)
+            self._windows_by_hour[hour] += len(chosen)
+            self._sums_by_hour[hour] = _added(self._sums_by_hour[hour], chosen)
 
     def finished(self) -> "RecordingSummary":
         """The sums so far."""
         days = sorted(self._days)
         return RecordingSummary(
             days=np.array(days, np.int64),
-            wear=np.array([self._days[day][0] for day in days]),
-            sums=np.array([self._days[day][1] for day in days]).reshape(len(days), self._size),
-            wear_by_hour=self._wear_by_hour,
-            sums_by_hour=self._sums_by_hour,
+            wear=self.seconds * np.array([self._days[day][0] for day in days], np.float64),
+            sums=self.seconds * np.array([self._days[day][1] for day in days]).reshape(len(days), self._size),
+            wear_by_hour=self.seconds * self._windows_by_hour,
+            sums_by_hour=self.seconds * self._sums_by_hour,
         )
+
+
+def _added(sums: NDArray[np.float64], values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """`sums` (K,) and `values` (n, K), added row after row: the same to the last bit in whatever pieces they come."""
+    # Along the first axis numpy adds row by row; pairwise it adds along the last one alone.
+    total: NDArray[np.float64] = np.concatenate([sums[None], values]).sum(axis=0)
+    return total
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,11 @@ class FileOptions:
     units: Literal["g", "m/s2", "mg"] = "g"
     """Unit of the acceleration in CSV tables; device formats know theirs."""
     columns: Annotated[tuple[str, str, str, str], tyro.conf.arg(metavar="TIME X Y Z")] = ("time", "x", "y", "z")
-    """Column names of CSV tables. Times are UNIX seconds, seconds from the start, or ISO 8601."""
+    """Column names of CSV tables, or numbers from 1. Times are UNIX seconds, seconds from the start, or ISO 8601."""
+    rate: float | None = None
+    """Samples per second of CSV tables in which many samples share a stamp; by default the stamps tell it."""
+    day_first: bool = False
+    """Dates such as 05/06/2024 in CSV tables begin with the day."""
     participant_pattern: str | None = None
     """Regular expression with one group that finds the participant in a file's path; by default every file is a
     participant of its own, named after the file (Empatica: after its folder)."""
@@ -38,5 +42,5 @@ class FileOptions:
         from data_shards.ingest.sources import IngestOptions
         from data_shards.readers import ReadOptions
 
-        read = ReadOptions(self.columns, self.units)
+        read = ReadOptions(self.columns, self.units, self.rate, self.day_first, self.timezone)
         return IngestOptions(read, self.participant_pattern, timezone=self.timezone, exclude=self.excluded())

@@ -9,8 +9,10 @@ from data_shards.ingest.survey import Survey, survey
 from data_shards.recording import Loaded
 from harnet.errors import HarnetError
 
-SLOWEST = 20.0
+SLOWEST = 19.0
 """Hz. Below it the band of human movement, to about 10 Hz, is no longer there."""
+CLOCK_DRIFT = 0.01
+"""Share by which a device's clock may be slow, and its rate below the one that it was set to."""
 FASTEST = 5000.0
 """Hz. Above it times come in bursts (stamped on arrival), and say nothing of when a sample was taken."""
 LONGEST_DAYS = 100
@@ -54,7 +56,7 @@ def check(recording: Loaded, named: str, min_seconds: float) -> Checked:
     assert all((np.diff(times[i : i + _PIECE + 1]) > 0).all() for i in range(0, len(times) - 1, _PIECE)), named
     parts = stretches(times)
     for rate, origin in ((recording.nominal_rate, "set in the device"), (measured_rate(times, parts), "by its times")):
-        if not SLOWEST <= rate <= FASTEST:
+        if not SLOWEST * (1 - CLOCK_DRIFT) <= rate <= FASTEST:
             raise HarnetError(
                 f"{named}: {rate:.4g} Hz {origin}; {SLOWEST:g} to {FASTEST:g} Hz can be used: leave it out"
             )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data_shards.readers.actigraph import ActiGraph
+from data_shards.readers.actilife import ActiLife
 from data_shards.readers.axivity import Axivity
 from data_shards.readers.compressed import Compressed, opener_of, unpacked_head
 from data_shards.readers.empatica import Empatica
@@ -39,6 +40,7 @@ READERS: tuple[Reader, ...] = (
     ActiGraph(),
     Matrix(),
     Nhanes(),
+    ActiLife(),
     Empatica(),
     Seglearn(),
     Parquet(),

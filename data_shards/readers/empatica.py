@@ -4,24 +4,23 @@ Layout, from the maker's note that comes with each export: row 1 is the UNIX tim
 sampling rate, both given once per axis; then `x,y,z` in units of 1/64 g.
 """
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from data_shards.readers.oddities import Tally
-from data_shards.readers.protocol import Found, Reader, ReadOptions
-from data_shards.recording import Loaded
+from data_shards.readers.protocol import HEAD_BYTES, Found, Reader, ReadOptions
+from data_shards.readers.tables.assembly import recording_of
+from data_shards.readers.tables.dialect import SEPARATORS, Dialect, split, text_lines
+from data_shards.readers.tables.stamps import FIRST_CLOCK_SECOND, LAST_CLOCK_SECOND, number_of
+from data_shards.readers.tables.text import CountedTimes, TextRows
 from harnet.errors import HarnetError
 
 UNITS_PER_G = 64
 """Scale of the integers in the file."""
 RANGE_G = 2.0
 """The E4's fixed full scale (the maker's data sheet)."""
-
-_THREE_EQUAL = re.compile(rb"\s*(\d+(?:\.\d+)?)\s*,\s*\1\s*,\s*\1\s*")
+MOST_HZ = 1000.0
+"""The E4 has 32; whoever writes files like its own stays below this."""
 
 
 class Empatica(Reader):
@@ -31,45 +30,41 @@ class Empatica(Reader):
 
     def recognises(self, head: bytes, options: ReadOptions) -> bool:
         """By two rows, each of one number three times."""
-        rows = head.split(b"\n", 2)
-        return len(rows) == 3 and all(_THREE_EQUAL.fullmatch(row) for row in rows[:2])
+        return _two_rows(text_lines(head)) is not None
 
     def label(self, path: Path) -> str:
         """The name of the folder that holds the file."""
         return path.resolve().parent.name
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
-        """Yield the one recording. Raises `HarnetError` for a cell that is not a number."""
+        """Yield the one recording. Raises `HarnetError` for a rate that cannot be, and for what cannot be mended."""
         with path.open("rb") as file:
-            start, rate = (float(file.readline().split(b",")[0]) for _ in range(2))
-        if rate <= 0:
+            found = _two_rows(text_lines(file.read(HEAD_BYTES)))
+        if found is None:
+            raise HarnetError(f"{path}: its first rows are not the start and the sampling rate: export the file again")
+        dialect, start, rate = found
+        if not 0 < rate <= MOST_HZ:
             raise HarnetError(f"{path}: row 2 gives a sampling rate of {rate:g}: export the file again")
-        try:
-            frame = pd.read_csv(path, skiprows=2, header=None, names=["x", "y", "z"], index_col=False, dtype=np.float32)
-        except ValueError as error:
-            raise HarnetError(
-                f"{path}: not three numbers in every row ({_one_line(error)}): export it again"
-            ) from error
-        values = frame.to_numpy(np.float32)
+        if not FIRST_CLOCK_SECOND <= start <= LAST_CLOCK_SECOND:
+            raise HarnetError(f"{path}: row 1 gives a start of {start:.10g}, no UNIX seconds: export the file again")
         tally = Tally(path)
-        if len(values) and np.isnan(values[-1]).any():
-            # An export that was cut off ends within a row; every row before it is whole.
-            values = values[:-1]
-            tally.add("cut end", detail="within a row")
-        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
-        if len(bad):
-            raise HarnetError(f"{path}: row {bad[0] + 3} is not three finite numbers: export the file again")
-        recording = Loaded(
-            acceleration=(values / UNITS_PER_G).astype(np.float32),
-            times=start + np.arange(len(values)) / rate,
-            nominal_rate=rate,
-            device="Empatica E4",
-            clock="utc",
-            range_g=RANGE_G,
-            notes=tally.notes(),
-        )
-        yield Found(recording.stream(), label=self.label(path))
+        text = TextRows(path, dialect, range(3), CountedTimes(start, rate, "utc"), UNITS_PER_G, tally)
+        clock, rows = text.begun()
+        recording = recording_of(rows, clock, options, tally, rate=rate, device="Empatica E4", range_g=RANGE_G)
+        yield Found(recording, label=self.label(path))
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _two_rows(lines: list[str]) -> tuple[Dialect, float, float] | None:
+    """How the rows are written, the first row's number and the second row's; None if they do not say one each."""
+    there = [index for index, line in enumerate(lines) if line.strip()][:2]
+    if len(there) < 2:
+        return None
+    for separator in SEPARATORS:
+        rows = [split(lines[index], separator) for index in there]
+        values = [{number_of(cell) for cell in cells} for cells in rows]
+        if all(len(cells) == 3 for cells in rows) and all(len(each) == 1 and None not in each for each in values):
+            start, rate = (each.pop() for each in values)
+            assert start is not None
+            assert rate is not None
+            return Dialect(separator, '"' in lines[there[0]], (), 3, there[1] + 1, blank=there[1] - 1), start, rate
+    return None

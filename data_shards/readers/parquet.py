@@ -1,17 +1,28 @@
-"""A Parquet file with named columns: one of times and one for each axis."""
+"""A Parquet file with named columns: one of times and one for each axis, read in pieces of its row groups."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from data_shards.readers.protocol import Found, Reader, ReadOptions
-from data_shards.readers.table import Table, recording_of
+from data_shards.readers.oddities import Tally
+from data_shards.readers.protocol import PER_G, Found, Reader, ReadOptions
+from data_shards.readers.table import Table
+from data_shards.readers.tables.assembly import recording_of
+from data_shards.readers.tables.cells import numbers
+from data_shards.readers.tables.dialect import Dialect
+from data_shards.readers.tables.rows import Rows
+from data_shards.readers.tables.text import CellTimes, clock_of
 from harnet.errors import HarnetError
 
 MAGIC = b"PAR1"
+PIECE_ROWS = 1 << 18
 
 
 class Parquet(Reader):
@@ -24,21 +35,100 @@ class Parquet(Reader):
         return head.startswith(MAGIC)
 
     def settings(self, options: ReadOptions) -> dict[str, str]:
-        """Columns and units decide what the numbers mean."""
+        """Those of a CSV table."""
         return Table().settings(options)
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
-        """Yield the one recording. Raises `HarnetError` for a missing column, a bad cell or a time out of order."""
+        """Yield the one recording. Raises `HarnetError` for a missing column, and for what cannot be mended."""
+        with _readable(path), pq.ParquetFile(path) as file:
+            names = tuple(file.schema_arrow.names)
+            places = Dialect(",", False, names, len(names), 0).places(options.columns, path)
+            tally = Tally(path)
+            clock, rows = _Content(file, [names[place] for place in places], options, tally).begun()
+            yield Found(recording_of(rows, clock, options, tally, where="row"), label=path.stem)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What Arrow raises for a damaged file, in one line."""
+    try:
+        yield
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise HarnetError(f"{path}: not a readable Parquet file ({' '.join(str(error).split())})") from error
+
+
+class _Content:
+    """The rows of a file in pieces; the clock is known from the first piece on."""
+
+    def __init__(self, file: pq.ParquetFile, columns: list[str], options: ReadOptions, tally: Tally) -> None:
+        self._batches = file.iter_batches(PIECE_ROWS, columns=columns, use_threads=False)
+        self._columns = columns
+        self._per_g = PER_G[options.units]
+        self._tally = tally
+        self._path = Path(str(tally.named))
+        self._cells = CellTimes(self._path, "day" if options.day_first else "")
+        self._count = 0
+        self._clock = ""
+
+    def begun(self) -> tuple[str, Iterator[Rows]]:
+        """The clock, and all rows in pieces."""
+        rows = self._all()
+        first = next(rows, None)
+        return self._clock or "none", chain([] if first is None else [first], rows)
+
+    def _all(self) -> Iterator[Rows]:
+        with _readable(self._path):
+            for batch in self._batches:
+                if batch.num_rows:
+                    yield self._rows(batch)
+
+    def _rows(self, batch: pa.RecordBatch) -> Rows:
+        number = np.arange(self._count + 1, self._count + batch.num_rows + 1)
+        self._count += batch.num_rows
+        times = self._times(batch.column(self._columns[0]))
+        acceleration = np.empty((len(number), 3), np.float32)
+        for axis, name in enumerate(self._columns[1:]):
+            with np.errstate(over="ignore"):
+                acceleration[:, axis] = self._floats(batch.column(name), name) / self._per_g
+        acceleration[np.isinf(acceleration)] = np.nan
+        odd = np.isnan(times)
+        if odd.any():
+            self._tally.add("missing values", int(odd.sum()), f"the first in row {number[int(np.argmax(odd))]:,}")
+        return Rows(number[~odd], times[~odd], acceleration[~odd])
+
+    def _times(self, column: pa.Array) -> NDArray[np.float64]:
+        kind = column.type
+        if pa.types.is_timestamp(kind):
+            self._clock = "local" if kind.tz is None else "utc"
+            whole = pc.cast(column, pa.timestamp("us", kind.tz), safe=False).cast(pa.int64())
+            seconds: NDArray[np.float64] = pc.fill_null(whole.cast(pa.float64(), safe=False), np.nan).to_numpy() / 1e6
+            return seconds
+        if _is_text(kind):
+            seconds = self._cells.seconds([column.cast(pa.string())], len(column))
+            self._clock = self._cells.clock
+            return seconds
+        seconds = self._floats(column, self._columns[0])
+        if not self._clock:
+            self._clock = clock_of(seconds[np.isfinite(seconds)], self._path)
+        return np.where(np.isfinite(seconds), seconds, np.nan)
+
+    def _floats(self, column: pa.Array, name: str) -> NDArray[np.float64]:
+        if _is_text(column.type):
+            return numbers(column.cast(pa.string()))[0]
         try:
-            with pq.ParquetFile(path) as file:
-                names = file.schema_arrow.names
+            values: NDArray[np.float64] = pc.fill_null(pc.cast(column, pa.float64(), safe=False), np.nan).to_numpy(
+                zero_copy_only=False
+            )
+        except pa.ArrowNotImplementedError as error:
+            raise HarnetError(
+                f"{self._tally.named}: column {name!r} holds {column.type}, no numbers: name another with --columns"
+            ) from error
+        return values
 
-                def column(name: str) -> "pd.Series[float]":
-                    """One at a time: the whole table would be twice what it becomes."""
-                    return file.read([name], use_threads=False).column(0).to_pandas().rename(name)
 
-                yield Found(recording_of(column, names, options, path).stream(), label=path.stem)
-        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            raise HarnetError(f"{path}: not a readable Parquet file ({' '.join(str(error).split())})") from error
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

@@ -24,9 +24,15 @@ class ReadOptions:
     """What a user says about files that do not say it themselves; device formats ignore it."""
 
     columns: tuple[str, str, str, str] = ("time", "x", "y", "z")
-    """Names of a table's columns: time and the three axes."""
+    """Names of a table's columns, or their numbers from 1: time and the three axes."""
     units: Units = "g"
     """Unit of a table's acceleration. Device formats fix theirs and are never converted twice."""
+    rate: float | None = None
+    """Samples per second of a table whose stamps are shared by many samples and do not tell it; None: they do."""
+    day_first: bool = False
+    """Whether a table's dates such as 05/06/2024 begin with the day."""
+    timezone: str | None = None
+    """Where the wearers were; tells when a table's local times went back by an hour."""
 
 
 @dataclass(frozen=True)

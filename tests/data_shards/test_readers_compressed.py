@@ -59,7 +59,7 @@ def test_errors_name_the_file_given(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"time,x,y,z\n0,0,oops,1\n0.02,0,0,1\n"))
     with pytest.raises(HarnetError) as caught:
         list(load(path))
-    assert str(caught.value) == f"{path}: column 'y', data row 1: 'oops' is not a number"
+    assert str(caught.value).startswith(f"{path}: 1 of 2 data rows are sound")
 
 
 @pytest.mark.parametrize("keep", [12, 40_000])

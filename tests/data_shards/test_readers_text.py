@@ -38,13 +38,20 @@ def test_empatica(tmp_path: Path) -> None:
 def test_empatica_cut_off_within_a_row(tmp_path: Path) -> None:
     one = found(tmp_path / "S09" / "ACC.csv", f"{START},{START},{START}\n32,32,32\n1,2,3\n4,5,6\n7,8")
     assert len(one.recording.times) == 2
-    assert one.recording.notes == (Note("cut end", 1, "within a row"),)
+    assert one.recording.notes == (Note("cut end", 1, "line 5"),)
 
 
-@pytest.mark.parametrize(("row", "trouble"), [("a,2,3", "not three numbers"), ("1,,3", "row 4 is not three finite")])
-def test_empatica_bad_cell(tmp_path: Path, row: str, trouble: str) -> None:
+@pytest.mark.parametrize(
+    ("row", "trouble"),
+    [
+        ("a,2,3", "foreign lines: 2 of 5, the first in line 4, column 1"),
+        ("1,,3", "missing values: 2 of 5, the first in line 4"),
+        ("4", "foreign lines: 2 of 5, the first in line 4"),
+    ],
+)
+def test_empatica_with_more_bad_rows_than_are_mended(tmp_path: Path, row: str, trouble: str) -> None:
     with pytest.raises(HarnetError, match=trouble):
-        found(tmp_path / "S" / "ACC.csv", f"{START},{START},{START}\n32,32,32\n1,2,3\n{row}\n4,5,6\n")
+        found(tmp_path / "S" / "ACC.csv", f"{START},{START},{START}\n32,32,32\n1,2,3\n{row}\n{row}\n4,5,6\n7,8,9\n")
 
 
 @pytest.mark.parametrize(
@@ -80,15 +87,18 @@ def test_table_units_and_columns(tmp_path: Path, units: str, per_g: float) -> No
         (table(["0,0,0"], "time,x,z"), r"p\.csv: not a known device file"),
         (table(["0,0,0,1"], "time,x,y,w"), r"p\.csv: no column 'z'; it has time, x, y, w: name yours with --columns"),
         (table(["0,0,0,1"], "a,b,c,d"), r"its first line is 'a,b,c,d': name four of these with --columns"),
-        (table(["0,0,0,1", "0.1,oops,0,1"]), r"column 'x', data row 2: 'oops' is not a number"),
-        (table(["0,0,0,1", "0.1,0,,1"]), r"column 'y', data row 2: 'nan' is no measurement: leave out such rows"),
-        (table(["0,0,0,1", "0.1,0,0,inf"]), r"column 'z', data row 2: .*inf.* is not finite"),
-        (table(["0,0,0,1", "0.2,0,0,1", "0.1,0,0,1"]), r"column 'time', data row 3: .*0\.1.* is not later"),
-        (table(["0,0,0,1", "0.1,0,0,1", "0.1,0,0,1"]), r"data row 3: .*0\.1.* is not later"),
+        (table(["0,0,0,1", "0.1,oops,0,1"]), r"foreign lines: 1 \(the first in line 3, column 'x'\)"),
+        (table(["0,0,0,1", "0.1,0,,1"]), r"1 of 2 data rows are sound: .*missing values: 1 \(the first in line 3\)"),
+        (table(["0,0,0,1", "0.1,0,0,inf", "0.2,0,0,inf"]), r"missing values: 2 of 3, the first in line 3; up to 1 %"),
+        (table(["0,0,0,1", "0.2,0,0,1", "0.1,0,0,1", "0.1,0,0,1"]), r"backward times: 2 of 4, the first in line 4"),
+        (table(["0,0,0,1", "0.1,0,0,1", "0.1,1,0,1", "0.1,0,0,1"]), r"duplicate samples: 2 of 4, the first in line 4"),
         (table(["1700000000000,0,0,1", "1700000000010,0,0,1"]), r"1700000000000 is not in UNIX seconds"),
-        (table(["yesterday,0,0,1", "today,0,0,1"]), r"data row 1: 'yesterday' is neither UNIX seconds nor ISO"),
-        (table(["2023-01-01T00:00:00,0,0,1", "2023-01-01T00:00:01Z,0,0,1"]), r"data row 2: .* UTC offset"),
-        (table(["0,0,0,1"]), r"1 data rows"),
+        (table(["yesterday,0,0,1", "today,0,0,1"]), r"time 'yesterday' is neither UNIX seconds nor ISO"),
+        (
+            table(["2023-01-01T00:00:00,0,0,1", "2023-01-01T00:00:01Z,0,0,1"]),
+            r"foreign lines: 1 .*column 'time'",
+        ),
+        (table(["0,0,0,1"]), r"1 of 1 data rows"),
         ("", r"p\.csv: empty file"),
         ("\x00\x01binary", r"not a known device file"),
     ],
@@ -145,12 +155,21 @@ def test_parquet_units_and_columns(tmp_path: Path) -> None:
     ("columns", "message"),
     [
         ({"time": [0, 1], "x": [0, 0], "y": [0, 0]}, "no column 'z'; it has time, x, y: name yours with --columns"),
-        ({"time": [0, 1], "x": [0, None], "y": [0, 0], "z": [1, 1]}, "column 'x', data row 2: 'nan' is no measurement"),
-        ({"time": [1, 0], "x": [0, 0], "y": [0, 0], "z": [1, 1]}, "column 'time', data row 2: .* is not later"),
-        ({"time": [0, 1], "x": ["0", "?"], "y": [0, 0], "z": [1, 1]}, "column 'x', data row 2: '.' is not a number"),
-        ({"time": [0, 1], "x": [0, 1e300], "y": [0, 0], "z": [1, 1]}, "column 'x', data row 2: .* is no acceleration"),
-        ({"time": [0], "x": [0], "y": [0], "z": [1]}, "1 data rows"),
-        ({name: pa.array([], pa.float64()) for name in ("time", "x", "y", "z")}, "0 data rows"),
+        (
+            {"time": [0, 1], "x": [0, None], "y": [0, 0], "z": [1, 1]},
+            r"1 of 2 .*missing values: 1 \(.*row 2\)",
+        ),
+        ({"time": [1, 0], "x": [0, 0], "y": [0, 0], "z": [1, 1]}, r"1 of 2 .*backward times: 1 \(.*row 2\)"),
+        (
+            {"time": [0, 1], "x": ["0", "?"], "y": [0, 0], "z": [1, 1]},
+            r"1 of 2 .*missing values: 1 \(.*row 2\)",
+        ),
+        (
+            {"time": [0, 1], "x": [0, 1e300], "y": [0, 0], "z": [1, 1]},
+            r"1 of 2 .*missing values: 1 \(.*row 2\)",
+        ),
+        ({"time": [0], "x": [0], "y": [0], "z": [1]}, "1 of 1 data rows"),
+        ({name: pa.array([], pa.float64()) for name in ("time", "x", "y", "z")}, "0 of 0 data rows"),
     ],
 )
 def test_parquet_refusals_are_those_of_a_table(tmp_path: Path, columns: dict[str, object], message: str) -> None:

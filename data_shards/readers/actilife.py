@@ -1,0 +1,125 @@
+"""ActiLife's RAW export, and what gt3x2csv writes like it: ten lines of header, then text at the device's rate.
+
+Layout: the first line says the rate and how dates are written ("date format dd.MM.yyyy at 100 Hz"); `Start Time` and
+`Start Date` follow; rows are `x,y,z` in g, with a stamp before them if that was ticked at export, and column names
+above them or not. Seen in exports of ActiLife 6; ActiGraph publishes no description.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data_shards.readers.oddities import Tally
+from data_shards.readers.protocol import HEAD_BYTES, Found, Reader, ReadOptions
+from data_shards.readers.tables.assembly import recording_of
+from data_shards.readers.tables.dialect import SEPARATORS, Dialect, split, text_lines
+from data_shards.readers.tables.stamps import Stamps, number_of
+from data_shards.readers.tables.text import CellTimes, CountedTimes, TextRows, Times
+from harnet.errors import HarnetError
+
+FIRST_LINE = re.compile(r"-+ *Data (?:File|Table) Created By ActiGraph .*", re.IGNORECASE)
+HEADER_LINES = 10
+
+_FORMAT = re.compile(r"date format (\S+)", re.IGNORECASE)
+_RATE = re.compile(r" at ([\d.,]+) *Hz", re.IGNORECASE)
+_SERIAL = re.compile(r"[A-Z]{2,4}[0-9A-Z]{6,14}")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the first ten lines say."""
+
+    rate: float
+    """Samples per second."""
+    start: float
+    """Seconds since 1970 of the first sample, on the wearer's clock."""
+    date_order: str
+    """Of dates in the rows, as `Stamps` wants it."""
+    serial: str
+    """Of the device; empty if it is not there."""
+
+
+class ActiLife(Reader):
+    """Times are the wall clock's where the device was set up."""
+
+    kind = "ActiLife RAW .csv"
+
+    def recognises(self, head: bytes, options: ReadOptions) -> bool:
+        """By the first line."""
+        lines = [line for line in text_lines(head) if line.strip()]
+        return bool(lines) and FIRST_LINE.fullmatch(_bare(lines[0])) is not None
+
+    def settings(self, options: ReadOptions) -> dict[str, str]:
+        """Where clocks were changed decides times; nothing else is asked."""
+        return {}
+
+    def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
+        """Yield the one recording. Raises `HarnetError` for a header that is not whole, and for epochs."""
+        with path.open("rb") as file:
+            lines = text_lines(file.read(HEAD_BYTES))
+        header = _header(lines, path)
+        dialect = _dialect(lines, path)
+        tally = Tally(path)
+        stamped = dialect.fields == 4
+        times: Times = CountedTimes(header.start, header.rate, "local")
+        if stamped:
+            times = CellTimes(path, header.date_order)
+        text = TextRows(path, dialect, range(dialect.fields), times, 1.0, tally)
+        clock, rows = text.begun()
+        about = {"device_id": header.serial} if header.serial else {}
+        recording = recording_of(
+            rows, clock, options, tally, rate=header.rate, device="ActiGraph (ActiLife)", about=about
+        )
+        yield Found(recording, label=path.stem)
+
+
+def _header(lines: list[str], path: Path) -> Header:
+    lines = [_bare(line) for line in lines if line.strip()][:HEADER_LINES]
+    form, rate = _FORMAT.search(lines[0]), _RATE.search(lines[0])
+    fields = {}
+    for line in lines[1:]:
+        for name in ("Serial Number:", "Start Time", "Start Date", "Epoch Period (hh:mm:ss)"):
+            if line.startswith(name):
+                fields[name] = line.removeprefix(name).strip()
+    if fields.get("Epoch Period (hh:mm:ss)", "00:00:00").strip("0:") != "":
+        raise HarnetError(f"{path}: counts per epoch, which are no acceleration: export RAW data from ActiLife")
+    hertz = number_of(rate[1]) if rate else None
+    if not hertz or form is None or "Start Time" not in fields or "Start Date" not in fields:
+        raise HarnetError(
+            f"{path}: the header lacks the rate (line 1: at … Hz), the date format (line 1), Start Time or Start Date: "
+            "export it again"
+        )
+    order = "day" if form[1].lower().startswith("d") else "month"
+    stamp = f"{fields['Start Date']} {fields['Start Time']}"
+    stamps = Stamps(order)
+    start = stamps.seconds(np.array([stamp.encode()]))[0] if stamps.begin([stamp]) else np.nan
+    if np.isnan(start):
+        raise HarnetError(f"{path}: start {stamp!r} is no date in the format {form[1]} of line 1: export it again")
+    serial = fields.get("Serial Number:", "")
+    return Header(hertz, float(start), order, serial if _SERIAL.fullmatch(serial) else "")
+
+
+def _dialect(lines: list[str], path: Path) -> Dialect:
+    """How the rows below the header are written."""
+    met = 0
+    for index, line in enumerate(lines):
+        met += bool(line.strip())
+        if met <= HEADER_LINES or not line.strip():
+            continue
+        for separator in SEPARATORS[:3]:
+            cells = split(line, separator)
+            if len(cells) in (3, 4):
+                named = any(number_of(cell) is None for cell in cells[-3:])
+                if named and any("axis" in cell.casefold() for cell in cells):
+                    raise HarnetError(f"{path}: counts per epoch, which are no acceleration: export RAW data")
+                skip = index + named
+                return Dialect(separator, any('"' in other for other in lines[skip:]), (), len(cells), skip)
+    raise HarnetError(f"{path}: no rows of x,y,z or of a stamp and x,y,z below the header: export RAW data again")
+
+
+def _bare(line: str) -> str:
+    """Without the quotes and separators that a spreadsheet puts round a line."""
+    return line.strip().strip('",;\t ')

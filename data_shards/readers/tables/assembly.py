@@ -1,0 +1,110 @@
+"""Rows of a table, in pieces → one recording, with what was odd in it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import NoReturn
+from zoneinfo import ZoneInfo
+
+from data_shards.readers.oddities import Tally
+from data_shards.readers.protocol import ReadOptions
+from data_shards.readers.tables.rows import Rows
+from data_shards.readers.tables.timeline import Timeline, nominal_rate
+from data_shards.readers.tables.values import Values
+from data_shards.readers.tables.wallclock import WallClock
+from data_shards.recording import Piece, Recording
+from harnet.errors import HarnetError
+
+
+def recording_of(
+    rows: Iterable[Rows],
+    clock: str,
+    options: ReadOptions,
+    tally: Tally,
+    *,
+    where: str = "line",
+    rate: float = 0.0,
+    device: str = "table",
+    range_g: float | None = None,
+    about: Mapping[str, str | int | float] | None = None,
+) -> Recording:
+    """The recording in a table.
+
+    Args:
+        rows: All of them, in the order of the file.
+        clock: `Recording.clock` of their times.
+        options: What the user said about tables.
+        tally: Of what was odd so far; `tally.named` is the file.
+        where: What `Rows.number` counts.
+        rate: Samples per second that the device was set to; 0 if the file does not say it.
+        device: `Recording.device`.
+        range_g: `Recording.range_g`.
+        about: `Recording.metadata`.
+
+    Raises:
+        HarnetError: more is odd than can be mended, or there is nothing; also from the pieces.
+    """
+    if clock == "local":
+        place = None if options.timezone is None else ZoneInfo(options.timezone)
+        rows = map(WallClock(place, tally.named, where).feed, rows)
+    timeline = Timeline(tally, options.rate, where)
+    placed = _placed(rows, timeline)
+    first = next(placed, None)
+    if first is not None:
+        rate = rate or options.rate or nominal_rate(first.times)
+    if first is None or not rate:
+        _refuse(0 if first is None else len(first), timeline, tally)
+    values = Values(tally, where, rate, range_g)
+    return Recording(
+        pieces=_pieces(chain([first], placed), values, timeline, tally),
+        nominal_rate=rate,
+        device=device,
+        clock=clock,
+        range_g=range_g,
+        notes=tally.notes,
+        metadata=dict(about or {}),
+    )
+
+
+def _pieces(placed: Iterable[Rows], values: Values, timeline: Timeline, tally: Tally) -> Iterator[Piece]:
+    count = 0
+    for rows, last in _with_last(placed):
+        sound = values.feed(rows, last)
+        count += len(sound)
+        if len(sound):
+            yield Piece(sound.times, sound.acceleration)
+    tally.judge(_met(timeline, tally))
+    if count < 2:
+        _refuse(count, timeline, tally)
+
+
+def _met(timeline: Timeline, tally: Tally) -> int:
+    return timeline.rows + tally.count("foreign lines")
+
+
+def _refuse(count: int, timeline: Timeline, tally: Tally) -> NoReturn:
+    """Say why there is nothing."""
+    met = _met(timeline, tally)
+    tally.judge(met)
+    why = "; ".join(map(str, tally.notes()))
+    told = f" ({why})" if why else ""
+    raise HarnetError(f"{tally.named}: {count} of {met} data rows are sound: nothing to ingest{told}")
+
+
+def _placed(rows: Iterable[Rows], timeline: Timeline) -> Iterator[Rows]:
+    for piece in rows:
+        if len(settled := timeline.feed(piece)):
+            yield settled
+    rest = timeline.finish()
+    if rest is not None and len(rest):
+        yield rest
+
+
+def _with_last(pieces: Iterable[Rows]) -> Iterator[tuple[Rows, bool]]:
+    """Each piece, and whether it is the last one."""
+    before = None
+    for piece in pieces:
+        if before is not None:
+            yield before, False
+        before = piece
+    if before is not None:
+        yield before, True

@@ -1,0 +1,173 @@
+"""Lines of text → columns of cells → numbers, with what is no row or no number counted and left out."""
+
+import io
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pcsv
+from numpy.typing import NDArray
+
+from data_shards.readers.oddities import Tally
+from data_shards.readers.tables.dialect import Dialect
+from data_shards.readers.tables.lines import LF, Piece
+from data_shards.readers.tables.stamps import LONGEST_STAMP
+
+NO_VALUE = ("", "nan", "NaN", "NAN", "na", "NA", "N/A", "#N/A", "null", "NULL", "None", "-", "?", ".")
+"""What stands for a value that is missing."""
+
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_SPACED_STAMP = re.compile(rb"(\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4})[ \t]+(\d{1,2}:)")
+_WHITE = re.compile(rb"[ \t]+")
+
+
+class Cells:
+    """Takes the cells of some columns out of the pieces of a text table."""
+
+    def __init__(self, dialect: Dialect, places: Sequence[int], tally: Tally) -> None:
+        self._dialect = dialect
+        self._tally = tally
+        self._names = [f"{place}" for place in places]
+        self._separator = dialect.separator
+        self._parse = pcsv.ParseOptions(
+            delimiter=self._separator, quote_char='"' if dialect.quoted else False, invalid_row_handler=self._foreign
+        )
+        self._convert = pcsv.ConvertOptions(
+            include_columns=self._names,
+            column_types=dict.fromkeys(self._names, pa.string()),
+            null_values=list(NO_VALUE),
+            strings_can_be_null=True,
+            check_utf8=False,
+        )
+        self._odd: list[str] = []
+
+    def columns(self, piece: Piece) -> tuple[NDArray[np.int64], list[pa.Array]]:
+        """The line number of each row, (n,), and the cells of each column as strings, null where there is none."""
+        content = self._ending_whole(piece)
+        blank = _blank_lines(content)
+        self._tally.add("blank lines", blank)
+        content = self._plain(content)
+        self._odd = []
+        if not content.strip():
+            return np.zeros(0, np.int64), [pa.array([], pa.string())] * len(self._names)
+        table = pcsv.read_csv(
+            io.BytesIO(content),
+            read_options=pcsv.ReadOptions(
+                use_threads=False,
+                block_size=len(content) + 1,
+                column_names=[f"{field}" for field in range(self._dialect.fields)],
+            ),
+            parse_options=self._parse,
+            convert_options=self._convert,
+        )
+        columns = [table[name].combine_chunks() for name in self._names]
+        columns = [pa.concat_arrays(each.chunks) if isinstance(each, pa.ChunkedArray) else each for each in columns]
+        if self._odd or blank:
+            number = self._numbered(content, piece.first_line, table.num_rows)
+        else:
+            number = np.arange(piece.first_line, piece.first_line + table.num_rows)
+        return number, columns
+
+    def _foreign(self, row: pcsv.InvalidRow) -> str:
+        self._odd.append(row.text)
+        return "skip"
+
+    def _ending_whole(self, piece: Piece) -> bytes:
+        """The content without a last line that was cut."""
+        content = piece.content
+        if not piece.last or content.endswith(LF):
+            return content
+        *_, before, last = [b"", b"", *content[-(1 << 14) :].split(LF)]
+        separator = None if self._separator == " " else self._separator.encode()
+        others = content[-(1 << 14) :].split(LF)[1:-1]
+        shortest = min(map(len, others), default=0)
+        if len(last.split(separator)) < len(before.split(separator)) or len(last.rstrip()) < shortest - 1:
+            self._tally.add("cut end", 1, f"line {piece.first_line + content.count(LF)}")
+            return content[: len(content) - len(last)]
+        return content + b"\n"
+
+    def _plain(self, content: bytes) -> bytes:
+        """With a decimal point, and one separator between two cells."""
+        if self._separator == " ":
+            content = _SPACED_STAMP.sub(rb"\1T\2", content)
+            content = b"\n".join(line.strip() for line in _WHITE.sub(b" ", content).split(LF))
+        if self._separator != "," and b"," in content:
+            content = content.replace(b",", b".")
+        return content
+
+    def _numbered(self, content: bytes, first_line: int, rows: int) -> NDArray[np.int64]:
+        """Line numbers where some lines are no rows; those were met in order, so they are found in order."""
+        odd = iter(self._odd)
+        expected = next(odd, None)
+        numbers = []
+        for number, line in enumerate(content.split(LF), first_line):
+            text = line.removesuffix(b"\r")
+            if not text:
+                continue
+            if expected is not None and text.decode("utf-8", "replace") == expected.rstrip("\r\n"):
+                self._tally.add("foreign lines", 1, f"the first in line {number}")
+                expected = next(odd, None)
+                continue
+            numbers.append(number)
+        missed = 0 if expected is None else 1 + sum(1 for _ in odd)
+        self._tally.add("foreign lines", missed, f"the first after line {first_line - 1}")
+        numbers += [numbers[-1] if numbers else first_line] * (rows - len(numbers))
+        return np.array(numbers[:rows], np.int64)
+
+
+def _blank_lines(content: bytes) -> int:
+    """Empty lines before the last line that is not."""
+    content = content.rstrip()
+    count = content.count(b"\n\n") + content.count(b"\n\r\n") + content.startswith((b"\n", b"\r\n"))
+    return count if count == 0 else sum(not line.strip() for line in content.split(LF))
+
+
+def numbers(column: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The numbers in a column of strings, (n,), NaN where there is none; and where a text is neither of them."""
+    try:
+        return _float(column), np.zeros(len(column), bool)
+    except pa.ArrowInvalid:
+        column = pc.replace_substring(pc.utf8_trim_whitespace(_utf8(column)), ",", ".", max_replacements=1)
+        is_number = pc.match_substring_regex(column, _NUMBER)
+        infinite = pc.match_substring_regex(column, r"^[+-]?(inf|infinity|1\.#INF)$", ignore_case=True)
+        absent = pc.is_in(column, pa.array(NO_VALUE))
+        odd = pc.fill_null(pc.invert(pc.or_(is_number, pc.or_(absent, infinite))), False)
+        values = _float(pc.if_else(is_number, column, None))
+        return values, odd.to_numpy(zero_copy_only=False)
+
+
+def texts(column: pa.Array) -> NDArray[np.bytes_]:
+    """A column of strings as fixed-width bytes, (n,), stripped; empty where there is none, or far too much."""
+    column = pc.fill_null(column, "")
+    long = pc.greater(pc.binary_length(column), LONGEST_STAMP)
+    if pc.any(long).as_py():
+        column = pc.if_else(long, "", column)
+    width = pc.max(pc.binary_length(column)).as_py() or 1
+    lengths = pc.binary_length(column).to_numpy(zero_copy_only=False)
+    if (lengths == width).all():
+        _, _, data = column.buffers()
+        start = int(np.frombuffer(column.buffers()[1], np.int32)[column.offset])
+        fixed = np.frombuffer(data, np.uint8, width * len(column), start).view(f"S{width}")
+    else:
+        fixed = np.array(column.cast(pa.binary()).to_pylist(), f"S{width}")
+    blank = b' \t"'
+    if any(text[:1] in (b" ", b"\t", b'"') or text[-1:] in (b" ", b"\t", b'"') for text in fixed[[0, -1]].tolist()):
+        fixed = np.array([text.strip(blank) for text in fixed.tolist()], f"S{width}")
+    return fixed
+
+
+def _float(column: pa.Array) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = pc.fill_null(pc.cast(column, pa.float64()), np.nan).to_numpy(zero_copy_only=False)
+    return values
+
+
+def _utf8(column: pa.Array) -> pa.Array:
+    """The strings with bytes that are no UTF-8 replaced, so that they can be searched."""
+    try:
+        column.validate(full=True)
+        return column
+    except pa.ArrowInvalid:
+        cells = column.cast(pa.binary()).to_pylist()
+        return pa.array([None if cell is None else cell.decode("utf-8", "replace") for cell in cells], pa.string())

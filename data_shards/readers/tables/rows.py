@@ -1,0 +1,37 @@
+"""Rows of a table as they come out of a file: the common ground of text and Parquet."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows in the order of the file."""
+
+    number: NDArray[np.int64]
+    """(n,) line of a text file or row of a Parquet file, from 1."""
+    times: NDArray[np.float64]
+    """(n,) seconds, as stamped; finite."""
+    acceleration: NDArray[np.float32]
+    """(n, 3) in g; NaN where a cell has no number."""
+
+    def __post_init__(self) -> None:
+        assert self.number.shape == self.times.shape
+        assert self.acceleration.shape == (len(self.times), 3)
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def __getitem__(self, index: "slice | NDArray[np.bool_]") -> "Rows":
+        return Rows(self.number[index], self.times[index], self.acceleration[index])
+
+    @staticmethod
+    def joined(*some: "Rows") -> "Rows":
+        """All of them, one after the other."""
+        return Rows(
+            np.concatenate([rows.number for rows in some]),
+            np.concatenate([rows.times for rows in some]),
+            np.concatenate([rows.acceleration for rows in some]),
+        )

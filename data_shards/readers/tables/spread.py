@@ -1,0 +1,113 @@
+"""From stamps to the times at which samples were taken, where many samples share a stamp or come in bunches.
+
+A watch stamps samples when they arrive, or with the second only. Their number still tells their time: samples are
+taken at a steady rate. All functions take times in seconds in the order of the file, and no pause among them.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import minimum_filter1d
+
+LOOK_AHEAD = 10.0
+"""Seconds within which samples that are late catch up; a longer silence is a gap."""
+REGULAR = 0.1
+"""Share by which the number of samples with one stamp may differ from the usual one."""
+IRREGULAR_SHARE = 0.01
+"""Of the stamps; above it, numbers of samples say nothing of their times."""
+_LAG = 20.0
+"""Seconds over which the period is averaged."""
+
+
+def mean_period(times: NDArray[np.float64]) -> float:
+    """Seconds between two samples, on average, whatever single stamps say; pauses are left out. 0 if not known."""
+    step = np.diff(times)
+    forward = step[step > 0]
+    if not len(forward):
+        return 0.0
+    usual = float(np.median(forward))
+    step[(step > max(LOOK_AHEAD, 3 * usual)) | (step < -LOOK_AHEAD)] = usual
+    elapsed = np.concatenate([[0.0], np.cumsum(step)])
+    lag = int(np.clip(len(times) * _LAG / max(elapsed[-1], 1e-9), 1, max(len(times) // 2, 1)))
+    lagged = np.sort(elapsed[lag:] - elapsed[:-lag])
+    quarter = len(lagged) // 4
+    return max(float(lagged[quarter : len(lagged) - quarter].mean()) / lag, 0.0)
+
+
+def is_even(times: NDArray[np.float64]) -> bool:
+    """Whether every step is near the mean one: there is nothing to do."""
+    if len(times) < 2:
+        return True
+    step = np.diff(times)
+    mean = (times[-1] - times[0]) / (len(times) - 1)
+    return bool(step.min() > 0.5 * mean and step.max() < 1.5 * mean)
+
+
+class Groups:
+    """Runs of samples with one stamp."""
+
+    def __init__(self, times: NDArray[np.float64]) -> None:
+        self.starts = np.concatenate([[0], np.flatnonzero(np.diff(times)) + 1])
+        """(k,) index of the first sample of each."""
+        self.counts = np.diff(self.starts, append=len(times))
+        """(k,) samples in each."""
+        self.stamps = times[self.starts]
+        """(k,) seconds."""
+        steps = np.diff(self.stamps)
+        self.unit = float(np.median(steps)) if len(steps) else 0.0
+        """Seconds from stamp to stamp; 0 if there is one only."""
+        inner = self.counts[1:-1] if len(self.counts) > 2 else self.counts
+        self.usual = float(np.median(inner))
+        """Samples with one stamp, as a rule."""
+
+    @property
+    def rounded(self) -> bool:
+        """Whether most samples share a stamp with others, and stamps are whole multiples of one unit of time."""
+        if self.unit <= 0 or self.usual < 2:
+            return False
+        multiples = self.stamps / self.unit
+        return bool((np.abs(multiples - np.rint(multiples)) < 0.01).mean() > 0.99)
+
+    @property
+    def irregular(self) -> int:
+        """How many of them, but for the first and the last, have another number of samples than is usual."""
+        inner = self.counts[1:-1]
+        return int((np.abs(inner - self.usual) > max(1.0, REGULAR * self.usual)).sum())
+
+    def spread(self) -> NDArray[np.float64]:
+        """Times of all samples: evenly over the unit of their stamp."""
+        # The first unit may have begun before the recording, the last one may go on after it.
+        whole = np.maximum(self.counts, 1.0)
+        whole[[0, -1]] = np.maximum(whole[[0, -1]], self.usual)
+        late = np.zeros(len(self.counts))
+        late[0] = whole[0] - self.counts[0] if len(self.counts) > 1 else 0.0
+        place = np.arange(self.counts.sum()) - np.repeat(self.starts, self.counts)
+        part = (place + np.repeat(late, self.counts)) / np.repeat(whole, self.counts)
+        return np.repeat(self.stamps, self.counts) + part * self.unit
+
+
+def bunched(times: NDArray[np.float64], period: float) -> NDArray[np.bool_]:
+    """Which samples follow too closely on one that was late, as in a bunch; a duplicate follows on a punctual one."""
+    lateness = times - np.arange(len(times)) * period
+    size = _window(period)
+    behind = lateness - minimum_filter1d(lateness, size, origin=size // 2, mode="nearest")
+    close = np.diff(times) < 0.5 * period
+    return np.concatenate([[False], close & (behind[:-1] >= 0.5 * period)])
+
+
+def evened(times: NDArray[np.float64], period: float) -> NDArray[np.float64]:
+    """Times of samples that were stamped on arrival: each at its turn, as early as the most punctual ones that follow.
+
+    Where samples were lost, none catches up, and the gap stays.
+    """
+    turns = np.arange(len(times)) * period
+    lateness = times - turns
+    size = _window(period)
+    punctual = turns + minimum_filter1d(lateness, size, origin=-(size // 2), mode="nearest")
+    # A stretch with more samples than the rate allows is squeezed to twice the rate, never turned round.
+    slower = turns / 2
+    return np.minimum.accumulate((punctual - slower)[::-1])[::-1] + slower
+
+
+def _window(period: float) -> int:
+    """Samples in `LOOK_AHEAD`; an odd number, so that a window of them can begin or end with a sample."""
+    return 2 * max(int(LOOK_AHEAD / period / 2), 1) + 1

@@ -1,0 +1,182 @@
+"""What time a text says: ISO 8601 and what is near it, dates with the day or the month first, offsets, zone names.
+
+A column of a million stamps has one or a few shapes (where its digits are), so only the first of each shape is
+parsed by a regular expression; the others follow as arithmetic on their bytes.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harnet.errors import HarnetError
+
+FIRST_CLOCK_SECOND = 315_532_800
+"""1980-01-01: numbers before it count seconds from the start of the recording, not from 1970."""
+LAST_CLOCK_SECOND = 4_102_444_800
+"""2100-01-01: numbers after it are milliseconds or finer."""
+LONGEST_STAMP = 63
+"""Characters."""
+
+_TIME = (
+    r"(?P<hour>\d{1,2}):?(?P<minute>\d\d)(?::?(?P<second>\d\d)(?:[.,:](?P<fraction>\d{1,9})\d*)?)?"
+    r"(?:\s*(?P<half>[AaPp])\.?[Mm]\.?)?"
+    r"\s*(?P<zone>[Zz]|UTC|GMT|(?P<sign>[+-])(?P<zone_hour>\d\d):?(?P<zone_minute>\d\d)?)?"
+    r"\s*(?:\[[\w+\-/]+\])?"
+)
+_YEAR_FIRST = r"(?P<year>\d{4})(?P<mark>[-/.]?)(?P<month>\d{1,2})(?P=mark)(?P<day>\d{1,2})"
+_YEAR_LAST = r"(?P<first>\d{1,2})(?P<mark>[-/.])(?P<other>\d{1,2})(?P=mark)(?P<year>\d{4})"
+_BETWEEN = r"(?:\s*[T_,]\s*|\s+|:)"
+_STAMPS = tuple(re.compile(date + _BETWEEN + _TIME) for date in (_YEAR_FIRST, _YEAR_LAST))
+
+DateOrder = str
+"""Of dates whose year comes last: "day" or "month" first, "" where that is not known."""
+
+
+def number_of(text: str) -> float | None:
+    """The number that a cell says, with a decimal point or comma; None if it says none."""
+    try:
+        return float(text.replace(",", ".", 1)) if text and text[-1] not in "yYfFnN" else None
+    except ValueError:
+        return None
+
+
+def is_stamp(text: str) -> bool:
+    """Whether a cell says a date and a time of day."""
+    return any(pattern.fullmatch(text.strip()) for pattern in _STAMPS)
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """Where the parts of a stamp are: (start, stop) by name; only those that are there."""
+
+    spans: dict[str, tuple[int, int]]
+    utc: bool
+    """Whether it has an offset from UTC."""
+
+
+class Stamps:
+    """Reads the stamps of one recording; the first ones decide what the later ones must be."""
+
+    def __init__(self, date_order: DateOrder = "") -> None:
+        self.date_order = date_order
+        """As told, or as found in the first date that can be read in one way only."""
+        self.utc: bool | None = None
+        """Whether stamps have an offset from UTC; None before the first."""
+
+    def begin(self, texts: Sequence[str]) -> bool:
+        """Learn from the first stamps of a recording; False if none of them is one.
+
+        Raises:
+            HarnetError: a date may be read in two ways; the message begins with the date and names the option.
+        """
+        stamps = [text.strip() for text in texts if is_stamp(text)]
+        if not stamps:
+            return False
+        year_last = [match for text in stamps if (match := _STAMPS[1].fullmatch(text))]
+        if year_last and not self.date_order:
+            if any(int(match["first"]) > 12 for match in year_last):
+                self.date_order = "day"
+            elif any(int(match["other"]) > 12 for match in year_last):
+                self.date_order = "month"
+            else:
+                raise HarnetError(
+                    f"{stamps[0]!r}: day or month first? Give --day-first if it is the day, else write dates as "
+                    "2024-05-31"
+                )
+        shape = _shape(stamps[0], self.date_order or "day")
+        assert shape is not None
+        self.utc = shape.utc
+        return True
+
+    def seconds(self, texts: NDArray[np.bytes_]) -> NDArray[np.float64]:
+        """Seconds since 1970, NaN where a text is no stamp or differs from the first in having a UTC offset.
+
+        Args:
+            texts: (n,) fixed-width bytes, white space stripped.
+        """
+        out = np.full(len(texts), np.nan)
+        width = texts.dtype.itemsize
+        if not width or width > LONGEST_STAMP:
+            return out
+        characters = np.ascontiguousarray(texts).view(np.uint8).reshape(len(texts), width)
+        remaining = np.arange(len(texts))
+        while len(remaining):
+            model = characters[remaining[0]]
+            same = remaining if len(remaining) == 1 else remaining[_alike(characters, remaining, model)]
+            shape = _shape(model.tobytes().rstrip(b"\0").decode("latin-1"), self.date_order or "day")
+            if shape is not None and shape.utc == self.utc:
+                out[same] = _evaluate(characters if len(same) == len(texts) else characters[same], shape)
+            if len(same) == len(remaining):
+                break
+            remaining = np.setdiff1d(remaining, same, assume_unique=True)
+        return out
+
+
+def _alike(characters: NDArray[np.uint8], rows: NDArray[np.int64], model: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which rows have digits where the model has them, and the model's own characters elsewhere."""
+    some = characters if len(rows) == len(characters) else characters[rows]
+    same = np.ones(len(rows), bool)
+    for place, character in enumerate(model):
+        if 48 <= character <= 57:
+            same &= (some[:, place] - np.uint8(48)) <= 9
+        else:
+            same &= some[:, place] == character
+    return same
+
+
+@lru_cache(maxsize=4096)
+def _shape(text: str, date_order: DateOrder) -> _Shape | None:
+    match = next((match for pattern in _STAMPS if (match := pattern.fullmatch(text))), None)
+    if match is None:
+        return None
+    spans = {name: match.span(name) for name, value in match.groupdict().items() if value}
+    if "first" in spans:
+        day, month = ("first", "other") if date_order == "day" else ("other", "first")
+        spans |= {"day": spans[day], "month": spans[month]}
+    constants = {name: match[name] for name in ("half", "sign") if name in spans}
+    for name, value in constants.items():
+        spans[f"{name}:{value.lower()}"] = spans.pop(name)
+    return _Shape(spans, "zone" in spans)
+
+
+def _evaluate(characters: NDArray[np.uint8], shape: _Shape) -> NDArray[np.float64]:
+    """Seconds since 1970 UTC of stamps of one shape, NaN where a part is out of its range."""
+
+    def part(name: str) -> NDArray[np.int64]:
+        value = np.zeros(len(characters), np.int64)
+        for place in range(*shape.spans.get(name, (0, 0))):
+            value *= 10
+            value += characters[:, place] - np.uint8(48)
+        return value
+
+    hour, minute, second = part("hour"), part("minute"), part("second")
+    if "half:a" in shape.spans or "half:p" in shape.spans:
+        hour = np.where((hour >= 1) & (hour <= 12), hour % 12 + (12 if "half:p" in shape.spans else 0), 99)
+    days, sound = _days(part("year"), part("month"), part("day"))
+    sound &= (hour <= 23) & (minute <= 59) & (second <= 59)
+    sign = -1 if "sign:-" in shape.spans else 1
+    seconds = days * 86400 + hour * 3600 + minute * 60 + second
+    seconds -= sign * (part("zone_hour") * 3600 + part("zone_minute") * 60)
+    start, stop = shape.spans.get("fraction", (0, 0))
+    scale = 10 ** (stop - start)
+    # One division of whole numbers: the nearest double to what is written.
+    times: NDArray[np.float64] = (seconds * scale + part("fraction")) / scale
+    times[~sound] = np.nan
+    return times
+
+
+def _days(
+    year: NDArray[np.int64], month: NDArray[np.int64], day: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Days since 1970-01-01 of dates of the Gregorian calendar, and whether there is such a date."""
+    months = (year - 1970) * 12 + month - 1
+    unique, inverse = np.unique(months * 32 + day, return_inverse=True)
+    first = (unique // 32).astype("datetime64[M]")
+    date = first.astype("datetime64[D]") + (unique % 32 - 1)
+    real = (date.astype("datetime64[M]") == first) & (unique % 32 >= 1)
+    sound = (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+    return date.astype(np.int64)[inverse], sound & real[inverse]

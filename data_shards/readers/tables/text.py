@@ -1,0 +1,137 @@
+"""The rows of a text table, in pieces, with times from a column of stamps or from the rows' places."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from data_shards.readers.oddities import Tally
+from data_shards.readers.tables.cells import Cells, numbers, texts
+from data_shards.readers.tables.dialect import Dialect
+from data_shards.readers.tables.lines import pieces
+from data_shards.readers.tables.rows import Rows
+from data_shards.readers.tables.stamps import FIRST_CLOCK_SECOND, LAST_CLOCK_SECOND, Stamps, is_stamp
+from harnet.errors import HarnetError
+
+_FIRST_CELLS = 1000
+
+
+class Times(Protocol):
+    """When the samples in some rows were taken."""
+
+    clock: str
+    """`Recording.clock`; empty before the first cells."""
+
+    def seconds(self, cells: Sequence[pa.Array], rows: int) -> NDArray[np.float64]:
+        """(rows,) seconds, NaN where a cell says no time. `cells` holds the column of times if there is one."""
+
+
+class CellTimes:
+    """The cells of a column: numbers or stamps, as most of the first ones are."""
+
+    def __init__(self, path: Path, date_order: str = "") -> None:
+        self.clock = ""
+        self._path = path
+        self._stamps: Stamps | None = None
+        self._date_order = date_order
+
+    def seconds(self, cells: Sequence[pa.Array], rows: int) -> NDArray[np.float64]:
+        """As the protocol says. Raises `HarnetError` where the first cells are no times, or ambiguous dates."""
+        (column,) = cells
+        if not self.clock:
+            self._begin(column)
+        if self._stamps is not None:
+            return self._stamps.seconds(texts(column))
+        return numbers(column)[0]
+
+    def _begin(self, column: pa.Array) -> None:
+        some = [cell or "" for cell in column[:_FIRST_CELLS].to_pylist()]
+        stamps = Stamps(self._date_order)
+        try:
+            found = stamps.begin(some)
+        except HarnetError as error:
+            raise HarnetError(f"{self._path}: {error}") from error
+        if found and 2 * sum(map(is_stamp, some)) >= len(some):
+            self._stamps = stamps
+            self.clock = "utc" if stamps.utc else "local"
+            return
+        values, _ = numbers(column)
+        values = values[~np.isnan(values)]
+        if 2 * len(values) < len(column):
+            first = next((cell for cell in some if cell.strip()), "")
+            raise HarnetError(
+                f"{self._path}: time {first[:40]!r} is neither UNIX seconds nor ISO 8601 (2024-05-31T23:59:59.5): name "
+                "the column of times with --columns"
+            )
+        self.clock = clock_of(values, self._path)
+
+
+class CountedTimes:
+    """Rows at a steady rate from a start on, one after the other."""
+
+    def __init__(self, start: float, rate: float, clock: str) -> None:
+        self.clock = clock
+        self._start = start
+        self._rate = rate
+        self._count = 0
+
+    def seconds(self, cells: Sequence[pa.Array], rows: int) -> NDArray[np.float64]:
+        """As the protocol says, from the number of rows alone."""
+        times = self._start + np.arange(self._count, self._count + rows) / self._rate
+        self._count += rows
+        return times
+
+
+class TextRows:
+    """The rows of one text file, to be gone over once; the clock is known from the first piece on."""
+
+    def __init__(
+        self, path: Path, dialect: Dialect, places: Sequence[int], times: Times, per_g: float, tally: Tally
+    ) -> None:
+        """`places` are the indices of the columns: of times, if `times` takes one, then of the three axes."""
+        self._tally = tally
+        self._times = times
+        self._per_g = per_g
+        self._names = [repr(dialect.names[place]) if dialect.names else f"{place + 1}" for place in places]
+        tally.add("blank lines", dialect.blank)
+        tally.add("foreign lines", dialect.foreign, "before the header row")
+        cells = Cells(dialect, places, tally)
+        self._pieces = (cells.columns(piece) for piece in pieces(path, dialect.skip))
+
+    def begun(self) -> tuple[str, Iterator[Rows]]:
+        """The clock, and all rows in pieces."""
+        rows = (self._rows(number, columns) for number, columns in self._pieces if len(number))
+        first = next(rows, None)
+        return self._times.clock or "none", chain([] if first is None else [first], rows)
+
+    def _rows(self, number: NDArray[np.int64], columns: Sequence[pa.Array]) -> Rows:
+        times = self._times.seconds(columns[:-3], len(number))
+        acceleration = np.empty((len(number), 3), np.float32)
+        odd = np.zeros((len(columns), len(number)), bool)
+        if len(columns) == 4:
+            odd[0] = np.isnan(times)
+        for axis, column in enumerate(columns[-3:]):
+            values, odd[axis - 3] = numbers(column)
+            with np.errstate(over="ignore"):
+                acceleration[:, axis] = values / self._per_g
+        acceleration[np.isinf(acceleration)] = np.nan
+        if odd.any():
+            # An empty cell is a value that is missing; a cell of words makes the row no row of the table.
+            rows = odd.any(axis=0)
+            first = int(np.argmax(rows))
+            where = f"the first in line {number[first]:,}, column {self._names[int(np.argmax(odd[:, first]))]}"
+            self._tally.add("foreign lines", int(rows.sum()), where)
+            number, times, acceleration = number[~rows], times[~rows], acceleration[~rows]
+        return Rows(number, times, acceleration)
+
+
+def clock_of(times: NDArray[np.float64], path: Path) -> str:
+    """ "utc" or "none": what clock numbers of seconds are on. Raises `HarnetError` for milliseconds and finer."""
+    usual = float(np.median(times)) if len(times) else 0.0
+    if usual > LAST_CLOCK_SECOND:
+        raise HarnetError(f"{path}: time {times[0]:.0f} is not in UNIX seconds (milliseconds?): divide it first")
+    return "utc" if usual >= FIRST_CLOCK_SECOND else "none"

@@ -1,0 +1,214 @@
+"""Puts the samples of a table where they were taken: in order, each once, spread where they share a stamp."""
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_shards.readers.oddities import Kind, Tally
+from data_shards.readers.tables.rows import Rows
+from data_shards.readers.tables.spread import IRREGULAR_SHARE, LOOK_AHEAD, Groups, bunched, evened, is_even, mean_period
+from harnet.errors import HarnetError
+
+FEW = 10
+"""Samples. Fewer that stand away from those around them were misstamped."""
+AWAY = 3600.0
+"""Seconds from all others, at which a few samples at either end of a recording were misstamped, too."""
+LEAST_LOOK = 64
+"""Samples before and after a piece that are looked at with it."""
+MOST_HELD = 1 << 21
+"""Samples: a minute at 5 kHz has fewer."""
+WHOLE = 5e-4
+"""Share by which a measured rate may differ from a whole number of Hz, to be that."""
+
+
+class Timeline:
+    """Takes rows in pieces, and gives them back with their times strictly increasing, some later than they came in."""
+
+    def __init__(self, tally: Tally, rate: float | None, where: str) -> None:
+        """`rate` is that which the user gave; `where` is "line" or "row", for messages."""
+        self.rate = rate
+        self.rows = 0
+        """Samples met so far."""
+        self._tally = tally
+        self._where = where
+        self._window: Rows | None = None
+        self._done = 0
+        self._latest = -np.inf
+        self._bunched = False
+
+    def feed(self, rows: Rows) -> Rows:
+        """Add rows; those whose times are settled by now come back."""
+        if not len(rows):
+            return rows
+        self.rows += len(rows)
+        window = rows if self._window is None else Rows.joined(self._window, rows)
+        look = self._look(window.times)
+        if len(window) - self._done <= 2 * look and len(window) < MOST_HELD:
+            self._window = window
+            return window[:0]
+        stop = len(window) - look
+        settled = self._settled(window, self._done, stop, last=False)
+        begin = max(stop - look, 0)
+        self._window, self._done = window[begin:], stop - begin
+        return settled
+
+    def finish(self) -> Rows | None:
+        """The rows that are left; None if there are none."""
+        if self._window is None:
+            return None
+        return self._settled(self._window, self._done, len(self._window), last=True)
+
+    def _look(self, times: NDArray[np.float64]) -> int:
+        """How many samples before and after others tell where those are."""
+        if is_even(times):
+            return max(int(LOOK_AHEAD * len(times) / max(times[-1] - times[0], 1e-3)), LEAST_LOOK)
+        period = mean_period(times)
+        groups = Groups(times)
+        seconds = max(LOOK_AHEAD, 2 * groups.unit if groups.usual > 1 else 0)
+        look = int(seconds / period) if period else len(times)
+        return max(look, 2 * int(groups.counts.max()), LEAST_LOOK)
+
+    def _settled(self, window: Rows, start: int, stop: int, last: bool) -> Rows:
+        """Rows `start` to `stop` of a window, at their times."""
+        if self.rate is None and not self._bunched and is_even(window.times) and window.times[start] > self._latest:
+            self._latest = float(window.times[stop - 1]) if stop > start else self._latest
+            return window[start:stop]
+        keep = np.ones(len(window), bool)
+        keep[:start] = window.times[:start] <= self._latest + LOOK_AHEAD
+        astray = _isolated(window.times, at_start=self._latest == -np.inf, at_end=last)
+        self._count("isolated stamps", window, astray, start, stop)
+        repeated = _repeated(window) & ~astray
+        self._count("repeated blocks", window, repeated, start, stop)
+        keep &= ~astray & ~repeated
+        times = np.full(len(window), np.nan)
+        times[keep] = self._placed(window[keep], last)
+        least = mean_period(window.times) / 2 if self._bunched else 1e-6
+        moved = keep & (np.abs(times - window.times) > least)
+        self._count("times spread", window, moved, start, stop)
+        keep[:start] = keep[stop:] = False
+        there = np.flatnonzero(keep)
+        latest = np.maximum.accumulate(np.concatenate([[self._latest], times[there]]))
+        forward, again = times[there] > latest[:-1], times[there] == latest[:-1]
+        self._count("duplicate samples", window, _marked(there[again], len(window)), start, stop)
+        self._count("backward times", window, _marked(there[~forward & ~again], len(window)), start, stop)
+        there = there[forward]
+        if len(there):
+            self._latest = float(times[there[-1]])
+        return Rows(window.number[there], times[there], window.acceleration[there])
+
+    def _placed(self, rows: Rows, last: bool) -> NDArray[np.float64]:
+        """Times of samples of which none is misstamped."""
+        times = rows.times
+        if self.rate is not None:
+            return self._at_rate(times, self.rate, rows)
+        if len(times) < FEW or is_even(times):
+            return times
+        groups = Groups(times)
+        pauses = np.flatnonzero(np.abs(np.diff(times)) > max(LOOK_AHEAD, 2.5 * groups.unit)) + 1
+        parts = [slice(*ends) for ends in pairwise([0, *pauses.tolist(), len(times)])]
+        if groups.rounded:
+            return self._spread(rows, parts)
+        period = mean_period(times)
+        if not period:
+            raise HarnetError(f"{self._tally.named}: all samples have one stamp: give their rate with --rate")
+        if not self._bunched:
+            late = sum(int(bunched(times[part], period).sum()) for part in parts)
+            close = int((np.diff(times) < 0.5 * period).sum())
+            self._bunched = late > close / 2 and late >= min(3, len(times) / 1000)
+        if not self._bunched:
+            return times
+        placed = np.concatenate([evened(times[part], period) for part in parts])
+        return placed if (times - placed).max() < 2 * LOOK_AHEAD else times
+
+    def _spread(self, rows: Rows, parts: list[slice]) -> NDArray[np.float64]:
+        """Times of samples whose stamps are rounded to a unit that many of them share."""
+        groups = [Groups(rows.times[part]) for part in parts]
+        whole = Groups(rows.times)
+        irregular = sum(each.irregular for each in groups)
+        if irregular > max(1, IRREGULAR_SHARE * len(whole.stamps)) or len(whole.stamps) < 3:
+            raise HarnetError(
+                f"{self._tally.named}: many samples share a stamp (each {whole.unit:g} s), first in {self._where} "
+                f"{rows.number[0]}, in irregular numbers: give the rate at which they were taken with --rate"
+            )
+        for each in groups:
+            each.unit, each.usual = whole.unit, whole.usual
+        return np.concatenate([each.spread() for each in groups])
+
+    def _at_rate(self, times: NDArray[np.float64], rate: float, rows: Rows) -> NDArray[np.float64]:
+        """Each sample one period after the one before it, or at its own stamp if that is later."""
+        turns = np.arange(len(times)) / rate
+        placed: NDArray[np.float64] = turns + np.maximum.accumulate(times - turns)
+        ahead = placed - times
+        unit = Groups(times).unit
+        if ahead.max() > max(LOOK_AHEAD, 2 * unit):
+            number = rows.number[int(np.argmax(ahead > max(LOOK_AHEAD, 2 * unit)))]
+            raise HarnetError(
+                f"{self._tally.named}: --rate {rate:g}: there are more samples than that before {self._where} "
+                f"{number}, or stamps run backwards there: give the rate at which they were taken"
+            )
+        return placed
+
+    def _count(self, kind: Kind, window: Rows, odd: NDArray[np.bool_], start: int, stop: int) -> None:
+        count = int(odd[start:stop].sum())
+        if count:
+            first = int(window.number[start + int(np.argmax(odd[start:stop]))])
+            self._tally.add(kind, count, f"the first in {self._where} {first:,}")
+
+
+def _marked(indices: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
+    marks = np.zeros(length, bool)
+    marks[indices] = True
+    return marks
+
+
+def _isolated(times: NDArray[np.float64], at_start: bool, at_end: bool) -> NDArray[np.bool_]:
+    """A few samples in a row stamped out of order with all others, or far away at an end of the recording."""
+    odd = np.zeros(len(times), bool)
+    step = np.diff(times)
+    breaks = np.flatnonzero((np.abs(step) > 1) | (step < 0)) + 1
+    if not len(breaks) or ((step >= 0).all() and step.max() < AWAY):
+        return odd
+    usual = np.median(step[step > 0]) if (step > 0).any() else 0
+    breaks = breaks[np.abs(step[breaks - 1]) > max(1.0, 2.5 * float(usual))]
+    runs = list(pairwise([0, *breaks.tolist(), len(times)]))
+    next_long = np.full(len(runs) + 1, np.inf)
+    for index in range(len(runs) - 1, -1, -1):
+        start, stop = runs[index]
+        next_long[index] = times[start] if stop - start >= FEW else next_long[index + 1]
+    before = -np.inf
+    for index, (start, stop) in enumerate(runs):
+        after = next_long[index + 1]
+        if stop - start < FEW and len(times) > 2 * FEW:
+            first, last = index == 0, index == len(runs) - 1
+            between = before <= times[start] and times[stop - 1] <= after
+            far = min(times[start] - before, after - times[stop - 1]) > AWAY
+            if (first and not at_start) or (last and not at_end):
+                pass  # what comes before or after is not known
+            elif (before <= after and not between) or (far and (first or last)):
+                odd[start:stop] = True
+                continue
+        before = times[stop - 1]
+    return odd
+
+
+def _repeated(window: Rows) -> NDArray[np.bool_]:
+    """Rows that are the one before them again, if most are that share a stamp: the file was written twice."""
+    odd = np.zeros(len(window), bool)
+    shared = np.diff(window.times) == 0
+    if shared.mean() < 0.25 if len(shared) else True:
+        return odd
+    equal = (np.diff(window.acceleration, axis=0) == 0).all(axis=1)
+    if equal[shared].mean() > 0.99 and (shared.all() or equal[~shared].mean() < 0.5):
+        odd[1:] = equal & shared
+    return odd
+
+
+def nominal_rate(times: NDArray[np.float64]) -> float:
+    """Hz to which a device with these times was set, as near as they tell it; 0 if there are fewer than two."""
+    step = np.diff(times)
+    if not len(step):
+        return 0.0
+    near = step[np.abs(step / np.median(step) - 1) < 0.5]
+    rate = float(1 / near.mean())
+    return float(round(rate)) if abs(rate - round(rate)) < WHOLE * rate else round(rate, 3)

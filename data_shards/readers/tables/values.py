@@ -1,0 +1,101 @@
+"""Leaves out what no wrist does: missing and absurd values one by one, fillers in runs. What is left out is missing."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_shards.readers.oddities import Kind, Tally
+from data_shards.readers.tables.rows import Rows
+
+MOST_G = 20.0
+"""g. Devices for wrists measure 16 g at most; their axes may be off by some tenths."""
+MOST_OF_RANGE = 1.5
+"""Of a known full scale: more is no measurement, whatever the scale's tolerance."""
+FILLER_SECONDS = 0.5
+"""A value repeated exactly for longer, and far from 1 g, was put in by a program: no sensor is so quiet in mid-air."""
+NEAR_GRAVITY = (0.5, 1.5)
+"""g. A still wrist repeats values near 1 g, with a coarse sensor for minutes."""
+PLAUSIBLE = (0.5, 4.0)
+"""g. If the usual norm is outside, the unit is wrong, and it is not here that this is said."""
+
+
+class Values:
+    """Takes rows in pieces and gives back those with a measurement in each axis."""
+
+    def __init__(self, tally: Tally, where: str, rate: float, range_g: float | None = None) -> None:
+        self._tally = tally
+        self._where = where
+        self._least = max(int(FILLER_SECONDS * rate), 2)
+        self._most = MOST_G if range_g is None else min(MOST_G, MOST_OF_RANGE * range_g)
+        self._in_unit = False
+        self._held: Rows | None = None
+        self._filler: NDArray[np.float32] | None = None
+
+    def feed(self, rows: Rows, last: bool = False) -> Rows:
+        """Add rows; a run of one value at their end comes back with the next ones, unless these are the last."""
+        rows = self._without("missing values", rows, _any(np.isnan(rows.acceleration)))
+        if self._held is not None:
+            rows, self._held = Rows.joined(self._held, rows), None
+        if not len(rows):
+            return rows
+        self._in_unit = in_unit = self._in_unit or _in_unit(rows)
+        rows = self._without("repeated fillers", rows, self._fillers(rows, in_unit))
+        if not last and len(rows):
+            count = int(_run_lengths(rows)[-1])
+            if count < self._least and not _near_gravity(rows.acceleration[-1:])[0]:
+                rows, self._held = rows[: len(rows) - count], rows[len(rows) - count :]
+        if in_unit:
+            rows = self._without("absurd values", rows, _any(np.abs(rows.acceleration) > self._most))
+        return rows
+
+    def _fillers(self, rows: Rows, in_unit: bool) -> NDArray[np.bool_]:
+        """Samples in long runs of one value that is far from gravity, or of exact zeros in whatever unit."""
+        suspect: NDArray[np.bool_] = (rows.acceleration == 0).all(axis=1)
+        if in_unit:
+            suspect |= ~_near_gravity(rows.acceleration)
+        fillers = suspect
+        if suspect.any():
+            lengths = _run_lengths(rows)
+            # A piece of nothing else is a made one, or a test of the device: kept, unless it is of zeros.
+            long = (lengths >= self._least) & ((len(lengths) > 1) | (rows.acceleration[0] == 0).all())
+            fillers = np.repeat(long, lengths) & suspect
+            if self._filler is not None and (rows.acceleration[0] == self._filler).all():
+                fillers[: lengths[0]] = True  # a run that goes on from the piece before
+        self._filler = rows.acceleration[-1].copy() if fillers[-1] else None
+        return fillers
+
+    def _without(self, kind: Kind, rows: Rows, odd: NDArray[np.bool_]) -> Rows:
+        count = int(odd.sum())
+        if not count:
+            return rows
+        first = int(rows.number[int(np.argmax(odd))])
+        self._tally.add(kind, count, f"the first in {self._where} {first:,}")
+        return rows[~odd]
+
+
+def _any(axes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(n, 3) → (n,)"""
+    return np.logical_or.reduce(axes, axis=1)
+
+
+def _run_lengths(rows: Rows) -> NDArray[np.int64]:
+    """Lengths of the runs of samples with one value, in order."""
+    changes = np.flatnonzero((np.diff(rows.acceleration, axis=0) != 0).any(axis=1)) + 1
+    return np.diff(np.concatenate([[0], changes, [len(rows)]]))
+
+
+def _in_unit(rows: Rows) -> bool:
+    """Whether the usual norm can be that of a wrist in g; samples that repeat the one before them tell nothing."""
+    changes = np.flatnonzero(_any(np.diff(rows.acceleration, axis=0) != 0)) + 1
+    some = _norm(rows.acceleration[changes])
+    return bool(len(some)) and PLAUSIBLE[0] <= float(np.median(some)) <= PLAUSIBLE[1]
+
+
+def _norm(acceleration: NDArray[np.float32]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        norm: NDArray[np.float32] = np.sqrt(np.einsum("na,na->n", acceleration, acceleration))
+    return norm
+
+
+def _near_gravity(acceleration: NDArray[np.float32]) -> NDArray[np.bool_]:
+    norm = _norm(acceleration)
+    return (norm >= NEAR_GRAVITY[0]) & (norm <= NEAR_GRAVITY[1])

@@ -1,0 +1,258 @@
+"""Tables as the world writes them: each oddity in its kinds, against the same signal in a plain table."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from data_shards.readers import ReadOptions, load
+from data_shards.readers.tables import lines
+from data_shards.recording import Loaded
+from harnet.errors import HarnetError
+
+START = 1_700_000_000
+SECONDS, RATE = 30, 100
+COUNT = SECONDS * RATE
+
+
+def signal(count: int = COUNT) -> NDArray[np.float64]:
+    """Noise around 1 g on z, in four decimals."""
+    noise = np.random.default_rng(5).normal(0, 0.05, (count, 3))
+    noise[:, 2] += 1
+    return noise.round(4)
+
+
+def unix(index: int) -> str:
+    return f"{START + index / RATE:.3f}"
+
+
+def rows(
+    separator: str = ",", stamp: Callable[[int], str] = unix, values: Sequence[Sequence[float]] | None = None
+) -> list[str]:
+    values = signal().tolist() if values is None else values
+    return [separator.join([stamp(i), *(f"{value:.4f}" for value in row)]) for i, row in enumerate(values)]
+
+
+def text(lines: Sequence[str], header: str | None = "time,x,y,z") -> str:
+    return "\n".join([*([] if header is None else [header]), *lines]) + "\n"
+
+
+def recording(folder: Path, content: str | bytes, **options: object) -> Loaded:
+    path = folder / "p.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    (found,) = load(path, ReadOptions(**options))  # type: ignore[arg-type]
+    return found.recording
+
+
+def notes(of: Loaded) -> dict[str, int]:
+    return {note.kind: note.count for note in of.notes}
+
+
+def assert_plain(of: Loaded, clock: str = "utc") -> None:
+    """The whole signal at its times, and nothing noted."""
+    assert (notes(of), of.clock, of.nominal_rate) == ({}, clock, RATE)
+    np.testing.assert_array_equal(of.acceleration, signal().astype(np.float32))
+    np.testing.assert_allclose(of.times - of.times[0], np.arange(COUNT) / RATE, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "header", ["time,x,y,z", "time, x, y, z", "Time,X,Y,Z", ' "TIME" ,X ,y, Z', "time,x,y,z,", "time,x,y,z,note"]
+)
+def test_header_rows(header: str, tmp_path: Path) -> None:
+    more = "," * (header.count(",") - 3)
+    assert_plain(recording(tmp_path, text([row + more for row in rows()], header)))
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", " ", " ; ", ",  ", "   "])
+def test_separators(separator: str, tmp_path: Path) -> None:
+    assert_plain(recording(tmp_path, text(rows(separator), separator.join(("time", "x", "y", "z")))))
+
+
+@pytest.mark.parametrize("separator", [";", "\t", " "])
+def test_decimal_commas(separator: str, tmp_path: Path) -> None:
+    table = text(rows(separator), separator.join(("time", "x", "y", "z"))).replace(".", ",")
+    assert_plain(recording(tmp_path, table))
+    quoted = [",".join(f'"{cell}"' for cell in row.replace(".", ",").split(separator)) for row in rows(separator)]
+    assert_plain(recording(tmp_path, text(quoted)))
+
+
+@pytest.mark.parametrize("ends", ["\r\n", "\r"])
+def test_line_ends_and_byte_order_mark(ends: str, tmp_path: Path) -> None:
+    assert_plain(recording(tmp_path, b"\xef\xbb\xbf" + text(rows()).replace("\n", ends).encode()))
+
+
+@pytest.mark.parametrize(("before", "kind"), [("\n\n", "blank lines"), ("sep=,\n# made by a watch\n", "foreign lines")])
+def test_lines_before_the_header(before: str, kind: str, tmp_path: Path) -> None:
+    found = recording(tmp_path, before + text(rows()))
+    assert notes(found) == {kind: 2}
+    assert len(found.times) == COUNT
+
+
+@pytest.mark.parametrize("columns", [4, 7])
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_no_header_row(columns: int, separator: str, tmp_path: Path) -> None:
+    more = (separator + "1.5") * (columns - 4)
+    table = text([row + more for row in rows(separator, local)], None)
+    assert_plain(recording(tmp_path, table), "local")
+    assert_plain(recording(tmp_path, table, columns=("1", "2", "3", "4")), "local")
+
+
+def test_columns_by_number(tmp_path: Path) -> None:
+    table = [f"7;{row.split(';', 1)[1]};{row.split(';', 1)[0]}" for row in rows(";")]
+    options = {"columns": ("5", "2", "3", "4")}
+    assert_plain(recording(tmp_path, text(table, None), **options))
+    assert_plain(recording(tmp_path, text(table, "a;b;c;d;e"), **options))
+    with pytest.raises(HarnetError, match="name four of these with --columns"):
+        recording(tmp_path, text(table, "a;b;c;d;e"), columns=("6", "2", "3", "4"))
+
+
+def local(index: int) -> str:
+    moment = np.datetime64(START * 1000 + index * 10, "ms")
+    return str(moment).replace("T", " ")
+
+
+STAMPS: dict[str, tuple[Callable[[int], str], str]] = {
+    "space": (local, "local"),
+    "T and Z": (lambda i: local(i).replace(" ", "T") + "Z", "utc"),
+    "offset and zone": (lambda i: local(i) + "+0000 [Europe/London]", "utc"),
+    "offset with colon": (lambda i: local(i).replace(" ", "T") + "+00:00", "utc"),
+    "java": (lambda i: local(i).replace(" ", "T").replace(".000", "") + "+00:00[Etc/UTC]", "utc"),
+    "python": (lambda i: local(i).replace(".000", ""), "local"),
+    "microseconds": (lambda i: local(i) + "000", "local"),
+    "slashes": (lambda i: local(i).replace("-", "/"), "local"),
+    "basic": (lambda i: local(i).replace("-", "").replace(":", "").replace(" ", "T") + "Z", "utc"),
+    "comma": (lambda i: '"' + local(i).replace(".", ",") + '"', "local"),
+    "milliseconds after a colon": (lambda i: local(i).replace(".", ":"), "local"),
+    "exponent": (lambda i: f"{START + i / RATE:.12E}", "utc"),
+}
+
+
+@pytest.mark.parametrize("name", STAMPS)
+def test_stamps(name: str, tmp_path: Path) -> None:
+    stamp, clock = STAMPS[name]
+    found = recording(tmp_path, text(rows(stamp=stamp)))
+    assert_plain(found, clock)
+    assert found.times[0] == START
+
+
+def dated(order: str, day: int) -> Callable[[int], str]:
+    def stamp(index: int) -> str:
+        parts = {"d": f"{day:02d}", "m": "11"}
+        return "/".join([parts[order[0]], parts[order[1]], "2023"]) + " " + local(index).split(" ")[1]
+
+    return stamp
+
+
+@pytest.mark.parametrize(("order", "day", "told"), [("dm", 14, False), ("md", 14, False), ("dm", 5, True)])
+def test_dates_with_the_year_last(order: str, day: int, told: bool, tmp_path: Path) -> None:
+    found = recording(tmp_path, text(rows(stamp=dated(order, day))), day_first=told)
+    assert_plain(found, "local")
+    assert str(np.datetime64(int(found.times[0]), "s")).startswith(f"2023-11-{day:02d}T")
+
+
+def test_dates_of_which_nobody_knows_the_order(tmp_path: Path) -> None:
+    with pytest.raises(HarnetError, match=r"day or month first\? Give --day-first"):
+        recording(tmp_path, text(rows(stamp=dated("dm", 5))))
+
+
+def at(index: int, change: Callable[[str], list[str]]) -> str:
+    table = rows()
+    table[index : index + 1] = change(table[index])
+    return text(table)
+
+
+@pytest.mark.parametrize("index", [1, 1500, COUNT - 1])
+@pytest.mark.parametrize("cell", ["", "NaN", "NA", "null", "-", "inf"])
+def test_one_missing_value(index: int, cell: str, tmp_path: Path) -> None:
+    found = recording(tmp_path, at(index, lambda row: [",".join([row.split(",")[0], cell, "0.1", "1.0"])]))
+    assert notes(found) == {"missing values": 1}
+    assert found.notes[0].detail == f"the first in line {index + 2:,}"
+    np.testing.assert_array_equal(found.times, np.delete(recording(tmp_path, text(rows())).times, index))
+
+
+@pytest.mark.parametrize("index", [0, 1500, COUNT - 1])
+@pytest.mark.parametrize("line", ["End of file", "End, of, file, here", ",,,", "1,2"])
+def test_a_foreign_line(index: int, line: str, tmp_path: Path) -> None:
+    found = recording(tmp_path, at(index, lambda row: [row, line]))
+    assert notes(found) == {"foreign lines": 1}
+    assert found.notes[0].detail.startswith(f"the first in line {index + 3}") or index > 1000
+    assert len(found.times) == COUNT
+
+
+def test_the_last_line_is_cut(tmp_path: Path) -> None:
+    whole = text(rows())
+    for cut in range(2, 30):
+        found = recording(tmp_path, whole[:-cut])
+        assert notes(found) in ([{"cut end": 1}] if cut > 4 else [{"cut end": 1}, {}]), cut
+        assert len(found.times) == COUNT - len(found.notes)
+
+
+def test_no_line_feed_at_the_end_is_no_cut(tmp_path: Path) -> None:
+    assert_plain(recording(tmp_path, text(rows())[:-1]))
+
+
+@pytest.mark.parametrize("values", ["1,0.5,0.5", "0.0000,0.0000,1.0000"])
+@pytest.mark.parametrize("index", [1, 1500, COUNT - 1])
+def test_a_time_twice(index: int, values: str, tmp_path: Path) -> None:
+    found = recording(tmp_path, at(index, lambda row: [row, f"{row.split(',')[0]},{values}"]))
+    assert notes(found) == {"duplicate samples": 1}
+    assert found.notes[0].detail == f"the first in line {index + 3:,}"
+    np.testing.assert_array_equal(found.acceleration, signal().astype(np.float32))
+
+
+def test_every_row_twice(tmp_path: Path) -> None:
+    found = recording(tmp_path, text([row for row in rows() for _ in range(2)]))
+    assert notes(found) == {"repeated blocks": COUNT}
+    np.testing.assert_array_equal(found.acceleration, signal().astype(np.float32))
+
+
+@pytest.mark.parametrize("days", [-40, 0.001, 100])
+@pytest.mark.parametrize("index", [0, 1500, COUNT - 1])
+def test_one_row_stamped_elsewhere(index: int, days: float, tmp_path: Path) -> None:
+    def stamp(i: int) -> str:
+        return f"{START + i / RATE + (86400 * days if i == index else 0):.3f}"
+
+    found = recording(tmp_path, text(rows(stamp=stamp)))
+    if index == COUNT - 1 and days == 0.001:
+        return  # 86 s later at the end: a pause, as far as anyone can tell
+    assert notes(found) == {"isolated stamps": 1}
+    np.testing.assert_array_equal(found.acceleration, np.delete(signal(), index, axis=0).astype(np.float32))
+
+
+def test_more_than_a_hundredth_is_refused_with_the_place(tmp_path: Path) -> None:
+    table = rows()
+    table[100:200] = ["0,0,0,0" if number % 2 else "oops,0,0,0" for number in range(100)]
+    with pytest.raises(HarnetError, match=r"foreign lines: 50 of .*line 102.*leave such lines out"):
+        recording(tmp_path, text(table))
+
+
+@pytest.mark.parametrize("value", [9999, -9999, 32767, 1e30, 50])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_an_absurd_value(value: float, axis: int, tmp_path: Path) -> None:
+    values = signal()
+    values[1500, axis] = value
+    found = recording(tmp_path, text(rows(values=values.tolist())))
+    assert notes(found) == {"absurd values": 1}
+    assert np.abs(found.acceleration).max() < 3
+
+
+@pytest.mark.parametrize("piece", [1 << 12, 1 << 23])
+@pytest.mark.parametrize("value", [(0, 0, 0), (-1, -1, -1), (9999, 9999, 9999), (0, 0, 0.25)])
+@pytest.mark.parametrize("begin", [0, 1500, COUNT - 750])
+def test_a_filler_becomes_a_gap(
+    begin: int, value: tuple[float, float, float], piece: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "PIECE_BYTES", piece)
+    values = signal()
+    values[begin : begin + 750] = value
+    found = recording(tmp_path, text(rows(values=values.tolist())))
+    assert notes(found) == {"repeated fillers": 750}
+    kept = np.delete(values, slice(begin, begin + 750), axis=0)
+    np.testing.assert_array_equal(found.acceleration, kept.astype(np.float32))
+
+
+def test_a_still_device_with_a_coarse_sensor_is_no_filler(tmp_path: Path) -> None:
+    values = np.tile([0.0, 0.25, 0.9688], (COUNT, 1))
+    assert notes(recording(tmp_path, text(rows(values=values.tolist())))) == {}

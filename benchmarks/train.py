@@ -37,8 +37,9 @@ from pretrain.model import ModelConfig
 from pretrain.optim.optimizers import OptimizerConfig
 from pretrain.parallel.distributed import Process
 from pretrain.run import flops
-from pretrain.run.build import begin, compile_network
+from pretrain.run.build import begin
 from pretrain.run.loop import Run
+from pretrain.run.step import Step
 
 OUT_OF_TIME = "not measured: out of time"
 
@@ -76,7 +77,7 @@ class Benchmark:
     def config(self, fused: bool = True, batch: int = 0, workers: int = 0, **run: Any) -> PretrainConfig:
         """A run that no step of a benchmark reaches the end of."""
         batch = batch or self.batch
-        settings = {"steps": 10_000, "device": self.device.type, "precision": self.precision} | run
+        settings = {"steps": 10_000, "device": self.device.type, "precision": self.precision, "compile": "off"} | run
         return PretrainConfig(
             data=DataConfig(str(self.shards), batch=batch, lanes=min(16, batch), workers=workers, heldout_windows=0),
             run=RunConfig(self.scratch / "run", **settings),
@@ -99,7 +100,7 @@ def fed_or_in_memory(bench: Benchmark) -> dict[str, Any]:
     # All but one core read, as far as the lanes can be dealt out.
     cores = len(os.sched_getaffinity(0))
     workers = max(number for number in (0, 1, 2, 4, 8) if number < cores or number == 0)
-    config = bench.config(workers=workers)
+    config = bench.config(workers=workers, compile="auto")
     run = begin(config, bench.process)
     fed = parts(run.manifest, "train", config.order(), bench.process, workers)
     kept = repeat(next(fed))
@@ -162,7 +163,8 @@ def _variant(bench: Benchmark, layout: str, options: dict[str, Any]) -> Any:
 def replace_compile(run: Run, config: PretrainConfig, mode: str) -> str:
     """Compile the network of a run as the configuration would, and say what came of it."""
     compiled = replace(config, run=replace(config.run, compile=mode))
-    return compile_network(compiled, run.process, run.objective, run.state.network)[0]
+    run.computing = Step(compiled, run.process, run.objective, run.state.network)
+    return run.computing.compile()[0]
 
 
 def transforms_alone(bench: Benchmark) -> dict[str, Any]:

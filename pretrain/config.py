@@ -17,6 +17,7 @@ from pretrain import objectives
 from pretrain.checks import at_least
 from pretrain.model import ModelConfig
 from pretrain.optim.optimizers import OptimizerConfig
+from pretrain.parallel.compilation import CUDA_GRAPHS
 from pretrain.run.probe import ProbeConfig
 from pretrain.run.tracking import TrackingConfig
 
@@ -78,8 +79,9 @@ class RunConfig:
     an objective that compares windows, see one part at a time."""
     sync_batchnorm: bool = False
     """Batch statistics over all processes, so that losses do not depend on their number; costs communication."""
-    compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = "off"
-    """Mode of torch.compile; if it fails, one line says so and the run goes on without."""
+    compile: Literal["auto", "off", "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = "auto"
+    """Mode of torch.compile; auto is default on CUDA and off on the CPU. If it fails, one line says so and the run goes
+    on without."""
     log_every: int = 20
     """Steps between lines of the log."""
     evaluate_every: int = 500
@@ -100,6 +102,12 @@ class RunConfig:
         at_least(0.01, "run", {"checkpoint_minutes": self.checkpoint_minutes})
         at_least(2, "run", {"keep": self.keep})
         at_least(0, "run", {"seed": self.seed, "patience": self.patience})
+        if self.compile in CUDA_GRAPHS and self.accumulate > 1:
+            raise HarnetError(
+                f"run.compile is {self.compile} and run.accumulate {self.accumulate}: CUDA graphs write the gradients "
+                "of all pieces of a batch into the same memory, and their sum would be wrong; take run.compile default "
+                "or max-autotune-no-cudagraphs, or run.accumulate 1"
+            )
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,36 @@
 """torch.compile with a way back: a network that does not compile is trained as it is."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pretrain.parallel.distributed import Process
 
+CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
+"""Modes that replay recorded kernels, which read and write the same memory every time."""
 
-def compile_or_go_on(network: nn.Module, mode: str, inputs: Tensor, precision: torch.dtype, process: Process) -> str:
-    """Compile `network` in place and try it, forward and backward, on `inputs`; return what came of it, in one line.
 
-    In place, so that names in the state dict stay. The trial leaves no trace in the batch statistics, and no
-    gradients. All processes go the same way: if the compiler fails on one of them, none uses it.
+def resolved(mode: str, device: torch.device) -> str:
+    """`auto` in words: compiled on CUDA, and not on the CPU, where it takes minutes for little."""
+    if mode != "auto":
+        return mode
+    return "default" if device.type == "cuda" else "off"
+
+
+def compile_or_go_on(network: nn.Module, mode: str, trial: Callable[[], object], process: Process) -> str:
+    """Compile `network` in place and try it; return what came of it, in one line.
+
+    In place, so that names in the state dict stay. `trial` runs it forward and backward exactly as a step will, only
+    without exchanging anything between processes; that leaves no trace in the batch statistics, and no gradients. All
+    processes go the same way: if the compiler fails on one of them, none uses it.
     """
     buffers = [buffer.clone() for buffer in network.buffers()]
     problem = ""
     network.compile(mode=mode)
     try:
-        with torch.autocast(process.device.type, precision, enabled=precision != torch.float32):
-            output: Tensor = network(inputs)
-        output.float().square().mean().backward()
+        trial()
     except Exception as error:  # whatever the compiler's back end raises, or the C++ compiler behind it
         problem = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}" if str(error) else repr(error)
     network.zero_grad(set_to_none=True)
@@ -31,3 +43,13 @@ def compile_or_go_on(network: nn.Module, mode: str, inputs: Tensor, precision: t
     # An error that is not the compiler's own comes again at the first step, and stops the run there.
     network._compiled_call_impl = None
     return f"not compiled, going on without: {problem or 'another process could not'}"
+
+
+def as_written() -> AbstractContextManager[object]:
+    """While entered, networks run as they are written, compiled or not.
+
+    Held-out windows and the probe come in other numbers and in evaluation mode: each would be compiled anew, for
+    minutes, to be computed in seconds.
+    """
+    context: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return context

@@ -3,9 +3,7 @@
 import json
 
 import torch
-from torch import nn
 
-from data_shards.layout import RATE
 from data_shards.shards.manifest import Manifest
 from data_shards.stream.plan import lanes_of
 from data_shards.stream.planner import Planner
@@ -19,7 +17,6 @@ from pretrain.optim import optimizers
 from pretrain.optim.ema import AverageNetwork
 from pretrain.optim.schedules import Horizon
 from pretrain.parallel import batchnorm
-from pretrain.parallel.compilation import compile_or_go_on
 from pretrain.parallel.distributed import Process
 from pretrain.run import flops
 from pretrain.run.agreement import Agreement
@@ -51,7 +48,8 @@ def begin(config: PretrainConfig, process: Process) -> Run:
     about = {"config": config.as_dict(), "manifest_digest": manifest.digest, "provenance": provenance(config, manifest)}
     state.resume(config, manifest, about)
     _check_alike(config, process, manifest, state.step)
-    notes = compile_network(config, process, objective, state.network)
+    computing = Step(config, process, objective, state.network)
+    notes = computing.compile()
     peak, source = flops.peak(process.device, config.run.precision)
     notes.append(
         f"{cost / 1e9:.3f} GFLOP a window, forward and backward; the device does {peak / 1e12:.3g} "
@@ -66,7 +64,7 @@ def begin(config: PretrainConfig, process: Process) -> Run:
         Horizon(config.run.steps, planner.steps, config.optimizer.warmup_steps, config.data.batch),
         about,
         state,
-        Step(config, process, objective, state.network),
+        computing,
         _heldout(config, process, manifest),
         Probe(config.probe, config.model.architecture) if config.probe.folder and process.first else None,
         Meters(process, cost / peak),
@@ -103,18 +101,3 @@ def _heldout(config: PretrainConfig, process: Process, manifest: Manifest) -> He
             "data.heldout_windows is too small; leave run.patience out"
         )
     return heldout
-
-
-def compile_network(config: PretrainConfig, process: Process, objective: Objective, network: nn.Module) -> list[str]:
-    """Compile the network if that is configured; what came of it, in at most one line."""
-    mode = config.run.compile
-    if mode == "off":
-        return []
-    if config.run.sync_batchnorm and process.world > 1:
-        # The trial runs the network, which would wait for a process whose compiler has failed.
-        return ["not compiled: with run.sync_batchnorm processes wait for each other inside the network"]
-    count = config.data.batch // (process.world * config.run.accumulate)
-    counts = torch.zeros(count, 3, objective.seconds * RATE, dtype=torch.int16, device=process.device)
-    inputs = objective.prepare(counts, torch.arange(count, device=process.device)).inputs
-    precision = torch.bfloat16 if config.run.precision == "bf16" else torch.float32
-    return [compile_or_go_on(network, mode, inputs, precision, process)]

@@ -3,15 +3,19 @@
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from data_shards.layout import RATE
+from harnet.encoder import AXES
 from pretrain import objectives
 from pretrain.config import PretrainConfig
 from pretrain.data.loading import Part, to_device
 from pretrain.objectives import Objective, Outcome
+from pretrain.parallel.compilation import compile_or_go_on, resolved
 from pretrain.parallel.distributed import Process
 
 
@@ -52,15 +56,38 @@ class Step:
         """Transforms, forward under the configured precision, loss; drawn with the run's seed unless told another."""
         seed = self._config.run.seed if seed is None else seed
         counts, keys = to_device(part, seed, self._process.device)
+        return objectives.outcome(self._objective, partial(self._forward, network), counts, keys)
 
-        def forward(inputs: Tensor) -> Tensor:
-            with torch.autocast(
-                self._process.device.type, torch.bfloat16, enabled=self._config.run.precision == "bf16"
-            ):
-                output: Tensor = network(inputs)
-            return output
+    def compile(self) -> list[str]:
+        """Compile the network if that is configured; what came of it, in at most one line."""
+        mode, process = resolved(self._config.run.compile, self._process.device), self._process
+        if mode == "off":
+            return []
+        if self._config.run.sync_batchnorm and process.world > 1:
+            # The trial runs the network, which would wait for a process whose compiler has failed.
+            return ["not compiled: with run.sync_batchnorm processes wait for each other inside the network"]
+        return [compile_or_go_on(self._network, mode, self._try_out, process)]
 
-        return objectives.outcome(self._objective, forward, counts, keys)
+    def _try_out(self) -> None:
+        """Forward and backward of one piece, nothing exchanged.
+
+        Through the wrapper: only so does the compiler know where DDP cuts the gradient, and lets each part of it be
+        exchanged while the rest is computed.
+        """
+        config = self._config
+        count = config.data.batch // (self._process.world * config.run.accumulate)
+        counts = torch.zeros(
+            count, AXES, self._objective.seconds * RATE, dtype=torch.int16, device=self._process.device
+        )
+        inputs = self._objective.prepare(counts, torch.arange(count, device=counts.device)).inputs
+        with self._exchange(last=False):
+            self._forward(self._wrapped, inputs).float().square().mean().backward()
+
+    def _forward(self, network: nn.Module, inputs: Tensor) -> Tensor:
+        device, bf16 = self._process.device.type, self._config.run.precision == "bf16"
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
+            output: Tensor = network(inputs)
+        return output
 
     def _exchange(self, last: bool) -> AbstractContextManager[None]:
         """Gradients are exchanged once a batch, with its last piece."""

@@ -28,7 +28,14 @@ CONTEXT.set_forkserver_preload(["tests.pretrain.runs"])
 def small(
     shards: Path, out: Path, optimizer: dict | None = None, probe: ProbeConfig | None = None, **run: object
 ) -> PretrainConfig:
-    settings = {"steps": 6, "log_every": 1, "evaluate_every": 3, "checkpoint_every": 2, "precision": "fp32", **run}
+    settings = {
+        "steps": 6,
+        "log_every": 1,
+        "evaluate_every": 3,
+        "checkpoint_every": 2,
+        "precision": "fp32",
+        "compile": "off",
+    } | run
     return PretrainConfig(
         data=DataConfig(
             str(shards), batch=8, lanes=4, shuffle_windows=20, windows_per_visit=16, workers=0, heldout_windows=16

@@ -1,16 +1,24 @@
 import shutil
 from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import torch._dynamo.config
 import torch._inductor.config
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
+from harnet.errors import HarnetError
 from pretrain import objectives
-from pretrain.parallel.compilation import compile_or_go_on
+from pretrain.config import PretrainConfig
+from pretrain.parallel.compilation import compile_or_go_on, resolved
 from pretrain.parallel.distributed import Process
-from tests.pretrain.runs import alone, digest, losses, small, together
+from pretrain.run.probe import ProbeConfig
+from pretrain.run.training import train
+from tests.pretrain.runs import alone, digest, in_processes, losses, small, together
 
 # torch 2.13's own compiler still uses its deprecated torch.jit.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
@@ -35,13 +43,17 @@ def network() -> nn.Module:
     return Network()
 
 
+def compiled(made: nn.Module) -> str:
+    return compile_or_go_on(made, "default", lambda: made(INPUTS).square().mean().backward(), ALONE)
+
+
 def test_a_compiler_that_fails_costs_one_line_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch._dynamo.reset()
     # Else what an earlier run compiled may be at hand.
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     made = network()
     with torch._inductor.config.patch({"cpp.cxx": ("/no/such/compiler",)}):
-        said = compile_or_go_on(made, "default", INPUTS, torch.float32, ALONE)
+        said = compiled(made)
     assert said.startswith("not compiled, going on without: ")
     assert "\n" not in said
     for ours, theirs in zip(made.state_dict().values(), network().state_dict().values(), strict=True):
@@ -55,7 +67,7 @@ def test_a_compiled_network_keeps_its_names_and_its_numbers() -> None:
         pytest.skip("needs a C++ compiler, which torch.compile uses on the CPU")
     torch._dynamo.reset()
     made = network()
-    assert compile_or_go_on(made, "default", INPUTS, torch.float32, ALONE) == "compiled, mode default"
+    assert compiled(made) == "compiled, mode default"
     assert list(made.state_dict()) == list(network().state_dict())
     for ours, theirs in zip(made.state_dict().values(), network().state_dict().values(), strict=True):
         assert torch.equal(ours, theirs)
@@ -82,3 +94,72 @@ def test_every_objective_trains_on_where_the_compiler_fails(
 def test_a_network_that_exchanges_statistics_is_not_compiled(shards: Path, tmp_path: Path) -> None:
     together(small(shards, tmp_path / "run", steps=3, compile="default", sync_batchnorm=True), 2)
     assert list(losses(tmp_path / "run")) == [1, 2, 3]
+
+
+class Counted:
+    """A compiler that is quick: it runs graphs as they are, and counts them."""
+
+    def __init__(self) -> None:
+        self.graphs: list[torch.fx.GraphModule] = []
+
+    def __call__(self, graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> object:
+        self.graphs.append(graph)
+        return graph.forward
+
+
+def counting(monkeypatch: pytest.MonkeyPatch) -> Counted:
+    torch._dynamo.reset()
+    counted, real = Counted(), nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda self, mode: real(self, backend=counted))
+    monkeypatch.setattr(torch._dynamo.config, "error_on_recompile", True)
+    return counted
+
+
+def test_evaluation_the_probe_and_the_average_compile_nothing(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One graph for the whole run: that of a piece of a training batch. Held-out batches have other lengths."""
+    counted = counting(monkeypatch)
+    random = np.random.default_rng(0)
+    np.save(tmp_path / "X.npy", random.normal(0.6, 0.1, (12, 3, 150)).astype(np.float32))
+    np.save(tmp_path / "Y.npy", np.tile(["walk", "sit"], 6))
+    np.save(tmp_path / "pid.npy", np.repeat(["a", "b", "c"], 4))
+    probe = ProbeConfig(tmp_path, every=2, folds=2)
+    for mode in ("off", "default"):
+        config = small(shards, tmp_path / mode, {"ema_decay": 0.9}, probe, accumulate=2, compile=mode)
+        alone(replace(config, data=replace(config.data, heldout_windows=12)))
+    assert len(counted.graphs) == 1
+    assert losses(tmp_path / "default") == losses(tmp_path / "off")
+    assert losses(tmp_path / "default", "heldout") == losses(tmp_path / "off", "heldout")
+
+
+def as_one_of_two(process: Process, config: PretrainConfig, out: Path) -> None:
+    """Small buckets, so that there is something to cut; the number of graphs goes to a file."""
+    with pytest.MonkeyPatch.context() as patch:
+        counted = counting(patch)
+        init = DistributedDataParallel.__init__
+        patch.setattr(torch.distributed, "_DEFAULT_FIRST_BUCKET_BYTES", 1000)
+        patch.setattr(DistributedDataParallel, "__init__", partialmethod(init, bucket_cap_mb=0.02))
+        train(config, process)
+    (out / f"{process.rank}.txt").write_text(str(len(counted.graphs)))
+
+
+def test_graphs_are_cut_where_gradients_are_exchanged(shards: Path, tmp_path: Path) -> None:
+    """Of a whole graph all gradients would come at its end, and nothing could be exchanged meanwhile."""
+    config = small(shards, tmp_path / "run", compile="default")
+    in_processes(2, as_one_of_two, config, tmp_path)
+    assert [int((tmp_path / f"{rank}.txt").read_text()) > 2 for rank in range(2)] == [True, True]
+    together(small(shards, tmp_path / "plain"), 2)
+    assert losses(tmp_path / "run") == losses(tmp_path / "plain")
+
+
+@pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
+def test_cuda_graphs_and_pieces_are_refused_together(mode: str, tmp_path: Path) -> None:
+    with pytest.raises(HarnetError, match=r"run.accumulate 2: CUDA graphs .* max-autotune-no-cudagraphs"):
+        small(tmp_path, tmp_path, compile=mode, accumulate=2)
+
+
+def test_auto_compiles_on_cuda_alone() -> None:
+    assert resolved("auto", torch.device("cuda", 0)) == "default"
+    assert resolved("auto", torch.device("cpu")) == "off"
+    assert resolved("max-autotune", torch.device("cpu")) == "max-autotune"

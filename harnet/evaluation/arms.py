@@ -1,27 +1,50 @@
-"""The ways to classify that are always shown side by side: forest, scratch, untrained, frozen, fine-tuned."""
+"""The ways to classify that are shown side by side: on features made by hand, untrained, frozen; and trained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from harnet.encoder import Encoder
+from harnet.encoder import SEVERAL_STAGES, Encoder, find_architecture
+from harnet.evaluation import linear
 from harnet.evaluation.protocols import Recipe
 from harnet.heads import Classifier, ClassifierModel
 from harnet.transfer.dataset import LabelledWindows
 from harnet.transfer.loop import Fitted, Part, class_weights, in_batches, train
 from harnet.weights.load import Bundle, classifier_on
 
-FOREST, SCRATCH, UNTRAINED, FROZEN, TUNED = "forest", "scratch", "untrained", "frozen", "fine-tuned"
-ARMS = (FOREST, SCRATCH, UNTRAINED, FROZEN, TUNED)
-"""Forest on hand-made features; the network from nothing; a classifier on an encoder that was never trained, and on
-the pretrained one; all of it trained. Features of random convolutions are no bad ones (Saxe et al., ICML 2011), so
-only what frozen has over untrained was learnt in pretraining."""
+FOREST, HANDMADE_LINEAR = "forest", "handmade-linear"
+SCRATCH, TUNED = "scratch", "fine-tuned"
+UNTRAINED, FROZEN = "untrained", "frozen"
+UNTRAINED_LINEAR, FROZEN_LINEAR, FROZEN_HANDMADE = "untrained-linear", "frozen-linear", "frozen-handmade"
+ARMS = (
+    FOREST, HANDMADE_LINEAR, SCRATCH, UNTRAINED, UNTRAINED_LINEAR, FROZEN, FROZEN_LINEAR, FROZEN_HANDMADE, TUNED,
+)  # fmt: skip
+"""Forest and logistic regression on hand-made features; the network from nothing; a small network on the last stage of
+an encoder, and logistic regression on several of its stages, of one that was never trained and of the pretrained one;
+logistic regression on hand-made features and those of the pretrained one together; all of it trained.
+
+Features of random convolutions are no bad ones (Saxe et al., ICML 2011), so only what frozen has over untrained was
+learnt in pretraining; and only what it adds to hand-made ones is worth a network."""
+LINEAR = (HANDMADE_LINEAR, UNTRAINED_LINEAR, FROZEN_LINEAR, FROZEN_HANDMADE)
+"""Arms of logistic regression."""
+LAST_STAGE = SEVERAL_STAGES[-1]
 NETWORKS = (SCRATCH, TUNED)
 """Arms that train the encoder, which is where the time goes."""
+QUESTIONS = (
+    (FROZEN, UNTRAINED), (FROZEN_LINEAR, UNTRAINED_LINEAR), (FROZEN_LINEAR, HANDMADE_LINEAR),
+    (FROZEN_HANDMADE, HANDMADE_LINEAR), (TUNED, SCRATCH), (TUNED, FOREST),
+)  # fmt: skip
+"""The differences that say what pretraining is good for: nine arms have 36."""
+
+
+def asked(difference: Mapping[str, Any]) -> bool:
+    """Whether a difference, of the arms "one" and "other", is one of `QUESTIONS`."""
+    return (difference["one"], difference["other"]) in QUESTIONS
 
 
 @dataclass(frozen=True)
@@ -31,9 +54,9 @@ class Inputs:
     data: LabelledWindows
     """Windows, labels, people."""
     handmade: NDArray[np.float32]
-    """(N, F) for the forest."""
-    encoded: NDArray[np.float32]
-    """(N, F') of the pretrained encoder in evaluation mode."""
+    """(N, F) features made by hand."""
+    stages: NDArray[np.float32]
+    """(N, F') of `SEVERAL_STAGES` of the pretrained encoder in evaluation mode, the last stage's at the end."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +93,8 @@ def run_arm(
     """Train an arm and classify the test windows: their classes (n,), and what happened in training."""
     if arm == FOREST:
         return _forest(inputs, rows, setting, seed), None
+    if arm in LINEAR:
+        return _linear(arm, inputs, rows, setting, seed), None
     data, targets = inputs.data, torch.from_numpy(inputs.data.labels)
     network, rates, source = _network(arm, inputs, rows.train, setting, seed)
     network.to(setting.device)
@@ -114,6 +139,30 @@ def _forest(inputs: Inputs, rows: Rows, setting: Setting, seed: int) -> NDArray[
     return predicted
 
 
+def _linear(arm: str, inputs: Inputs, rows: Rows, setting: Setting, seed: int) -> NDArray[np.int64]:
+    """Like the forest it needs nobody to stop by, and learns from the validation people too."""
+    if arm == HANDMADE_LINEAR:
+        features = inputs.handmade
+    elif arm == UNTRAINED_LINEAR:
+        drawn = _drawn(setting, 1, seed).feature_extractor
+        features = encode(drawn, torch.from_numpy(inputs.data.windows), setting.device, SEVERAL_STAGES)
+    else:
+        features = inputs.stages
+        if arm == FROZEN_HANDMADE:
+            features = np.concatenate([inputs.handmade, features], axis=1)
+    learnt = np.concatenate([rows.train, rows.validation])
+    data, balance = inputs.data, setting.recipe.balance_classes
+    return linear.classify(features, data.labels, data.people, learnt, rows.test, balance, setting.threads)[0]
+
+
+def _drawn(setting: Setting, classes: int, seed: int) -> ClassifierModel:
+    """The network that scratch starts from. It depends on `seed` alone, and its encoder not on `classes`."""
+    config = setting.bundle.config
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ClassifierModel(config.architecture, classes, standardise=config.standardise, width=config.width)
+
+
 def _network(
     arm: str, inputs: Inputs, train: NDArray[np.int64], setting: Setting, seed: int
 ) -> tuple[nn.Module, list[tuple[nn.Module, float]], Tensor]:
@@ -122,17 +171,19 @@ def _network(
     Fresh parameters depend on `seed` alone; the untrained encoder is the one that scratch starts from.
     """
     config, recipe, classes = setting.bundle.config, setting.recipe, len(inputs.data.classes)
+    windows = torch.from_numpy(inputs.data.windows)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if arm == FROZEN:
-            head = Classifier(inputs.encoded.shape[1], classes)
-            return head, [(head, recipe.head_learning_rate)], _scaled(inputs.encoded, train, recipe)
+            size = find_architecture(config.architecture, config.width).features
+            head = Classifier(size, classes)
+            return head, [(head, recipe.head_learning_rate)], _scaled(inputs.stages[:, -size:], train, recipe)
         if arm == TUNED:
             model = classifier_on(setting.bundle, config.architecture, classes, "weights")
         else:
             assert arm in (SCRATCH, UNTRAINED)
-            model = ClassifierModel(config.architecture, classes, standardise=config.standardise, width=config.width)
-    windows, head = torch.from_numpy(inputs.data.windows), model.classifier
+            model = _drawn(setting, classes, seed)
+    head = model.classifier
     if arm == UNTRAINED:
         encoded = encode(model.feature_extractor, windows, setting.device)
         return head, [(head, recipe.head_learning_rate)], _scaled(encoded, train, recipe)
@@ -140,10 +191,12 @@ def _network(
     return model, rates, windows
 
 
-def encode(encoder: Encoder, windows: Tensor, device: str) -> NDArray[np.float32]:
-    """(N, F) of windows (N, 3, L) in g, in evaluation mode."""
+def encode(
+    encoder: Encoder, windows: Tensor, device: str, stages: Sequence[int] = (LAST_STAGE,)
+) -> NDArray[np.float32]:
+    """(N, F) of windows (N, 3, L) in g, in evaluation mode: the last stage's, or those of several."""
     encoder.to(device).eval()
-    features: NDArray[np.float32] = in_batches(lambda x: encoder(x).flatten(1), windows, device).numpy()
+    features: NDArray[np.float32] = in_batches(lambda x: encoder.features(x, stages), windows, device).numpy()
     return features
 
 

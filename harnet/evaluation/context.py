@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from harnet.datasets.labelled import FACTS
+from harnet.encoder import SEVERAL_STAGES
 from harnet.evaluation import handmade
 from harnet.evaluation.arms import Inputs, Rows, Setting, encode
 from harnet.evaluation.pieces import Piece, choose_rows
@@ -24,6 +25,9 @@ from harnet.transfer.dataset import LabelledWindows, read_windows
 from harnet.weights.load import build_encoder, read_bundle
 
 FEATURES = "features"
+"""Folder of them, in files named after the data set and one of:"""
+HANDMADE, LAST, STAGES = "handmade", "encoder", "stages"
+"""Made by hand; of the encoder's last stage, for the picture; of several of its stages."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +103,17 @@ class Context:
         }
 
     def prepare(self, name: str) -> None:
-        """Compute and store both kinds of features, unless they are there."""
+        """Compute and store hand-made features and those of the encoder, unless they are there."""
         data, folder = self.data(name), self.source.out / FEATURES
         folder.mkdir(exist_ok=True)
-        if not (path := folder / f"{name}-handmade.npy").exists():
+        if not (path := folder / f"{name}-{HANDMADE}.npy").exists():
             _store(path, handmade.features(data.windows))
-        if not (path := folder / f"{name}-encoder.npy").exists():
+        if not (path := folder / f"{name}-{STAGES}.npy").exists():
             with self.quiet():
-                windows = torch.from_numpy(data.windows)
-                _store(path, encode(build_encoder(self.bundle), windows, self.source.device))
+                windows, encoder = torch.from_numpy(data.windows), build_encoder(self.bundle)
+                found = encode(encoder, windows, self.source.device, SEVERAL_STAGES)
+            _store(folder / f"{name}-{LAST}.npy", found[:, -encoder.architecture.features :])
+            _store(path, found)
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
@@ -125,8 +131,8 @@ class Context:
 
     def _load(self, name: str) -> Inputs:
         folder = self.source.out / FEATURES
-        made, encoded = (np.load(folder / f"{name}-{kind}.npy", allow_pickle=False) for kind in ("handmade", "encoder"))
-        return Inputs(self.data(name), made, encoded)
+        made, stages = (np.load(folder / f"{name}-{kind}.npy", allow_pickle=False) for kind in (HANDMADE, STAGES))
+        return Inputs(self.data(name), made, stages)
 
 
 def _store(path: Path, features: NDArray[np.float32]) -> None:

@@ -41,6 +41,9 @@ class SuiteConfig:
     """robust, published, or both."""
     seeds: int = 3
     """Seeds 0, 1, ... of every fold."""
+    arms: tuple[str, ...] = ARMS
+    """Ways to classify. Those without an encoder to train (all but scratch and fine-tuned) take minutes; more may be
+    added later."""
     label_people: tuple[int, ...] = ()
     """Also with only so many labelled people, such as 1 2 4: the label-efficiency curve."""
     label_windows: tuple[float, ...] = ()
@@ -60,6 +63,8 @@ class SuiteConfig:
         if any(not 0 < share <= 1 for share in self.label_windows):
             raise HarnetError(f"label-windows {' '.join(map(str, self.label_windows))}: must be above 0 and at most 1")
         find_protocols(self.protocol)
+        if unknown := [arm for arm in self.arms if arm not in ARMS]:
+            raise HarnetError(f"arms {unknown[0]!r}: not known; of: {', '.join(ARMS)}")
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
@@ -116,7 +121,7 @@ def plan(config: SuiteConfig, context: Context, names: Iterable[str]) -> Iterabl
             for budget in config.budgets if number == 0 else (ALL,):
                 for fold in range(len(context.splits(name, protocol))):
                     for seed in range(config.seeds):
-                        for arm in ARMS:
+                        for arm in dict.fromkeys(config.arms):
                             yield Piece(name, protocol.name, arm, seed, fold, budget)
 
 

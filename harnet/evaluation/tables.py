@@ -120,7 +120,7 @@ def _notes(key: _Key, pieces: list[dict[str, Any]]) -> list[str]:
                 "may stop there before it has begun, and this table understate it; compare with robust."
             )
     done = {(piece["arm"], piece["seed"], piece["fold"]) for piece in pieces}
-    wanted = len(ARMS) * len({seed for _, seed, _ in done}) * len({fold for _, _, fold in done})
+    wanted = len({arm for arm, _, _ in done}) * len({seed for _, seed, _ in done}) * len({fold for _, _, fold in done})
     if len(done) < wanted:
         notes.append(f"Unfinished: {len(done)} of {wanted} pieces.")
     people = {person["person"] for piece in pieces for person in piece["people"]}

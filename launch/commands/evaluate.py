@@ -1,10 +1,11 @@
-"""`harnet evaluate`: does it transfer? Forest, scratch, untrained, frozen and fine-tuned, on people never seen."""
+"""`harnet evaluate`: does it transfer? Nine ways to classify, on people and on data sets that were never seen."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harnet.evaluation.arms import ARMS, asked
 from harnet.evaluation.pieces import EVERYBODY
 from harnet.evaluation.suite import SuiteConfig, evaluate
 from harnet.evaluation.tables import RESULTS
@@ -12,7 +13,7 @@ from harnet.evaluation.tables import RESULTS
 
 @dataclass(frozen=True)
 class Command(SuiteConfig):
-    """Compare ways to classify labelled data sets: random forest, from scratch, frozen encoder, fine-tuned encoder.
+    """Compare ways to classify labelled data sets: features made by hand, from scratch, frozen and fine-tuned encoder.
 
     A run that was stopped continues with the same command; with more seeds or protocols, it adds them. Writes
     results.json, summary.csv, differences.csv and scores.csv; make a page of them with harnet report.
@@ -45,13 +46,18 @@ def _text(results: dict[str, Any], out: Path) -> str:
         labels = "" if table["budget"] == EVERYBODY else f", labels of {table['budget'].replace('-', ' ')}"
         lines.append(f"{table['dataset']}, {table['protocol']} protocol{labels}: mean over people [95 % interval]")
         for row in table["arms"]:
-            lines.append(f"  {row['arm']:<11} macro F1 {_interval(row['macro_f1'])}   kappa {_interval(row['kappa'])}")
+            lines.append(
+                f"  {row['arm']:<{_WIDEST}} macro F1 {_interval(row['macro_f1'])}   kappa {_interval(row['kappa'])}"
+            )
         for row in table["differences"]:
-            if row["metric"] == "macro_f1":
+            if row["metric"] == "macro_f1" and asked(row):
                 sure = "" if row["low"] > 0 or row["high"] < 0 else "   not told apart"
                 lines.append(f"  {row['one']} - {row['other']}: {_interval(row, '+.3f')}{sure}")
         lines += [f"  {note}" for note in table["notes"]]
     return "\n".join([*lines, f"{out / RESULTS}; a page: harnet report {out}"])
+
+
+_WIDEST = max(map(len, ARMS))
 
 
 def _interval(row: dict[str, Any], form: str = ".3f") -> str:

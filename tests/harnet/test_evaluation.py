@@ -1,4 +1,4 @@
-"""The suite: four arms, people held out, resumed to the same numbers, honest about what is unfinished."""
+"""The suite: all arms, people held out, resumed to the same numbers, honest about what is unfinished."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ from torch import nn
 
 from harnet.errors import HarnetError
 from harnet.evaluation import suite
-from harnet.evaluation.arms import ARMS, fit
+from harnet.evaluation.arms import ARMS, LINEAR, QUESTIONS, fit
 from harnet.evaluation.pieces import Budget, Piece, choose_rows, run_piece
 from harnet.evaluation.protocols import PROTOCOLS, PUBLISHED, ROBUST
 from harnet.evaluation.splits import Split
@@ -81,20 +81,23 @@ def test_all_arms_with_intervals_and_paired_differences(config: SuiteConfig) -> 
     assert [row["arm"] for row in table["arms"]] == list(ARMS)
     forest = table["arms"][0]
     assert forest["macro_f1"]["mean"] > 0.8, "the forest learns slow, fast and still"
+    linear = {row["arm"]: row["macro_f1"]["mean"] for row in table["arms"] if row["arm"] in LINEAR}
+    assert min(linear.values()) > 0.8, "so does logistic regression on any features"
     for row in table["arms"]:
         assert row["macro_f1"]["people"] == 3
         assert np.sum(row["confusion"]) == 2 * 36, "each window once a seed"
         assert row["macro_f1"]["low"] <= row["macro_f1"]["mean"] <= row["macro_f1"]["high"]
         assert row["macro_f1"]["mean"] == pytest.approx(np.mean(list(row["people"].values())))
     pairs = {(row["one"], row["other"]) for row in table["differences"] if row["metric"] == "macro_f1"}
-    assert len(pairs) == 10
+    assert len(pairs) == len(ARMS) * (len(ARMS) - 1) / 2
+    assert set(QUESTIONS) <= pairs
     means = {row["arm"]: row["macro_f1"]["mean"] for row in table["arms"]}
     for row in table["differences"]:
         if row["metric"] == "macro_f1":
             assert row["mean"] == pytest.approx(means[row["one"]] - means[row["other"]])
     assert any("3 people: percentile intervals" in note for note in table["notes"])
     with (config.out / "scores.csv").open(newline="") as file:
-        assert len(list(csv.DictReader(file))) == 5 * 3 * 2
+        assert len(list(csv.DictReader(file))) == len(ARMS) * 3 * 2
     with (config.out / "summary.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert float(rows[0]["macro_f1"]) == forest["macro_f1"]["mean"]
@@ -131,9 +134,9 @@ def test_what_is_not_pretrained_does_not_depend_on_the_weights(config: SuiteConf
         one, same = ([json.loads(path.read_text()) for path in sorted(out.glob(f"pieces/tiny/robust/{arm}/*.json"))]
                      for out in (config.out, other.out))  # fmt: skip
         assert len(one) == 3
-        if arm in ("forest", "scratch", "untrained"):
+        if arm in ("forest", "handmade-linear", "scratch", "untrained", "untrained-linear"):
             assert one == same
-    features = (np.load(out / "features" / "tiny-encoder.npy") for out in (config.out, other.out))
+    features = (np.load(out / "features" / "tiny-stages.npy") for out in (config.out, other.out))
     assert not np.array_equal(*features), "the weights differ"
 
 
@@ -152,6 +155,14 @@ def test_more_seeds_are_added_and_other_weights_or_data_refused(config: SuiteCon
     path.write_text("{")
     with pytest.raises(HarnetError, match="delete it and run the same command"):
         evaluate(config)
+
+
+def test_arms_may_be_chosen_and_added_later(config: SuiteConfig) -> None:
+    some = evaluate(replace(config, arms=("forest", "frozen-linear")))
+    assert [row["arm"] for row in some["tables"][0]["arms"]] == ["forest", "frozen-linear"]
+    assert not any("Unfinished" in note for note in some["tables"][0]["notes"])
+    more = evaluate(replace(config, arms=("handmade-linear",)))
+    assert [row["arm"] for row in more["tables"][0]["arms"]] == ["forest", "handmade-linear", "frozen-linear"]
 
 
 def test_processes_give_the_same_numbers(config: SuiteConfig, tmp_path: Path) -> None:
@@ -245,6 +256,7 @@ def test_a_class_that_only_the_validation_person_did_does_not_decide() -> None:
         ({"label_people": (0,)}, "label-people 0"),
         ({"label_windows": (1.5,)}, "label-windows 1.5"),
         ({"protocol": ("best",)}, "protocol 'best'"),
+        ({"arms": ("forest", "magic")}, "arms 'magic'"),
     ],
 )
 def test_wrong_settings_are_named(config: SuiteConfig, change: dict[str, object], says: str) -> None:

@@ -161,7 +161,8 @@ def test_it_claims_nothing_that_an_interval_does_not_allow(page: Path) -> None:
     assert verdict({**row, "low": 0.01, "high": 0.2}) == "frozen better"
     assert verdict({**row, "low": -0.2, "high": -0.01}) == "forest better"
     assert verdict({**row, "low": -0.2, "high": 0.0}) == "not told apart"
-    assert "scratch better" in page.read_text()
+    assert "forest better" in page.read_text()
+    assert "scratch better" not in page.read_text(), "nobody asks whether frozen beats scratch"
 
 
 def test_the_same_results_give_the_same_page(page: Path, results: Path, run: Path, labelled: Path) -> None:

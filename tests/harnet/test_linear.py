@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from harnet.evaluation import linear
+from harnet.evaluation.linear import STANDARD, STRENGTHS, choose_strength, classify
+
+RANDOM = np.random.default_rng(0)
+PEOPLE = np.repeat(np.array(["a", "b", "c", "d", "e", "f"]), 60)
+LABELS = np.tile(np.arange(3), 120)
+EVERYBODY = np.arange(len(LABELS))
+
+
+def features(noise: float, columns: int = 4) -> np.ndarray:
+    """A clear place for each class, on scales that differ by a million, and a constant."""
+    places = RANDOM.standard_normal((3, columns))[LABELS] + noise * RANDOM.standard_normal((len(LABELS), columns))
+    scales = np.logspace(-3, 3, columns)
+    return np.concatenate([places * scales, np.full((len(LABELS), 1), 7.0)], axis=1).astype(np.float32)
+
+
+def test_classes_are_learnt_whatever_the_scale_of_features() -> None:
+    learnt, tested = EVERYBODY[:240], EVERYBODY[240:]
+    predicted, strength = classify(features(0.3), LABELS, PEOPLE, learnt, tested, balance=True)
+    assert predicted.dtype == np.int64
+    assert (predicted == LABELS[tested]).mean() > 0.9
+    assert strength in STRENGTHS
+
+
+def test_the_strength_is_chosen_by_training_people_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, learnt = features(1.0), EVERYBODY[:240]
+    chosen = choose_strength(x, LABELS, PEOPLE, learnt, True)
+    spoilt_x, spoilt = x.copy(), LABELS.copy()
+    spoilt_x[240:] = RANDOM.standard_normal(spoilt_x[240:].shape)
+    spoilt[240:] = 0
+    assert choose_strength(spoilt_x, spoilt, PEOPLE, learnt, True) == chosen
+    judged: list[tuple[set[str], set[str]]] = []
+    real = linear._path
+
+    def watch(x: np.ndarray, y: np.ndarray, trial: np.ndarray, held: np.ndarray, *rest: object) -> list[np.ndarray]:
+        judged.append((set(PEOPLE[trial]), set(PEOPLE[held])))
+        return real(x, y, trial, held, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(linear, "_path", watch)
+    choose_strength(x, LABELS, PEOPLE, learnt, True)
+    assert len(judged) == 3
+    assert all(not trial & held and trial | held == set("abcd") for trial, held in judged)
+    assert sorted(name for _, held in judged for name in held) == list("abcd")
+
+
+def test_many_useless_features_ask_for_a_stronger_penalty_than_few_good_ones() -> None:
+    good = features(0.3)
+    useless = np.concatenate([features(3.0), RANDOM.standard_normal((len(LABELS), 300)).astype(np.float32)], axis=1)
+    chosen = [choose_strength(x, LABELS, PEOPLE, EVERYBODY, True) for x in (good, useless)]
+    assert chosen[1] >= 0.03
+    assert chosen[1] >= chosen[0]
+
+
+def test_one_person_and_one_class_are_no_failure() -> None:
+    x = features(0.3)
+    assert choose_strength(x, LABELS, PEOPLE, EVERYBODY[:60], True) == STANDARD
+    only = EVERYBODY[LABELS == 2][:10]
+    predicted, _ = classify(x, LABELS, PEOPLE, only, EVERYBODY, balance=True)
+    assert set(predicted.tolist()) == {2}
+
+
+def test_the_same_numbers_again() -> None:
+    x = features(1.0)
+    again = [classify(x, LABELS, PEOPLE, EVERYBODY[:180], EVERYBODY, True) for _ in range(2)]
+    assert np.array_equal(again[0][0], again[1][0])
+    assert again[0][1] == again[1][1]

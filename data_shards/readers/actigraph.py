@@ -9,16 +9,16 @@ read here: a second each, with a checksum.
 import errno
 import zipfile
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import groupby, islice
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from data_shards.readers.absurd import MOST_OF_RANGE, without_absurd
+from data_shards.readers.actigraph_log import PACKED, PIECE_BYTES, Content, choose_seconds, read_seconds, unpack
 from data_shards.readers.oddities import Tally
 from data_shards.readers.protocol import Found, Reader, ReadOptions
 from data_shards.readers.samples import forward
@@ -26,21 +26,20 @@ from data_shards.recording import Piece, Recording
 from harnet.errors import HarnetError
 
 ZIP_START = b"PK\x03\x04"
-NAMES = (b"log.bin", b"info.txt", b"activity.bin", b"epoch.bin", b"gt3xplus.ico")
+SIZE_FOLLOWS = 8
+"""Flag of a member whose size is not in its header but behind it."""
+LOGS = ("log.bin", "activity.bin")
+NAMES = (
+    *LOGS,
+    *("info.txt", "epoch.bin", "gt3xplus.ico", "lux.bin", "battery.bin", "autorun.inf", "firmware.bin", "metadata"),
+    *("metadata.json", "log.txt", "eeprom.bin", "ram.bin"),
+)
 """One of these is among the first members of every .gt3x."""
 
-SEPARATOR = 0x1E
-HEAD_SIZE = 8
-"""Separator, type, timestamp (4), size (2); the payload and one byte of checksum follow."""
-PACKED, PLAIN = 0, 26
-"""Record types ACTIVITY (12 bits, y x z) and ACTIVITY2 (16 bits, x y z): a second of samples each."""
-PIECE_BYTES = 1 << 16
-"""Where the archive is damaged, the piece that holds the damage is lost."""
-PLAUSIBLE_SECONDS = (-86_400, 366 * 86_400)
-"""From the start in info.txt; a record outside is damage that its checksum of one byte has not found."""
-MOST_OF_RANGE = 1.1
-"""Likewise a record with a value so far above full scale (6.006 g occurs in devices of ±6 g)."""
-SECONDS_AT_A_TIME = 5000
+MOST_SAMPLES = 1.5
+"""Times the rate, in a second; the devices give one or two more than the rate."""
+MOST_ABSURD = 0.1
+"""Share of a second's samples with a value beyond the range, above which the record is damaged."""
 MAX_BYTES = 4 << 30
 """Of log.bin: ten times a week at 100 Hz. A small archive that announces more was made to fill the memory."""
 
@@ -63,8 +62,15 @@ class Info:
     """Full scale."""
     start: float
     """Wall clock of the first sample of an old file, seconds since 1970."""
+    log: str
+    """Name of the log in the archive."""
     fields: dict[str, str]
     """All of it; it holds the subject's name, so only what is named here is ever used."""
+
+    @property
+    def old(self) -> bool:
+        """Whether the log is of samples alone, without records."""
+        return self.log.lower().endswith(LOGS[1])
 
 
 class ActiGraph(Reader):
@@ -74,7 +80,7 @@ class ActiGraph(Reader):
 
     def recognises(self, head: bytes, options: ReadOptions) -> bool:
         """By a zip archive with one of the members that every .gt3x has."""
-        return head.startswith(ZIP_START) and any(name in head for name in NAMES)
+        return any(name.rpartition("/")[2].lower() in NAMES for name in _first_names(head))
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
         """Yield the one recording. Raises `HarnetError` if the archive or its info.txt is damaged."""
@@ -84,6 +90,20 @@ class ActiGraph(Reader):
                 archive = stack.enter_context(zipfile.ZipFile(path))
                 info = _info(archive, path)
             yield Found(_recording(archive, info, tally), label=path.stem)
+
+
+def _first_names(head: bytes) -> Iterator[str]:
+    """Names of a zip archive's first members, as far as their headers (APPNOTE.TXT, 4.3.7) are in `head`."""
+    at = 0
+    while head.startswith(ZIP_START, at) and len(head) >= at + 30:
+        flags, packed, length, extra = (
+            int.from_bytes(head[at + first : at + last], "little")
+            for first, last in ((6, 8), (18, 22), (26, 28), (28, 30))
+        )
+        yield head[at + 30 : at + 30 + length].decode("utf-8", "replace").replace("\\", "/")
+        if flags & SIZE_FOLLOWS and not packed:
+            return
+        at += 30 + length + extra + packed
 
 
 @contextmanager
@@ -118,19 +138,18 @@ def _recording(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Recording:
 
 
 def _info(archive: zipfile.ZipFile, path: Path) -> Info:
-    try:
-        with archive.open("info.txt") as file:
-            lines = file.read(1 << 16).decode("utf-8", "replace").splitlines()
-    except KeyError as error:
-        raise HarnetError(f"{path}: a zip archive without info.txt: not a whole .gt3x file") from error
+    found = _members(archive, path)
+    with archive.open(found["info"]) as file:
+        lines = file.read(1 << 16).decode("utf-8-sig", "replace").splitlines()
     fields = {key.strip(): value.strip() for key, colon, value in (line.partition(":") for line in lines) if colon}
     scale, range_g = SCALES.get(fields.get("Serial Number", "")[:3], (0.0, 0.0))
     try:
         info = Info(
-            rate=float(fields["Sample Rate"]),
-            scale=float(fields.get("Acceleration Scale", scale)),
-            range_g=float(fields.get("Acceleration Max", range_g)),
+            rate=_number(fields["Sample Rate"]),
+            scale=_number(fields.get("Acceleration Scale", str(scale))),
+            range_g=_number(fields.get("Acceleration Max", str(range_g))),
             start=(int(fields["Start Date"]) - TICKS_TO_1970) / TICKS_PER_SECOND,
+            log=found["log"],
             fields=fields,
         )
     except (KeyError, ValueError) as error:
@@ -144,135 +163,81 @@ def _info(archive: zipfile.ZipFile, path: Path) -> Info:
     return info
 
 
+def _number(text: str) -> float:
+    """With a point or a comma: the program that writes the file uses the decimal sign of its computer."""
+    return float(text.replace(",", "."))
+
+
+def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, str]:
+    """The names of info.txt and of the log, which may be in a folder if the archive was packed again."""
+    folders: dict[str, dict[str, str]] = {}
+    for name in archive.namelist():
+        folder, _, bare = name.replace("\\", "/").rpartition("/")
+        folders.setdefault(folder, {})[bare.lower()] = name
+    found = [members for members in folders.values() if "info.txt" in members]
+    if not found:
+        raise HarnetError(f"{path}: a zip archive without info.txt: not a whole .gt3x file")
+    if len(found) > 1:
+        raise HarnetError(f"{path}: a zip archive with {len(found)} recordings: unpack it, and give each a file")
+    log = next((name for name in LOGS if name in found[0]), None)
+    if log is None:
+        raise HarnetError(f"{path}: a zip archive without log.bin or activity.bin: not a whole .gt3x file")
+    return {"info": found[0]["info.txt"], "log": found[0][log]}
+
+
 def _pieces(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[Piece]:
     with _archive_errors(tally.named):
-        names = set(archive.namelist())
-        log = next((name for name in ("log.bin", "activity.bin") if name in names), None)
-        if log is None:
-            raise HarnetError(f"{tally.named}: a zip archive without log.bin or activity.bin: not a whole .gt3x file")
-        size = archive.getinfo(log).file_size
+        size = archive.getinfo(info.log).file_size
         if size > MAX_BYTES:
             raise HarnetError(
-                f"{tally.named}: {log} unpacks to {size >> 20} MiB, more than any device records: leave it out"
+                f"{tally.named}: {info.log} unpacks to {size >> 20} MiB, more than any device records: leave it out"
             )
         found = False
-        with archive.open(log) as file:
-            content = _Content(file)
-            for piece in _old_samples(content, info) if log == "activity.bin" else _seconds(content, info, tally):
-                found = found or len(piece.times) > 0
-                yield piece
-        content.count_in(tally, log)
+        for piece in _old_samples(archive, info, tally) if info.old else _seconds(archive, info, tally):
+            found = found or len(piece.times) > 0
+            yield piece
     if not found:
         raise HarnetError(f"{tally.named}: no second of acceleration in the log: leave it out")
 
 
-def _seconds(content: "_Content", info: Info, tally: Tally) -> Iterator[Piece]:
-    """The samples of log.bin: of records of one type and size, some thousand at a time."""
-    records = _Records(content)
-    for (kind, payload_size), group in groupby(records, key=lambda record: (record[0], len(record[2]))):
-        if kind in (PACKED, PLAIN) and payload_size > 1:  # one byte: the moment of plugging in (Activity2.md)
-            while some := list(islice(group, SECONDS_AT_A_TIME)):
-                piece, impossible = _samples(kind, some, info)
-                records.damaged += impossible
-                yield piece
-    tally.add("damaged blocks", records.damaged, "places in the log")
+def _seconds(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[Piece]:
+    """The samples of log.bin."""
+    with archive.open(info.log) as file:
+        seconds = choose_seconds(file, int(6 * (MOST_SAMPLES * info.rate + 1)), tally)
+    with archive.open(info.log) as file:
+        for kind, times, payloads in read_seconds(file, seconds):
+            yield _samples(kind, times, payloads, info, tally)
 
 
-class _Content:
-    """A member of the archive, piece by piece, up to the first byte that cannot be unpacked."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.trouble = ""
-
-    def read(self) -> bytes:
-        """Up to PIECE_BYTES bytes; empty at the end, or where the archive is damaged."""
-        if self.trouble:
-            return b""
-        try:
-            return self._file.read(PIECE_BYTES)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            self.trouble = str(error) or "cut off"
-            return b""
-
-    def count_in(self, tally: Tally, name: str) -> None:
-        """Say where the member is damaged."""
-        tally.add("cut end", int(bool(self.trouble)), f"{name} cannot be unpacked from there on: {self.trouble}")
-
-
-class _Records:
-    """The sound records of a log, (type, UNIX seconds, payload) each, in runs of at most a piece."""
-
-    def __init__(self, content: _Content) -> None:
-        self.damaged = 0
-        self._content = content
-
-    def __iter__(self) -> Iterator[tuple[int, int, bytes]]:
-        rest = b""
-        while piece := self._content.read():
-            data = rest + piece
-            used = yield from self._sound(data, last=False)
-            rest = data[used:]
-        yield from self._sound(rest, last=True)
-
-    def _sound(self, data: bytes, last: bool) -> Generator[tuple[int, int, bytes], None, int]:
-        """Records in `data`; returns how many bytes are done with. A record cut by the end waits for more."""
-        numbers = np.frombuffer(data, np.uint8)
-        position = 0
-        while (start := data.find(SEPARATOR, position)) >= 0:
-            # Zero bytes between records are no damage (ActiGraph's document says so).
-            self.damaged += any(data[position:start])
-            stop = start + HEAD_SIZE + int.from_bytes(data[start + 6 : start + HEAD_SIZE], "little") + 1
-            if stop > len(data) and not last:
-                return start
-            # The XOR of everything with its one's complement is all ones.
-            if stop > len(data) or np.bitwise_xor.reduce(numbers[start:stop]) != 0xFF:
-                position = start + 1
-                self.damaged += 1
-                continue
-            yield data[start + 1], int.from_bytes(data[start + 2 : start + 6], "little"), data[start + 8 : stop - 1]
-            position = stop
-        self.damaged += any(data[position:])
-        return len(data)
-
-
-def _samples(kind: int, records: list[tuple[int, int, bytes]], info: Info) -> tuple[Piece, int]:
-    """Records of one type and size, which are seconds of equally many samples; and how many of them were impossible."""
-    payload = np.frombuffer(b"".join(record[2] for record in records), np.uint8).reshape(len(records), -1)
-    counts = unpack(payload) if kind == PACKED else payload[:, : payload.shape[1] // 6 * 6].copy().view("<i2")
-    seconds = np.array([record[1] for record in records], np.float64)
-    since = seconds - info.start
-    possible = (since >= PLAUSIBLE_SECONDS[0]) & (since <= PLAUSIBLE_SECONDS[1])
-    possible &= (np.abs(counts.astype(np.int32)) <= MOST_OF_RANGE * info.range_g * info.scale).all(axis=1)
-    seconds, counts = seconds[possible], counts[possible]
+def _samples(kind: int, seconds: NDArray[np.float64], payloads: NDArray[np.uint8], info: Info, tally: Tally) -> Piece:
+    """Records of one type and size, which are seconds of equally many samples."""
+    counts = unpack(payloads) if kind == PACKED else payloads[:, : payloads.shape[1] // 6 * 6].copy().view("<i2")
+    limit = MOST_OF_RANGE * info.range_g * info.scale
+    absurd = (np.abs(counts.astype(np.int32)) > limit).reshape(len(counts), -1, 3).any(axis=2).sum(axis=1)
+    # A value beyond the range is one of a fault in the sensor, many are of damage that the checksum has not found.
+    damaged = absurd > max(1, MOST_ABSURD * counts.shape[1] / 3)
+    tally.add("damaged blocks", int(damaged.sum()), "places in the log")
+    seconds, counts = seconds[~damaged], counts[~damaged]
     per_second = counts.shape[1] // 3
     # A second with more samples than its nominal number is still a second.
     times = seconds[:, None] + np.arange(per_second) / max(info.rate, per_second)
-    piece = Piece(times.ravel(), (counts.reshape(-1, 3) / np.float32(info.scale)).astype(np.float32))
-    return piece, len(records) - len(seconds)
+    acceleration = (counts.reshape(-1, 3) / np.float32(info.scale)).astype(np.float32)
+    return Piece(*without_absurd(times.ravel(), acceleration, info.range_g, tally))
 
 
-def _old_samples(content: _Content, info: Info) -> Iterator[Piece]:
+def _old_samples(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[Piece]:
     """activity.bin: one stream of packed samples from the start on, two in every nine bytes."""
     done = 0
     rest = b""
-    while piece := content.read():
-        data = rest + piece
-        # The last sample of all may end within a byte, and within nine.
-        stop = len(data) // 9 * 9 if len(piece) == PIECE_BYTES else len(data)
-        rest = data[stop:]
-        counts = unpack(np.frombuffer(data[:stop], np.uint8).reshape(1, -1)).reshape(-1, 3)
-        times = info.start + np.arange(done, done + len(counts)) / info.rate
-        yield Piece(times, (counts / np.float32(info.scale)).astype(np.float32))
-        done += len(counts)
-
-
-def unpack(packed: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """(rows, bytes) of big-endian 12-bit numbers in the order y x z → (rows, 3 · samples) in the order x y z."""
-    samples = packed.shape[1] * 2 // 9
-    padded = np.pad(packed, ((0, 0), (0, -packed.shape[1] % 3))).astype(np.int16)
-    first, second, third = (padded[:, index::3] for index in range(3))
-    pairs = np.stack([first << 4 | second >> 4, (second & 0xF) << 8 | third], axis=-1)
-    values = pairs.reshape(len(packed), -1)[:, : 3 * samples]
-    signed = (values ^ 0x800) - 0x800
-    return signed.reshape(len(packed), samples, 3)[:, :, [1, 0, 2]].reshape(len(packed), -1)
+    with archive.open(info.log) as file:
+        content = Content(file)
+        while piece := content.read():
+            data = rest + piece
+            # The last sample of all may end within a byte, and within nine.
+            stop = len(data) // 9 * 9 if len(piece) == PIECE_BYTES else len(data)
+            rest = data[stop:]
+            counts = unpack(np.frombuffer(data[:stop], np.uint8).reshape(1, -1)).reshape(-1, 3)
+            times = info.start + np.arange(done, done + len(counts)) / info.rate
+            yield Piece(times, (counts / np.float32(info.scale)).astype(np.float32))
+            done += len(counts)
+    content.count_in(tally, info.log)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_shards.notes import Note
-from data_shards.readers import actigraph, load
-from data_shards.readers.actigraph import PACKED, PLAIN, TICKS_PER_SECOND, TICKS_TO_1970, unpack
+from data_shards.readers import actigraph, actigraph_log, load
+from data_shards.readers.actigraph import TICKS_PER_SECOND, TICKS_TO_1970
+from data_shards.readers.actigraph_log import PACKED, PLAIN, unpack
 from harnet.errors import HarnetError
 
 START = 1_709_290_800
@@ -81,8 +81,8 @@ def test_pieces_give_what_the_whole_gives(tmp_path: Path, monkeypatch: pytest.Mo
     path = archive(tmp_path / "visit.gt3x", b"".join(plain(second) for second in range(50)))
     whole = next(load(path)).recording
     assert len(whole.times) == 1500
-    monkeypatch.setattr(actigraph, "PIECE_BYTES", 101)
-    monkeypatch.setattr(actigraph, "SECONDS_AT_A_TIME", 7)
+    monkeypatch.setattr(actigraph_log, "PIECE_BYTES", 101)
+    monkeypatch.setattr(actigraph_log, "BYTES_AT_A_TIME", 7 * 180)
     pieces = next(load(path)).recording
     np.testing.assert_array_equal(pieces.times, whole.times)
     np.testing.assert_array_equal(pieces.acceleration, whole.acceleration)
@@ -109,17 +109,19 @@ def test_a_record_from_another_time_is_dropped(tmp_path: Path, days: int) -> Non
     stray = record(PLAIN, START + days * 86_400, counts(0).astype("<i2").tobytes())
     log = plain(0) + stray + plain(1) + plain(2)
     recording = next(load(archive(tmp_path / "time.gt3x", log))).recording
-    assert recording.notes == (Note("damaged blocks", 1, "places in the log"),)
+    assert [(note.kind, note.count) for note in recording.notes] == [("isolated stamps", 1)]
     assert len(recording.times) == 90
 
 
-def test_a_record_beyond_full_scale_is_dropped(tmp_path: Path) -> None:
-    wild = counts(1)
-    wild[7, 1] = 0x3030  # an even number of equal bytes leaves the checksum as it was
-    log = plain(0) + record(PLAIN, START + 1, wild.astype("<i2").tobytes()) + plain(2)
+@pytest.mark.parametrize(("wild", "note", "samples"), [(1, "absurd values", 89), (5, "damaged blocks", 60)])
+def test_values_beyond_full_scale_are_dropped(tmp_path: Path, wild: int, note: str, samples: int) -> None:
+    values = counts(1)
+    values[7 : 7 + wild, 1] = 0x3030  # an even number of equal bytes leaves the checksum as it was
+    log = plain(0) + record(PLAIN, START + 1, values.astype("<i2").tobytes()) + plain(2)
     recording = next(load(archive(tmp_path / "wild.gt3x", log))).recording
-    assert recording.notes == (Note("damaged blocks", 1, "places in the log"),)
-    assert len(recording.times) == 60
+    assert [(note.kind, note.count) for note in recording.notes] == [(note, 1)]
+    assert len(recording.times) == samples
+    assert np.abs(recording.acceleration).max() <= 8
 
 
 def test_a_log_that_ends_within_a_record(tmp_path: Path) -> None:

@@ -1,0 +1,195 @@
+"""The log of an ActiGraph: which records of acceleration are sound, each once, and in order.
+
+A record begins with a separator, a type, a UNIX time and a size, and ends with a checksum of one byte (ActiGraph's
+documents, LogRecords); one of acceleration holds a second of samples.
+"""
+
+import zipfile
+import zlib
+from array import array
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import IO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_shards.readers.oddities import Tally
+from data_shards.readers.order import Pieces, in_order
+from harnet.errors import HarnetError
+
+SEPARATOR = 0x1E
+HEAD_SIZE = 8
+"""Separator, type, timestamp (4), size (2); the payload and one byte of checksum follow."""
+PACKED, PLAIN = 0, 26
+"""Record types ACTIVITY (12 bits, y x z) and ACTIVITY2 (16 bits, x y z): a second of samples each."""
+PIECE_BYTES = 1 << 16
+"""Where the archive is damaged, the piece that holds the damage is lost."""
+MOST_SECONDS = 400 * 86_400
+"""More is no recording, but made to fill the memory."""
+BYTES_AT_A_TIME = 3 << 20
+"""Of the payload that is decoded together: 5,000 seconds at 100 Hz."""
+
+
+class Record(NamedTuple):
+    """A sound record."""
+
+    kind: int
+    """Its type."""
+    time: int
+    """UNIX seconds, on the device's own clock."""
+    start: int
+    """First byte of its payload, in the whole log."""
+    payload: bytes
+    """What it holds."""
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Which records of acceleration are read, in order."""
+
+    kinds: NDArray[np.int64]
+    """(n,) PACKED or PLAIN."""
+    times: NDArray[np.float64]
+    """(n,) seconds since 1970."""
+    starts: NDArray[np.int64]
+    """(n,) first byte of the payload in the log."""
+    sizes: NDArray[np.int64]
+    """(n,) bytes of the payload."""
+
+
+def choose_seconds(file: IO[bytes], largest: int, tally: Tally) -> Seconds:
+    """Check every record of a log, and choose those of acceleration, each once, in order of time.
+
+    Args:
+        file: The log from its beginning.
+        largest: Bytes that no second of samples exceeds; a longer record is damaged.
+        tally: Where what is left out is counted.
+
+    Raises:
+        HarnetError: the clock was reset.
+    """
+    content = Content(file)
+    records = _Records(content)
+    # Typed arrays: a list of tuples would take 250 bytes a second.
+    kinds, times, starts, sizes, digests = (array(code) for code in "BIqHI")
+    for record in records:
+        # One byte: the moment of plugging in (Activity2.md).
+        if record.kind not in (PACKED, PLAIN) or len(record.payload) <= 1:
+            continue
+        if len(record.payload) > largest:
+            records.damaged += 1
+            continue
+        if len(times) == MOST_SECONDS:
+            raise HarnetError(f"{tally.named}: more than {MOST_SECONDS:,} seconds in the log: leave it out")
+        kinds.append(record.kind)
+        times.append(record.time)
+        starts.append(record.start)
+        sizes.append(len(record.payload))
+        digests.append(zlib.crc32(record.payload))
+    tally.add("damaged blocks", records.damaged, "places in the log")
+    content.count_in(tally, "log.bin")
+    stamps = np.array(times, np.int64)
+    identities = stamps << 32 | np.array(digests, np.int64)
+    keep = in_order(Pieces("records", stamps.astype(np.float64), identities, np.arange(len(stamps))), tally)
+    return Seconds(
+        np.array(kinds, np.int64)[keep],
+        stamps[keep].astype(np.float64),
+        np.array(starts, np.int64)[keep],
+        np.array(sizes, np.int64)[keep],
+    )
+
+
+def read_seconds(file: IO[bytes], seconds: Seconds) -> Iterator[tuple[int, NDArray[np.float64], NDArray[np.uint8]]]:
+    """The chosen records in runs of one type and size: type, times (n,) and payloads (n, bytes)."""
+    content = Content(file)
+    data, begin, index = b"", 0, 0
+    alike = zip(seconds.kinds.tolist(), seconds.sizes.tolist(), strict=True)
+    for (kind, size), run in groupby(alike):
+        left = len(list(run))
+        while left:
+            some = min(left, max(1, BYTES_AT_A_TIME // size))
+            payloads = []
+            for start in seconds.starts[index : index + some].tolist():
+                while start + size > begin + len(data):
+                    piece = content.read()
+                    assert piece  # it was there a moment ago
+                    data, begin = data[max(start - begin, 0) :] + piece, max(begin, min(start, begin + len(data)))
+                payloads.append(data[start - begin : start - begin + size])
+            joined = np.frombuffer(b"".join(payloads), np.uint8).reshape(some, size)
+            yield kind, seconds.times[index : index + some], joined
+            index, left = index + some, left - some
+
+
+class Content:
+    """A member of the archive, piece by piece, up to the first byte that cannot be unpacked."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.trouble = ""
+
+    def read(self) -> bytes:
+        """Up to PIECE_BYTES bytes; empty at the end, or where the archive is damaged."""
+        if self.trouble:
+            return b""
+        try:
+            return self._file.read(PIECE_BYTES)
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            self.trouble = str(error) or "cut off"
+            return b""
+
+    def count_in(self, tally: Tally, name: str) -> None:
+        """Say where the member is damaged."""
+        tally.add("cut end", int(bool(self.trouble)), f"{name} cannot be unpacked from there on: {self.trouble}")
+
+
+class _Records:
+    """The sound records of a log, in runs of at most a piece."""
+
+    def __init__(self, content: Content) -> None:
+        self.damaged = 0
+        self._done = 0
+        self._content = content
+
+    def __iter__(self) -> Iterator[Record]:
+        rest = b""
+        while piece := self._content.read():
+            data = rest + piece
+            used = yield from self._sound(data, last=False)
+            self._done += used
+            rest = data[used:]
+        yield from self._sound(rest, last=True)
+
+    def _sound(self, data: bytes, last: bool) -> Generator[Record, None, int]:
+        """Records in `data`; returns how many bytes are done with. A record cut by the end waits for more."""
+        numbers = np.frombuffer(data, np.uint8)
+        position = 0
+        while (start := data.find(SEPARATOR, position)) >= 0:
+            # Zero bytes between records are no damage (ActiGraph's document says so).
+            self.damaged += any(data[position:start])
+            stop = start + HEAD_SIZE + int.from_bytes(data[start + 6 : start + HEAD_SIZE], "little") + 1
+            if stop > len(data) and not last:
+                return start
+            # The XOR of everything with its one's complement is all ones.
+            if stop > len(data) or np.bitwise_xor.reduce(numbers[start:stop]) != 0xFF:
+                position = start + 1
+                self.damaged += 1
+                continue
+            time = int.from_bytes(data[start + 2 : start + 6], "little")
+            first = start + HEAD_SIZE
+            yield Record(data[start + 1], time, self._done + first, data[first : stop - 1])
+            position = stop
+        self.damaged += any(data[position:])
+        return len(data)
+
+
+def unpack(packed: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """(rows, bytes) of big-endian 12-bit numbers in the order y x z → (rows, 3 · samples) in the order x y z."""
+    samples = packed.shape[1] * 2 // 9
+    padded = np.pad(packed, ((0, 0), (0, -packed.shape[1] % 3))).astype(np.int16)
+    first, second, third = (padded[:, index::3] for index in range(3))
+    pairs = np.stack([first << 4 | second >> 4, (second & 0xF) << 8 | third], axis=-1)
+    values = pairs.reshape(len(packed), -1)[:, : 3 * samples]
+    signed = (values ^ 0x800) - 0x800
+    return signed.reshape(len(packed), samples, 3)[:, :, [1, 0, 2]].reshape(len(packed), -1)

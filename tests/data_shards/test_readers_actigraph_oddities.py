@@ -1,0 +1,123 @@
+"""Records twice or of another time, decimal commas, archives packed again: what the .gt3x reader makes of them."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_shards.notes import Note
+from data_shards.readers import load
+from data_shards.readers.actigraph_log import PACKED, PLAIN
+from data_shards.recording import Loaded
+from harnet.errors import HarnetError
+from tests.data_shards.test_readers_actigraph import INFO, START, archive, counts, packed, plain, record
+
+DAY = 86_400
+
+
+@pytest.fixture
+def log() -> list[bytes]:
+    return [plain(second) for second in range(120)]
+
+
+def recorded(path: Path, log: list[bytes], info: dict[str, str] | None = None) -> Loaded:
+    return next(load(archive(path, b"".join(log), info))).recording
+
+
+def same(one: Loaded, other: Loaded) -> None:
+    np.testing.assert_array_equal(one.times, other.times)
+    np.testing.assert_array_equal(one.acceleration, other.acceleration)
+    assert (one.nominal_rate, one.range_g, one.metadata) == (other.nominal_rate, other.range_g, other.metadata)
+
+
+@pytest.mark.parametrize("how", ["each", "log after log", "a part"])
+def test_records_that_are_there_twice_are_read_once(tmp_path: Path, log: list[bytes], how: str) -> None:
+    again, count = {
+        "each": ([each for one in log for each in (one, one)], 120),
+        "log after log": (log + log, 120),
+        "a part": (log[:100] + log[90:], 10),
+    }[how]
+    recording = recorded(tmp_path / "twice.gt3x", again)
+    assert recording.notes == (Note("repeated blocks", count, f"records, of {120 + count}"),)
+    same(recording, recorded(tmp_path / "plain.gt3x", log))
+
+
+@pytest.mark.parametrize("kind", [PACKED, PLAIN])
+@pytest.mark.parametrize("days", [-3000, 100])
+@pytest.mark.parametrize("at", [0, 1, 60, 118, 119])
+def test_a_second_of_another_time_is_left_out(
+    tmp_path: Path, log: list[bytes], at: int, days: float, kind: int
+) -> None:
+    payload = packed(counts(at)) if kind == PACKED else counts(at).astype("<i2").tobytes()
+    log[at] = record(kind, START + at + int(days * DAY), payload)
+    recording = recorded(tmp_path / "stray.gt3x", log)
+    (note,) = recording.notes
+    assert (note.kind, note.count) == ("isolated stamps", 1)
+    assert f"number {at + 1}, stamped" in note.detail
+    assert np.unique(np.floor(recording.times - START)).tolist() == [other for other in range(120) if other != at]
+
+
+def test_more_than_a_hundredth_is_refused(tmp_path: Path, log: list[bytes]) -> None:
+    for at in (50, 70, 90):
+        log[at] = record(PLAIN, START + at + 100 * DAY, counts(at).astype("<i2").tobytes())
+    with pytest.raises(HarnetError, match=r"x\.gt3x: backward times: 3 of 120, records; the first is number 52, stamp"):
+        recorded(tmp_path / "x.gt3x", log)
+
+
+def test_idle_sleep_of_days_is_a_gap(tmp_path: Path) -> None:
+    log = [plain(second) for second in (*range(60), *range(3 * DAY, 3 * DAY + 60))]
+    recording = recorded(tmp_path / "ism.gt3x", log)
+    assert recording.notes == ()
+    assert len(recording.times) == 120 * 30
+
+
+@pytest.mark.parametrize("key", ["Acceleration Scale", "Acceleration Max", "Sample Rate"])
+def test_decimal_commas(tmp_path: Path, log: list[bytes], key: str) -> None:
+    value = f"{float(INFO[key]):.1f}".replace(".", ",")
+    recording = recorded(tmp_path / "comma.gt3x", log, INFO | {key: value, "Battery Voltage": "4,12"})
+    assert recording.notes == ()
+    same(recording, recorded(tmp_path / "plain.gt3x", log))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("P001/log.bin", "P001/info.txt"),
+        ("P001/", "P001/visit 2/log.bin", "P001/visit 2/info.txt", "__MACOSX/P001/visit 2/._info.txt"),
+        ("LOG.BIN", "Info.txt"),
+        ("P001\\info.txt", "P001\\log.bin"),
+        ("lux.bin", "log.bin", "info.txt"),
+    ],
+)
+def test_an_archive_that_was_packed_again(tmp_path: Path, log: list[bytes], names: tuple[str, ...]) -> None:
+    plain_one = recorded(tmp_path / "plain.gt3x", log)
+    contents = {"log.bin": b"".join(log), "info.txt": "\r\n".join(f"{key}: {value}" for key, value in INFO.items())}
+    path = tmp_path / "again.gt3x"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name in names:
+            file.writestr(name, contents.get(name.replace("\\", "/").rpartition("/")[2].lower(), b"other"))
+    same(next(load(path)).recording, plain_one)
+
+
+def test_two_recordings_in_one_archive_are_refused(tmp_path: Path, log: list[bytes]) -> None:
+    path = tmp_path / "two.gt3x"
+    with zipfile.ZipFile(path, "w") as file:
+        for folder in ("P001", "P002"):
+            file.writestr(f"{folder}/log.bin", b"".join(log))
+            file.writestr(f"{folder}/info.txt", "")
+    with pytest.raises(HarnetError, match=r"two\.gt3x: a zip archive with 2 recordings: unpack it"):
+        list(load(path))
+
+
+def test_a_byte_order_mark_in_info(tmp_path: Path, log: list[bytes]) -> None:
+    info = {"\ufeffSerial Number": INFO["Serial Number"], **{k: v for k, v in INFO.items() if k != "Serial Number"}}
+    assert recorded(tmp_path / "bom.gt3x", log, info).metadata["device_id"] == "TAS1H00000001"
+    assert recorded(tmp_path / "bom.gt3x", log, info).metadata["time_zone"] == "01:00:00"
+
+
+def test_a_record_of_more_samples_than_a_second_has_is_damaged(tmp_path: Path, log: list[bytes]) -> None:
+    log[7] = plain(7, samples=60)
+    recording = recorded(tmp_path / "x.gt3x", log)
+    assert recording.notes == (Note("damaged blocks", 1, "places in the log"),)
+    assert len(recording.times) == 119 * 30

@@ -11,6 +11,9 @@ LOG = "log.jsonl"
 TENSORBOARD = "tensorboard"
 """The same as curves."""
 
+LOCK = "LOCK"
+"""While a run writes here: which process that is."""
+
 CHECKPOINTS = "checkpoints"
 """A folder for each checkpoint: `checkpoint_folder`."""
 MARKER = "COMPLETE"

@@ -28,10 +28,11 @@ from typing import NoReturn
 import tyro
 
 from harnet.console import INTERRUPTED, guarded
-from harnet.run_folder import STARTS, newest_step
+from harnet.run_folder import LOCK, STARTS, newest_step
 from launch import records, slurm
 from launch.task import MISTAKE, start_name
 from pretrain.parallel.slurm import first_host
+from pretrain.run import lock
 
 WAIT_SECONDS = 30
 """That the other processes of a start get to end after the first one has; with NCCL they may hang for ever."""
@@ -87,6 +88,7 @@ class Start:
         nodes = os.environ["SLURM_JOB_NODELIST"]
         records.append(self.options.run, STARTS, here | {"event": "start", "nodes": nodes, "step": step})
         say(f"start {self.restart} of job {self.job} on {nodes}, from step {step}")
+        self.clear_lock()
         code = self.run_tasks()
         now = newest_step(self.options.run)
         verdict = "mistake" if code and self.mistakes else verdict_of(code)
@@ -94,6 +96,17 @@ class Start:
         end = {"event": "end", "code": code, "verdict": verdict, "steps": now - step, "reason": self.reason}
         records.append(self.options.run, STARTS, here | end)
         return self.follow(code, verdict)
+
+    def clear_lock(self) -> None:
+        """Take away what a process of an earlier job has left that was killed: Slurm knows whether the job is over.
+
+        A killed process on another machine is what training itself cannot be certain of.
+        """
+        found = lock.holder(self.options.run)
+        if found and found.job and found.job != self.job:
+            other = slurm.job(found.job)
+            if other is None or not other.alive:
+                (self.options.run / LOCK).unlink(missing_ok=True)
 
     def follow(self, code: int, verdict: str) -> int:
         """What is done after an end."""

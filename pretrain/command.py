@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from pretrain.config import PretrainConfig, with_file
+from pretrain.config import PretrainConfig, with_files
 from pretrain.parallel.distributed import joined
 
 
@@ -15,8 +15,9 @@ from pretrain.parallel.distributed import joined
 class Options(PretrainConfig):
     """Train an encoder on shards, self-supervised, on one process or many.
 
-    Options come from --config FILE (TOML) first and from the command line second. The run folder is resumable: the
-    same command continues after a stop, on any number of processes that divides data.lanes.
+    Options come from --config FILE (TOML) first and from the command line second; of several files, each overrides
+    those before it. The run folder is resumable: the same command continues after a stop, on any number of processes
+    that divides data.lanes.
 
     Example: harnet pretrain --config configs/harnet10.toml --data.shards shards --run.out runs/first
 
@@ -33,26 +34,37 @@ class Command:
 
     options: PretrainConfig
     """What to do."""
+    files: tuple[Path, ...] = ()
+    """Files that options came from, in the order in which they count."""
 
     @classmethod
     def parse(cls, program: str, arguments: Sequence[str]) -> "Command":
         """The command from its arguments; leaves with code 2 and a message that names the option if one is wrong."""
+        spelt_out, files = with_files(arguments)
         options = tyro.cli(
             Options,
             prog=program,
             description=inspect.getdoc(Options),
-            args=with_file(arguments),
+            args=spelt_out,
             config=(tyro.conf.FlagConversionOff,),
         )
-        # The file is spelt out by now: what is left is the configuration that a checkpoint records.
-        return cls(PretrainConfig(**{one.name: getattr(options, one.name) for one in fields(PretrainConfig)}))
+        # Files are spelt out by now: what is left is the configuration that a checkpoint records.
+        config = PretrainConfig(**{one.name: getattr(options, one.name) for one in fields(PretrainConfig)})
+        return cls(config, tuple(files))
 
     def run(self) -> int:
         """Train, then say where the result is."""
         from pretrain.run.training import train
 
         with joined(self.options.run.device) as process:
+            if process.first and len(self.files) > 1:
+                print(in_order(self.files))
             final = train(self.options, process)
             if process.first:
                 print(f"{final}\nexport it with: harnet export {self.options.run.out} --out weights")
         return 0
+
+
+def in_order(files: Sequence[Path]) -> str:
+    """Where options came from, in words."""
+    return f"options: {', then '.join(map(str, files))}, then the command line"

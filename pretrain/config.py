@@ -204,24 +204,27 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def with_file(arguments: Sequence[str]) -> list[str]:
-    """Replace `--config FILE` by the options that the TOML file spells out, before all others, which override them.
+def with_files(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
+    """Replace every `--config FILE` by the options that the TOML file spells out, before all others.
+
+    Options override those before them: a second file overrides the first, the command line overrides both.
+
+    Returns the options, and the files in the order in which they count.
 
     Raises:
-        HarnetError: the file is missing or not TOML.
+        HarnetError: a file is missing or not TOML.
     """
-    arguments = list(arguments)
-    for number, argument in enumerate(arguments):
-        if argument == "--config" and number + 1 < len(arguments):
-            path = Path(arguments[number + 1])
-            rest = arguments[:number] + arguments[number + 2 :]
+    files: list[Path] = []
+    others: list[str] = []
+    remaining = iter(arguments)
+    for argument in remaining:
+        if argument == "--config" and (path := next(remaining, None)) is not None:
+            files.append(Path(path))
         elif argument.startswith("--config="):
-            path = Path(argument.removeprefix("--config="))
-            rest = arguments[:number] + arguments[number + 1 :]
+            files.append(Path(argument.removeprefix("--config=")))
         else:
-            continue
-        return _options(_read_toml(path)) + rest
-    return arguments
+            others.append(argument)
+    return [option for path in files for option in _options(_read_toml(path))] + others, files
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -104,9 +104,13 @@ def pretrain(options: Options, arguments: tuple[str, ...]) -> int:
     """Submit a training run."""
     from launch.submission import Training, as_json, as_text
     from pretrain.command import Command as Pretrain
-    from pretrain.config import with_file
+    from pretrain.command import in_order
+    from pretrain.config import with_files
 
-    arguments = tuple(with_file(arguments))
+    spelt_out, files = with_files(arguments)
+    if len(files) > 1:
+        print(in_order(files), file=sys.stderr)
+    arguments = tuple(spelt_out)
     training = Training(
         config=Pretrain.parse("harnet submit pretrain", arguments).options,
         arguments=arguments,

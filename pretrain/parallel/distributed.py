@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -56,6 +56,17 @@ class Process:
         length = self.broadcast(torch.tensor(len(content), device=self.device))
         told = self.broadcast(content if self.first else content.new_empty(int(length)))
         return bytes(told.tolist()).decode()
+
+    def together(self, action: Callable[[], object]) -> None:
+        """Let the first process do something; its HarnetError is raised on every process, so that none waits for it."""
+        problem = ""
+        if self.first:
+            try:
+                action()
+            except HarnetError as error:
+                problem = str(error)
+        if problem := self.tell(problem):
+            raise HarnetError(problem)
 
     def alike(self, text: str) -> bool:
         """Whether all processes were given the same text; every one of them must call it."""

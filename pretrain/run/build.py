@@ -46,7 +46,7 @@ def begin(config: PretrainConfig, process: Process) -> Run:
     state = _initialised(config, process, objective)
     cost = flops.per_window(objective, state.network)
     about = {"config": config.as_dict(), "manifest_digest": manifest.digest, "provenance": provenance(config, manifest)}
-    state.resume(config, manifest, about)
+    state.resume(config, process, manifest, about)
     _check_alike(config, process, manifest, state.step)
     computing = Step(config, process, objective, state.network)
     notes = computing.compile()

@@ -109,6 +109,14 @@ def _write(
     return [*tensors, OPTIMIZER, ABOUT]
 
 
+def at(run: Path, step: int) -> Checkpoint | None:
+    """The checkpoint of a step, which somebody else has found to be valid: digests are not looked at again."""
+    folder = checkpoint_folder(run, step)
+    if not (folder / MARKER).is_file():
+        return None
+    return Checkpoint(folder, step, json.loads((folder / ABOUT).read_text()))
+
+
 def newest(run: Path) -> Checkpoint | None:
     """The valid checkpoint with the most steps of a run folder, if there is any."""
     valid = _valid(run)

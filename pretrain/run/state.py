@@ -12,6 +12,7 @@ from harnet import run_folder
 from harnet.errors import HarnetError
 from pretrain.config import PretrainConfig, differences
 from pretrain.optim.ema import AverageNetwork
+from pretrain.parallel.distributed import Process
 from pretrain.run import checkpoint
 from pretrain.run.stopping import EarlyStopping
 
@@ -48,13 +49,18 @@ class State:
             protected,
         )
 
-    def resume(self, config: PretrainConfig, manifest: Manifest, about: dict[str, Any]) -> None:
+    def resume(self, config: PretrainConfig, process: Process, manifest: Manifest, about: dict[str, Any]) -> None:
         """Go on from the newest valid checkpoint of the run folder, if there is one.
+
+        The first process looks for it, and tells the others: reading it all to compare digests is enough once. A
+        process that does not see that checkpoint stays at step 0.
 
         Raises:
             HarnetError: it is of another configuration or manifest; the message shows what differs.
         """
-        saved = checkpoint.newest(config.run.out)
+        saved = checkpoint.newest(config.run.out) if process.first else None
+        step = int(process.tell(str(saved.step if saved else 0)))
+        saved = saved or checkpoint.at(config.run.out, step)
         if saved is None:
             return
         changed = differences(saved.about["config"], config.as_dict())
@@ -66,12 +72,18 @@ class State:
                 "use the same ones to continue it, or another --run.out"
             )
         self.network.load_state_dict(saved.network())
-        self.optimizer.load_state_dict(saved.optimizer())
+        self.optimizer.load_state_dict(_with_kernels(saved.optimizer(), config.optimizer.fused))
         if self.average is not None:
             self.average.network.load_state_dict(saved.tensors(run_folder.AVERAGE) or {})
         self.stopping.restore(saved.about["early_stopping"])
         _restore_random(saved.tensors(run_folder.RANDOM) or {})
         self.step = saved.step
+
+
+def _with_kernels(optimizer: dict[str, Any], fused: bool) -> dict[str, Any]:
+    """A state dict with the kernels that are configured now; it would bring back those that it was saved with."""
+    groups = [group | {"fused": fused} for group in optimizer["param_groups"]]
+    return optimizer | {"param_groups": groups}
 
 
 def _corpus(about: Any) -> str:

@@ -1,12 +1,15 @@
 """A run from its configuration to its last checkpoint: put together, logged, stopped when asked to."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
+from harnet.run_folder import checkpoint_folder
 from pretrain.config import PretrainConfig
 from pretrain.parallel.distributed import Process
-from pretrain.run import checkpoint, tracking
+from pretrain.run import tracking
 from pretrain.run.build import begin
 from pretrain.run.headline import headline
+from pretrain.run.lock import locked
 from pretrain.run.log import JsonLines, Log, Sink, TensorBoard
 from pretrain.run.loop import Run
 from pretrain.run.memory import advice_when_out_of_memory
@@ -17,17 +20,20 @@ def train(config: PretrainConfig, process: Process) -> Path:
     """Train to `run.steps`, going on from the newest valid checkpoint of the run folder; return the last one.
 
     Raises:
-        HarnetError: the run folder is of another run, the shards cannot feed it, the loss is not finite, or memory
-            does not suffice.
+        HarnetError: the run folder is of another run or in use, the shards cannot feed it, the loss is not finite, or
+            memory does not suffice.
         KeyboardInterrupt: it was asked to stop; the checkpoint is written.
     """
-    with advice_when_out_of_memory(config.data.batch, config.run.accumulate, process.world, config.run.precision):
+    advice = advice_when_out_of_memory(config.data.batch, config.run.accumulate, process.world, config.run.precision)
+    with ExitStack() as stack:
+        process.together(lambda: stack.enter_context(locked(config.run.out)))
+        stack.enter_context(advice)
         run = begin(config, process)
         with Log(_sinks(run)) as log, StopRequest() as stop:
             stopped = run.go(log, stop)
     if stopped:
         raise KeyboardInterrupt
-    return checkpoint.find(config.run.out).path
+    return checkpoint_folder(config.run.out, run.state.step)
 
 
 def _sinks(run: Run) -> list[Sink]:

@@ -10,8 +10,8 @@ import pytest
 
 from harnet import console
 from launch.cli import COMMANDS, main
-from pretrain.command import Command
-from pretrain.config import differences, with_file
+from pretrain.command import Command, in_order
+from pretrain.config import differences, with_files
 
 
 def code_of(*arguments: str) -> int:
@@ -95,10 +95,16 @@ def test_a_toml_file_is_read_like_the_command_line_which_overrides_it(tmp_path: 
     )
     options = Command.parse("harnet pretrain", ["--config", str(path), "--run.steps", "800"]).options
     assert (options.data.batch, options.run.steps, options.multitask.tasks) == (64, 800, ("scaling",))
-    assert with_file(["--a", "1"]) == ["--a", "1"]
+    assert with_files(["--a", "1"]) == (["--a", "1"], [])
+    (tmp_path / "site.toml").write_text("[data]\nbatch = 128\nlanes = 8\n[run]\nsteps = 10\n")
+    both = [f"--config={path}", "--run.steps", "800", "--config", str(tmp_path / "site.toml")]
+    command = Command.parse("harnet pretrain", both)
+    options = command.options
+    assert (options.data.batch, options.data.lanes, options.data.shards, options.run.steps) == (128, 8, "s", 800)
+    assert in_order(command.files) == f"options: {path}, then {tmp_path / 'site.toml'}, then the command line"
     path.write_text("batch = ")
     with pytest.raises(ValueError, match="not TOML"):
-        with_file(["--config", str(path)])
+        with_files(["--config", str(path)])
 
 
 def test_the_objective_is_chosen_in_a_file_or_on_the_command_line(tmp_path: Path) -> None:

@@ -1,17 +1,20 @@
 """The job's own process, with stand-ins for Slurm's commands; tests/cluster runs it under a real Slurm."""
 
+import json
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from harnet.errors import HarnetError, Unreachable
-from harnet.run_folder import STARTS
+from harnet.run_folder import LOCK, STARTS
 from launch import job, records, task
 from launch.records import Reason, entries
+from pretrain.run.lock import Holder
 from tests.launch.stand_ins import stand_in
 
 HERE = {
@@ -138,6 +141,17 @@ def test_the_mistake_of_one_process_is_what_counts_when_others_were_killed(comma
     assert "requeue" not in asked(commands)
     assert "12 of 100 block reads met damage" in asked(commands)
     assert entries(run, STARTS)[-1]["verdict"] == "mistake"
+
+
+@pytest.mark.parametrize(("state", "kept"), [("RUNNING", True), ("FAILED", False)])
+def test_a_lock_of_a_job_that_is_over_is_taken_away(commands: Path, tmp_path: Path, state: str, kept: bool) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / LOCK).write_text(json.dumps(asdict(replace(Holder.here(), machine="another", job="6"))))
+    stand_in(commands, "scontrol", f'echo "JobId=6 JobState={state} Restarts=0"')
+    stand_in(commands, "srun", "exit 0")
+    assert job.run([str(run), "--processes-per-node", "1"]) == 0
+    assert (run / LOCK).exists() == kept
 
 
 def test_the_mistake_of_an_earlier_start_is_mended(commands: Path, tmp_path: Path) -> None:

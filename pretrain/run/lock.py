@@ -1,0 +1,144 @@
+"""One run at a time in a run folder: a file that names the process which writes there.
+
+A file and not `flock`, which many cluster file systems do not have, or have for one node only. What a killed process
+left is taken over where it is certain that the process is gone: it was of this machine and is not there any more, or of
+an earlier start of the same Slurm job, which Slurm has ended. `launch.job` asks Slurm about other jobs.
+"""
+
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harnet.errors import HarnetError
+from harnet.run_folder import LOCK
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that writes to a run folder."""
+
+    host: str
+    """Name of its machine, for people."""
+    machine: str
+    """Of this start of the machine, and of the namespace in which process numbers count."""
+    pid: int
+    """Number of the process."""
+    started: int
+    """When it started, in clock ticks since the machine did: numbers of processes come up again."""
+    since: float
+    """When it took the folder, in seconds since 1970."""
+    job: str = ""
+    """Slurm's job, if it is one."""
+    restart: int = 0
+    """How often Slurm had queued that again."""
+
+    @classmethod
+    def here(cls) -> "Holder":
+        """This process."""
+        job, restart = os.environ.get("SLURM_JOB_ID", ""), int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+        pid = os.getpid()
+        return cls(socket.gethostname(), _machine(), pid, _start_of(pid) or 0, time.time(), job, restart)
+
+    def gone(self) -> bool:
+        """Whether it certainly does not run any more."""
+        here = Holder.here()
+        if self.job and self.job == here.job and self.restart != here.restart:
+            return True
+        return self.machine == here.machine and _start_of(self.pid) != self.started
+
+
+def _machine() -> str:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+
+
+def _start_of(pid: int) -> int | None:
+    """Clock ticks from the start of the machine to that of a process; None if it has ended (proc(5), stat)."""
+    try:
+        # The name of the program, in brackets, may hold anything.
+        state, *others = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state in "ZX" else int(others[18])
+
+
+def holder(run: Path) -> Holder | None:
+    """Who writes to a run folder, as the file there says."""
+    try:
+        return Holder(**json.loads((run / LOCK).read_text()))
+    except FileNotFoundError:
+        return None
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Keep the folder for this process; it is made if it is not there.
+
+    Raises:
+        HarnetError: another process has it.
+    """
+    made = not run.exists()
+    run.mkdir(parents=True, exist_ok=True)
+    own = Holder.here()
+    _take(run, own)
+    try:
+        yield
+    finally:
+        if holder(run) == own:
+            (run / LOCK).unlink()
+        if made:
+            with suppress(OSError):  # nothing was written: no reason to leave a folder
+                run.rmdir()
+
+
+def _take(run: Path, own: Holder) -> None:
+    mine = run / f".{LOCK}-{uuid.uuid4().hex}"
+    mine.write_text(json.dumps(asdict(own)))
+    try:
+        while True:
+            with suppress(FileExistsError):
+                os.link(mine, run / LOCK)  # whole at once, and never over another
+                return
+            found = holder(run)
+            if found is not None:
+                _put_away(run, found)
+    finally:
+        mine.unlink()
+
+
+def _put_away(run: Path, found: Holder) -> None:
+    """Remove the file of a process that is gone.
+
+    Raises:
+        HarnetError: it is not gone, or somebody else took the folder over at the same moment.
+    """
+    if not found.gone():
+        raise _refusal(run, found)
+    aside = run / f".{LOCK}-{uuid.uuid4().hex}"
+    try:
+        os.rename(run / LOCK, aside)
+    except FileNotFoundError:
+        return  # somebody else has put it away
+    moved = Holder(**json.loads(aside.read_text()))
+    if moved != found:
+        with suppress(FileExistsError):
+            os.link(aside, run / LOCK)
+    aside.unlink()
+    if moved != found:
+        raise _refusal(run, moved)
+
+
+def _refusal(run: Path, found: Holder) -> HarnetError:
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found.since))
+    job = f", Slurm job {found.job}," if found.job else ""
+    return HarnetError(
+        f"{run}: process {found.pid} on {found.host}{job} has written to it since {since}, and two runs in one folder "
+        f"destroy each other: wait for it or stop it, or take another --run.out; if it does not run any more, delete "
+        f"{run / LOCK}"
+    )

@@ -1,0 +1,123 @@
+"""One run at a time in a run folder, and nothing to clear away after a run that was killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from harnet.errors import HarnetError
+from harnet.run_folder import LOCK
+from pretrain.config import PretrainConfig
+from pretrain.parallel.distributed import Process
+from pretrain.run import lock
+from pretrain.run.lock import Holder, holder, locked
+from pretrain.run.training import train
+from tests.pretrain.runs import in_processes, small
+
+ROOT = Path(__file__).parents[2]
+
+
+def write(run: Path, found: Holder) -> None:
+    run.mkdir(exist_ok=True)
+    (run / LOCK).write_text(json.dumps(asdict(found)))
+
+
+def test_a_second_process_is_refused_and_told_what_to_do(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with locked(run):
+        with (
+            pytest.raises(HarnetError, match=rf"process {os.getpid()} on \S+ has written .* delete {run / LOCK}$"),
+            locked(run),
+        ):
+            pass
+        assert holder(run) is not None, "whoever is refused takes nothing away"
+    assert not run.exists(), "nothing was written, so no folder is left"
+    with locked(run):
+        (run / "log.jsonl").write_text("")
+    assert [path.name for path in run.iterdir()] == ["log.jsonl"]
+
+
+def test_what_a_killed_process_left_is_taken_over(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    code = (
+        f"import time; from pathlib import Path; from pretrain.run.lock import locked\n"
+        f"with locked(Path({str(run)!r})):\n    time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as other:
+        while holder_or_none(run) is None:
+            time.sleep(0.01)
+        with pytest.raises(HarnetError, match=f"process {other.pid} on"), locked(run):
+            pass
+        other.send_signal(signal.SIGKILL)
+    with locked(run):
+        assert holder(run) == replace(Holder.here(), since=holder(run).since)
+    assert not (run / LOCK).exists()
+
+
+def holder_or_none(run: Path) -> Holder | None:
+    return holder(run) if run.is_dir() else None
+
+
+@pytest.mark.parametrize(
+    ("change", "gone"),
+    [
+        ({}, False),
+        ({"started": 1}, True),  # another process has its number by now
+        ({"pid": 2**22 + 1}, True),
+        ({"machine": "another", "started": 1}, False),  # nobody here can know
+        ({"machine": "another", "job": "7", "restart": 1}, True),  # Slurm has ended that start
+        ({"machine": "another", "job": "7", "restart": 2}, False),
+        ({"machine": "another", "job": "8", "restart": 1}, False),
+    ],
+)
+def test_only_what_is_certainly_gone_is_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object], gone: bool
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
+    write(tmp_path / "run", replace(Holder.here(), **change))
+    if gone:
+        with locked(tmp_path / "run"):
+            pass
+    else:
+        with pytest.raises(HarnetError, match="two runs in one folder destroy each other"), locked(tmp_path / "run"):
+            pass
+        assert (tmp_path / "run" / LOCK).exists()
+
+
+def test_of_two_that_take_over_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have seen the stale file; the other is quicker."""
+    run, stale = tmp_path / "run", replace(Holder.here(), started=1)
+    quicker = replace(Holder.here(), machine="another")
+    write(run, stale)
+    real = Holder.gone
+
+    def slow(self: Holder) -> bool:
+        found = real(self)
+        write(run, quicker)
+        return found
+
+    monkeypatch.setattr(lock.Holder, "gone", slow)
+    with pytest.raises(HarnetError, match="two runs in one folder"), locked(run):
+        pass
+    assert holder(run) == quicker
+    assert [path.name for path in run.iterdir()] == [LOCK]
+
+
+def refused(process: Process, config: PretrainConfig, out: Path) -> None:
+    try:
+        train(config, process)
+    except HarnetError as error:
+        (out / f"{process.rank}.txt").write_text(str(error))
+
+
+def test_all_processes_of_a_refused_run_end(shards: Path, tmp_path: Path) -> None:
+    write(tmp_path / "run", replace(Holder.here(), machine="another"))
+    in_processes(2, refused, small(shards, tmp_path / "run"), tmp_path)
+    assert all("two runs in one folder" in (tmp_path / f"{rank}.txt").read_text() for rank in range(2))

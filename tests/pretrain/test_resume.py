@@ -1,0 +1,47 @@
+"""What a resumed run takes from its checkpoint, and what from the command."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from harnet.run_folder import NETWORK
+from pretrain.config import PretrainConfig
+from pretrain.parallel.distributed import Process
+from pretrain.run import checkpoint
+from pretrain.run.build import begin
+from tests.pretrain.runs import alone, in_processes, losses, small, together
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_the_kernels_of_the_optimiser_are_those_asked_for_now(shards: Path, tmp_path: Path, fused: bool) -> None:
+    config = small(shards, tmp_path / "run", {"fused": not fused}, steps=4)
+    alone(config)
+    (checkpoint.find(tmp_path / "run").path / "COMPLETE").unlink()
+    now = replace(config, optimizer=replace(config.optimizer, fused=fused))
+    run = begin(now, Process(0, 1, torch.device("cpu")))
+    assert run.state.step == 2
+    assert [group["fused"] for group in run.state.optimizer.param_groups] == [fused] * 2
+    alone(now)
+    assert list(losses(tmp_path / "run")) == [1, 2, 3, 4]
+
+
+def counting(process: Process, config: PretrainConfig, out: Path) -> None:
+    read, real = [], checkpoint._digest
+
+    def digest(path: Path) -> str:
+        read.append(path.name)
+        return real(path)
+
+    checkpoint._digest = digest
+    run = begin(config, process)
+    (out / f"{process.rank}.txt").write_text(f"{run.state.step} {read.count(NETWORK)}")
+
+
+def test_one_process_looks_for_the_checkpoint_and_tells_the_others(shards: Path, tmp_path: Path) -> None:
+    config = small(shards, tmp_path / "run", steps=4)
+    together(config, 2)
+    in_processes(2, counting, config, tmp_path)
+    assert (tmp_path / "0.txt").read_text() == "4 2", "it compares the digests of both checkpoints"
+    assert (tmp_path / "1.txt").read_text() == "4 0"

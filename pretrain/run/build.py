@@ -18,12 +18,11 @@ from pretrain.optim.ema import AverageNetwork
 from pretrain.optim.schedules import Horizon
 from pretrain.parallel import batchnorm
 from pretrain.parallel.distributed import Process
-from pretrain.run import flops
+from pretrain.run import flops, provenance
 from pretrain.run.agreement import Agreement
 from pretrain.run.loop import Run
 from pretrain.run.meters import Meters
 from pretrain.run.probe import Probe
-from pretrain.run.provenance import provenance
 from pretrain.run.state import State
 from pretrain.run.step import Step
 from pretrain.run.stopping import EarlyStopping
@@ -45,7 +44,8 @@ def begin(config: PretrainConfig, process: Process) -> Run:
     objective = objectives.create(config, config.model)
     state = _initialised(config, process, objective)
     cost = flops.per_window(objective, state.network)
-    about = {"config": config.as_dict(), "manifest_digest": manifest.digest, "provenance": provenance(config, manifest)}
+    origin = provenance.agreed(config, manifest, process)
+    about = {"config": config.as_dict(), "manifest_digest": manifest.digest, "provenance": origin}
     state.resume(config, process, manifest, about)
     _check_alike(config, process, manifest, state.step)
     computing = Step(config, process, objective, state.network)

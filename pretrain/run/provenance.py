@@ -1,5 +1,7 @@
 """Where the weights of a run come from; no participant is named."""
 
+import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,13 @@ import torch
 import harnet
 from data_shards.shards.manifest import Manifest
 from pretrain.config import PretrainConfig
+from pretrain.parallel.distributed import Process
+
+
+def agreed(config: PretrainConfig, manifest: Manifest, process: Process) -> dict[str, Any]:
+    """`provenance`, found by the first process and told to all: it walks all rows, and asks git."""
+    found: dict[str, Any] = json.loads(process.tell(json.dumps(provenance(config, manifest)) if process.first else ""))
+    return found
 
 
 def provenance(config: PretrainConfig, manifest: Manifest) -> dict[str, Any]:
@@ -26,11 +35,21 @@ def provenance(config: PretrainConfig, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def git_revision() -> str:
-    """Revision of the source that runs, with "-dirty" if it was changed; "unknown" outside a checkout."""
-    folder = Path(__file__).resolve().parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+def git_revision(source: Path = Path(__file__)) -> str:
+    """Revision of the source that runs, with "-dirty" if it was changed; "unknown" outside a checkout.
+
+    A package that is installed inside somebody's repository, such as in its .venv, is none of its files.
+    """
+    source = source.resolve()
+    # What git tells its hooks would name another repository than the one that the file is in.
+    here = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(source.parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=here).stdout.strip()
+
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        git("ls-files", "--error-unmatch", "--", source.name)
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

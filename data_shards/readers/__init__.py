@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data_shards.readers.actigraph import ActiGraph
 from data_shards.readers.actilife import ActiLife
+from data_shards.readers.archive import archived, is_archive
 from data_shards.readers.axivity import Axivity
 from data_shards.readers.compressed import Compressed, opener_of, unpacked_head
 from data_shards.readers.empatica import Empatica
@@ -60,6 +61,8 @@ def reader_for(path: Path, options: ReadOptions) -> Reader:
     head = head_of(path)
     if not head:
         raise HarnetError(f"{path}: empty file (0 bytes): copy it again from the device, or leave it out")
+    if is_archive(head, path):
+        return archived(path, READERS, options)
     opener = opener_of(head)
     if opener is not None:
         head = unpacked_head(opener, path)

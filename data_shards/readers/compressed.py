@@ -3,11 +3,13 @@
 import bz2
 import gzip
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import Protocol
 
 from data_shards.readers.protocol import HEAD_BYTES, Found, Reader, ReadOptions, pieces_of, speaking_of
 from harnet.errors import HarnetError
@@ -16,7 +18,15 @@ MAX_BYTES = 8 << 30
 """Three times a week at 100 Hz as text: a small file that unpacks to more was made to fill the disk."""
 PIECE_BYTES = 1 << 22
 
-Opener = Callable[[Path, str], IO[bytes]]
+
+class Content(Protocol):
+    """What unpacks as it is read."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes; none at the end."""
+
+
+Opener = Callable[[Path, str], AbstractContextManager[Content]]
 OPENERS: dict[bytes, Opener] = {b"\x1f\x8b\x08": gzip.open, b"BZh": bz2.open}  # type: ignore[dict-item]
 """First bytes (RFC 1952; bzip2's manual) → what unpacks it."""
 
@@ -32,7 +42,7 @@ def pieces(opener: Opener, path: Path, size: int) -> Iterator[bytes]:
         with opener(path, "rb") as file:
             while piece := file.read(size):
                 yield piece
-    except (EOFError, zlib.error) as error:
+    except (EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise HarnetError(f"{path}: the compressed file is damaged or cut off ({error}): copy it again") from error
     except OSError as error:
         if error.errno is not None:  # the disk's own trouble, not the content's
@@ -59,7 +69,7 @@ class Compressed(Reader):
 
     def label(self, path: Path) -> str | None:
         """As if the file were not compressed."""
-        return self.inner.label(_bare(path))
+        return self.inner.label(self.bare(path))
 
     def settings(self, options: ReadOptions) -> dict[str, str]:
         """Those of the content."""
@@ -68,7 +78,7 @@ class Compressed(Reader):
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
         """Yield the recordings of the content. Raises `HarnetError` for damage, and where it unpacks to too much."""
         with tempfile.TemporaryDirectory(prefix="harnet-") as folder:
-            content = Path(folder) / _bare(path).name
+            content = Path(folder) / self.bare(path).name
             self._unpack(path, content)
             with speaking_of(path, content):
                 for found in self.inner.read(content, options):
@@ -95,9 +105,8 @@ class Compressed(Reader):
                         "point TMPDIR to a disk with room"
                     ) from error
 
-
-def _bare(path: Path) -> Path:
-    """The path without .gz, .bz2 or the like; .tgz stands for .tar.gz."""
-    if path.suffix in (".tgz", ".tbz", ".tbz2"):
-        return path.with_suffix(".tar")
-    return path.with_suffix("") if path.suffix in (".gz", ".bz2", ".gzip") else path
+    def bare(self, path: Path) -> Path:
+        """The path without .gz, .bz2 or the like; .tgz stands for .tar.gz."""
+        if path.suffix in (".tgz", ".tbz", ".tbz2"):
+            return path.with_suffix(".tar")
+        return path.with_suffix("") if path.suffix in (".gz", ".bz2", ".gzip") else path

@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.make_cwa import MakeOptions, make
-from data_shards.readers import ReadOptions, compressed, load, reader_for
+from data_shards.readers import ReadOptions, archive, compressed, load, reader_for
 from harnet.errors import HarnetError
 
 
@@ -95,3 +96,70 @@ def test_compressed_twice_is_not_unpacked_twice(cwa: Path, tmp_path: Path) -> No
     path.write_bytes(gzip.compress(gzip.compress(cwa.read_bytes())))
     with pytest.raises(HarnetError, match="not a known device file"):
         list(load(path))
+
+
+E4 = b"1594920460,1594920460,1594920460\n32,32,32\n" + b"1,2,60\n-3,1,64\n" * 320
+
+
+def zip_of(path: Path, **members: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("__", "/").replace("_dot_", "."), content)
+    return path
+
+
+@pytest.mark.parametrize("folder", ["", "S1__", "data__S1__"])
+def test_an_empatica_session_is_named_after_its_archive(folder: str, tmp_path: Path) -> None:
+    others = {"TEMP": b"1594920460.0\n4.0\n31\n", "IBI": b"1594920460.0, IBI\n1.2,0.8\n", "tags": b"", "info": b"What"}
+    members = {f"{folder}{name}_dot_csv": content for name, content in others.items()}
+    path = zip_of(tmp_path / "1594920460_A01.2.zip", **members, **{f"{folder}info_dot_txt": b"ACC"},
+                  **{f"{folder}ACC_dot_csv": E4, "__MACOSX__._ACC_dot_csv": E4})  # fmt: skip
+    (found,) = load(path)
+    assert (found.label, found.recording.device, len(found.recording.times)) == ("1594920460_A01.2", "Empatica E4", 640)
+
+
+@pytest.mark.parametrize("name", ["visit1.zip", "visit1.cwa.zip", "visit1"])
+def test_one_device_file_in_an_archive(name: str, cwa: Path, tmp_path: Path) -> None:
+    path = zip_of(tmp_path / name, readme_dot_txt=b"as promised", folder__any_dot_cwa=cwa.read_bytes())
+    (plain,) = load(cwa)
+    (found,) = load(path)
+    np.testing.assert_array_equal(found.recording.acceleration, plain.recording.acceleration)
+    assert found.label == "visit1"
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"a_dot_csv": E4, "b_dot_csv": E4}, r"a zip archive of 2 device files \(a.csv, b.csv\): unpack it and ingest"),
+        ({"a_dot_txt": b"hello"}, r"a zip archive without a device file that can be read in it \(1 other files\)"),
+        ({"a_dot_zip": b"PK\x03\x04" + bytes(99)}, "what is packed twice is not unpacked: do that by hand"),
+        ({"a_dot_csv_dot_gz": gzip.compress(E4)}, "what is packed twice is not unpacked: do that by hand"),
+        ({}, "zip archive"),
+    ],
+)
+def test_archives_that_are_refused(members: dict[str, bytes], message: str, tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "p.zip", first=b"x", **members)
+    with pytest.raises(HarnetError, match=rf"p\.zip: .*{message}".replace("(1 other", "(2 other")) as caught:
+        list(load(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_archive(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "p.zip", ACC_dot_csv=E4 + np.random.default_rng(0).bytes(1 << 16))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(HarnetError, match=r"p\.zip: .*damaged"):
+        list(load(path))
+    path.write_bytes(content[:2000])
+    with pytest.raises(HarnetError, match=r"p\.zip: "):
+        list(load(path))
+
+
+def test_an_archive_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = zip_of(tmp_path / "p.zip", ACC_dot_csv=E4 + b"1,2,60\n" * 100_000)
+    for module in (compressed, archive):
+        monkeypatch.setattr(module, "MAX_BYTES", 1 << 18)
+        with pytest.raises(HarnetError, match=r"p\.zip: unpacks to more than"):
+            list(load(path))
+        monkeypatch.undo()

@@ -1,0 +1,118 @@
+"""One device file inside a .zip, such as an Empatica session or what a colleague packed for the mail.
+
+A .gt3x is a zip archive itself and is read as it is. Members are looked at, never unpacked under a name that they give;
+an archive inside the archive is not opened, unless it is a .gt3x.
+"""
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from data_shards.readers.compressed import MAX_BYTES, Compressed
+from data_shards.readers.protocol import HEAD_BYTES, Reader, ReadOptions
+from harnet.errors import HarnetError
+
+MAGIC = b"PK\x03\x04"
+GT3X_LOGS = ("log.bin", "activity.bin")
+MOST_MEMBERS = 1000
+
+
+class Zipped(Compressed):
+    """The recording is named after the archive."""
+
+    def __init__(self, inner: Reader, member: str) -> None:
+        super().__init__(inner, lambda path, mode: _Member(path, member))
+        self._suffix = Path(member).suffix
+
+    def label(self, path: Path) -> str | None:
+        """The archive's name, without .zip and the suffix that the file in it has."""
+        bare = self.bare(path)
+        return None if self.inner.label(bare) is None else bare.name.removesuffix(self._suffix) or bare.name
+
+    def bare(self, path: Path) -> Path:
+        """The path without .zip."""
+        return path.with_suffix("") if path.suffix.lower() == ".zip" else path
+
+
+def is_archive(head: bytes, path: Path) -> bool:
+    """Whether a file is a zip archive, and no .gt3x."""
+    if not head.startswith(MAGIC):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return not any(name.rsplit("/", 1)[-1] in GT3X_LOGS for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return False
+
+
+def archived(path: Path, readers: Sequence[Reader], options: ReadOptions) -> Reader:
+    """The reader for the one device file in a zip archive.
+
+    Raises:
+        HarnetError: there is none, or more than one, or the archive is damaged, locked or too large.
+    """
+    found: list[tuple[Reader, str]] = []
+    others: list[str] = []
+    for member, head in _heads(path):
+        reader = next((reader for reader in readers if reader.recognises(head, options)), None)
+        if reader is None:
+            others.append(member)
+        else:
+            found.append((reader, member))
+    if len(found) == 1:
+        return Zipped(*found[0])
+    if found:
+        names = ", ".join(Path(member).name for _, member in found[:3])
+        raise HarnetError(
+            f"{path}: a zip archive of {len(found)} device files ({names}{', …' if len(found) > 3 else ''}): unpack it "
+            "and ingest the folder"
+        )
+    nested = any(member.lower().endswith((".zip", ".gz", ".bz2", ".7z", ".rar")) for member in others)
+    advice = "what is packed twice is not unpacked: do that by hand" if nested else "if it is a table, name --columns"
+    raise HarnetError(
+        f"{path}: a zip archive without a device file that can be read in it ({len(others)} other files): {advice}"
+    )
+
+
+def _heads(path: Path) -> Iterator[tuple[str, bytes]]:
+    """The name and the first bytes of each file in the archive."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [each for each in archive.infolist() if each.file_size and not _is_clutter(each.filename)]
+            if len(members) > MOST_MEMBERS:
+                raise HarnetError(f"{path}: {len(members)} files in one zip archive: unpack it and ingest the folder")
+            for member in members:
+                if member.file_size > MAX_BYTES:
+                    raise HarnetError(f"{path}: unpacks to more than {MAX_BYTES >> 30} GiB: unpack it by hand to see")
+                with archive.open(member) as file:
+                    yield member.filename, file.read(HEAD_BYTES)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise HarnetError(f"{path}: the zip archive is damaged or cut off ({error}): copy it again") from error
+    except (RuntimeError, NotImplementedError) as error:
+        raise HarnetError(f"{path}: the zip archive cannot be read ({error}): unpack it by hand") from error
+
+
+def _is_clutter(name: str) -> bool:
+    """What macOS adds to each archive, and hidden files."""
+    return name.startswith("__MACOSX/") or name.rsplit("/", 1)[-1].startswith(".")
+
+
+class _Member:
+    """One file of an archive, which is closed with it."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._archive = zipfile.ZipFile(path)
+        self._file: IO[bytes] = self._archive.open(name)
+
+    def __enter__(self) -> "_Member":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._archive.close()
+
+    def read(self, size: int) -> bytes:
+        """As of a file."""
+        return self._file.read(size)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from harnet.datasets.labelled import FACTS
 from harnet.encoder import SEVERAL_STAGES
 from harnet.evaluation import handmade
+from harnet.evaluation.across import Across
 from harnet.evaluation.arms import Inputs, Rows, Setting, encode
 from harnet.evaluation.pieces import Piece, choose_rows
 from harnet.evaluation.protocols import Protocol
@@ -46,6 +47,8 @@ class Source:
     """CPU threads."""
     device: str
     """Of networks."""
+    across: Across | None = None
+    """Two data sets to learn from and to test on; then the suite has no other."""
 
 
 class Context:
@@ -67,6 +70,8 @@ class Context:
 
     def splits(self, name: str, protocol: Protocol) -> tuple[Split, ...]:
         """The folds of a data set."""
+        if (pair := self.source.across) is not None:
+            return (pair.split(self.data(name)),)
         people = self.data(name).people.tolist()
         return make_splits(people, protocol, fixed_folds(name, people)[0])
 
@@ -90,8 +95,14 @@ class Context:
     def facts(self, name: str) -> dict[str, Any]:
         """What is written down of a data set."""
         data = self.data(name)
-        described = self.source.data / name / FACTS
-        folds, origin = fixed_folds(name, data.people.tolist())
+        folds: tuple[tuple[str, ...], ...]
+        if (pair := self.source.across) is not None:
+            folds, origin = (pair.split(data).test,), f"everybody of {pair.test_on}"
+            facts = pair.described(self.source.data)
+        else:
+            folds, origin = fixed_folds(name, data.people.tolist())
+            path = self.source.data / name / FACTS
+            facts = json.loads(path.read_text()) if path.exists() else {}
         return {
             "digest": data.digest,
             "windows": len(data.labels),
@@ -99,7 +110,7 @@ class Context:
             "classes": list(data.classes),
             "folds": [list(fold) for fold in folds],
             "folds_from": origin,
-            "described": json.loads(described.read_text()) if described.exists() else {},
+            "described": facts,
         }
 
     def prepare(self, name: str) -> None:
@@ -127,7 +138,10 @@ class Context:
             torch.set_num_threads(before)
 
     def _read(self, name: str) -> LabelledWindows:
-        return read_windows(self.source.data / name, self.bundle.config.architecture)
+        architecture = self.bundle.config.architecture
+        if self.source.across is not None:
+            return self.source.across.read(self.source.data, architecture)
+        return read_windows(self.source.data / name, architecture)
 
     def _load(self, name: str) -> Inputs:
         folder = self.source.out / FEATURES

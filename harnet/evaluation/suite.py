@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from harnet.errors import HarnetError
+from harnet.evaluation.across import Across
 from harnet.evaluation.arms import ARMS, NETWORKS
 from harnet.evaluation.context import Context, Source
 from harnet.evaluation.pieces import ALL, Budget, Piece, run_piece
@@ -37,6 +38,10 @@ class SuiteConfig:
     """Folder with a sub-folder of labelled windows for each data set: X.npy, Y.npy, pid.npy."""
     suite: tuple[str, ...] = (HERE,)
     """Names of data sets in --data, or "here" for all that are there."""
+    train_on: str = ""
+    """Across data sets instead: learn from this one in --data ..."""
+    test_on: str = ""
+    """... and test on everybody of that one; classes are mapped by a table (walk, run, stairs, still)."""
     protocol: tuple[str, ...] = ("robust",)
     """robust, published, or both."""
     seeds: int = 3
@@ -63,8 +68,17 @@ class SuiteConfig:
         if any(not 0 < share <= 1 for share in self.label_windows):
             raise HarnetError(f"label-windows {' '.join(map(str, self.label_windows))}: must be above 0 and at most 1")
         find_protocols(self.protocol)
+        if bool(self.train_on) != bool(self.test_on) or (self.train_on and self.train_on == self.test_on):
+            raise HarnetError(
+                f"train-on {self.train_on!r}, test-on {self.test_on!r}: must be two data sets, or neither"
+            )
         if unknown := [arm for arm in self.arms if arm not in ARMS]:
             raise HarnetError(f"arms {unknown[0]!r}: not known; of: {', '.join(ARMS)}")
+
+    @property
+    def across(self) -> Across | None:
+        """The two data sets, if that was asked for."""
+        return Across(self.train_on, self.test_on) if self.train_on else None
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
@@ -80,7 +94,15 @@ def evaluate(config: SuiteConfig) -> dict[str, Any]:
     data or recipes are not those of the results that are there.
     """
     context = Context(
-        Source(config.weights, config.data, config.out, find_protocols(config.protocol), config.threads, config.device)
+        Source(
+            config.weights,
+            config.data,
+            config.out,
+            find_protocols(config.protocol),
+            config.threads,
+            config.device,
+            config.across,
+        )
     )
     names = dataset_names(config)
     settings = _claim(config, context, names)
@@ -107,11 +129,12 @@ def dataset_names(config: SuiteConfig) -> tuple[str, ...]:
     if not there:
         raise HarnetError(f"{config.data}: no folder with X.npy in it: make one with harnet dataset windows, "
                           "or point --data elsewhere")  # fmt: skip
-    if HERE in config.suite:
+    wanted = (config.train_on, config.test_on) if config.across else config.suite
+    if HERE in wanted:
         return tuple(there)
-    if absent := [name for name in config.suite if name not in there]:
+    if absent := [name for name in wanted if name not in there]:
         raise HarnetError(f"{config.data}: no data set {absent[0]!r}; there: {', '.join(there)}")
-    return tuple(dict.fromkeys(config.suite))
+    return (config.across.name,) if config.across else tuple(dict.fromkeys(wanted))
 
 
 def plan(config: SuiteConfig, context: Context, names: Iterable[str]) -> Iterable[Piece]:

@@ -18,7 +18,9 @@ class Command(SuiteConfig):
     A run that was stopped continues with the same command; with more seeds or protocols, it adds them. Writes
     results.json, summary.csv, differences.csv and scores.csv; make a page of them with harnet report.
 
-    Example: harnet evaluate --suite here --weights weights/ --out results/
+    Example:
+        harnet evaluate --suite here --weights weights/ --out results/
+        harnet evaluate --train-on selfback --test-on dsads --weights weights/ --out across/
     """
 
     json: bool = False

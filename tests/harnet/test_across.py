@@ -1,0 +1,119 @@
+"""Learnt on one data set, tested on another: who and what is in it, and that nothing of the other is learnt from."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harnet.errors import HarnetError
+from harnet.evaluation.across import CLASSES, Across
+from harnet.evaluation.protocols import PROTOCOLS, ROBUST
+from harnet.evaluation.suite import SuiteConfig, evaluate
+from launch.cli import main
+from tests.harnet.test_evaluation import SHORT, make_weights
+
+HERTZ = {"still": 0.0, "walk": 1.5, "run": 4.0, "stairs": 0.7}
+PAIR = Across("home", "lab")
+
+
+def made(data: Path, folder: str, name: str, labels: list[str], people: int = 4) -> None:
+    """A folder as `harnet dataset` writes it, with windows that look like the class of their label."""
+    place = {label: one for one, several in CLASSES[name].items() for label in several}
+    random, seconds = np.random.default_rng(0), np.arange(150) / 30
+    x, y, pid = [], [], []
+    for person in range(people):
+        for label in labels * 3:
+            hertz = HERTZ.get(place.get(label, "still"), 0.0)
+            signal = 0.02 * random.standard_normal((3, 150)) + np.array([[0.0], [0.0], [1.0]])
+            signal[0] += (hertz > 0) * 0.4 * np.sin(2 * np.pi * (hertz * seconds + random.random()))
+            x.append(signal)
+            y.append(label)
+            pid.append(f"P{person}")
+    (data / folder).mkdir(parents=True)
+    for file, rows in (("X", np.array(x, np.float32)), ("Y", np.array(y)), ("pid", np.array(pid))):
+        np.save(data / folder / f"{file}.npy", rows)
+    facts = {"name": name, "device": f"{name} watch", "licence": "none"}
+    (data / folder / "dataset.json").write_text(json.dumps(facts))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("labelled")
+    made(folder, "home", "selfback", ["walk_slow", "walk_fast", "jogging", "lying", "upstairs"])
+    made(folder, "lab", "dsads", ["walking in parking lot", "running treadmill 8 km/h", "sitting", "rowing"], people=3)
+    return folder
+
+
+def test_classes_are_those_that_both_have_and_people_are_told_apart(data: Path) -> None:
+    found = PAIR.read(data, "harnet5")
+    assert found.classes == ("run", "still", "walk"), "the lab has no stairs, and rowing is in no class"
+    assert sorted(set(found.people.tolist())) == [*(f"home:P{n}" for n in range(4)), *(f"lab:P{n}" for n in range(3))]
+    home, lab = (found.labels[np.char.startswith(found.people, name)] for name in ("home", "lab"))
+    assert np.bincount(home).tolist() == [12, 12, 24], "both walks are one class"
+    assert np.bincount(lab).tolist() == [9, 9, 9]
+    whole = np.load(data / "home" / "X.npy")
+    assert np.array_equal(found.windows[0], whole[0])
+
+
+def test_everybody_of_the_second_is_tested_and_nobody_else(data: Path) -> None:
+    split = PAIR.split(PAIR.read(data, "harnet5"))
+    assert split.test == ("lab:P0", "lab:P1", "lab:P2")
+    assert len(split.validation) == 1
+    assert {*split.train, *split.validation} == {f"home:P{n}" for n in range(4)}
+
+
+def test_the_suite_across_data_sets(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(PROTOCOLS, "robust", replace(ROBUST, recipe=SHORT, trees=25))
+    out = tmp_path / "results"
+    arguments = ["evaluate", "--train-on", "home", "--test-on", "lab", "--weights", make_weights(tmp_path / "weights")]
+    arguments += ["--data", str(data), "--out", str(out), "--seeds", "1", "--label-people", "2"]
+    assert main([*arguments, "--arms", "forest", "handmade-linear", "frozen-linear", "fine-tuned"]) == 0
+    assert "home-to-lab, robust protocol" in capsys.readouterr().out
+    results = json.loads((out / "results.json").read_text())
+    table, few = results["tables"]
+    assert few["budget"] == "people-2"
+    for row in table["arms"]:
+        assert set(row["people"]) == {"lab:P0", "lab:P1", "lab:P2"}
+        assert row["macro_f1"]["people"] == 3
+    assert {row["arm"]: row["macro_f1"]["mean"] for row in table["arms"]}["handmade-linear"] > 0.9
+    facts = results["settings"]["data"]["home-to-lab"]
+    assert facts["described"]["device"] == "selfback watch → dsads watch"
+    assert facts["folds_from"] == "everybody of lab"
+    assert main(["report", str(out), "--data", str(data)]) == 0
+
+
+def test_what_cannot_be_compared_is_named(data: Path, tmp_path: Path) -> None:
+    config = SuiteConfig(make_weights(tmp_path / "weights"), tmp_path / "out", data, train_on="home", test_on="lab")
+    with pytest.raises(HarnetError, match="no data set 'moon'; there: home, lab"):
+        evaluate(replace(config, test_on="moon"))
+    for one, other in (("home", ""), ("home", "home")):
+        with pytest.raises(HarnetError, match="two data sets, or neither"):
+            replace(config, train_on=one, test_on=other)
+    other = tmp_path / "labelled"
+    made(other, "home", "selfback", ["walk_slow", "jogging"])
+    made(other, "lab", "dsads", ["running treadmill 8 km/h", "rowing"])
+    with pytest.raises(HarnetError, match="home and lab have 1 classes in common"):
+        Across("home", "lab").read(other, "harnet5")
+    (other / "lab" / "dataset.json").write_text('{"name": "moon"}')
+    with pytest.raises(HarnetError, match="'moon' is not in the table of classes; it has selfback, dsads"):
+        Across("home", "lab").read(other, "harnet5")
+
+
+def test_every_label_of_the_table_is_one_of_the_data_set() -> None:
+    from harnet.datasets import dsads, pamap2, realworld, selfback, wisdm
+
+    known = {
+        "selfback": selfback.ACTIVITIES,
+        "dsads": dsads.ACTIVITIES,
+        "realworld": realworld.ACTIVITIES,
+        "wisdm": tuple(wisdm.ACTIVITIES.values()),
+        "pamap2": tuple(pamap2.ACTIVITIES.values()),
+    }
+    for name, classes in CLASSES.items():
+        labels = [label for several in classes.values() for label in several]
+        assert len(set(labels)) == len(labels)
+        assert set(labels) <= set(known[name]), name

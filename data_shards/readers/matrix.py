@@ -7,16 +7,18 @@ temperature and heart-rate readings (4 each); then these readings, 6, 6, 4 and 4
 two numbers in tenths of a degree Celsius, of the body's surface and of the air. No library on PyPI reads it.
 """
 
+import mmap
 import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_shards.readers.oddities import Tally
+from data_shards.readers.order import Pieces, in_order
 from data_shards.readers.protocol import Found, Reader, ReadOptions
 from data_shards.readers.samples import Thermometer, forward
 from data_shards.recording import Piece, Recording
@@ -26,13 +28,31 @@ REMARKS_BYTES = 512
 HEADER_START = b"MDTC"
 PACKET_START = b"MDTCPACK"
 _HEADER = struct.Struct("<4sIHH")
-_PACKET = struct.Struct("<IIIIIII")
+_HEAD = struct.Struct("<IIIIIII")
 """CRC, start, end, counts of accelerometer, gyroscope, temperature, heart rate."""
 _CRC_BYTES = 4
-MOST_READINGS = 1_000_000
+MOST_READINGS = 200_000
 """Of one kind in a packet; the device writes 12,000. More is damage."""
 FULL_SCALE = 32_768
 RANGES_G = (2, 4, 8, 16)
+MOST_SLIP = 0.1
+"""Share of a packet's length by which its end may be off beside the rounding to seconds; beyond, a stamp is wrong."""
+
+
+class _Packet(NamedTuple):
+    number: int
+    """Which of the file's packets."""
+    crc: int
+    first: int
+    """UNIX seconds of its start."""
+    last: int
+    """UNIX seconds of its end."""
+    readings: int
+    """Of acceleration."""
+    start: int
+    """First byte after the CRC."""
+    size: int
+    """Bytes after the CRC."""
 
 
 class Matrix(Reader):
@@ -52,36 +72,62 @@ class Matrix(Reader):
             tag, announced, range_g, _ = _HEADER.unpack(file.read(_HEADER.size).ljust(_HEADER.size, b"\0"))
             if tag != HEADER_START or range_g not in RANGES_G:
                 raise HarnetError(f"{path}: the header (bytes 513 to 524) is damaged: copy the file again")
-            start = file.tell()
-            packets, readings, seconds = _totals(file)
-            if not readings or not seconds:
-                raise HarnetError(f"{path}: no sound packet of acceleration among {announced}: copy the file again")
-            file.seek(start)
-            tally, thermometer = Tally(path), Thermometer()
-            tally.add("damaged blocks", max(announced - packets, 0), f"packets, of {announced}")
-            recording = Recording(
-                pieces=forward(_pieces(file, range_g, thermometer), tally),
-                nominal_rate=round(readings / seconds, 1),
-                device="Parmay Matrix",
-                clock="utc",
-                range_g=float(range_g),
-                temperature=thermometer.temperature,
-                notes=tally.notes,
-            )
-            yield Found(recording, label=path.stem)
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                tally, thermometer = Tally(path), Thermometer()
+                packets = _choose(content, announced, tally)
+                recording = Recording(
+                    pieces=forward(_pieces(content, packets, range_g, thermometer), tally),
+                    nominal_rate=_rate(packets),
+                    device="Parmay Matrix",
+                    clock="utc",
+                    range_g=float(range_g),
+                    temperature=thermometer.temperature,
+                    notes=tally.notes,
+                )
+                yield Found(recording, label=path.stem)
 
 
-def _totals(file: IO[bytes]) -> tuple[int, int, int]:
-    """Sound packets, their readings of acceleration, and their seconds: the header does not give the rate."""
-    packets = readings = seconds = 0
-    for body in _sound_packets(file):
-        first, last, count = struct.unpack_from("<III", body)
-        packets, readings, seconds = packets + 1, readings + count, seconds + last - first
-    return packets, readings, seconds
+def _choose(content: mmap.mmap, announced: int, tally: Tally) -> list[_Packet]:
+    """The sound packets with readings, each once, in order of time.
+
+    Raises:
+        HarnetError: there are none, or the clock was reset.
+    """
+    sound = list(_sound_packets(content))
+    packets = [packet for packet in sound if packet.readings and packet.last > packet.first]
+    if not packets:
+        raise HarnetError(f"{tally.named}: no sound packet of acceleration among {announced}: copy the file again")
+    rate = _rate(packets)
+    # Whole seconds are all that the ends of a packet give.
+    lasts = np.array([packet.last - packet.first - packet.readings / rate for packet in packets])
+    likely = np.abs(lasts) <= 2 + MOST_SLIP * np.array([packet.readings / rate for packet in packets])
+    packets = [packet for packet, each in zip(packets, likely.tolist(), strict=True) if each]
+    keep = in_order(
+        Pieces(
+            "packets",
+            stamps=np.array([packet.first for packet in packets], np.float64),
+            identities=np.array([packet.first << 32 | packet.crc for packet in packets], np.int64),
+            places=np.array([packet.number for packet in packets], np.int64),
+        ),
+        tally,
+    )
+    missing = announced - (len(sound) - tally.count("repeated blocks"))
+    tally.add("damaged blocks", max(missing, 0) + int((~likely).sum()), f"packets, of {announced}")
+    return [packet for packet, each in zip(packets, keep.tolist(), strict=True) if each]
 
 
-def _pieces(file: IO[bytes], range_g: int, thermometer: Thermometer) -> Iterator[Piece]:
-    for body in _sound_packets(file):
+def _rate(packets: list[_Packet]) -> float:
+    """Samples per second, which the header does not give: that of most packets, over all of them."""
+    rates = [packet.readings / (packet.last - packet.first) for packet in packets]
+    usual = float(np.median(rates))
+    near = [packet for packet, rate in zip(packets, rates, strict=True) if abs(rate / usual - 1) <= 0.5]
+    seconds = sum(packet.last - packet.first for packet in near)
+    return round(sum(packet.readings for packet in near) / seconds, 1)
+
+
+def _pieces(content: mmap.mmap, packets: list[_Packet], range_g: int, thermometer: Thermometer) -> Iterator[Piece]:
+    for packet in packets:
+        body = content[packet.start : packet.start + packet.size]
         first, last, count, gyroscope, warm, _ = struct.unpack_from("<IIIIII", body)
         tenths = np.frombuffer(body, "<i2", 2 * warm, 24 + 6 * (count + gyroscope)).reshape(-1, 2)
         thermometer.add(_spread(first, last, warm), (tenths[:, 0] / 10).astype(np.float32))
@@ -94,32 +140,22 @@ def _spread(first: int, last: int, count: int) -> NDArray[np.float64]:
     return first + np.arange(count, dtype=np.float64) * ((last - first) / max(count, 1))
 
 
-def _sound_packets(file: IO[bytes]) -> Iterator[bytes]:
-    """Everything after the CRC of every packet that agrees with it; after damage, the next packet is searched for."""
-    position = file.tell()
-    while (position := _find(file, position)) >= 0:
-        file.seek(position + len(PACKET_START))
-        head = file.read(_PACKET.size)
-        if len(head) < _PACKET.size:
+def _sound_packets(content: mmap.mmap) -> Iterator[_Packet]:
+    """Every packet that agrees with its CRC; after damage, the next one is searched for."""
+    number = 0
+    position = content.find(PACKET_START, REMARKS_BYTES + _HEADER.size)
+    while position >= 0:
+        start = position + len(PACKET_START) + _CRC_BYTES
+        head = content[position + len(PACKET_START) : position + len(PACKET_START) + _HEAD.size]
+        if len(head) < _HEAD.size:
             return
-        crc, first, last, *counts = _PACKET.unpack(head)
-        position += len(PACKET_START)
-        if max(counts) > MOST_READINGS or last < first:
-            continue
-        size = 6 * (counts[0] + counts[1]) + 4 * (counts[2] + counts[3])
-        body = head[_CRC_BYTES:] + file.read(size)
-        if zlib.crc32(body) == crc:
-            position += _CRC_BYTES + len(body)
-            yield body
-
-
-def _find(file: IO[bytes], position: int) -> int:
-    """Where the next packet begins, from `position` on; -1 if there is none."""
-    overlap = len(PACKET_START) - 1
-    while True:
-        file.seek(position)
-        piece = file.read(1 << 20)
-        found = piece.find(PACKET_START)
-        if found >= 0 or len(piece) <= overlap:
-            return position + found if found >= 0 else -1
-        position += len(piece) - overlap
+        crc, first, last, *counts = _HEAD.unpack(head)
+        size = _HEAD.size - _CRC_BYTES + 6 * (counts[0] + counts[1]) + 4 * (counts[2] + counts[3])
+        whole = max(counts) <= MOST_READINGS and last >= first and start + size <= len(content)
+        if whole and zlib.crc32(content[start : start + size]) == crc:
+            yield _Packet(number, crc, first, last, counts[0], start, size)
+            position = start + size
+        else:
+            position += len(PACKET_START)
+        number += 1
+        position = content.find(PACKET_START, position)

@@ -6,7 +6,6 @@ HEADER_TIMESTAMP,X,Y,Z in g; `[SEQN]_Logs.csv` lists the ranges that the agency'
 to the first week of January 2000, weekdays kept.
 """
 
-import gzip
 import io
 import re
 import tarfile
@@ -14,14 +13,15 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pcsv
 from numpy.typing import NDArray
 
-from data_shards.readers.oddities import Tally
+from data_shards.readers.absurd import without_absurd
+from data_shards.readers.oddities import MEND_SHARE, Kind, Tally
+from data_shards.readers.order import in_time
 from data_shards.readers.protocol import Found, Reader, ReadOptions
 from data_shards.readers.samples import forward
 from data_shards.recording import Piece, Recording
@@ -36,6 +36,8 @@ MAX_HOUR_BYTES = 64 << 20
 """Five times an hour of text; a member that unpacks to more is damaged, or was made to fill the memory."""
 MAX_HOURS = 1000
 """Five times the 194 that there are at most."""
+GZIP = 16 + zlib.MAX_WBITS
+"""zlib's name for gzip's format."""
 TAR_BLOCK = 512
 TAR_MAGIC = slice(257, 262)
 NAMES = (b"GT3XPLUS-AccelerationCalibrated-", b"_Logs.csv")
@@ -50,8 +52,8 @@ _LOGS = re.compile(r"\d+_Logs\.csv(\.gz)?")
 class Hours:
     """What is in a tar, known by the members' names alone; nothing is ever written to a path that they give."""
 
-    members: tuple[tarfile.TarInfo, ...]
-    """Hourly files in the order of their first sample."""
+    members: tuple[tuple[tarfile.TarInfo, ...], ...]
+    """Hourly files in the order of their first sample; of an hour that is there again, all that there are."""
     logs: tarfile.TarInfo | None
     """The agency's list of flagged ranges."""
     whole: bool
@@ -96,9 +98,13 @@ class Nhanes(Reader):
 def _pieces(archive: tarfile.TarFile, hours: Hours, flagged: int | None, tally: Tally) -> Iterator[Piece]:
     """The samples, an hour at a time; damaged hours are counted."""
     damaged = []
-    for member in hours.members:
-        piece, trouble = _hour(archive, member)
-        if trouble:
+    for copies in hours.members:
+        for number, member in enumerate(copies):
+            piece, trouble = _hour(archive, member, tally)
+            if not trouble:
+                tally.add("repeated blocks", len(copies) - 1 - number, "hours")
+                break
+        else:
             damaged.append(trouble)
         yield piece
     if len(damaged) == len(hours.members):
@@ -111,7 +117,8 @@ def _pieces(archive: tarfile.TarFile, hours: Hours, flagged: int | None, tally: 
 
 def _hours(archive: tarfile.TarFile, path: Path) -> Hours:
     """List the members. Raises `HarnetError` if there is no hourly file, or more of them than there can be."""
-    found: dict[str, tuple[tarfile.TarInfo, re.Match[str]]] = {}
+    found: dict[str, list[tuple[tarfile.TarInfo, re.Match[str]]]] = {}
+    count = 0
     logs = None
     end = 0
     for member in _members(archive):
@@ -120,10 +127,11 @@ def _hours(archive: tarfile.TarFile, path: Path) -> Hours:
         if not member.isreg():
             continue
         if match := _HOUR.fullmatch(name):
-            found[match[3]] = (member, match)
+            found.setdefault(match[3], []).append((member, match))
+            count += 1
         elif _LOGS.fullmatch(name):
             logs = member
-        if len(found) > MAX_HOURS:
+        if count > MAX_HOURS:
             raise HarnetError(f"{path}: more than {MAX_HOURS} hourly files in one tar: one participant a tar, please")
     if not found:
         raise HarnetError(f"{path}: a tar without files called GT3XPLUS-AccelerationCalibrated-*.sensor.csv.gz")
@@ -131,9 +139,9 @@ def _hours(archive: tarfile.TarFile, path: Path) -> Hours:
         file.seek(end)
         whole = file.read(TAR_BLOCK) == bytes(TAR_BLOCK)
     ordered = [found[start] for start in sorted(found)]
-    first = ordered[0][1]
+    first = ordered[0][0][1]
     return Hours(
-        members=tuple(member for member, _ in ordered),
+        members=tuple(tuple(member for member, _ in copies) for copies in ordered),
         logs=logs,
         whole=whole,
         sensor=first[2],
@@ -149,36 +157,82 @@ def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         return
 
 
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    """A member's bytes, unpacked; raises what gzip and tar raise for damage, `ValueError` for too much."""
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[bytes, bool]:
+    """A member's bytes, unpacked, and whether that is all of them.
+
+    Raises:
+        ValueError: too much. For damage, what zlib and tar raise.
+    """
     raw = archive.extractfile(member)
     assert raw is not None  # a regular file
-    with raw:
-        file: IO[bytes] = gzip.GzipFile(fileobj=raw) if member.name.endswith(".gz") else raw  # type: ignore[assignment]
-        content = file.read(MAX_HOUR_BYTES + 1)
-    if len(content) > MAX_HOUR_BYTES:
+    if member.size > MAX_HOUR_BYTES:
         raise ValueError(f"more than {MAX_HOUR_BYTES >> 20} MiB")
-    return content
+    with raw:
+        packed = raw.read()
+    if not member.name.endswith(".gz"):
+        return packed, len(packed) == member.size
+    content = bytearray()
+    whole = True
+    while packed:  # RFC 1952 allows for several streams, one after the other
+        stream = zlib.decompressobj(GZIP)
+        content += stream.decompress(packed, MAX_HOUR_BYTES + 1 - len(content))
+        if len(content) > MAX_HOUR_BYTES:
+            raise ValueError(f"more than {MAX_HOUR_BYTES >> 20} MiB")
+        packed, whole = stream.unused_data, stream.eof
+    return bytes(content), whole
 
 
-def _hour(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[Piece, str]:
+def _hour(archive: tarfile.TarFile, member: tarfile.TarInfo, tally: Tally) -> tuple[Piece, str]:
     """One hourly file; without samples, and why, if it cannot be used."""
     nothing = Piece(np.empty(0), np.empty((0, 3), np.float32))
+    match = _HOUR.fullmatch(member.name.rsplit("/", 1)[-1])
+    assert match is not None
     try:
-        times, acceleration = parse_hour(_content(archive, member))
+        content, whole = _content(archive, member)
+        milliseconds, acceleration = parse_hour(content[: len(content) if whole else content.rfind(b"\n") + 1])
+        odd, kept = _odd_rows(milliseconds, acceleration, _milliseconds(match[3]))
     except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, pa.ArrowException) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's own trouble, not the content's
-        match = _HOUR.fullmatch(member.name.rsplit("/", 1)[-1])
-        assert match is not None
         return nothing, f"{match[3]}: {' '.join(str(error).split())[:80]}"
-    if len(times) > SAMPLES_PER_HOUR * 2:
-        return nothing, f"{len(times)} samples in one hour"
-    return Piece(times, acceleration), ""
+    if len(milliseconds) > SAMPLES_PER_HOUR * 2:
+        return nothing, f"{len(milliseconds)} samples in one hour"
+    for kind, count in odd.items():
+        tally.add(kind, count, f"rows of {match[3]}")
+    tally.add("cut end", int(not whole), f"hour {match[3]}")
+    return Piece(*without_absurd(on_grid(milliseconds[kept]), acceleration[kept], RANGE_G, tally)), ""
 
 
-def parse_hour(content: bytes) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Times (n,) in seconds and acceleration (n, 3) in g of one hourly file; `ValueError` if it is not one."""
+def _odd_rows(
+    milliseconds: NDArray[np.int64], acceleration: NDArray[np.float32], start: int
+) -> tuple[dict[Kind, int], NDArray[np.bool_]]:
+    """Rows of an hour to leave out, counted; and (n,) True for the others. `ValueError` if they are too many."""
+    kept = np.asarray(np.isfinite(acceleration).all(axis=1), np.bool_)
+    odd: dict[Kind, int] = {"missing values": int((~kept).sum())}
+    again = np.zeros(len(kept), np.bool_)
+    again[1:] = (np.diff(milliseconds) == 0) & (acceleration[1:] == acceleration[:-1]).all(axis=1)
+    odd["repeated blocks"] = int((kept & again).sum())
+    kept &= ~again
+    within = (milliseconds >= start) & (milliseconds < start + 3_600_000)
+    within[kept & within] = in_time(milliseconds[kept & within].astype(np.float64))
+    odd["isolated stamps"] = int((kept & ~within).sum())
+    if max(odd["missing values"], odd["isolated stamps"]) > max(1, MEND_SHARE * len(kept)):
+        raise ValueError("empty cells" if odd["missing values"] > odd["isolated stamps"] else "stamps of other hours")
+    return odd, kept & within
+
+
+def _milliseconds(written: str) -> int:
+    """Since 1970, of `2000-01-06-12-30-00`."""
+    date, clock = written[:10], written[11:].replace("-", ":")
+    return int(np.datetime64(f"{date}T{clock}", "ms").astype(np.int64))
+
+
+def parse_hour(content: bytes) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Milliseconds since 1970 (n,) and acceleration (n, 3) in g, NaN where there is none, of one hourly file.
+
+    Raises:
+        ValueError: it is not one.
+    """
     table = pcsv.read_csv(
         io.BytesIO(content),
         read_options=pcsv.ReadOptions(use_threads=False),
@@ -191,10 +245,9 @@ def parse_hour(content: bytes) -> tuple[NDArray[np.float64], NDArray[np.float32]
     for axis, name in enumerate(COLUMNS[1:]):
         acceleration[:, axis] = table[name].to_numpy()
     stamps = table[COLUMNS[0]]
-    if stamps.null_count or not np.isfinite(acceleration).all():
-        raise ValueError("an empty cell")
-    milliseconds = stamps.to_numpy().astype("datetime64[ms]").astype(np.int64)
-    return on_grid(milliseconds), acceleration
+    if stamps.null_count:
+        raise ValueError("a row without a time")
+    return stamps.to_numpy().astype("datetime64[ms]").astype(np.int64), acceleration
 
 
 def on_grid(milliseconds: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -213,7 +266,7 @@ def _flagged(archive: tarfile.TarFile, logs: tarfile.TarInfo | None) -> int | No
     if logs is None:
         return 0
     try:
-        lines = _content(archive, logs).decode("utf-8-sig").splitlines()[1:]
-    except (tarfile.TarError, EOFError, zlib.error, ValueError, gzip.BadGzipFile):
+        lines = _content(archive, logs)[0].decode("utf-8-sig").splitlines()[1:]
+    except (tarfile.TarError, EOFError, zlib.error, ValueError):
         return None
     return sum(bool(line.replace(",", "").replace('"', "").strip()) for line in lines)

@@ -45,26 +45,33 @@ def in_order(pieces: Pieces, tally: Tally) -> NDArray[np.bool_]:
     keep = _first_of_each(stamps, pieces.identities)
     tally.add("repeated blocks", int((~keep).sum()), f"{pieces.name}, of {len(keep)}")
     once = np.flatnonzero(keep)
-    chosen = once[_near_the_rest(stamps[once])]
-    chosen = chosen[~_spikes(stamps[chosen])]
-    chosen = chosen[_longest_rise(stamps[chosen])]
+    chosen = once[in_time(stamps[once])]
     if sequence is not None:
         chosen = chosen[_without_pause(stamps[chosen], sequence[chosen])]
     keep[:] = False
     keep[chosen] = True
     left_out = once[~keep[once]]
     if len(left_out):
-        few = len(left_out) <= max(1, MEND_SHARE * len(once))
+        backward = once[1:][np.diff(stamps[once]) < 0]
+        reset = len(left_out) > max(1, MEND_SHARE * len(once)) and len(backward) > 0
         # Of a clock that was reset, all that follows is out of order: the reset itself is what helps to know.
-        first = int(left_out[0] if few else once[1:][np.diff(stamps[once]) < 0][0])
+        first = int(backward[0] if reset else left_out[0])
         before = f" after {_written(stamps[first - 1])}" if first else ""
         where = (
             f"{pieces.name}; the first is number {pieces.places[first] + 1}, stamped {_written(stamps[first])}{before}"
         )
         judged = Tally(tally.named)
-        judged.add("isolated stamps" if few else "backward times", len(left_out), where)
+        judged.add("backward times" if reset else "isolated stamps", len(left_out), where)
         judged.judge(len(once))
         tally.add("isolated stamps", len(left_out), where)
+    return keep
+
+
+def in_time(stamps: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(n,) True for as many as there can be that never decrease, without those far from all others."""
+    keep = _near_the_rest(stamps)
+    keep[keep] = ~_spikes(stamps[keep])
+    keep[keep] = _longest_rise(stamps[keep])
     return keep
 
 

@@ -93,3 +93,34 @@ def test_a_damaged_header_is_refused(tmp_path: Path, packets: list[bytes], head:
 def test_nothing_sound_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HarnetError, match="no sound packet of acceleration among 6"):
         list(load(write(tmp_path / "none.BIN", [])))
+
+
+@pytest.mark.parametrize("how", ["each", "file after file"])
+def test_packets_that_are_there_twice_are_read_once(tmp_path: Path, packets: list[bytes], how: str) -> None:
+    again = [each for one in packets for each in (one, one)] if how == "each" else [*packets, header(6), *packets]
+    recording = next(load(write(tmp_path / "twice.BIN", again))).recording
+    assert recording.notes == (Note("repeated blocks", 6, "packets, of 12"),)
+    np.testing.assert_array_equal(recording.acceleration, g(list(range(6))))
+
+
+@pytest.mark.parametrize("days", [-4000, 100])
+@pytest.mark.parametrize("at", [0, 1, 3, 5])
+def test_a_packet_of_another_time_is_left_out(tmp_path: Path, packets: list[bytes], at: int, days: int) -> None:
+    body = bytearray(packets[at][12:])
+    start = START + at * SECONDS + days * 86_400
+    struct.pack_into("<II", body, 0, start, start + SECONDS)
+    packets[at] = b"MDTCPACK" + struct.pack("<I", zlib.crc32(body)) + body
+    recording = next(load(write(tmp_path / "stray.BIN", packets))).recording
+    (note,) = recording.notes
+    assert (note.kind, note.count) == ("isolated stamps", 1)
+    np.testing.assert_array_equal(recording.acceleration, g([other for other in range(6) if other != at]))
+
+
+def test_a_packet_that_ends_at_another_time_is_damaged(tmp_path: Path, packets: list[bytes]) -> None:
+    body = bytearray(packets[2][12:])
+    struct.pack_into("<I", body, 4, START + 3 * SECONDS + 4000)
+    packets[2] = b"MDTCPACK" + struct.pack("<I", zlib.crc32(body)) + body
+    recording = next(load(write(tmp_path / "end.BIN", packets))).recording
+    assert recording.notes == (Note("damaged blocks", 1, "packets, of 6"),)
+    assert recording.nominal_rate == 25
+    np.testing.assert_array_equal(recording.acceleration, g([0, 1, 3, 4, 5]))

@@ -117,13 +117,57 @@ def spoilt(how: str) -> bytes:
     return b"not gzip" if how == "not gzip" else gzip.compress(rows.encode())
 
 
-@pytest.mark.parametrize("how", ["cut", "flipped", "not gzip", "empty", "column", "text", "time", "missing", "nan"])
+@pytest.mark.parametrize("how", ["flipped", "not gzip", "empty", "column", "text", "time"])
 def test_a_damaged_hour_is_dropped_and_named(tmp_path: Path, how: str) -> None:
     recording = next(load(write(tmp_path / "1.tar", members() | {name(1): spoilt(how)}))).recording
     np.testing.assert_array_equal(recording.acceleration, g([0, 2, 3]))
     np.testing.assert_array_equal(recording.times, exact([0, 2, 3]))
     assert str(recording.notes[0]).startswith("damaged blocks: 1 (hours, of 4; 2000-01-06-13-00-00: ")
     assert not any("\n" in note.detail for note in recording.notes)
+
+
+@pytest.mark.parametrize("how", ["missing", "nan"])
+def test_a_row_without_a_value_is_missing(tmp_path: Path, how: str) -> None:
+    recording = next(load(write(tmp_path / "1.tar", members() | {name(1): spoilt(how)}))).recording
+    assert recording.notes[0] == Note("missing values", 1, "rows of 2000-01-06-13-00-00")
+    np.testing.assert_array_equal(recording.acceleration, np.delete(g([0, 1, 2, 3]), ROWS + 3, axis=0))
+
+
+def test_an_hour_that_is_cut_off_keeps_its_whole_rows(tmp_path: Path) -> None:
+    recording = next(load(write(tmp_path / "1.tar", members() | {name(1): spoilt("cut")}))).recording
+    assert recording.notes[0] == Note("cut end", 1, "hour 2000-01-06-13-00-00")
+    there = len(recording.acceleration) - 3 * ROWS
+    assert 50 < there < ROWS
+    np.testing.assert_array_equal(recording.acceleration, np.concatenate([g([0]), g([1])[:there], g([2, 3])]))
+
+
+def test_what_one_row_can_do_to_an_hour(tmp_path: Path) -> None:
+    rows = text(1)
+    stamps = [line.partition(",")[0] for line in rows.splitlines()]
+    for old, new, note in (
+        (stamps[300], "2000-01-09 13:00:03.738", "isolated stamps: 1"),
+        (stamps[300], "2000-01-06 13:40:03.738", "isolated stamps: 1"),
+        (f",{values(1)[299, 0]},", ",9999,", "absurd values: 1 (first 9999 g, of a device of ±6 g)"),
+    ):
+        assert old in rows
+        changed = gzip.compress(rows.replace(old, new, 1).encode())
+        recording = next(load(write(tmp_path / "1.tar", members() | {name(1): changed}))).recording
+        assert str(recording.notes[0]).startswith(note)
+        np.testing.assert_array_equal(recording.acceleration, np.delete(g([0, 1, 2, 3]), ROWS + 299, axis=0))
+
+
+def test_rows_and_hours_that_are_there_twice(tmp_path: Path) -> None:
+    head, *lines = text(1).splitlines()
+    twice = gzip.compress("\n".join([head, *(each for line in lines for each in (line, line))]).encode())
+    recording = next(load(write(tmp_path / "1.tar", members() | {name(1): twice}))).recording
+    assert recording.notes[0] == Note("repeated blocks", ROWS, "rows of 2000-01-06-13-00-00")
+    np.testing.assert_array_equal(recording.acceleration, g([0, 1, 2, 3]))
+    for first in (gzip.compress(text(1).encode()), b"not gzip"):
+        again = {f"again/{name(1)}": gzip.compress(text(1).encode())}
+        recording = next(load(write(tmp_path / "1.tar", members() | {name(1): first} | again))).recording
+        np.testing.assert_array_equal(recording.acceleration, g([0, 1, 2, 3]))
+        np.testing.assert_array_equal(recording.times, exact([0, 1, 2, 3]))
+        assert (recording.notes[0] == Note("repeated blocks", 1, "hours")) == (first != b"not gzip")
 
 
 def test_an_hour_that_unpacks_to_too_much_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ from typing import NoReturn
 import tyro
 
 from harnet.console import INTERRUPTED, guarded
-from harnet.run_folder import LOCK, STARTS, newest_step
+from harnet.run_folder import STARTS, newest_step
 from launch import records, slurm
 from launch.task import MISTAKE, start_name
 from pretrain.parallel.slurm import first_host
@@ -106,7 +106,7 @@ class Start:
         if found and found.job and found.job != self.job:
             other = slurm.job(found.job)
             if other is None or not other.alive:
-                (self.options.run / LOCK).unlink(missing_ok=True)
+                lock.take_away(self.options.run)
 
     def follow(self, code: int, verdict: str) -> int:
         """What is done after an end."""

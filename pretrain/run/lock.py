@@ -1,12 +1,15 @@
-"""One run at a time in a run folder: a file that names the process which writes there.
+"""One run at a time in a run folder: something in it names the process that writes there.
 
-A file and not `flock`, which many cluster file systems do not have, or have for one node only. What a killed process
-left is taken over where it is certain that the process is gone: it was of this machine and is not there any more, or of
+It is a file in a folder of its own, since renaming a folder fails on every file system if the name is taken by one that
+is not empty. `flock` and hard links are not to be had everywhere, or for one node only. What a killed process left is
+taken over where it is certain that the process is gone: it was of this machine and is not there any more, or of
 an earlier start of the same Slurm job, which Slurm has ended. `launch.job` asks Slurm about other jobs.
 """
 
+import errno
 import json
 import os
+import shutil
 import socket
 import time
 import uuid
@@ -17,6 +20,8 @@ from pathlib import Path
 
 from harnet.errors import HarnetError
 from harnet.run_folder import LOCK
+
+_FILE = "holder.json"
 
 
 @dataclass(frozen=True)
@@ -69,11 +74,20 @@ def _start_of(pid: int) -> int | None:
 
 
 def holder(run: Path) -> Holder | None:
-    """Who writes to a run folder, as the file there says."""
+    """Who writes to a run folder; None if nobody does."""
+    return _read(run / LOCK)
+
+
+def take_away(run: Path) -> Holder | None:
+    """End the claim on a run folder, whoever has it; return who that was."""
+    aside = run / f".{LOCK}-{uuid.uuid4().hex}"
     try:
-        return Holder(**json.loads((run / LOCK).read_text()))
+        os.rename(run / LOCK, aside)
     except FileNotFoundError:
         return None
+    found = _read(aside)
+    shutil.rmtree(aside)
+    return found
 
 
 @contextmanager
@@ -86,52 +100,47 @@ def locked(run: Path) -> Iterator[None]:
     made = not run.exists()
     run.mkdir(parents=True, exist_ok=True)
     own = Holder.here()
-    _take(run, own)
+    while not _claim(run, own):
+        found = holder(run)
+        if found is None:
+            continue  # given back meanwhile
+        if not found.gone():
+            raise _refusal(run, found)
+        moved = take_away(run)
+        if moved is not None and moved != found:
+            # Somebody else was quicker to take it over.
+            _claim(run, moved)
+            raise _refusal(run, moved)
     try:
         yield
     finally:
         if holder(run) == own:
-            (run / LOCK).unlink()
+            take_away(run)
         if made:
             with suppress(OSError):  # nothing was written: no reason to leave a folder
                 run.rmdir()
 
 
-def _take(run: Path, own: Holder) -> None:
-    mine = run / f".{LOCK}-{uuid.uuid4().hex}"
-    mine.write_text(json.dumps(asdict(own)))
+def _read(folder: Path) -> Holder | None:
     try:
-        while True:
-            with suppress(FileExistsError):
-                os.link(mine, run / LOCK)  # whole at once, and never over another
-                return
-            found = holder(run)
-            if found is not None:
-                _put_away(run, found)
-    finally:
-        mine.unlink()
-
-
-def _put_away(run: Path, found: Holder) -> None:
-    """Remove the file of a process that is gone.
-
-    Raises:
-        HarnetError: it is not gone, or somebody else took the folder over at the same moment.
-    """
-    if not found.gone():
-        raise _refusal(run, found)
-    aside = run / f".{LOCK}-{uuid.uuid4().hex}"
-    try:
-        os.rename(run / LOCK, aside)
+        return Holder(**json.loads((folder / _FILE).read_text()))
     except FileNotFoundError:
-        return  # somebody else has put it away
-    moved = Holder(**json.loads(aside.read_text()))
-    if moved != found:
-        with suppress(FileExistsError):
-            os.link(aside, run / LOCK)
-    aside.unlink()
-    if moved != found:
-        raise _refusal(run, moved)
+        return None
+
+
+def _claim(run: Path, who: Holder) -> bool:
+    """Whether the folder is `who`'s from now on."""
+    candidate = run / f".{LOCK}-{uuid.uuid4().hex}"
+    candidate.mkdir()
+    (candidate / _FILE).write_text(json.dumps(asdict(who)))
+    try:
+        os.rename(candidate, run / LOCK)
+    except OSError as error:
+        shutil.rmtree(candidate)
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        return False
+    return True
 
 
 def _refusal(run: Path, found: Holder) -> HarnetError:

@@ -24,8 +24,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def write(run: Path, found: Holder) -> None:
-    run.mkdir(exist_ok=True)
-    (run / LOCK).write_text(json.dumps(asdict(found)))
+    (run / LOCK).mkdir(parents=True, exist_ok=True)
+    (run / LOCK / "holder.json").write_text(json.dumps(asdict(found)))
 
 
 def test_a_second_process_is_refused_and_told_what_to_do(tmp_path: Path) -> None:

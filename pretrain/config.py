@@ -82,6 +82,8 @@ class RunConfig:
     compile: Literal["auto", "off", "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = "auto"
     """Mode of torch.compile; auto is default on CUDA and off on the CPU. If it fails, one line says so and the run goes
     on without."""
+    deterministic: bool = False
+    """The same bits from every start on the same GPUs, at some cost of speed; the CPU gives them anyway."""
     log_every: int = 20
     """Steps between lines of the log."""
     evaluate_every: int = 500
@@ -179,7 +181,7 @@ MAY_CHANGE = {
     ("data", "heldout_windows"),
     *(("data", name) for name in ("exclude", "max_damaged", "retry_minutes", "cache", "cache_gb")),
     *(("run", name) for name in ("out", "device", "log_every", "evaluate_every", "checkpoint_every")),
-    *(("run", name) for name in ("checkpoint_minutes", "keep", "compile", "patience")),
+    *(("run", name) for name in ("checkpoint_minutes", "keep", "compile", "deterministic", "patience")),
     ("optimizer", "fused"),
     *(("probe", one.name) for one in fields(ProbeConfig)),
     *(("tracking", one.name) for one in fields(TrackingConfig)),

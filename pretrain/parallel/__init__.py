@@ -2,6 +2,7 @@
 
 distributed.py   the process group, and what all processes agree on
 slurm.py         from Slurm's variables to torch's
+arithmetic.py    fast, or with the same bits every time
 batchnorm.py     synchronised batch normalisation
 compilation.py   torch.compile with a way back
 """

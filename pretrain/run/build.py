@@ -16,7 +16,7 @@ from pretrain.objectives import Objective
 from pretrain.optim import optimizers
 from pretrain.optim.ema import AverageNetwork
 from pretrain.optim.schedules import Horizon
-from pretrain.parallel import batchnorm
+from pretrain.parallel import arithmetic, batchnorm
 from pretrain.parallel.distributed import Process
 from pretrain.run import flops, provenance
 from pretrain.run.agreement import Agreement
@@ -37,10 +37,7 @@ def begin(config: PretrainConfig, process: Process) -> Run:
     manifest = open_manifest(config.data)
     planner = Planner(manifest, "train", config.order(), Source.of(config.data).cache)
     lanes_of(process.rank, process.world * config.run.accumulate, config.data.lanes)
-    # Every batch has the same shape, so that cuDNN's search for the fastest convolution pays.
-    torch.backends.cudnn.benchmark = process.device.type == "cuda"
-    # fp32 is to be that: cuDNN would keep ten bits of it (TF32), and losses would not be those of the CPU.
-    torch.backends.cudnn.allow_tf32 = False
+    arithmetic.settle(process.device, config.run.deterministic)
     objective = objectives.create(config, config.model)
     state = _initialised(config, process, objective)
     cost = flops.per_window(objective, state.network)

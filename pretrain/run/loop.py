@@ -1,5 +1,7 @@
-"""The training loop: the same bits however often it is stopped, the same windows on however many processes.
+"""The training loop: the same windows with the same draws, however often it is stopped and on however many processes.
 
+On the same number of processes a run that was stopped has the same bits as one that was not: on the CPU, and on CUDA
+with `run.deterministic`; without that, the same up to rounding, which training amplifies.
 Batch normalisation sees a process's own part of the batch unless `run.sync_batchnorm` is on, so losses depend on the
 number of processes; what is drawn and how it is transformed does not.
 """

@@ -45,6 +45,20 @@ def test_losses_are_those_of_the_cpu(shards: Path, tmp_path: Path) -> None:
     assert losses(tmp_path / "gpu") == pytest.approx(losses(tmp_path / "cpu"), abs=1e-2)
 
 
+@pytest.mark.filterwarnings("ignore:.*does not have a deterministic implementation")
+def test_a_deterministic_run_that_was_stopped_has_the_same_bits(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_gpu(small(shards, tmp_path / "straight", deterministic=True))
+    with monkeypatch.context() as patch:
+        stop_before(patch, 3, signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            on_gpu(small(shards, tmp_path / "run", deterministic=True))
+    on_gpu(small(shards, tmp_path / "run", deterministic=True))
+    assert losses(tmp_path / "run") == losses(tmp_path / "straight")
+    assert losses(tmp_path / "run", "heldout") == losses(tmp_path / "straight", "heldout")
+
+
 def test_a_run_that_was_stopped_goes_on_with_the_same_windows(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

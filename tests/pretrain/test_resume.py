@@ -1,5 +1,6 @@
 """What a resumed run takes from its checkpoint, and what from the command."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,22 @@ def test_the_kernels_of_the_optimiser_are_those_asked_for_now(shards: Path, tmp_
     assert [group["fused"] for group in run.state.optimizer.param_groups] == [fused] * 2
     alone(now)
     assert list(losses(tmp_path / "run")) == [1, 2, 3, 4]
+
+
+def test_deterministic_algorithms_are_for_the_run_that_asks_for_them(shards: Path, tmp_path: Path) -> None:
+    before = os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+    try:
+        alone(small(shards, tmp_path / "run", deterministic=True, steps=3))
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.backends.cudnn.benchmark
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        alone(small(shards, tmp_path / "other", steps=3))
+        assert not torch.are_deterministic_algorithms_enabled()
+        assert losses(tmp_path / "run") == losses(tmp_path / "other"), "the CPU has the same bits anyway"
+    finally:
+        torch.use_deterministic_algorithms(False)
+        os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+        os.environ |= {"CUBLAS_WORKSPACE_CONFIG": before} if before else {}
 
 
 def counting(process: Process, config: PretrainConfig, out: Path) -> None:

@@ -54,6 +54,11 @@ class Training:
         """What is trained on."""
         return open_manifest(self.config.data)
 
+    @cached_property
+    def planned(self) -> PretrainConfig:
+        """The configuration with its length in steps."""
+        return self.config.in_steps(steps_per_epoch(self.manifest, "train", self.config.order()))
+
     def batch(self) -> Batch:
         """The job."""
         job = [
@@ -123,7 +128,7 @@ class Training:
         submitted = records.entries(self.run, SUBMISSIONS)
         saved = checkpoint.newest(self.run)
         known = saved.about["config"] if saved else submitted[-1]["config"] if submitted else None
-        changed = differences(known, self.config.as_dict()) if known else []
+        changed = differences(known, self.planned.as_dict()) if known else []
         digest = self.manifest.digest
         if saved and saved.about["manifest_digest"] != digest:
             changed.append(f"manifest was {saved.about['manifest_digest'][:16]}, now {digest[:16]}")
@@ -132,7 +137,7 @@ class Training:
                 f"{self.run}: holds a run with other settings ({'; '.join(changed)}); "
                 "use the same ones to continue it, or another --run.out"
             )
-        if saved and saved.step >= self.config.run.steps:
+        if saved and saved.step >= self.planned.steps:
             raise HarnetError(f"{self.run}: finished, all {saved.step} steps are done; `harnet export` is what follows")
         for entry in submitted[-1:]:
             job = slurm.job(entry["job"])
@@ -144,7 +149,7 @@ class Training:
         number = self.batch().submit()
         entry = {
             "job": number,
-            "config": self.config.as_dict(),
+            "config": self.planned.as_dict(),
             "arguments": [redacted(each) for each in self.arguments],
         }
         records.append(self.run, SUBMISSIONS, entry | {"nodes": [self.min_nodes, self.nodes]})

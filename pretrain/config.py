@@ -6,7 +6,7 @@ A TOML file is turned into options and read by the same parser as the command li
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,14 +60,20 @@ class DataConfig:
             raise HarnetError(f"data.retry_minutes = {self.retry_minutes:g}: give at most 8")
 
 
+DEFAULT_STEPS = 10_000
+"""Of a run that says nothing of its length."""
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """How long, where, and what is written when."""
 
     out: Path
     """Run folder: checkpoints, log.jsonl, tensorboard/. The same command continues a run that was stopped."""
-    steps: int = 10_000
-    """Length of the run in steps."""
+    steps: int | None = None
+    """Length of the run in steps; 10,000 if neither this nor `epochs` is given."""
+    epochs: float | None = None
+    """Or in epochs, of which each has data.draws_per_day windows of every person-day."""
     seed: int = 0
     """Of the initialisation, of the order of windows and of all transforms."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
@@ -99,8 +105,21 @@ class RunConfig:
     """Checkpoints kept; older ones are deleted once a newer one is complete."""
 
     def __post_init__(self) -> None:
-        counts = ("steps", "log_every", "evaluate_every", "checkpoint_every", "keep", "accumulate")
-        at_least(1, "run", {name: getattr(self, name) for name in counts})
+        if self.steps is not None and self.epochs is not None:
+            raise HarnetError(
+                f"run.steps is {self.steps} and run.epochs {self.epochs:g}: give one of them; to drop the one "
+                "in a file, give it as None on the command line"
+            )
+        if self.epochs is not None:
+            at_least(1e-6, "run", {"epochs": self.epochs})
+        elif self.steps is None:
+            object.__setattr__(self, "steps", DEFAULT_STEPS)
+        counts = ("log_every", "evaluate_every", "checkpoint_every", "keep", "accumulate")
+        at_least(
+            1,
+            "run",
+            {name: getattr(self, name) for name in counts} | {"steps": 1 if self.steps is None else self.steps},
+        )
         at_least(0.01, "run", {"checkpoint_minutes": self.checkpoint_minutes})
         at_least(2, "run", {"keep": self.keep})
         at_least(0, "run", {"seed": self.seed, "patience": self.patience})
@@ -132,8 +151,21 @@ class PretrainConfig(objectives.Objectives):
     def __post_init__(self) -> None:
         self.order()
         warmup, steps = self.optimizer.warmup_steps, self.run.steps
-        if warmup >= steps and self.optimizer.schedule != "published":
+        if steps is not None and warmup >= steps and self.optimizer.schedule != "published":
             raise HarnetError(f"optimizer.warmup_steps is {warmup}; it must be less than run.steps = {steps}")
+
+    @property
+    def steps(self) -> int:
+        """Length of the run in steps."""
+        assert self.run.steps is not None, "in_steps first"
+        return self.run.steps
+
+    def in_steps(self, steps_per_epoch: int) -> "PretrainConfig":
+        """The same with its length in steps, which is what a checkpoint records."""
+        if self.run.epochs is None:
+            return self
+        steps = max(1, round(self.run.epochs * steps_per_epoch))
+        return replace(self, run=replace(self.run, steps=steps, epochs=None))
 
     def order(self) -> OrderConfig:
         """What decides the order of windows."""

@@ -36,6 +36,7 @@ def begin(config: PretrainConfig, process: Process) -> Run:
     """
     manifest = open_manifest(config.data)
     planner = Planner(manifest, "train", config.order(), Source.of(config.data).cache)
+    config = config.in_steps(planner.steps)
     lanes_of(process.rank, process.world * config.run.accumulate, config.data.lanes)
     arithmetic.settle(process.device, config.run.deterministic)
     objective = objectives.create(config, config.model)
@@ -58,7 +59,7 @@ def begin(config: PretrainConfig, process: Process) -> Run:
         objective,
         manifest,
         planner,
-        Horizon(config.run.steps, planner.steps, config.optimizer.warmup_steps, config.data.batch),
+        Horizon(config.steps, planner.steps, config.optimizer.warmup_steps, config.data.batch),
         about,
         state,
         computing,

@@ -14,7 +14,7 @@ def headline(run: Run) -> list[str]:
         f"{config.model.architecture} on {world} x {run.process.device}, {config.run.precision}: "
         f"{run.manifest.people(rows)} people, {run.manifest.person_days(rows)} person-days; "
         f"an epoch is {plan.steps} steps of {order.batch} windows ({plan.dropped} of {plan.total} dropped); "
-        f"steps {run.state.step} to {config.run.steps}; held out: {run.heldout.description}",
+        f"steps {run.state.step} to {config.steps}; held out: {run.heldout.description}",
         f"batch {order.batch} = {world} processes x {pieces} pieces x {order.batch // (world * pieces)} windows; "
         + schedules.describe(config.optimizer, run.horizon),
         *run.notes,

@@ -87,8 +87,8 @@ class Run:
         # A stop may have come after the checkpoint of this step and before its held-out loss.
         enough = self.look(log)
         # Not "pretrain": in a log, a line that begins with the name of the program says why it ended.
-        with bar(run.steps, "training", "steps", initial=state.step, show=self.process.first) as shown:
-            while state.step < run.steps and not enough:
+        with bar(self.config.steps, "training", "steps", initial=state.step, show=self.process.first) as shown:
+            while state.step < self.config.steps and not enough:
                 stopped, late = self.step(batches, stop.requested)
                 shown.update()
                 if state.step % run.log_every == 0:
@@ -110,7 +110,7 @@ class Run:
 
     def _due(self, every: int) -> bool:
         step = self.state.step
-        return step > 0 and (step % every == 0 or step == self.config.run.steps)
+        return step > 0 and (step % every == 0 or step == self.config.steps)
 
     def look(self, log: Log) -> bool:
         """Log the held-out loss and the probe if they are due; return whether to stop early."""

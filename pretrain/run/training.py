@@ -17,7 +17,7 @@ from pretrain.run.signals import StopRequest
 
 
 def train(config: PretrainConfig, process: Process) -> Path:
-    """Train to `run.steps`, going on from the newest valid checkpoint of the run folder; return the last one.
+    """Train to the end, going on from the newest valid checkpoint of the run folder; return the last one.
 
     Raises:
         HarnetError: the run folder is of another run or in use, the shards cannot feed it, the loss is not finite, or

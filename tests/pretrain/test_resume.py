@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from harnet.errors import HarnetError
 from harnet.run_folder import NETWORK
 from pretrain.config import PretrainConfig
 from pretrain.parallel.distributed import Process
@@ -62,3 +63,18 @@ def test_one_process_looks_for_the_checkpoint_and_tells_the_others(shards: Path,
     in_processes(2, counting, config, tmp_path)
     assert (tmp_path / "0.txt").read_text() == "4 2", "it compares the digests of both checkpoints"
     assert (tmp_path / "1.txt").read_text() == "4 0"
+
+
+def test_a_run_may_be_as_long_as_some_epochs(shards: Path, tmp_path: Path) -> None:
+    config = small(shards, tmp_path / "run", steps=None, epochs=0.004)
+    alone(config)
+    assert list(losses(tmp_path / "run")) == [1, 2, 3, 4], "an epoch has 1,027 steps"
+    saved = checkpoint.find(tmp_path / "run").about["config"]["run"]
+    assert (saved["steps"], saved["epochs"]) == (4, None)
+    # The same command continues it, and so does its length in steps.
+    assert alone(config) == alone(small(shards, tmp_path / "run", steps=4))
+    with pytest.raises(HarnetError, match=r"run.steps is 4 and run.epochs 2: give one of them"):
+        small(shards, tmp_path, steps=4, epochs=2.0)
+    with pytest.raises(HarnetError, match=r"run.epochs is 0"):
+        small(shards, tmp_path, steps=None, epochs=0.0)
+    assert small(shards, tmp_path, steps=None).steps == 10_000

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from zarr.codecs import BloscCodec
 
 from harnet.apply.recordings import Network, Recording, Results, Wall
@@ -44,16 +44,18 @@ class Embedding:
     """Seconds for which each window stands."""
     stored: Stored
     """How features are kept; "none" for their means alone."""
+    stages: tuple[int, ...] = (5,)
+    """Of the network, whose features stand side by side, as `Encoder.features` takes them."""
     name: str = "embed"
     """Of the work."""
 
     def network(self) -> Network:
         """The encoder."""
-        return Network(_encoder(self.weights, self.device), _flat)
+        return Network(_Stages(_encoder(self.weights, self.device), self.stages), _as_it_is)
 
     def results(self, recording: Recording) -> Results:
         """A group in the store, or sums alone."""
-        size = _encoder(self.weights, self.device).architecture.features
+        size = _encoder(self.weights, self.device).architecture.features_of(self.stages)
         sums = WearSums(size, self.step)
         if self.stored == "none":
             return Means(sums, recording.wall)
@@ -146,5 +148,16 @@ def _encoder(weights: str, device: str) -> Encoder:
     return load_encoder(weights, device)
 
 
-def _flat(features: Tensor) -> Tensor:
-    return features.flatten(1)
+class _Stages(nn.Module):
+    """Encoder -> features of some of its stages, (N, 3, L) -> (N, F)."""
+
+    def __init__(self, encoder: Encoder, stages: tuple[int, ...]) -> None:
+        super().__init__()
+        self._encoder, self._stages = encoder, stages
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._encoder.features(x, self._stages)
+
+
+def _as_it_is(features: Tensor) -> Tensor:
+    return features

@@ -26,17 +26,20 @@ class Command(ApplyOptions):
     store: Stored = "float32"
     """How features are stored, or "none" to keep their means alone. float16 halves 35 MB a person-day."""
 
+    stages: tuple[int, ...] = (5,)
+    """Whose features, side by side: the last stage's alone; 2 3 4 5 served linear classifiers better."""
+
     def run(self) -> int:
         """Embed; 0 only if every recording was done."""
         bundle = read_bundle(self.weights)
         config, digest = bundle.config, bundle.digest
         del bundle  # each process loads the tensors for itself
-        size = find_architecture(config.architecture, config.width).features
-        task = Embedding(self.weights, self.device, self.out, self.cutting(config).step, self.store)
+        size = find_architecture(config.architecture, config.width).features_of(self.stages)
+        task = Embedding(self.weights, self.device, self.out, self.cutting(config).step, self.store, self.stages)
         return self.apply(
             task,
             config,
-            {"weights": digest, "store": self.store},
+            {"weights": digest, "store": self.store, "stages": " ".join(map(str, sorted(self.stages)))},
             self.out / FEATURES,
             open_root if self.store != "none" else lambda folder: None,
             partial(write_features, size=size),

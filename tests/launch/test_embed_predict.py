@@ -96,6 +96,21 @@ def test_features_are_those_of_a_plain_loop(cohort: Cohort, weights: str, tmp_pa
         assert sum(day["wear_minutes"] for day in mine) == pytest.approx(row["wear_minutes"])
 
 
+def test_features_of_several_stages(cohort: Cohort, weights: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["embed", str(cohort.root), "--weights", weights, "--out", str(out), *FEW]
+    assert main([*arguments, "--stages", "4", "2"]) == 0
+    _, windows = all_windows(cohort, "p0-0", 5, 60)
+    with torch.inference_mode():
+        expected = harnet.load_encoder(weights).features(torch.from_numpy(windows), stages=(2, 4)).numpy()
+    found = zarr.open_group(out / "features.zarr", mode="r")["p0-0"]["features"]
+    np.testing.assert_allclose(found[:], expected, rtol=1e-4, atol=1e-5)
+    row = pq.read_table(out / "people.parquet").to_pylist()[0]
+    assert len(row["wear_weighted_features"]) == expected.shape[1]
+    assert main(arguments) == 1, "the folder is that of other stages"
+    assert main([*arguments[:-4], "--out", str(tmp_path / "no"), *FEW, "--stages", "6"]) == 1
+
+
 def test_a_second_run_does_only_what_is_missing(
     cohort: Cohort, weights: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from data_shards.cohort import index as cohort_index
 from data_shards.cohort import integrity, ledger
 from data_shards.cohort.info import RecordingInfo
-from data_shards.cohort.stored import HourData, StoredRecording, open_arrays, write_arrays
+from data_shards.cohort.stored import ArrayWriter, HourData, StoredRecording, open_arrays
 from data_shards.layout import SAMPLES_PER_HOUR, SECONDS_PER_HOUR
 from harnet.errors import HarnetError
 from harnet.files import fsync_folder, fsync_tree, publish, write_atomically
@@ -147,15 +147,35 @@ class Cohort:
         assert accel.shape == (3, info.hours * SAMPLES_PER_HOUR)
         assert accel.dtype == np.int16
         assert motion.shape == wear.shape == (info.hours * SECONDS_PER_HOUR,)
-        final = self._folder(info.recording)
+        self.write_hours(info.hours, iter([(0, HourData(accel, motion, wear))]), lambda: info)
+
+    def write_hours(
+        self, hours: int, data: Iterator[tuple[int, HourData]], info: Callable[[], RecordingInfo]
+    ) -> RecordingInfo:
+        """Add a recording that comes hour by hour: durable and complete when this returns, absent if it does not.
+
+        Args:
+            hours: From its first to its last.
+            data: Which hour, counted from the first, and the arrays from there on; hours that hold nothing are absent.
+            info: Asked for once `data` is exhausted.
+
+        Raises `HarnetError` if the name is taken, and whatever `data` raises.
+        """
         temporary = self.root / f".writing-{_host()}-{os.getpid()}-{uuid.uuid4().hex}"
         try:
-            write_arrays(temporary, info, HourData(accel, motion, wear))
+            writer = ArrayWriter(temporary, hours)
+            for hour, arrays in data:
+                writer.add(hour, arrays)
+            known = info()
+            assert known.hours == hours
+            writer.finish(known)
+            final = self._folder(known.recording)
             fsync_tree(temporary)
-            _publish_new(temporary, final, info.recording)
+            _publish_new(temporary, final, known.recording)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        cohort_index.add(self.root, [cohort_index.row_of(info, final)])
+        cohort_index.add(self.root, [cohort_index.row_of(known, final)])
+        return known
 
     def unreadable(self) -> list[tuple[str, str]]:
         """(path as given, reason) of every file or recording that could not be ingested, in order of path."""

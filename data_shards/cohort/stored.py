@@ -1,8 +1,9 @@
-"""One recording in the cohort store: its Zarr group, written whole, and read by the hour.
+"""One recording in the cohort store: its Zarr group, written and read by the hour.
 
-Files: one `zarr.json` with the metadata of the whole group consolidated (one read opens it), the signal in at most
-`ACCEL_SHARDS` shards of compressed hours, and one chunk each for motion and wear. Ten files at most, however long. A
-CRC-32C follows every hour and every chunk, and is checked whenever one is decoded; `integrity.py` covers the rest.
+Files: one `zarr.json` with the metadata of the whole group consolidated (one read opens it), the signal in
+`ACCEL_SHARDS` shards of compressed hours, and one chunk each for motion and wear: ten files at most for eight weeks.
+Beyond, a shard and two chunks for every two weeks that hold a sample. A CRC-32C follows every hour and every chunk, and
+is checked whenever one is decoded; `integrity.py` covers the rest.
 """
 
 import json
@@ -23,6 +24,8 @@ from harnet.errors import HarnetError
 
 ACCEL_SHARDS = 4
 """Files that hold the signal of a recording of many days: with the rest, ten files a recording at most."""
+LONGEST_SHARD_HOURS = 14 * 24
+"""A file is gathered in memory, 218 MB for two weeks, before it is written."""
 LEAST_SHARD_HOURS = 24
 """Short recordings are one file; a file below a day would only cost inodes."""
 
@@ -84,46 +87,98 @@ class StoredRecording:
 
 
 def open_arrays(folder: Path, info: RecordingInfo) -> StoredRecording:
-    """Open the group that `write_arrays` wrote."""
+    """Open the group that `ArrayWriter` wrote."""
     return StoredRecording(folder, info, zarr.open_group(folder, mode="r"))
 
 
-def write_arrays(folder: Path, info: RecordingInfo, data: HourData) -> None:
-    """Write a group to the new folder `folder`, sealed; not yet flushed to disk."""
-    group = zarr.create_group(folder, zarr_format=3, attributes=json.loads(json.dumps(asdict(info))))
-    shard_hours = min(info.hours, max(LEAST_SHARD_HOURS, -(-info.hours // ACCEL_SHARDS)))
-    shard = shard_hours * SAMPLES_PER_HOUR
-    accel = group.create_array(
-        "accel",
-        shape=data.accel.shape,
-        dtype=data.accel.dtype,
-        chunks=(3, SAMPLES_PER_HOUR),
-        shards=(3, shard),
-        compressors=_compressors(data.accel),
-        fill_value=MISSING,
-        dimension_names=("axis", "sample"),
-        attributes={"units": f"1/4096 g at {RATE} Hz"},
-    )
-    for start in range(0, data.accel.shape[1], shard):
-        # One shard at a time: only then is each file written once, and memory holds one of them.
-        accel[:, start : start + shard] = data.accel[:, start : start + shard]
-    for name, values in (("motion", data.motion), ("wear", data.wear)):
-        seconds = group.create_array(
-            name,
-            shape=values.shape,
-            dtype=values.dtype,
-            chunks=values.shape,
-            compressors=_compressors(values),
-            fill_value=0,
-            dimension_names=("second",),
-        )
-        seconds[:] = values
-    with warnings.catch_warnings():
-        # True of the specification as written; zarr-python, which reads it back, keeps it in `zarr.json`.
-        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part in the Zarr format 3")
-        zarr.consolidate_metadata(group.store)
-    integrity.seal(folder)
+class ArrayWriter:
+    """Writes a group to a new folder, hour by hour; hours that are left out hold nothing and take no room."""
+
+    def __init__(self, folder: Path, hours: int) -> None:
+        self._folder = folder
+        self._group = zarr.create_group(folder, zarr_format=3)
+        shard = min(hours, LONGEST_SHARD_HOURS, max(LEAST_SHARD_HOURS, -(-hours // ACCEL_SHARDS)))
+        whole = hours <= ACCEL_SHARDS * LONGEST_SHARD_HOURS
+        seconds = (hours if whole else shard) * SECONDS_PER_HOUR
+        self._parts = [
+            _Part(
+                self._group.create_array(
+                    "accel",
+                    shape=(3, hours * SAMPLES_PER_HOUR),
+                    dtype=np.int16,
+                    chunks=(3, SAMPLES_PER_HOUR),
+                    shards=(3, shard * SAMPLES_PER_HOUR),
+                    compressors=_compressors(np.dtype(np.int16)),
+                    fill_value=MISSING,
+                    dimension_names=("axis", "sample"),
+                    attributes={"units": f"1/4096 g at {RATE} Hz"},
+                ),
+                shard * SAMPLES_PER_HOUR,
+            )
+        ]
+        for name, kind in (("motion", np.dtype(np.float32)), ("wear", np.dtype(np.uint8))):
+            array = self._group.create_array(
+                name,
+                shape=(hours * SECONDS_PER_HOUR,),
+                dtype=kind,
+                chunks=(seconds,),
+                compressors=_compressors(kind),
+                fill_value=0,
+                dimension_names=("second",),
+            )
+            self._parts.append(_Part(array, seconds))
+
+    def add(self, hour: int, data: HourData) -> None:
+        """Add whole hours, of which the first is number `hour` of the recording; later ones only after earlier ones."""
+        arrays: tuple[NDArray[Any], ...] = (data.accel, data.motion, data.wear)
+        for part, values in zip(self._parts, arrays, strict=True):
+            part.add(hour, values)
+
+    def finish(self, info: RecordingInfo) -> None:
+        """Write what is known, and seal the group; not yet flushed to disk."""
+        for part in self._parts:
+            part.flush()
+        self._group.update_attributes(json.loads(json.dumps(asdict(info))))
+        with warnings.catch_warnings():
+            # True of the specification as written; zarr-python, which reads it back, keeps it in `zarr.json`.
+            warnings.filterwarnings("ignore", "Consolidated metadata is currently not part in the Zarr format 3")
+            zarr.consolidate_metadata(self._group.store)
+        integrity.seal(self._folder)
 
 
-def _compressors(values: NDArray[Any]) -> tuple[BloscCodec, Crc32cCodec]:
-    return BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle", typesize=values.dtype.itemsize), Crc32cCodec()
+class _Part:
+    """One array, gathered until a file of it is full: only then is each written once, and memory holds one of them."""
+
+    def __init__(self, array: "zarr.Array[Any]", length: int) -> None:
+        self._array = array
+        self._length = length
+        self._begin = 0
+        self._buffer: NDArray[Any] | None = None
+
+    def add(self, hour: int, values: NDArray[Any]) -> None:
+        """Add hours, along the last axis."""
+        at = hour * (SAMPLES_PER_HOUR if values.ndim == 2 else SECONDS_PER_HOUR)
+        done = 0
+        while done < values.shape[-1]:
+            begin = (at + done) // self._length * self._length
+            if begin != self._begin:
+                self.flush()
+                self._begin = begin
+            if self._buffer is None:
+                length = min(self._length, self._array.shape[-1] - begin)
+                self._buffer = np.full((*values.shape[:-1], length), self._array.fill_value, values.dtype)
+            into = at + done - begin
+            count = min(values.shape[-1] - done, self._buffer.shape[-1] - into)
+            assert count > 0
+            self._buffer[..., into : into + count] = values[..., done : done + count]
+            done += count
+
+    def flush(self) -> None:
+        """Write what was gathered."""
+        if self._buffer is not None:
+            self._array[..., self._begin : self._begin + self._buffer.shape[-1]] = self._buffer
+            self._buffer = None
+
+
+def _compressors(kind: np.dtype[Any]) -> tuple[BloscCodec, Crc32cCodec]:
+    return BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle", typesize=kind.itemsize), Crc32cCodec()

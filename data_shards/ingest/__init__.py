@@ -1,12 +1,14 @@
 """Recordings of devices → calibrated 30 Hz signals in a cohort store.
 
 sources.py       which files there are, and which recordings they hold
-survey.py        one pass over the raw samples: still moments, clipping, ranges
+gathering.py     the first pass, piece by piece: checked, summed up, resampled
+survey.py        sums of the raw samples: still moments, clipping, ranges
 checks.py        what makes a recording not usable at all
-calibration.py   autocalibration (van Hees et al. 2014)
 resampling.py    anti-aliased, to 30 Hz
+scratch.py       the signal at 30 Hz until it can be calibrated
+calibration.py   autocalibration (van Hees et al. 2014)
 wear.py          non-wear as a mask
 daylight.py      changes between summer and winter time
-preparation.py   the steps above in their order
+preparation.py   the second pass, hour by hour: calibrated, with wear and facts
 run.py           many files in parallel, one bad one stops nobody else
 """

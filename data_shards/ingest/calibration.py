@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_shards.cohort.info import Calibration
-from data_shards.ingest.survey import Survey
+from data_shards.ingest.survey import WINDOW_SECONDS, Survey
 from data_shards.recording import Temperature
 
-WINDOW_SECONDS = 10
-"""Length of the windows in which stillness is judged (the paper's)."""
+Correction = Callable[[NDArray[np.float64], NDArray[np.float32]], NDArray[np.float32]]
+"""From times, (n,) seconds since 1970, and values in g, (3, n): the values as they should be."""
+
 STILL_G = 0.013
 """Standard deviation in g below which an axis is still (the paper's)."""
 SPHERE_G = 0.3
@@ -98,7 +99,7 @@ class _Still:
 
 def calibrate(found: Survey, temperature: Temperature | None) -> Calibration:
     """Fit the calibration of a recording, or say why it has none."""
-    hours = len(found.seconds) / 3600
+    hours = int(found.recorded.sum()) / 3600
     still = _still_windows(found, temperature)
     count = still.means.shape[1]
     before = _error_mg(still.means, still.weight) if count else -1.0
@@ -132,9 +133,7 @@ def calibrate(found: Survey, temperature: Temperature | None) -> Calibration:
     )
 
 
-def correction(
-    calibration: Calibration, temperature: Temperature | None
-) -> Callable[[NDArray[np.float64], NDArray[np.float32]], NDArray[np.float32]] | None:
+def correction(calibration: Calibration, temperature: Temperature | None) -> Correction | None:
     """What turns measured g at given times, (3, n), into calibrated g; None if there is nothing to correct."""
     if not calibration["calibrated"]:
         return None

@@ -1,12 +1,9 @@
-"""What a recording must be before it enters a cohort: fast enough, long enough, finite and in g."""
-
-from dataclasses import dataclass
+"""What a recording must be before it enters a cohort: fast enough, long enough and in g."""
 
 import numpy as np
 
-from data_shards.ingest.resampling import hours_spanned, measured_rate, stretches
-from data_shards.ingest.survey import Survey, survey
-from data_shards.recording import Loaded
+from data_shards.ingest.resampling import hours_spanned
+from data_shards.ingest.survey import Survey
 from harnet.errors import HarnetError
 
 SLOWEST = 19.0
@@ -15,8 +12,8 @@ CLOCK_DRIFT = 0.01
 """Share by which a device's clock may be slow, and its rate below the one that it was set to."""
 FASTEST = 5000.0
 """Hz. Above it times come in bursts (stamped on arrival), and say nothing of when a sample was taken."""
-LONGEST_DAYS = 100
-"""A longer span comes from a clock that was reset, and would be stored as years of missing data."""
+LONGEST_DAYS = 731
+"""Two years. A longer span comes from a clock that was reset."""
 STILL_SHARE = 0.1
 """The stillest tenth of the seconds: there the norm is gravity, whatever the rest does."""
 PLAUSIBLE_G = (0.5, 4.0)
@@ -24,59 +21,36 @@ PLAUSIBLE_G = (0.5, 4.0)
 LOOKS_LIKE = (((6.5, 14.0), "m/s², not g: give --units m/s2"), ((600.0, 1600.0), "mg, not g: give --units mg"))
 """Norms of still seconds that give another unit away."""
 
-_PIECE = 1 << 20
 
-
-@dataclass(frozen=True)
-class Checked:
-    """A recording that passed, and what was learnt of it on the way."""
-
-    recording: Loaded
-    """All of it."""
-    parts: list[tuple[int, int]]
-    """`stretches(recording.times)`."""
-    survey: Survey
-    """Its samples, summed up by second."""
-
-
-def check(recording: Loaded, named: str, min_seconds: float) -> Checked:
-    """Go over a recording once.
-
-    Args:
-        recording: What a reader returned.
-        named: What an error begins with.
-        min_seconds: Length of the longest stretch without a gap that it must have.
-
-    Raises:
-        HarnetError: it cannot be used.
-    """
-    times = recording.times
-    if len(times) < 2:
-        raise HarnetError(f"{named}: {len(times)} samples: nothing to ingest")
-    assert all((np.diff(times[i : i + _PIECE + 1]) > 0).all() for i in range(0, len(times) - 1, _PIECE)), named
-    parts = stretches(times)
-    for rate, origin in ((recording.nominal_rate, "set in the device"), (measured_rate(times, parts), "by its times")):
+def refuse_rate(nominal: float, measured: float, named: str) -> None:
+    """Raises `HarnetError`, which begins with `named`, for rates in Hz from which no 30 Hz can be made."""
+    for rate, origin in ((nominal, "set in the device"), (measured, "by its times")):
         if not SLOWEST * (1 - CLOCK_DRIFT) <= rate <= FASTEST:
             raise HarnetError(
                 f"{named}: {rate:.4g} Hz {origin}; {SLOWEST:g} to {FASTEST:g} Hz can be used: leave it out"
             )
-    longest = max(times[stop - 1] - times[start] for start, stop in parts) + 1 / recording.nominal_rate
+
+
+def refuse_span(first: float, last: float, named: str) -> None:
+    """Raises `HarnetError` for times, in seconds, that are years apart."""
+    hours = hours_spanned(first, last)[1]
+    if hours > LONGEST_DAYS * 24:
+        raise HarnetError(
+            f"{named}: spans {hours / 24:.0f} days, more than {LONGEST_DAYS}; was the clock reset? Split it there"
+        )
+
+
+def refuse_short(longest: float, min_seconds: float, named: str) -> None:
+    """Raises `HarnetError` where the longest stretch without a gap, in seconds, holds no window."""
     if longest < min_seconds:
         raise HarnetError(
             f"{named}: its longest stretch without a gap is {longest:.1f} s, less than one window of {min_seconds:g} s "
             "(--min-seconds): leave it out"
         )
-    hours = hours_spanned(times)[1]
-    if hours > LONGEST_DAYS * 24:
-        raise HarnetError(
-            f"{named}: spans {hours / 24:.0f} days, more than {LONGEST_DAYS}; was the clock reset? Split it there"
-        )
-    found = survey(recording, named)
-    _check_units(found, recording.nominal_rate, named)
-    return Checked(recording, parts, found)
 
 
-def _check_units(found: Survey, nominal_rate: float, named: str) -> None:
+def refuse_units(found: Survey, nominal_rate: float, named: str) -> None:
+    """Raises `HarnetError` where gravity is not 1 g, going by seconds."""
     norm = still_norm(found, nominal_rate)
     for (low, high), advice in LOOKS_LIKE:
         if low <= norm <= high:

@@ -3,7 +3,8 @@
 Per stretch without a gap: a zero-phase low-pass filter at the device's rate (first raised by an integer factor where
 it is below 100 Hz), then a cubic spline read at the device's own times. The times matter: the clock of an Axivity AX3
 set to 100 Hz was seen to tick at 98.9 Hz. The work is done in pieces of ten minutes that overlap by the filter's
-length, so memory does not grow with the recording.
+length, so memory does not grow with the recording. Calibration comes after it: it is affine, and the filter and the
+spline are linear and pass a constant unchanged, so it comes to the same as before, at a third of the work for 100 Hz.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 from scipy.signal import firwin, kaiserord, oaconvolve
 
-from data_shards.layout import COUNTS_PER_G, MISSING, RATE, SAMPLES_PER_HOUR
+from data_shards.layout import COUNTS_PER_G, RATE, SAMPLES_PER_HOUR
+from data_shards.recording import Piece
 
 STOPBAND_DECIBEL = 80.0
 """Kaiser window design (Kaiser 1974; scipy.signal.kaiserord). One count at ±8 g full scale is -90 dB."""
@@ -36,13 +38,10 @@ GAP_SECONDS = 2 / RATE
 
 FILTER = (
     "zero-phase Kaiser FIR low-pass, -80 dB from s = min(15 Hz, half the device's rate), passband to 0.8 s; "
-    "cubic spline at the device's times; gaps above max(2.5 periods, 1/15 s) left missing"
+    "cubic spline at the device's times; gaps above max(2.5 periods, 1/15 s) left missing; "
+    "rate of the first 2^24 samples"
 )
 """Written down with every recording. Change it whenever the numbers that come out change."""
-
-
-Correction = Callable[[NDArray[np.float64], NDArray[np.float32]], NDArray[np.float32]]
-"""From times, (n,) seconds since 1970, and values in g, (3, n): the values as they should be."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +80,8 @@ def gap_threshold(times: NDArray[np.float64]) -> float:
     return max(GAP_PERIODS * float(np.median(periods)), GAP_SECONDS)
 
 
-def stretches(times: NDArray[np.float64]) -> list[tuple[int, int]]:
+def stretches(times: NDArray[np.float64], threshold: float) -> list[tuple[int, int]]:
     """The (start, stop) sample indices of the stretches without a gap, in order, covering all samples."""
-    threshold = gap_threshold(times)
     step = 1 << 22
     # In pieces: the differences of a week at 100 Hz are half a gigabyte.
     jumps = [start + np.flatnonzero(np.diff(times[start : start + step + 1]) > threshold) + 1
@@ -98,50 +96,91 @@ def measured_rate(times: NDArray[np.float64], parts: list[tuple[int, int]]) -> f
     return float((len(times) - len(parts)) / seconds) if seconds > 0 else 0.0
 
 
-def hours_spanned(times: NDArray[np.float64]) -> tuple[int, int]:
-    """First clock hour since 1970 and number of clock hours that hold all samples."""
-    first, last = (k // SAMPLES_PER_HOUR for k in _grid(times[0], times[-1]))
-    return first, last - first + 1
+def hours_spanned(first: float, last: float) -> tuple[int, int]:
+    """First clock hour since 1970 and number of clock hours that hold all samples from one time to another."""
+    begin, end = (k // SAMPLES_PER_HOUR for k in _grid(first, last))
+    return begin, end - begin + 1
 
 
-def resample(
-    times: NDArray[np.float64],
-    acceleration: NDArray[np.float32],
-    parts: list[tuple[int, int]] | None = None,
-    correct: Correction | None = None,
-) -> tuple[int, NDArray[np.int16]]:
-    """Whole clock hours at 30 Hz.
+class Resampler:
+    """Takes pieces of a recording in order and gives each ten minutes at 30 Hz as soon as they are certain."""
 
-    A calibration of the axes may be given as `correct`: it is affine, and the filter and the spline are linear and
-    pass a constant unchanged, so after them it comes to the same as before them, at a third of the work for 100 Hz.
+    def __init__(self, rate: float, threshold: float, sink: Callable[[int, NDArray[np.float32]], None]) -> None:
+        """Begin.
 
-    Args:
-        times: (n,) seconds since 1970, strictly increasing, n >= 2.
-        acceleration: (n, 3) in g, finite.
-        parts: `stretches(times)`, where that is known.
-        correct: Applied at 30 Hz, before values are clipped to what int16 holds.
+        Args:
+            rate: Samples per second by the device's clock.
+            threshold: Seconds between two samples above which there is a gap.
+            sink: Takes the first sample of a run, counted from 1970 at 30 Hz, and its values, (3, n) in g.
+        """
+        self.gaps: list[float] = []
+        """Lengths in seconds of the gaps."""
+        self.longest = 0.0
+        """Seconds from first to last sample of the longest stretch without a gap."""
+        # Rates differ a little from stretch to stretch; a rounded common one lets all share a filter.
+        self._low = low_pass(round(rate, 1))
+        self._threshold = threshold
+        self._sink = sink
+        self._held: list[Piece] = []
+        """The part of this stretch on which what is still to come depends."""
+        self._begun = 0.0
+        """Time of the first sample of this stretch."""
+        self._count = 0
+        """Samples of this stretch so far."""
+        self._next = 0
+        """First 30 Hz sample of this stretch that is still to come."""
 
-    Returns:
-        The first clock hour since 1970, and (3, hours * 108,000) int16 in 1/4096 g, clipped to ±32767 and
-        `MISSING` outside the stretches that were recorded.
-    """
-    first_hour, hours = hours_spanned(times)
-    counts = np.full((3, hours * SAMPLES_PER_HOUR), MISSING, np.int16)
-    parts = stretches(times) if parts is None else parts
-    # Rates differ a little from stretch to stretch; a rounded common one lets all share a filter.
-    shared = low_pass(round(measured_rate(times, parts), 1))
-    for start, stop in parts:
-        if stop - start < 2:
-            continue
-        first, last = _grid(times[start], times[stop - 1])
-        for k in range(first, last + 1, PIECE_SAMPLES):
-            grid = np.arange(k, min(k + PIECE_SAMPLES, last + 1))
-            values = _evaluate(shared, times[start:stop], acceleration[start:stop], grid / RATE)
-            offset = k - first_hour * SAMPLES_PER_HOUR
-            if correct is not None:
-                values = correct(grid / RATE, values)
-            counts[:, offset : offset + len(grid)] = to_counts(values)
-    return first_hour, counts
+    def add(self, piece: Piece) -> None:
+        """Take the next samples."""
+        times, acceleration = piece
+        before = self._held[-1].times[-1] if self._held else times[0]
+        steps = np.diff(times, prepend=before)
+        edges = [0, *map(int, np.flatnonzero(steps > self._threshold)), len(times)]
+        for part, (start, stop) in enumerate(pairwise(edges)):
+            if part:
+                self.gaps.append(float(steps[start]))
+                self._end()
+            if stop > start:
+                self._extend(Piece(times[start:stop], acceleration[start:stop]))
+
+    def finish(self) -> None:
+        """Give the rest."""
+        self._end()
+
+    def _extend(self, piece: Piece) -> None:
+        if not self._count:
+            self._begun = float(piece.times[0])
+            self._next = _grid(self._begun, self._begun)[0]
+        self._count += len(piece.times)
+        self._held.append(piece)
+        while piece.times[-1] > (last := (self._next + PIECE_SAMPLES - 1) / RATE):
+            held = self._join()
+            if len(held.times) < np.searchsorted(held.times, last) + self._low.margin + 1:
+                break
+            self._give(self._next + PIECE_SAMPLES)
+            needed = int(np.searchsorted(held.times, self._next / RATE)) - self._low.margin - 1
+            if needed > 0:
+                self._held = [Piece(held.times[needed:], held.acceleration[needed:])]
+
+    def _end(self) -> None:
+        """This stretch is over."""
+        if self._count >= 2:
+            last = float(self._join().times[-1])
+            self.longest = max(self.longest, last - self._begun)
+            stop = _grid(last, last)[1] + 1
+            while self._next < stop:
+                self._give(min(self._next + PIECE_SAMPLES, stop))
+        self._held, self._count = [], 0
+
+    def _give(self, stop: int) -> None:
+        grid = np.arange(self._next, stop)
+        self._sink(self._next, _evaluate(self._low, *self._join(), grid / RATE))
+        self._next = stop
+
+    def _join(self) -> Piece:
+        if len(self._held) > 1:
+            self._held = [Piece(*(np.concatenate(values) for values in zip(*self._held, strict=True)))]
+        return self._held[0]
 
 
 def to_counts(values: NDArray[np.float32]) -> NDArray[np.int16]:

@@ -12,12 +12,13 @@ from data_shards.cohort import ledger
 from data_shards.cohort.info import RecordingInfo, Source
 from data_shards.cohort.store import Cohort
 from data_shards.ingest.daylight import zone
-from data_shards.ingest.preparation import PREPROCESSING, prepare
+from data_shards.ingest.preparation import PREPROCESSING, Prepared
+from data_shards.ingest.scratch import Scratch
 from data_shards.ingest.sources import IngestOptions, hashed, identity, known_reader, plan, unhashed
-from data_shards.layout import SECONDS_PER_HOUR
 from data_shards.notes import Note
 from data_shards.parallel import run_all
 from data_shards.readers import Found, Reader
+from data_shards.recording import Recording
 from harnet.errors import HarnetError
 
 __all__ = ["IngestOptions", "Outcome", "ingest", "ingest_file"]
@@ -124,36 +125,38 @@ def _add(found: Found, path: Path, cohort: Cohort, source: Source, options: Inge
         return Outcome(str(path), "excluded")
     if name in cohort:
         return _compare(path, cohort.info(name), source)
-    recording = found.recording
     named = str(path) if found.participant is None else f"{path} ({name})"
     place = None if options.timezone is None else zone(options.timezone)
-    try:
-        prepared = prepare(recording, named, options.min_seconds, place)
-    except HarnetError as error:
-        return Outcome(str(path), "refused", str(error))
-    worn = prepared.worn
-    by_hour = worn.wear.reshape(-1, SECONDS_PER_HOUR).sum(axis=1, dtype=int)
-    info = RecordingInfo(
+    with Scratch(cohort.root) as scratch:
+        try:
+            prepared = Prepared(found.recording, named, options.min_seconds, place, scratch)
+        except HarnetError as error:
+            return Outcome(str(path), "refused", str(error))
+        info = partial(_info, name, participant, found.recording, prepared, source)
+        return _outcome(path, cohort.write_hours(prepared.hours, prepared.stream(), info), "ingested")
+
+
+def _info(name: str, participant: str, recording: Recording, prepared: Prepared, source: Source) -> RecordingInfo:
+    """What is kept of a recording whose hours are all through."""
+    return RecordingInfo(
         recording=name,
         participant=participant,
         first_hour=prepared.first_hour,
-        hours=len(by_hour),
+        hours=prepared.hours,
         device=recording.device,
         clock=recording.clock,
         wall_shifts=prepared.wall_shifts,
         nominal_rate=recording.nominal_rate,
-        worn_seconds_by_hour=tuple(by_hour.tolist()),
-        complete_seconds=worn.complete_seconds,
+        worn_seconds_by_hour=tuple(prepared.worn_seconds_by_hour),
+        complete_seconds=prepared.complete_seconds,
         calibration=prepared.calibration,
-        quality=prepared.quality,
+        quality=prepared.quality(),
         notes=prepared.notes,
         metadata=recording.metadata,
         source=source,
         preprocessing=PREPROCESSING,
         package_version=importlib.metadata.version("harnet"),
     )
-    cohort.write(info, prepared.accel, worn.motion, worn.wear)
-    return _outcome(path, info, "ingested")
 
 
 def _compare(path: Path, there: RecordingInfo, source: Source) -> Outcome:

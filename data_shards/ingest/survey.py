@@ -1,40 +1,41 @@
 """One pass over a device's samples: sums per second, from which stillness, units and calibration follow."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_shards.recording import Loaded
+from data_shards.recording import Piece
 from harnet.errors import HarnetError
 
 CLIP_TOLERANCE = 0.004
 """Share of the full scale. A range of 8 g in two's complement ends at +7.996 (10 bits); scaled codes round."""
-
-_PIECE = 1 << 18
-"""Samples at a time: temporaries of some 20 MB, whatever the length of the recording."""
+WINDOW_SECONDS = 10
+"""Sums are kept by windows of this length, in which calibration looks for stillness (van Hees et al. 2014): by second,
+a year is 2 GB."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """Per clock second that holds a sample, and of all samples."""
+    """Per clock second, or window of the clock, that holds a sample."""
 
     seconds: NDArray[np.int64]
-    """(m,) since 1970, strictly increasing."""
+    """(m,) since 1970, strictly increasing: the first of each window."""
+    recorded: NDArray[np.int64]
+    """(m,) clock seconds in it that hold a sample."""
     samples: NDArray[np.int64]
-    """(m,) samples in that second."""
+    """(m,) samples in it."""
     sums: NDArray[np.float64]
     """(3, m) sums in g."""
     squares: NDArray[np.float64]
     """(3, m) sums of squares in g²."""
-    clipped_share: float
-    """Share of all samples with an axis at the full scale; 0 where the range is not known."""
 
     def windows(self, length: int) -> "Survey":
         """The same per window of `length` seconds of the clock, each named after its first second."""
         first = self.seconds // length * length
-        return _merged(first, self.samples, self.sums, self.squares, self.clipped_share)
+        edges = _edges(first)
+        return Survey(first[edges], *(np.add.reduceat(values, edges, axis=-1) for values in _arrays(self)[1:]))
 
     @property
     def means(self) -> NDArray[np.float64]:
@@ -48,57 +49,81 @@ class Survey:
         return variances
 
 
-def survey(recording: Loaded, named: str) -> Survey:
-    """Go over all samples once.
+class Surveyor:
+    """Sums up a recording while it passes by."""
 
-    Raises:
-        HarnetError: a sample is not finite; the line begins with `named`.
-    """
-    limit = None if recording.range_g is None else np.float32(recording.range_g * (1 - CLIP_TOLERANCE))
-    parts = []
-    clipped = 0
-    for start, signal in _pieces(recording):
-        if limit is not None:
-            clipped += int((np.abs(signal) >= limit).any(axis=0).sum())
-        second = np.floor(recording.times[start : start + _PIECE]).astype(np.int64)
-        edges = np.concatenate([[0], np.flatnonzero(np.diff(second)) + 1])
+    def __init__(self, named: str, range_g: float | None) -> None:
+        """`named` begins every error; `range_g` is the device's full scale, None where it is not known."""
+        self.samples = 0
+        """All that passed by."""
+        self.clipped = 0
+        """Those with an axis at the full scale."""
+        self._named = named
+        self._limit = None if range_g is None else np.float32(range_g * (1 - CLIP_TOLERANCE))
+        self._parts: list[Survey] = []
+        self._windows: list[Survey] = []
+
+    def add(self, piece: Piece) -> None:
+        """Sum up some samples; `HarnetError` if one is not finite."""
+        signal = np.ascontiguousarray(piece.acceleration.T)
+        if self._limit is not None:
+            self.clipped += int((np.abs(signal) >= self._limit).any(axis=0).sum())
+        second = np.floor(piece.times).astype(np.int64)
+        edges = _edges(second)
         double = signal.astype(np.float64)
         sums = np.add.reduceat(double, edges, axis=1)
         if not np.isfinite(sums).all():
-            _raise_not_finite(signal, start, named)
+            self._raise_not_finite(signal)
         np.square(double, out=double)
-        parts.append((second[edges], np.diff(edges, append=len(second)), sums, np.add.reduceat(double, edges, axis=1)))
-    seconds, samples, sums, squares = (np.concatenate(values, axis=-1) for values in zip(*parts, strict=True))
-    return _merged(seconds, samples, sums, squares, clipped / len(recording.times))
+        squares = np.add.reduceat(double, edges, axis=1)
+        samples = np.diff(edges, append=len(second))
+        self._parts.append(Survey(second[edges], np.ones_like(samples), samples, sums, squares))
+        self.samples += len(second)
+
+    @property
+    def clipped_share(self) -> float:
+        """Share of all samples with an axis at the full scale; 0 where the range is not known."""
+        return self.clipped / self.samples
+
+    def seconds(self) -> Survey:
+        """By second, what was added since windows were last made."""
+        found = _joined(self._parts).windows(1)
+        return replace(found, recorded=np.ones_like(found.samples))  # a piece may end within a second
+
+    def make_windows(self, last: bool = False) -> None:
+        """Turn all whole windows into such, so that memory hardly grows; with `last`, the one begun too."""
+        found = self.seconds()
+        begun = found.seconds[-1] // WINDOW_SECONDS * WINDOW_SECONDS
+        whole = len(found.seconds) if last else int(np.searchsorted(found.seconds, begun))
+        if whole:
+            self._windows.append(_part(found, slice(None, whole)).windows(WINDOW_SECONDS))
+        self._parts = [_part(found, slice(whole, None))]
+
+    def finish(self) -> Survey:
+        """All of the recording, by window."""
+        self.make_windows(last=True)
+        return _joined(self._windows)
+
+    def _raise_not_finite(self, signal: NDArray[np.float32]) -> None:
+        row = int(np.argmax(~np.isfinite(signal).all(axis=0)))
+        raise HarnetError(
+            f"{self._named}: sample {self.samples + row} is {signal[:, row].tolist()}: leave out such samples, a gap "
+            "in time is kept as missing data"
+        )
 
 
-def _pieces(recording: Loaded) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Index of the first sample, and (3, n) samples with each axis in one run of memory."""
-    for start in range(0, len(recording.times), _PIECE):
-        yield start, np.ascontiguousarray(recording.acceleration[start : start + _PIECE].T)
+def _joined(parts: list[Survey]) -> Survey:
+    return Survey(*(np.concatenate(values, axis=-1) for values in zip(*map(_arrays, parts), strict=True)))
 
 
-def _merged(
-    seconds: NDArray[np.int64],
-    samples: NDArray[np.int64],
-    sums: NDArray[np.float64],
-    squares: NDArray[np.float64],
-    clipped_share: float,
-) -> Survey:
-    """One entry for each run of equal `seconds`: a piece may end within a second."""
-    edges = np.concatenate([[0], np.flatnonzero(np.diff(seconds)) + 1])
-    return Survey(
-        seconds[edges],
-        np.add.reduceat(samples, edges),
-        np.add.reduceat(sums, edges, axis=1),
-        np.add.reduceat(squares, edges, axis=1),
-        clipped_share,
-    )
+def _part(found: Survey, part: slice) -> Survey:
+    return Survey(*(values[..., part] for values in _arrays(found)))
 
 
-def _raise_not_finite(signal: NDArray[np.float32], start: int, named: str) -> None:
-    row = int(np.argmax(~np.isfinite(signal).all(axis=0)))
-    raise HarnetError(
-        f"{named}: sample {start + row} is {signal[:, row].tolist()}: leave out such samples, a gap in time is kept as "
-        "missing data"
-    )
+def _arrays(found: Survey) -> tuple[NDArray[Any], ...]:
+    return found.seconds, found.recorded, found.samples, found.sums, found.squares
+
+
+def _edges(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each run of equal values begins."""
+    return np.concatenate([[0], np.flatnonzero(np.diff(values)) + 1])

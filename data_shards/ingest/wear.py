@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data_shards.layout import COUNTS_PER_G, MISSING, RATE, SAMPLES_PER_HOUR
+from data_shards.layout import COUNTS_PER_G, MISSING, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
 
 WINDOW_SECONDS = 10
 """Length of the windows, on the absolute clock, in which stillness is judged."""
@@ -34,18 +34,74 @@ class Wear:
     """Seconds without a missing sample."""
 
 
+@dataclass(frozen=True)
+class _Hour:
+    """What an hour shows by itself; whether it was worn may depend on those beside it."""
+
+    motion: NDArray[np.float32]
+    """(3600,) as in `Wear`."""
+    complete: NDArray[np.bool_]
+    """(3600,) whether no sample of the second is missing."""
+    still: NDArray[np.bool_]
+    """(360,) whether each window is still."""
+
+
+class WearDetector:
+    """Takes clock hours in order and tells of each when the next is known: a still episode may end in there.
+
+    Hours without a sample may be left out; they are not still.
+    """
+
+    def __init__(self) -> None:
+        self._pending: tuple[int, _Hour] | None = None
+        self._still_before = 0
+        """Still windows that lie together right before the pending hour, of which an episode's length matter."""
+
+    def add(self, hour: int, counts: NDArray[np.int16]) -> tuple[int, Wear] | None:
+        """Add an hour, (3, 108,000) int16 in 1/4096 g; what is known now of the one before it."""
+        return self._next(hour, _hour(counts))
+
+    def finish(self) -> tuple[int, Wear] | None:
+        """The last hour."""
+        return self._next(-1, None)
+
+    def _next(self, hour: int, found: _Hour | None) -> tuple[int, Wear] | None:
+        known = None
+        adjoining = found is not None and self._pending is not None and hour == self._pending[0] + 1
+        if self._pending is not None:
+            this = self._pending[1]
+            after = found.still if found is not None and adjoining else np.zeros(0, bool)
+            still = np.concatenate([np.ones(self._still_before, bool), this.still, after])
+            begin = self._still_before * WINDOW_SECONDS
+            worn = this.complete & ~_in_long_run(still)[begin : begin + SECONDS_PER_HOUR]
+            known = self._pending[0], Wear(this.motion, worn.astype(np.uint8), int(this.complete.sum()))
+            moving = np.flatnonzero(~np.concatenate([np.ones(self._still_before, bool), this.still]))
+            together = self._still_before + len(this.still) - (int(moving[-1]) + 1 if len(moving) else 0)
+            self._still_before = min(together, EPISODE_SECONDS // WINDOW_SECONDS) if adjoining else 0
+        self._pending = None if found is None else (hour, found)
+        return known
+
+
 def detect(counts: NDArray[np.int16]) -> Wear:
     """Motion and wear of whole hours, (3, hours * 108,000) int16 in 1/4096 g."""
     assert counts.shape[0] == 3
     assert counts.shape[1] % SAMPLES_PER_HOUR == 0
-    parts = [
-        _sums(counts[:, start : start + SAMPLES_PER_HOUR]) for start in range(0, counts.shape[1], SAMPLES_PER_HOUR)
-    ]
-    sums, squares = (np.concatenate(values, axis=1) for values in list(zip(*parts, strict=True))[:2])
-    complete = np.concatenate([part[2] for part in parts])
+    detector = WearDetector()
+    parts = []
+    for hour in range(counts.shape[1] // SAMPLES_PER_HOUR):
+        parts.append(detector.add(hour, counts[:, hour * SAMPLES_PER_HOUR : (hour + 1) * SAMPLES_PER_HOUR]))
+    known = [part[1] for part in (*parts, detector.finish()) if part is not None]
+    return Wear(
+        np.concatenate([each.motion for each in known]),
+        np.concatenate([each.wear for each in known]),
+        sum(each.complete_seconds for each in known),
+    )
+
+
+def _hour(counts: NDArray[np.int16]) -> _Hour:
+    sums, squares, complete = _sums(counts)
     motion = np.sqrt(_variance(sums, squares, np.full(len(complete), RATE)).sum(axis=0)) / COUNTS_PER_G
-    worn = complete & ~_in_long_run(still_windows(sums, squares, complete))
-    return Wear(motion.astype(np.float32), worn.astype(np.uint8), int(complete.sum()))
+    return _Hour(motion.astype(np.float32), complete, still_windows(sums, squares, complete))
 
 
 def still_windows(

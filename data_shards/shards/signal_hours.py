@@ -84,7 +84,7 @@ def _unsealed(content: memoryview) -> memoryview:
 
 
 def _layout(array: Any) -> tuple[int, bool]:
-    """Hours in a file, and whether hours have a checksum, of an array laid out as `stored.write_arrays` does."""
+    """Hours in a file, and whether hours have a checksum, of an array laid out as `stored.ArrayWriter` does."""
     metadata = array.metadata
     assert isinstance(metadata, ArrayV3Metadata)
     sharding: Any = metadata.codecs[0].to_dict()

@@ -49,7 +49,7 @@ def record(someone: Person, seed: int, number: int, days: int) -> tuple[Recordin
     seconds = begin * SECONDS_PER_HOUR + np.arange(len(slowly.celsius))
     readings = slice(None, None, THERMOMETER_SECONDS)
     temperature = Temperature(seconds[readings].astype(np.float64), slowly.celsius[readings])
-    calibration = calibrate(_survey(accel, seconds, clipped), temperature)
+    calibration = calibrate(_survey(accel, seconds), temperature)
     _apply(calibration, temperature, accel, int(seconds[0]))
     worn = detect(accel)
     quality = Quality(
@@ -104,7 +104,7 @@ def _clipped_share(accel: NDArray[np.int16]) -> float:
     return clipped / accel.shape[1]
 
 
-def _survey(accel: NDArray[np.int16], seconds: NDArray[np.int64], clipped: float) -> Survey:
+def _survey(accel: NDArray[np.int16], seconds: NDArray[np.int64]) -> Survey:
     """Sums a second, as ingest takes them from device samples."""
     sums, squares = np.empty((2, 3, len(seconds)))
     for start in range(0, len(seconds), SECONDS_PER_HOUR):
@@ -112,7 +112,7 @@ def _survey(accel: NDArray[np.int16], seconds: NDArray[np.int64], clipped: float
         counts = accel[:, start * RATE : (start + SECONDS_PER_HOUR) * RATE].reshape(3, -1, RATE).astype(np.float64)
         sums[:, hour] = np.einsum("ask->as", counts) / COUNTS_PER_G
         squares[:, hour] = np.einsum("ask,ask->as", counts, counts) / COUNTS_PER_G**2
-    return Survey(seconds, np.full(len(seconds), RATE), sums, squares, clipped)
+    return Survey(seconds, np.ones_like(seconds), np.full(len(seconds), RATE), sums, squares)
 
 
 def _apply(calibration: Calibration, temperature: Temperature, accel: NDArray[np.int16], begin: int) -> None:

@@ -43,7 +43,7 @@ class Command:
     part: str = "1/1"
     """Take this share of the files, such as 3/100 in the third element of a job array of a hundred."""
     workers: int = 1
-    """Processes. Each needs about 2 GB of memory for a week at 100 Hz."""
+    """Processes. Each needs about 1 GB of memory."""
     json: bool = False
     """Print the result as one JSON object on standard output."""
 

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from data_shards.ingest.calibration import calibrate, correction
-from data_shards.ingest.preparation import prepare
-from data_shards.ingest.resampling import resample
-from data_shards.ingest.survey import Survey, survey
+from data_shards.ingest.survey import Survey
 from data_shards.layout import COUNTS_PER_G, MISSING
 from data_shards.recording import Loaded, Temperature
+from tests.data_shards.whole import prepare, resample, survey
 
 START = 1_700_000_000 // 86400 * 86400.0
 GAIN = np.array([1.04, 0.97, 1.02])
@@ -58,7 +57,7 @@ def measured(times: NDArray[np.float64], truth: NDArray[np.float64], slope: NDAr
 
 
 def found_in(recording: Loaded) -> Survey:
-    return survey(recording, "file")
+    return survey(recording)
 
 
 @pytest.mark.parametrize("slope", [SLOPE, SLOPE * 0], ids=["with slope", "without"])
@@ -97,10 +96,10 @@ def test_any_affine_error_within_ten_percent_is_recovered(gain: list[float], off
     # Ten samples a second, close to the mean: the survey of a device with hardly any noise.
     found = Survey(
         seconds=np.arange(90_000),
+        recorded=np.ones(90_000, int),
         samples=np.full(90_000, 10),
         sums=np.repeat(raw, 10, axis=1) * 10,
         squares=(np.repeat(raw, 10, axis=1) ** 2 + 1e-6) * 10,
-        clipped_share=0.0,
     )
     result = calibrate(found, None)
     if result["error_before_mg"] > 0.001:
@@ -224,8 +223,8 @@ def test_as_scikit_digital_health_finds_it() -> None:
 def test_what_is_stored_is_calibrated() -> None:
     times, truth = worn(rate=25.0, hours=24.5)
     recording = replace(measured(times, truth, SLOPE), nominal_rate=25.0)
-    prepared = prepare(recording.stream(), "file", 10, None)
+    prepared, accel, _ = prepare(recording)
     assert prepared.calibration["calibrated"]
     _, expected = resample(times, truth.astype(np.float32))
     there = expected[0] != MISSING
-    assert np.abs(prepared.accel[:, there].astype(int) - expected[:, there]).max() <= 0.001 * COUNTS_PER_G + 1
+    assert np.abs(accel[:, there].astype(int) - expected[:, there]).max() <= 0.001 * COUNTS_PER_G + 1

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_shards.ingest import survey as survey_module
-from data_shards.ingest.checks import check
-from data_shards.ingest.preparation import mean_enmo_mg, prepare
-from data_shards.ingest.survey import survey
+from data_shards.ingest.gathering import even
+from data_shards.ingest.preparation import mean_enmo_mg
+from data_shards.ingest.survey import Surveyor
 from data_shards.recording import Loaded
 from harnet.errors import HarnetError
+from tests.data_shards.whole import check, prepare, survey, surveyor
 
 START = 1_700_000_000.25
 
@@ -31,9 +31,7 @@ def test_the_survey_is_what_a_loop_over_seconds_finds(n: int, rate: float, piece
     keep = np.random.default_rng(seed).random(n) > 0.2
     keep[[0, -1]] = True
     there = replace(there, acceleration=there.acceleration[keep], times=there.times[keep])
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(survey_module, "_PIECE", piece)
-        found = survey(there, "file")
+    found = survey(there, piece)
     second = np.floor(there.times).astype(int)
     assert found.seconds.tolist() == sorted(set(second.tolist()))
     for index in range(0, len(found.seconds), 7):
@@ -41,10 +39,19 @@ def test_the_survey_is_what_a_loop_over_seconds_finds(n: int, rate: float, piece
         assert found.samples[index] == len(values)
         np.testing.assert_allclose(found.means[:, index], values.mean(axis=0), rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(found.variances[:, index], values.var(axis=0), rtol=1e-6, atol=1e-9)
+    assert (found.recorded == 1).all()
     windows = found.windows(10)
     assert (windows.seconds % 10 == 0).all()
     assert windows.samples.sum() == len(there.times)
     np.testing.assert_allclose(windows.sums.sum(axis=1), found.sums.sum(axis=1), rtol=1e-9)
+    often = Surveyor("file", None)
+    for some in even(there.stream().pieces, piece):
+        often.add(some)
+        often.make_windows()
+    as_windows = often.finish()
+    for name in ("seconds", "recorded", "samples"):
+        np.testing.assert_array_equal(getattr(as_windows, name), getattr(windows, name))
+    np.testing.assert_allclose(as_windows.squares, windows.squares, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("range_g", "share"), [(8.0, 0.03), (16.0, 0.0), (None, 0.0), (2.0, 0.05)])
@@ -54,7 +61,7 @@ def test_clipped_samples_are_counted_once(range_g: float | None, share: float) -
     there.acceleration[200:300, 1] = 7.996  # what 10 bits of two's complement reach
     there.acceleration[300:400, 0] = -1.999
     there.acceleration[400:500, 2] = 2.0
-    assert survey(there, "file").clipped_share == pytest.approx(share)
+    assert surveyor(there).clipped_share == pytest.approx(share)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -72,10 +79,10 @@ def test_interruptions_are_gaps_inside_the_recording() -> None:
     times[5000:] += 30.0
     times[20_000:] += 0.04  # 60 ms between two samples: no gap, which is max(2.5 periods, 1/15 s)
     times[25_000:] += 2.5
-    quality = prepare(replace(whole, times=times).stream(), "file", 10, None).quality
+    quality = prepare(replace(whole, times=times))[0].quality()
     assert quality["interruptions"] == 2
     assert quality["interrupted_seconds"] == pytest.approx(32.5 + 2 * 0.02, abs=1e-3)
-    assert prepare(whole.stream(), "file", 10, None).quality["interruptions"] == 0
+    assert prepare(whole)[0].quality()["interruptions"] == 0
 
 
 def test_mean_acceleration_is_over_worn_seconds() -> None:
@@ -96,9 +103,9 @@ def test_mean_acceleration_is_over_worn_seconds() -> None:
 
 def test_worn_seconds_by_clock_hour_cover_all_worn_seconds() -> None:
     there = recording(50 * 7300)
-    prepared = prepare(there.stream(), "file", 10, None)
-    by_hour = prepared.quality["worn_seconds_by_clock_hour"]
+    prepared, _, wear = prepare(there)
+    by_hour = prepared.quality()["worn_seconds_by_clock_hour"]
     assert len(by_hour) == 24
-    assert sum(by_hour) == int(prepared.worn.wear.sum()) > 7200
+    assert sum(by_hour) == int(wear.sum()) > 7200
     first = int(START) // 3600 % 24
     assert [hour for hour in range(24) if by_hour[hour]] == sorted((first + step) % 24 for step in range(3))

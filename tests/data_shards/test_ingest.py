@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from data_shards.cohort.store import Cohort
-from data_shards.ingest.checks import check
 from data_shards.ingest.run import IngestOptions, ingest
 from data_shards.layout import COUNTS_PER_G, MISSING
 from data_shards.readers import ReadOptions
 from data_shards.recording import Loaded
 from harnet.errors import HarnetError
 from launch.cli import main
+from tests.data_shards.whole import check
 
 START = 1_700_000_400.0
 STRESS = Path(__file__).parents[3] / "shared" / "data" / "stress_predict"
@@ -173,8 +173,8 @@ def test_uncalibrated_devices_and_short_running_pass(gain: float) -> None:
 def test_a_clock_that_was_reset_and_values_that_are_no_numbers() -> None:
     recording = signal_of(60)
     times = recording.times.copy()
-    times[1500:] += 400 * 86400
-    with pytest.raises(HarnetError, match="spans 400 days"):
+    times[1500:] += 800 * 86400
+    with pytest.raises(HarnetError, match="spans 800 days"):
         check(loaded(recording.acceleration, times, 50.0), "f", 10)
     values = recording.acceleration.copy()
     values[77, 1] = np.nan

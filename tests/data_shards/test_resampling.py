@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_shards.ingest.resampling import hours_spanned, measured_rate, resample, stretches, to_counts
+from data_shards.ingest.resampling import gap_threshold, hours_spanned, measured_rate, stretches, to_counts
 from data_shards.layout import COUNTS_PER_G, MISSING, RATE, SAMPLES_PER_HOUR
+from tests.data_shards.whole import resample
 
 START = 1_700_000_000.0
 RATES = [20, 25.6, 30, 32, 50, 85.7, 98.9, 100, 200, 1000, 3200]
@@ -102,9 +103,11 @@ def test_a_gap_is_missing_and_its_sides_are_as_if_alone() -> None:
 def test_what_is_a_gap() -> None:
     lost_one = np.delete(steady(25, 10), 100)
     lost_two = np.delete(steady(25, 10), [100, 101])
-    assert stretches(lost_one) == [(0, 249)]
-    assert stretches(lost_two) == [(0, 100), (100, 248)]
-    assert measured_rate(lost_two, stretches(lost_two)) == pytest.approx(25)
+    threshold = gap_threshold(lost_one)
+    assert threshold == gap_threshold(lost_two) == pytest.approx(0.1)
+    assert stretches(lost_one, threshold) == [(0, 249)]
+    assert stretches(lost_two, threshold) == [(0, 100), (100, 248)]
+    assert measured_rate(lost_two, stretches(lost_two, threshold)) == pytest.approx(25)
 
 
 def test_pieces_join_without_a_seam() -> None:
@@ -124,9 +127,27 @@ def test_hours_are_whole_and_on_the_clock() -> None:
     first_hour, counts = resample(times, tone(times, 1.0, gravity=1.0))
     assert (first_hour, counts.shape) == (7199, (3, 2 * SAMPLES_PER_HOUR))
     assert np.flatnonzero(counts[2] != MISSING).tolist() == list(range(SAMPLES_PER_HOUR - 30, SAMPLES_PER_HOUR + 30))
-    assert hours_spanned(times) == (7199, 2)
+    assert hours_spanned(times[0], times[-1]) == (7199, 2)
 
 
 def test_counts_are_rounded_and_clipped_short_of_missing() -> None:
     counts = to_counts(np.array([0.0, 1.0, -9.0, 9.0, 1.4 / 4096, -1.6 / 4096], np.float32))
     assert counts.tolist() == [0, 4096, -32767, 32767, 1, -2]
+
+
+@given(
+    rate=st.floats(20, 200),
+    piece=st.integers(1, 5000),
+    lost=st.lists(st.integers(1, 40_000), max_size=6),
+    seed=st.integers(0, 99),
+)
+@settings(deadline=None, max_examples=25)
+def test_pieces_give_the_same_bits_as_the_whole(rate: float, piece: int, lost: list[int], seed: int) -> None:
+    times = steady(rate, 1300)
+    for at in lost:
+        times[at:] += 7.3
+    signal = np.random.default_rng(seed).normal(0, 1, (len(times), 3)).astype(np.float32)
+    first_hour, whole = resample(times, signal, piece=1 << 30)
+    again, pieces = resample(times, signal, piece=piece)
+    assert again == first_hour
+    np.testing.assert_array_equal(pieces, whole)

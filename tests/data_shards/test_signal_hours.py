@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from data_shards.cohort.store import Cohort
-from data_shards.cohort.stored import write_arrays
+from data_shards.cohort.stored import ArrayWriter
 from data_shards.layout import MISSING, SAMPLES_PER_HOUR
 from data_shards.shards.signal_hours import SignalHours
 from harnet.errors import HarnetError
@@ -30,7 +30,9 @@ def long(cohort: Cohort, tmp_path: Path) -> Cohort:
     info = source.info.__class__(**{**vars(source.info), "hours": hours, "worn_seconds_by_hour": (0,) * hours})
     made = Cohort.create(tmp_path / "cohort.zarr")
     empty = np.zeros(hours * 3600)
-    write_arrays(made.root / info.recording, info, data.__class__(accel, empty.astype("f4"), empty.astype("u1")))
+    writer = ArrayWriter(made.root / info.recording, hours)
+    writer.add(0, data.__class__(accel, empty.astype("f4"), empty.astype("u1")))
+    writer.finish(info)
     return made
 
 

@@ -1,0 +1,115 @@
+"""The first pass over a recording, piece by piece: checked, summed up, and brought to 30 Hz in a scratch file.
+
+The rate, and with it the filter and what counts as a gap, must be known before anything is resampled, and the samples
+come once. So the beginning is held in memory until its rate is measured; that of most recordings is all of them.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_shards.ingest import checks
+from data_shards.ingest.resampling import Resampler, gap_threshold, measured_rate, stretches
+from data_shards.ingest.scratch import Scratch
+from data_shards.ingest.survey import Survey, Surveyor
+from data_shards.recording import Piece, Recording
+from harnet.errors import HarnetError
+
+PIECE_SAMPLES = 1 << 18
+"""At a time: temporaries of some 20 MB, whatever a reader's pieces are. Sums a second depend on where pieces end."""
+BEGINNING_PIECES = 64
+"""2^24 samples in which the rate is measured, 336 MB: two days at 100 Hz, six at 30 Hz."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What is known of a recording once all of it has been seen; its signal is in the scratch file."""
+
+    first: float
+    """Time of the first sample in seconds since 1970."""
+    last: float
+    """Time of the last."""
+    gaps: NDArray[np.float64]
+    """Lengths of the gaps in seconds."""
+    survey: Survey
+    """Its samples, summed up by windows of ten seconds."""
+    clipped_share: float
+    """Share of its samples with an axis at the full scale."""
+
+
+def gather(recording: Recording, named: str, min_seconds: float, scratch: Scratch) -> Gathered:
+    """Read all of a recording.
+
+    Args:
+        recording: What a reader returned; its pieces are read to the end.
+        named: What an error begins with.
+        min_seconds: Length of the longest stretch without a gap that it must have.
+        scratch: Takes the signal at 30 Hz, not calibrated.
+
+    Raises:
+        HarnetError: it cannot be used.
+        OSError: the scratch file cannot be written.
+    """
+    pieces = even(recording.pieces, PIECE_SAMPLES)
+    beginning = deque(islice(pieces, BEGINNING_PIECES))
+    resampler = _begin(recording, beginning, named, scratch)
+    surveyor = Surveyor(named, recording.range_g)
+    first = last = float(beginning[0].times[0])
+    judged = False
+    for piece in _shrinking(beginning, pieces):
+        surveyor.add(piece)
+        if not (judged or beginning):
+            checks.refuse_units(surveyor.seconds(), recording.nominal_rate, named)
+            judged = True
+        if judged:
+            surveyor.make_windows()
+        last = float(piece.times[-1])
+        checks.refuse_span(first, last, named)
+        resampler.add(piece)
+    resampler.finish()
+    checks.refuse_short(resampler.longest + 1 / recording.nominal_rate, min_seconds, named)
+    return Gathered(first, last, np.array(resampler.gaps), surveyor.finish(), surveyor.clipped_share)
+
+
+def even(pieces: Iterable[Piece], size: int) -> Iterator[Piece]:
+    """The same samples in pieces of `size` each; the last may be smaller."""
+    held: list[Piece] = []
+    count = 0
+    for piece in pieces:
+        held.append(piece)
+        count += len(piece.times)
+        while count >= size:
+            joined = _joined(held)
+            yield Piece(joined.times[:size], joined.acceleration[:size])
+            held, count = [Piece(joined.times[size:], joined.acceleration[size:])], count - size
+    if count:
+        yield _joined(held)
+
+
+def _joined(pieces: list[Piece]) -> Piece:
+    if len(pieces) == 1:
+        return pieces[0]
+    return Piece(*(np.concatenate(values) for values in zip(*pieces, strict=True)))
+
+
+def _begin(recording: Recording, beginning: Iterable[Piece], named: str, scratch: Scratch) -> Resampler:
+    """What resamples a recording that begins so."""
+    times = np.concatenate([np.empty(0), *(piece.times for piece in beginning)])
+    if len(times) < 2:
+        raise HarnetError(f"{named}: {len(times)} samples: nothing to ingest")
+    assert (np.diff(times) > 0).all(), named
+    threshold = gap_threshold(times)
+    rate = measured_rate(times, stretches(times, threshold))
+    checks.refuse_rate(recording.nominal_rate, rate, named)
+    return Resampler(rate, threshold, scratch.write)
+
+
+def _shrinking(beginning: "deque[Piece]", rest: Iterator[Piece]) -> Iterator[Piece]:
+    """The pieces held and then the others; none is held once it was given."""
+    while beginning:
+        yield beginning.popleft()
+    yield from rest

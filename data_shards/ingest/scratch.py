@@ -1,0 +1,66 @@
+"""A recording at 30 Hz on its way into the store: before it can be calibrated, all of it must have been seen."""
+
+import tempfile
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_shards.layout import SAMPLES_PER_HOUR
+
+IN_MEMORY = 256 << 20
+"""Bytes. A week is 218 MB, so only longer recordings reach the disk: 11 GB for a year."""
+
+
+class Run(NamedTuple):
+    """Samples of the 30 Hz grid without a gap, within one clock hour."""
+
+    start: int
+    """Their first sample, counted from 1970 at 30 Hz."""
+    values: NDArray[np.float32]
+    """(3, n) in g."""
+
+
+class Scratch:
+    """Takes runs in order of time and gives them back by the hour. The file has no name, so nothing of it is left."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """`folder` is where there is room: beside what will be stored."""
+        self._file = tempfile.SpooledTemporaryFile(  # noqa: SIM115 (it is closed in __exit__)
+            IN_MEMORY, dir=None if folder is None else str(folder), prefix=".scratch-", suffix=".tmp"
+        )
+        self._runs: list[tuple[int, int]] = []
+
+    def __enter__(self) -> "Scratch":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def write(self, start: int, values: NDArray[np.float32]) -> None:
+        """Add (3, n) values in g of the samples from `start` on. Raises OSError where the disk is full."""
+        assert values.dtype == np.float32
+        self._runs.append((start, values.shape[1]))
+        self._file.write(values.tobytes())
+
+    def hours(self) -> Iterator[tuple[int, list[Run]]]:
+        """Clock hours since 1970 that hold a sample, in order, with what they hold."""
+        self._file.seek(0)
+        for hour, runs in groupby(self._by_hour(), key=lambda run: run.start // SAMPLES_PER_HOUR):
+            yield hour, list(runs)
+
+    def _by_hour(self) -> Iterator[Run]:
+        for start, count in self._runs:
+            values = np.frombuffer(self._file.read(12 * count), np.float32).reshape(3, count)
+            done = 0
+            while done < count:
+                into = (start + done) % SAMPLES_PER_HOUR
+                stop = min(count, done + SAMPLES_PER_HOUR - into)
+                yield Run(start + done, values[:, done:stop])
+                done = stop

@@ -21,6 +21,9 @@ class OptimizerConfig:
     """Peak of the schedules cosine and constant; start of the schedule published."""
     schedule: Literal["cosine", "constant", "published"] = "cosine"
     """Warm-up then half a cosine to zero; warm-up then constant; five epochs towards batch / 512 times the rate."""
+    reference_batch: int | None = None
+    """The batch that learning_rate is meant for: another one scales it by the root of their ratio. None: it is not
+    scaled."""
     warmup_steps: int = 100
     """Steps over which the learning rate rises from zero; the schedule published has none."""
     weight_decay: float = 0.01
@@ -44,6 +47,13 @@ class OptimizerConfig:
         positive = {name: getattr(self, name) for name in ("learning_rate", "clip_norm", "epsilon")}
         at_least(1e-12, "optimizer", positive)
         at_least(0, "optimizer", {"warmup_steps": self.warmup_steps, "weight_decay": self.weight_decay})
+        if self.reference_batch is not None:
+            at_least(1, "optimizer", {"reference_batch": self.reference_batch})
+            if self.schedule == "published":
+                raise HarnetError(
+                    "optimizer.reference_batch does not go with the schedule published, which has its own rule for the "
+                    "batch: leave it out, or take another schedule"
+                )
         for name in ("beta1", "beta2", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise HarnetError(f"optimizer.{name} is {getattr(self, name)}; it must be at least 0 and below 1")

@@ -1,5 +1,6 @@
 """How the learning rate goes, as a pure function of the step: nothing of it has to be saved to resume."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -55,7 +56,18 @@ SCHEDULES: dict[str, Callable[[int, Horizon], float]] = {
 
 def learning_rate(step: int, recipe: OptimizerConfig, horizon: Horizon) -> float:
     """The learning rate of the update that makes step `step` + 1."""
-    return recipe.learning_rate * SCHEDULES[recipe.schedule](step, horizon)
+    return peak(recipe, horizon.batch) * SCHEDULES[recipe.schedule](step, horizon)
+
+
+def peak(recipe: OptimizerConfig, batch: int) -> float:
+    """The learning rate before the schedule's factor.
+
+    With a reference batch it follows the square root of the batch: with Adam the noise of an update then stays that of
+    the reference (Malladi et al. 2022, "On the SDEs and scaling rules for adaptive gradient algorithms").
+    """
+    if recipe.reference_batch is None:
+        return recipe.learning_rate
+    return recipe.learning_rate * math.sqrt(batch / recipe.reference_batch)
 
 
 def describe(recipe: OptimizerConfig, horizon: Horizon) -> str:
@@ -67,7 +79,10 @@ def describe(recipe: OptimizerConfig, horizon: Horizon) -> str:
             f"steps scaled by batch / {PUBLISHED_BATCH} = {scale:g} to {recipe.learning_rate * scale:g}"
         )
     end = "half a cosine to zero" if recipe.schedule == "cosine" else "constant"
-    return (
-        f"learning rate {recipe.learning_rate:g} after {horizon.warmup} steps of warm-up, then {end}; "
+    scaled = (
         f"not scaled with the batch of {horizon.batch}"
+        if recipe.reference_batch is None
+        else f"{recipe.learning_rate:g} x sqrt({horizon.batch} / {recipe.reference_batch})"
     )
+    rate = peak(recipe, horizon.batch)
+    return f"learning rate {rate:g} after {horizon.warmup} steps of warm-up, then {end}; {scaled}"

@@ -136,7 +136,7 @@ def test_only_settings_that_numbers_depend_on_must_stay() -> None:
 
 
 def test_every_configuration_in_the_repository_is_valid() -> None:
-    files = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
+    files = sorted((Path(__file__).parents[2] / "configs").rglob("*.toml"))
     assert files
     for path in files:
         options = Command.parse("x", ["--config", str(path), "--data.shards", "s", "--run.out", "r"]).options

@@ -2,6 +2,7 @@ from itertools import pairwise
 
 import pytest
 
+from harnet.errors import HarnetError
 from pretrain.optim.optimizers import OptimizerConfig
 from pretrain.optim.schedules import Horizon, describe, learning_rate
 
@@ -34,6 +35,17 @@ def test_warm_up_then_a_cosine_to_zero() -> None:
 def test_warm_up_then_constant() -> None:
     assert rates("constant", warmup=4)[:5] == pytest.approx([0.25e-4, 0.5e-4, 0.75e-4, 1e-4, 1e-4])
     assert set(rates("constant")) == {1e-4}
+
+
+def test_with_a_reference_batch_the_rate_follows_the_root_of_the_batch() -> None:
+    recipe = OptimizerConfig(learning_rate=1e-4, reference_batch=512, schedule="constant", warmup_steps=0)
+    for batch, expected in ((512, 1e-4), (2048, 2e-4), (128, 0.5e-4)):
+        horizon = Horizon(80, 10, 0, batch)
+        assert learning_rate(9, recipe, horizon) == pytest.approx(expected)
+    assert "learning rate 5e-05 after" in describe(recipe, horizon)
+    assert "0.0001 x sqrt(128 / 512)" in describe(recipe, horizon)
+    with pytest.raises(HarnetError, match=r"optimizer.reference_batch does not go with the schedule published"):
+        OptimizerConfig(reference_batch=512, schedule="published")
 
 
 @pytest.mark.parametrize(

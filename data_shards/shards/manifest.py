@@ -110,9 +110,12 @@ class Manifest:
         return np.flatnonzero(wanted[self.columns["shard"]]) if len(wanted) else np.empty(0, np.int64)
 
     def name_of(self, row: int) -> str:
-        """A block in words, for error messages."""
+        """A block in words, for messages, which end up in logs: where it is, and not whose. `harnet whose` tells.
+
+        By its place in the file, which is the same whoever was left out of this manifest.
+        """
         shard = self.shards[self.columns["shard"][row]].name
-        return f"{self.where}/{shard}: block {self.key_of(row)}"
+        return f"{self.where}/{shard}: block at byte {self.columns['offset'][row]}"
 
     def key_of(self, row: int) -> str:
         """A block's name inside its tar, without the member's ending."""

@@ -184,7 +184,7 @@ def _copy(old: Any, new: HashedFile, shard: ShardRows, stays: NDArray[np.bool_],
             content_range = memoryview(content)[start - begin : start - begin + length]
             if len(content) != end - begin or digest(content_range) != shard.hash[place]:
                 raise HarnetError(
-                    f"{path}: block {shard.key(place)} is damaged; copy this shard again from where it was made, then "
+                    f"{path}: {shard.name(place)} is damaged; copy this shard again from where it was made, then "
                     "purge again"
                 )
             offsets.append(new.size + start - begin)

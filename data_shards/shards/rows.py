@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_shards.shards.block import key_of
 from data_shards.shards.manifest import Manifest, ShardInfo
 from harnet.errors import HarnetError
 
@@ -40,9 +39,9 @@ class ShardRows:
     participants: tuple[str, ...]
     """Pseudonyms of the people in this shard."""
 
-    def key(self, place: int) -> str:
-        """Name of a block in the tar."""
-        return key_of(self.recordings[self.recording[place]], int(self.hour[place]))
+    def name(self, place: int) -> str:
+        """A block in words, as `Manifest.name_of` says it."""
+        return f"block at byte {self.offset[place]}"
 
     def is_about(self, about: dict[str, Any], place: int) -> bool:
         """Whether an about.json is the one of a block."""

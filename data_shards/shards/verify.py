@@ -128,13 +128,13 @@ def _problems(path: Path, size: int, shard: ShardRows, xxh3: str, states: list[i
 
 
 def _named(path: Path, shard: ShardRows, states: list[int]) -> list[Problem]:
-    """Blocks that are not good by name, neighbours of one state together."""
+    """Blocks that are not good by their places, neighbours of one state together."""
     edges = np.flatnonzero(np.diff(states, prepend=-1, append=-1)).tolist()
     problems = []
     for first, stop in pairwise(edges):
         if states[first] != _GOOD:
-            several = f" to {shard.key(stop - 1)} ({stop - first} blocks)" if stop - first > 1 else ""
-            problems.append(_damage(f"{path}: block {shard.key(first)}{several}", _SAYS[states[first]]))
+            several = f" to byte {shard.offset[stop - 1]} ({stop - first} blocks)" if stop - first > 1 else ""
+            problems.append(_damage(f"{path}: {shard.name(first)}{several}", _SAYS[states[first]]))
     return problems
 
 

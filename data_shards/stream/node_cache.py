@@ -82,7 +82,9 @@ class NodeCache:
                 f"{root}: others can write there, or it is not yours, and what is in it could not be trusted: "
                 "remove it, or give another --data.cache"
             )
-        return cls(root)
+        cache = cls(root)
+        cache._prune()
+        return cache
 
     def get(self, key: str, make: Callable[[Path], Mapping[str, Any]]) -> Entry:
         """The entry of a key; where there is none, or a damaged one, `make` writes its .npy files into a folder.

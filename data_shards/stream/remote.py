@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data_shards.shards.location import is_remote, local_path, redacted, split_query
+from data_shards.shards.manifest import Manifest
 from data_shards.stream.block_cache import BlockCache
 from data_shards.stream.patience import Patience
 from data_shards.stream.storage import LocalStorage, Missing, Storage, Truncated
@@ -37,9 +38,12 @@ class RemoteOptions:
     """For how long a block, or the manifest, is asked for again."""
 
 
-def open_storage(location: str, options: RemoteOptions) -> Storage:
+def open_storage(manifest: Manifest, options: RemoteOptions) -> Storage:
     """Where the shards of a manifest are read from. Nothing is connected to before the first read."""
-    return RemoteStorage(location, options) if is_remote(location) else LocalStorage(local_path(location))
+    location = manifest.location
+    if is_remote(location):
+        return RemoteStorage(location, options, manifest.digest)
+    return LocalStorage(local_path(location))
 
 
 class Remote:
@@ -117,10 +121,11 @@ class Remote:
 class RemoteStorage:
     """See `data_shards.stream.storage.Storage`."""
 
-    def __init__(self, location: str, options: RemoteOptions) -> None:
+    def __init__(self, location: str, options: RemoteOptions, corpus: str) -> None:
         self._remote = Remote(location, options)
         self._source = split_query(location)[0]
-        self._cache = BlockCache(options.cache, options.cache_bytes) if options.cache and options.cache_bytes else None
+        kept = options.cache and options.cache_bytes
+        self._cache = BlockCache(options.cache, options.cache_bytes, corpus) if options.cache and kept else None
         self._threads = ThreadPoolExecutor(_CONNECTIONS, "harnet-fetch")
         self._coming: dict[tuple[str, int, int], Future[bytes]] = {}
 

@@ -14,7 +14,8 @@ from data_shards.withdrawals import read_ids
 from harnet.errors import HarnetError
 
 NOT_REACHED = (
-    "copies, backups and snapshots of this folder, and caches of it on compute nodes",
+    "copies, backups and snapshots of this folder",
+    "caches on nodes that trained on it: delete harnet-<user id> in their temporary folder, or --data.cache",
     "the other stages: device files, cohort store (harnet purge cohort.zarr IDS), shards made from it",
     "checkpoints and weights that were trained on them",
 )

@@ -84,7 +84,7 @@ class HeldOut:
         if not lanes:
             return {}
         plan = Planner(self._manifest, "heldout", self._order, self._source.cache).plan(0)
-        storage = open_storage(self._manifest.location, self._source.remote)
+        storage = open_storage(self._manifest, self._source.remote)
         with Shards(self._manifest, storage, self._source.remote.patience) as shards:
             batch = next(Reader(shards, self._order, lanes, self._source.max_damaged).batches(plan))
         windows: list[Tensor] = list(torch.from_numpy(batch.windows).chunk(len(lanes)))

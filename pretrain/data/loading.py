@@ -104,7 +104,7 @@ class _Reader(IterableDataset[Part | HarnetError]):
         lanes = lanes_of(self._rank + self._world * number, self._world * workers, self._order.lanes)
         planner = Planner(self._manifest, self._split, self._order, self._source.cache)
         first_epoch, step = divmod(self._first_step, planner.steps)
-        storage = open_storage(self._manifest.location, self._source.remote)
+        storage = open_storage(self._manifest, self._source.remote)
         with Shards(self._manifest, storage, self._source.remote.patience) as shards:
             reader = Reader(shards, self._order, lanes, self._source.max_damaged)
             for epoch in count(first_epoch):

@@ -95,25 +95,25 @@ def test_each_kind_of_damage_is_found_and_named(damaged: Path, damage: Callable[
 @pytest.mark.parametrize("damage", [flip_in_a_header, flip_in_about, flip_in_padding])
 def test_a_flipped_byte_before_a_block_names_the_block(damaged: Path, damage: Callable[[Path], None]) -> None:
     path = damaged / "train-000000.tar"
-    second = members(path)[4].name.removesuffix(".about.json")
+    second = members(path)[5].offset_data
     damage(path)
-    assert [problem.where for problem in verify(damaged)] == [f"{path}: block {second}"]
+    assert [problem.where for problem in verify(damaged)] == [f"{path}: block at byte {second}"]
 
 
 def test_the_blocks_that_a_cut_took_are_named(damaged: Path) -> None:
     path = damaged / "train-000000.tar"
-    names = [member.name.removesuffix(".about.json") for member in members(path) if "about" in member.name]
+    places = [member.offset_data for member in members(path) if "accel" in member.name]
     cut_between_samples(path)
     size, blocks = verify(damaged)
     assert size.where == str(path)
-    assert blocks.where == f"{path}: block {names[1]} to {names[-1]} ({len(names) - 1} blocks)"
+    assert blocks.where == f"{path}: block at byte {places[1]} to byte {places[-1]} ({len(places) - 1} blocks)"
     assert blocks.what == "cut off"
 
 
 def test_only_the_flipped_block_is_named(damaged: Path) -> None:
     flip_in_a_signal(damaged / "train-000000.tar")
-    first = members(damaged / "train-000000.tar")[0].name.removesuffix(".about.json")
-    assert [problem.where for problem in verify(damaged)] == [f"{damaged / 'train-000000.tar'}: block {first}"]
+    first = members(damaged / "train-000000.tar")[1].offset_data
+    assert [problem.where for problem in verify(damaged)] == [f"{damaged / 'train-000000.tar'}: block at byte {first}"]
 
 
 def test_a_strangers_shard_is_named(damaged: Path) -> None:
@@ -211,8 +211,8 @@ def test_rows_in_any_order_are_found(shards: Path) -> None:
     shuffled = replace(contents, columns={name: values[order] for name, values in contents.columns.items()})
     for expected, found in zip(rows_by_shard(contents), rows_by_shard(shuffled), strict=True):
         assert sorted(expected.offset.tolist()) == sorted(found.offset.tolist())
-        assert {expected.key(place) for place in range(len(expected.rows))} == {
-            found.key(place) for place in range(len(found.rows))
+        assert {expected.name(place) for place in range(len(expected.rows))} == {
+            found.name(place) for place in range(len(found.rows))
         }
         assert order[found.rows].tolist() == [
             expected.rows[np.flatnonzero(expected.offset == at)[0]] for at in found.offset

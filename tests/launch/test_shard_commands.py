@@ -83,6 +83,23 @@ def test_verify_takes_a_cohort_store_as_well(
     assert (len(found["problems"]), found["recordings"], found["unsealed"]) == (1, 9, 0)
 
 
+def test_whose_translates_what_a_log_says(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    contents = manifest.read(copy)
+    for row in (0, 7, len(contents.columns["hour"]) - 1):
+        where, _, byte = contents.name_of(row).partition(": block at byte ")
+        assert all(name not in contents.name_of(row).removeprefix(str(copy)) for name in contents.recordings)
+        assert main(["whose", where, byte, str(int(byte) + 9), "--json"]) == 0
+        first, second = json.loads(capsys.readouterr().out)
+        assert first == second
+        assert f"{first['recording']}/{first['hour']}" == contents.key_of(row)
+        assert first["recording"].startswith(f"{first['participant']}-")
+        assert main(["whose", where, byte]) == 0
+        assert f"participant {first['participant']}, recording" in capsys.readouterr().out
+    for arguments, says in (([where, "0"], "no block has a byte 0"), ([f"{copy}/train-9.tar", "0"], "lists no shard")):
+        assert main(["whose", *arguments]) == 1
+        assert says in capsys.readouterr().err
+
+
 def test_purge_says_what_it_did_proved_and_cannot_reach(
     copy: Path, ids: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,3 +1,4 @@
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from data_shards.shards import manifest as manifests
 from data_shards.shards.location import holds_secret, redacted
 from data_shards.shards.manifest import Manifest
 from data_shards.stream.block_cache import BlockCache
-from data_shards.stream.node_cache import NodeCache
+from data_shards.stream.node_cache import KEPT_DAYS, NodeCache
 from data_shards.stream.patience import Patience
 from data_shards.stream.plan import OrderConfig, plan_epoch
 from data_shards.stream.reader import Reader
@@ -56,7 +57,7 @@ def s3(object_store: Server, shards: Path, monkeypatch: pytest.MonkeyPatch) -> s
 
 def windows(contents: Manifest, options: RemoteOptions = FAST, steps: int | None = None) -> list[np.ndarray]:
     plan = plan_epoch(contents, "train", ORDER, 0)
-    with Shards(contents, open_storage(contents.location, options), options.patience) as shards:
+    with Shards(contents, open_storage(contents, options), options.patience) as shards:
         return [batch.windows for batch in islice(Reader(shards, ORDER, range(12)).batches(plan), steps)]
 
 
@@ -111,7 +112,7 @@ def test_what_fails_is_asked_for_again(http: Server, shards: Path, cache: NodeCa
 def test_a_server_that_dies_is_waited_for_and_then_named(http: Server, shards: Path, cache: NodeCache) -> None:
     contents = open_manifest(f"{http.url}/files", cache, remote=FAST)
     plan = plan_epoch(contents, "train", ORDER, 0)
-    with Shards(contents, open_storage(contents.location, FAST), FAST.patience) as files:
+    with Shards(contents, open_storage(contents, FAST), FAST.patience) as files:
         batches = Reader(files, ORDER, range(12)).batches(plan)
         next(batches)
         http.stop()
@@ -123,7 +124,7 @@ def test_a_server_that_comes_back_is_no_loss(http: Server, shards: Path, cache: 
     contents = open_manifest(f"{http.url}/files", cache, remote=FAST)
     http.stop()
     patience = Patience(seconds=60, first_pause=0.2)
-    storage = open_storage(contents.location, RemoteOptions(patience=patience))
+    storage = open_storage(contents, RemoteOptions(patience=patience))
     # What was asked for in the background has failed by the time that it is needed; and still nothing is damaged.
     back = threading.Timer(2, http.start)
     with Shards(contents, storage, patience) as files, Shards(manifests.read(shards)) as local:
@@ -145,7 +146,7 @@ def test_a_missing_object_stops_the_run(memory: str, cache: NodeCache) -> None:
     name = contents.shards[contents.columns["shard"][plan.rows[0]]].name
     fsspec.filesystem("memory").rm(f"/cohort/{name}")
     with (
-        Shards(contents, open_storage(memory, FAST), FAST.patience) as files,
+        Shards(contents, open_storage(contents, FAST), FAST.patience) as files,
         pytest.raises(Unreachable, match=rf"{name}: could not be read .* is missing"),
     ):
         list(Reader(files, ORDER, range(12), max_damaged=1.0).batches(plan))
@@ -157,7 +158,10 @@ def test_a_cut_object_is_damage_too(memory: str, cache: NodeCache) -> None:
     name = contents.shards[contents.columns["shard"][row]].name
     files = fsspec.filesystem("memory")
     files.pipe_file(f"/cohort/{name}", files.cat_file(f"/cohort/{name}")[:2000])
-    with Shards(contents, open_storage(memory, FAST)) as shards, pytest.raises(HarnetError, match="ends at byte 2000"):
+    with (
+        Shards(contents, open_storage(contents, FAST)) as shards,
+        pytest.raises(HarnetError, match="ends at byte 2000"),
+    ):
         shards.read(row)
 
 
@@ -231,7 +235,7 @@ def test_blocks_are_kept_and_a_partial_one_is_never_used(
     options = RemoteOptions(tmp_path / "blocks", 1 << 30, FAST.patience)
     contents = open_manifest(memory, cache, remote=options)
     expected = windows(contents, options)
-    kept = list((tmp_path / "blocks").glob("*.block"))
+    kept = list((tmp_path / "blocks" / contents.digest[:16]).glob("*.block"))
     assert len(kept) >= len(plan_epoch(contents, "train", ORDER, 0).rows)
     kept[0].write_bytes(kept[0].read_bytes()[:100])
     content = bytearray(kept[1].read_bytes())
@@ -246,12 +250,12 @@ def test_blocks_are_kept_and_a_partial_one_is_never_used(
 
 
 def test_the_kept_blocks_stay_within_their_bound(tmp_path: Path) -> None:
-    kept = BlockCache(tmp_path, 100_000)
+    kept = BlockCache(tmp_path, 100_000, "corpus")
     for number in range(300):
         kept.put("source", number, bytes(1000))
         assert kept.get("source", 0, 1000) is not None, "what is used stays"
         time.sleep(0.001)
-    total = sum(path.stat().st_size for path in tmp_path.iterdir())
+    total = sum(path.stat().st_size for path in tmp_path.rglob("*.block"))
     assert 90_000 <= total <= 104_000
     assert kept.get("source", 299, 1000) is not None
     assert kept.get("source", 1, 1000) is None
@@ -268,4 +272,21 @@ def test_a_full_disk_costs_nothing_but_time(
     expected = windows(contents)
     monkeypatch.setattr(Path, "write_bytes", full)
     assert same(windows(contents, RemoteOptions(tmp_path / "blocks", 1 << 30)), expected)
-    assert not list((tmp_path / "blocks").iterdir())
+    assert not list((tmp_path / "blocks").rglob("*.block"))
+
+
+def test_blocks_of_another_corpus_go_after_a_week(tmp_path: Path) -> None:
+    """A purge changes the digest; what is left of the old corpus is not kept for ever."""
+    before = BlockCache(tmp_path, 100_000, "a" * 64)
+    for number in range(3):
+        before.put("source", number, bytes(1000))
+    after = BlockCache(tmp_path, 100_000, "b" * 64)
+    assert after.get("source", 0, 1000) is None
+    assert before.get("source", 0, 1000) is not None
+    old = time.time() - (KEPT_DAYS + 1) * 86_400
+    for path in (tmp_path / ("a" * 16)).iterdir():
+        os.utime(path, (old, old))
+    after.put("source", 0, bytes(1000))
+    BlockCache(tmp_path, 100_000, "b" * 64)
+    assert [path.name for path in tmp_path.iterdir()] == ["b" * 16]
+    assert after.get("source", 0, 1000) is not None

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test gpu lint drop-in clean
+.PHONY: demo test gpu lint drop-in open-weights clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m launch.demo
@@ -30,6 +30,10 @@ lint: $(VENV)/.dev
 drop-in: $(VENV)/.dev
 	$(PIP) --no-deps --upgrade --target .dropin stepcount actinet asleep
 	$(BIN)/python -m pytest tests/dropin
+
+# make open-weights DATA=recordings/ : docs/open-weights.md says what belongs there.
+open-weights: $(VENV)/.demo
+	$(BIN)/python -m launch.open_weights $(DATA)
 
 # torch first and by itself: asked for by name and version, pip takes the build that fits this machine's index.
 $(VENV)/.torch: constraints.txt

@@ -1,0 +1,99 @@
+"""`make open-weights DATA=FOLDER`: an encoder from openly licensed recordings, device files to a folder of weights.
+
+Every stage is the command that a user would type; it is printed before it runs. Stopped, the same command continues.
+On the CPU the same recordings, seed and number of threads give the same weights, byte for byte.
+"""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from harnet.console import exit_with, guarded
+from harnet.errors import HarnetError
+from launch.cli import main
+
+CONFIG = Path(__file__).parents[1] / "configs" / "open-weights.toml"
+PEOPLE_IN_NAMES = r"/([^/]+)__[^/]*\.parquet$"
+"""Parquet copies are named PERSON__RECORDING.parquet; other files are people of their own, or name theirs."""
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """One data set that may be trained on."""
+
+    title: str
+    """What, and by whom."""
+    licence: str
+    """As its owner is said to state it."""
+
+
+SOURCES: dict[str, Recordings] = {
+    "nurse-stress-e4": Recordings("nurses at work (Hosseini et al. 2022, Dryad 10.5061/dryad.5hqbzkh6f)", "CC0"),
+    "exam-stress-e4": Recordings("students in exams (PhysioNet wearable-exam-stress 1.0.0)", "ODC-By 1.0"),
+    "stress_predict": Recordings("lab tasks (Iqbal et al. 2022, Stress-Predict)", "MIT"),
+    "umafall": Recordings("daily activities and falls (Casilari et al., UMAFall)", "CC BY 4.0"),
+    "uwash-inwild": Recordings("hand washing in daily life (UWash)", "MIT"),
+    "quiroz-walking": Recordings("walking (Quiroz et al., emotion-recognition-walking-acc)", "MIT"),
+}
+"""Folder in DATA -> what it is. Benchmarks are not among them, and never may be."""
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """Train an encoder on the open recordings in a folder and export it.
+
+    Example: python -m launch.open_weights recordings/ --out weights/ --work open-weights/
+    """
+
+    data: tyro.conf.Positional[Path]
+    """Folder with a sub-folder for each data set, as docs/open-weights.md names them. Absent ones are left out."""
+    out: Path = Path("open-weights/weights")
+    """Folder of weights to write."""
+    work: Path = Path("open-weights")
+    """Folder for the cohort store, the shards and the training run."""
+    config: Path = CONFIG
+    """Of the training run."""
+    workers: int = 2
+    """Processes that read recordings."""
+    options: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Further options of `harnet pretrain`, after --."""
+
+    def run(self) -> int:
+        """Do what is missing."""
+        there = [name for name in SOURCES if (self.data / name).is_dir()]
+        if not there:
+            raise HarnetError(
+                f"{self.data}: none of {', '.join(SOURCES)} in it: docs/open-weights.md says where they are"
+            )
+        for name in SOURCES:
+            print(
+                f"{name}: {'' if name in there else 'left out, not in ' + str(self.data) + ': '}{SOURCES[name].title}"
+            )
+        cohort, shards, run = self.work / "cohort.zarr", self.work / "shards", self.work / "run"
+        for name in there:
+            folder = (self.data / name).resolve()
+            pattern = ("--participant-pattern", PEOPLE_IN_NAMES) if next(folder.rglob("*__*.parquet"), None) else ()
+            # Recordings that are too short or not regular are listed, and stop no other.
+            self._stage("ingest", folder, "--out", cohort, "--workers", self.workers, *pattern, may_refuse=True)
+        self._stage("shard", cohort, "--out", shards, "--quality", "none", "--workers", self.workers)
+        where = ("--data.shards", shards, "--run.out", run)
+        self._stage("pretrain", "--config", self.config, "--run.device", "cpu", *where, *self.options)
+        terms = "Openly licensed recordings: " + "; ".join(
+            f"{SOURCES[name].title}: {SOURCES[name].licence}" for name in there
+        )
+        self._stage("export", run, "--out", self.out, "--data-use-terms", terms)
+        return 0
+
+    def _stage(self, *command: str | int | Path, may_refuse: bool = False) -> None:
+        words = [str(word) for word in command]
+        print(f"\n$ harnet {shlex.join(words)}", flush=True)
+        code = main(words)
+        if code > may_refuse:
+            raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    exit_with(lambda: guarded("open-weights", "pretrain", tyro.cli(Rebuild, prog="open-weights").run))

@@ -8,17 +8,15 @@ from typing import Any
 
 import tyro
 
-from data_shards.parallel import Part
 from harnet.apply.inference import Precision
 from harnet.apply.recordings import Task
 from harnet.claims import claim
 from harnet.encoder import find_architecture
 from harnet.errors import HarnetError
+from harnet.parts import WHOLE, Part
 from harnet.weights.bundle import BundleConfig
 from launch.device_files import FileOptions
 from launch.recordings import Cutting, chosen, cohort_of, is_store, remove_leftovers, summaries, work_through
-
-WHOLE = "1/1"
 
 Tables = Callable[[Path, Mapping[str, Sequence[Path]]], tuple[int, int]]
 """Writes the tables of days and people from summary files by participant; returns the rows of each."""

@@ -1,4 +1,4 @@
-"""`harnet submit ingest` and `harnet submit shard`: an array of jobs over the input, then a check of the whole.
+"""An array of jobs over the input of a command, such as `harnet submit ingest`, then a check of the whole.
 
 Element i of n takes part i/n of the input. What is done is marked in files beside the output, so the same command,
 given again, submits only what is missing; Slurm's memory of old jobs is not needed for it.
@@ -15,7 +15,7 @@ from pathlib import Path
 from harnet.errors import HarnetError
 from harnet.run_folder import SUBMISSIONS
 from launch import records, slurm
-from launch.batch import Batch, environment_of, python
+from launch.batch import Batch, environment_of, gpus_asked_for, python
 from launch.element import DONE, done
 from launch.profile import Profile
 from launch.shared_files import check_shared
@@ -29,7 +29,7 @@ class Array:
     """Work that falls into independent parts."""
 
     kind: str
-    """ingest or shard."""
+    """Command of `harnet`."""
     arguments: tuple[str, ...]
     """Options of that command."""
     inputs: Sequence[Path]
@@ -44,6 +44,8 @@ class Array:
     """Command line of `harnet` that checks the whole."""
     profile: Profile
     """The site."""
+    gpus: int = 0
+    """GPUs of each element, and of the check, which does what is missing."""
 
     @property
     def folder(self) -> Path:
@@ -75,11 +77,14 @@ class Array:
         return self._batch(f"verify-{self.kind}", command, {"dependency": f"afterany:{after}"} if after else {})
 
     def _batch(self, name: str, command: list[str], more: dict[str, str]) -> Batch:
-        return Batch(self.folder, self.profile, f"harnet-{name}", command, {"nodes": "1"} | more)
+        gpus = {"gpus-per-node": gpus_asked_for(self.profile, self.gpus)} if self.gpus else {}
+        return Batch(self.folder, self.profile, f"harnet-{name}", command, {"nodes": "1"} | gpus | more)
 
     def check(self) -> None:
         """Raise a HarnetError, in one line, for what would make all elements fail."""
         slurm.check_partition(self.profile.partition)
+        if self.gpus:
+            slurm.check_gpus(self.profile.partition, 1, self.gpus)
         if not slurm.only_here():
             for path in self.inputs:
                 check_shared("input", path, self.profile.shared)

@@ -119,6 +119,11 @@ def environment_of(profile: Profile) -> Path:
     return Path(python(profile)).absolute().parent
 
 
+def gpus_asked_for(profile: Profile, count: int) -> str:
+    """A number of GPUs as sbatch takes it, of the site's kind if it names one."""
+    return f"{profile.gpu_type}:{count}" if profile.gpu_type else str(count)
+
+
 def python_of_tasks(profile: Profile) -> list[str]:
     """The command that is Python for training processes: in the site's container, if it has one."""
     if profile.container:

@@ -17,7 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "whose": ("shards", "participant and recording of a block that a log names by shard and byte"),
     "purge": ("shards", "take people who withdrew out of shards or a cohort store, with proof"),
     "pretrain": ("pretrain", "self-supervised training of an encoder on shards"),
-    "submit": ("slurm", "pretrain, ingest or shard as jobs of SLURM that survive what clusters do"),
+    "submit": ("slurm", "pretrain, ingest, shard, quality, embed, predict or evaluate as jobs of SLURM"),
     "status": ("cli", "what a training run does now, how far it is, and what is safe"),
     "cancel": ("cli", "end the job of a training run; its checkpoints stay"),
     "doctor": ("cli", "what training needs on this machine or cluster: good, or what to do"),

@@ -1,4 +1,4 @@
-"""One element of a job array: `harnet ingest` or `harnet shard` for its part, and a marker when that is done."""
+"""One element of a job array: a command of `harnet` for its part, and a marker when that is done."""
 
 import sys
 from dataclasses import dataclass

@@ -12,7 +12,7 @@ from data_shards.stream.plan import lanes_of, steps_per_epoch
 from harnet.errors import HarnetError
 from harnet.run_folder import SLURM, SUBMISSIONS
 from launch import records, slurm
-from launch.batch import Batch, environment_of, python, python_of_tasks
+from launch.batch import Batch, environment_of, gpus_asked_for, python, python_of_tasks
 from launch.profile import Profile
 from launch.shared_files import check_shared
 from pretrain.config import PretrainConfig, differences
@@ -71,8 +71,7 @@ class Training:
         # Not ntasks-per-node: for a range of nodes sbatch makes of it the tasks of the fewest, and Slurm gives no more.
         more = {"nodes": nodes, "mincpus": str(self.processes_per_node * max(1, self.profile.cpus_per_task))}
         if self.gpus_per_node:
-            kind = f"{self.profile.gpu_type}:" if self.profile.gpu_type else ""
-            more["gpus-per-node"] = f"{kind}{self.gpus_per_node}"
+            more["gpus-per-node"] = gpus_asked_for(self.profile, self.gpus_per_node)
         return Batch(self.run / SLURM, self.profile, f"harnet-{self.run.name}", job, more)
 
     def check(self) -> None:

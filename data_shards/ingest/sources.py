@@ -12,9 +12,9 @@ import xxhash
 from data_shards.cohort.info import Source
 from data_shards.cohort.store import sanitised
 from data_shards.ingest.daylight import zone
-from data_shards.parallel import Part
 from data_shards.readers import Reader, ReadOptions, reader_for
 from harnet.errors import HarnetError
+from harnet.parts import Part
 
 
 @dataclass(frozen=True)

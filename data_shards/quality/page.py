@@ -1,5 +1,6 @@
 """HTML pages of the quality report: all in the page itself, no script, nothing fetched from anywhere."""
 
+import hashlib
 import importlib.metadata
 import json
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from data_shards.quality.histogram import HEIGHT, WIDTH, Histogram, histogram
 from data_shards.quality.policy import RULES, QualityPolicy
 from harnet.errors import HarnetError
 from harnet.files import write_atomically
+from harnet.parts import Part
 
 PER_PAGE = 100
 """Recordings with their pictures on one page: about 2 MB."""
@@ -51,10 +53,13 @@ def file_name(number: int) -> str:
     return "index.html" if number == 1 else f"page-{number:04d}.html"
 
 
-def write_report(cohort: Cohort, out: Path, policy: QualityPolicy, pictures: int, workers: int) -> Audit:
+def write_report(
+    cohort: Cohort, out: Path, policy: QualityPolicy, pictures: int, workers: int, part: Part | None = None
+) -> Audit:
     """Write flow.json, recordings.csv and the pages into the folder `out`, which is made if need be.
 
-    At most `pictures` recordings are drawn, those left out by the policy first; the table lists all.
+    At most `pictures` recordings are drawn, those left out by the policy first; the table lists all. Pages that are
+    there, made of the same recordings by the same policy, are not drawn again. With `part`, only its pages are.
 
     Raises:
         HarnetError: `pictures` is negative, `out` is a file, or a recording of the store is damaged.
@@ -70,7 +75,8 @@ def write_report(cohort: Cohort, out: Path, policy: QualityPolicy, pictures: int
     chunks = [drawn[start : start + PER_PAGE] for start in range(0, len(drawn), PER_PAGE)] or [()]
     pages = [Page(index + 1, names, None if index else audited) for index, names in enumerate(chunks)]
     work = partial(_write_page, cohort=cohort, out=out, policy=policy, pages=len(pages), drawn=len(drawn))
-    run_all(work, pages, workers, "quality report", "page")
+    drawing = pages if part is None else part.of(pages)
+    run_all(work, drawing, workers, "quality report", "page")
     keep = {page.file_name for page in pages}
     for stale in out.glob("page-[0-9][0-9][0-9][0-9].html"):
         if stale.name not in keep:
@@ -80,8 +86,13 @@ def write_report(cohort: Cohort, out: Path, policy: QualityPolicy, pictures: int
 
 
 def _write_page(page: Page, cohort: Cohort, out: Path, policy: QualityPolicy, pages: int, drawn: int) -> None:
+    made_of = _made_of(page, cohort, policy, pages, drawn)
+    path = out / page.file_name
+    if path.exists() and made_of.encode() in _head(path):
+        return
     recordings = [_recording(cohort, name, policy) for name in page.names]
     html = _template().render(
+        made_of=made_of,
         cohort=cohort.root.name,
         version=importlib.metadata.version("harnet"),
         number=page.number,
@@ -91,7 +102,19 @@ def _write_page(page: Page, cohort: Cohort, out: Path, policy: QualityPolicy, pa
         picture=picture,
         field=(WIDTH, HEIGHT),
     )
-    write_atomically(out / page.file_name, html)
+    write_atomically(path, html)
+
+
+def _made_of(page: Page, cohort: Cohort, policy: QualityPolicy, pages: int, drawn: int) -> str:
+    """A digest of all that a page shows; a recording that is written again has another time."""
+    stamps = [(cohort.root / name).stat().st_mtime_ns for name in page.names]
+    shown = [importlib.metadata.version("harnet"), page, policy, pages, drawn, cohort.root.name, stamps]
+    return hashlib.sha256(repr(shown).encode()).hexdigest()
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(1024)
 
 
 def _summary(audited: Audit, drawn: int) -> dict[str, Any]:

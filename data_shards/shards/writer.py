@@ -23,7 +23,7 @@ import xxhash
 
 from data_shards.cohort.store import Cohort
 from data_shards.layout import RATE, SECONDS_PER_HOUR
-from data_shards.parallel import Part, run_all
+from data_shards.parallel import run_all
 from data_shards.shards import manifest, tar
 from data_shards.shards.block import Block, count_starts, encode, trim
 from data_shards.shards.compression import Compression
@@ -32,6 +32,7 @@ from data_shards.shards.shard_plan import CohortPlan, Piece, ShardOptions, Shard
 from data_shards.shards.signal_hours import SignalHours
 from harnet.errors import HarnetError
 from harnet.files import atomic_path, write_atomically
+from harnet.parts import Part
 
 PARTS = ".parts"
 """Sub-folder of finished shards' rows of the manifest, while the manifest is not written yet."""

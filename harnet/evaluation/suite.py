@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from harnet.claims import SETTINGS, taken
 from harnet.errors import HarnetError
 from harnet.evaluation.across import Across
 from harnet.evaluation.arms import ARMS, NETWORKS
@@ -20,9 +21,9 @@ from harnet.evaluation.pieces import ALL, Budget, Piece, run_piece
 from harnet.evaluation.protocols import PROTOCOLS, find_protocols
 from harnet.evaluation.tables import write_tables
 from harnet.files import write_atomically
+from harnet.parts import WHOLE, Part
 from harnet.progress import bar
 
-SETTINGS = "settings.json"
 HERE = "here"
 
 
@@ -59,6 +60,9 @@ class SuiteConfig:
     """CPU threads of each process. Results repeat to the bit with the same number on the same kind of machine."""
     device: str = "cpu"
     """Such as cpu or cuda."""
+    part: str = WHOLE
+    """Run this share of the pieces, such as 3/100 in an array of jobs. The tables are written by the same command
+    without --part, when all parts are done."""
 
     def __post_init__(self) -> None:
         if min(self.seeds, self.workers, self.threads) < 1:
@@ -87,26 +91,17 @@ class SuiteConfig:
         return (ALL, *points, *(Budget("windows", share) for share in dict.fromkeys(self.label_windows)))
 
 
-def evaluate(config: SuiteConfig) -> dict[str, Any]:
-    """Run, or continue, the suite; returns what it writes to `out/results.json`.
+def evaluate(config: SuiteConfig) -> dict[str, Any] | None:
+    """Run, or continue, the suite; returns what it writes to `out/results.json`, which a part of it does not.
 
     A folder of results may be continued with more seeds, protocols, budgets and data sets; HarnetError if weights,
     data or recipes are not those of the results that are there.
     """
-    context = Context(
-        Source(
-            config.weights,
-            config.data,
-            config.out,
-            find_protocols(config.protocol),
-            config.threads,
-            config.device,
-            config.across,
-        )
-    )
+    context = _context_of(config)
     names = dataset_names(config)
     settings = _claim(config, context, names)
-    pieces = list(plan(config, context, names))
+    part = Part.parse(config.part)
+    pieces = list(part.of(list(plan(config, context, names))))
     for name in names:
         context.prepare(name)
     left = [piece for piece in pieces if not piece.path(config.out).exists()]
@@ -120,7 +115,29 @@ def evaluate(config: SuiteConfig) -> dict[str, Any]:
         order = {name: number for number, name in enumerate(config.protocol)}
         left.sort(key=lambda piece: (piece.dataset, order[piece.protocol], piece.budget != ALL, -units[piece]))
         run(left, context, config, units, shown.update)
+    if part.count > 1:
+        return None
     return write_tables(config.out, settings, context.bundle.config.to_json())
+
+
+def piece_names(config: SuiteConfig) -> list[str]:
+    """Of every piece of the suite, in the order of `plan`; nothing is run."""
+    context = _context_of(config)
+    return [str(piece.path(Path())) for piece in plan(config, context, dataset_names(config))]
+
+
+def _context_of(config: SuiteConfig) -> Context:
+    return Context(
+        Source(
+            config.weights,
+            config.data,
+            config.out,
+            find_protocols(config.protocol),
+            config.threads,
+            config.device,
+            config.across,
+        )
+    )
 
 
 def dataset_names(config: SuiteConfig) -> tuple[str, ...]:
@@ -232,7 +249,7 @@ def _claim(config: SuiteConfig, context: Context, names: tuple[str, ...]) -> dic
         if different := [key for key in settings if key != "data" and found.get(key) != settings[key]]:
             raise HarnetError(f"{path}: holds results of other settings ({', '.join(different)} differ): "
                               "choose another folder or repeat the same command")  # fmt: skip
-    elif config.out.exists() and any(config.out.iterdir()):
+    elif taken(config.out):
         raise HarnetError(f"{config.out}: holds something else than evaluation results: choose another folder")
     for name in names:
         facts = context.facts(name)

@@ -10,8 +10,8 @@ import tyro
 from data_shards.cohort.store import Cohort
 from data_shards.ingest.run import Outcome, ingest
 from data_shards.ingest.sources import listed
-from data_shards.parallel import Part
 from data_shards.quality.policy import Flow, find_policy, flow
+from harnet.parts import Part
 from launch.device_files import FileOptions
 
 

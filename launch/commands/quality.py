@@ -10,6 +10,7 @@ import tyro
 from data_shards.cohort.store import Cohort
 from data_shards.quality.page import write_report
 from data_shards.quality.policy import find_policy
+from harnet.parts import WHOLE, Part
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Command:
     """Report the quality of a cohort store: flow table, table of recordings, and a page with a picture of each.
 
     Writes flow.json, recordings.csv and index.html into the folder. The page names participants by their pseudonyms:
-    it is for the team that holds the cohort.
+    it is for the team that holds the cohort. Run again, it draws the pages that are missing or out of date.
 
     Example: harnet quality cohort.zarr --out quality --policy uk-biobank
     """
@@ -30,6 +31,8 @@ class Command:
     """What to leave out: uk-biobank, none, or a TOML file with the limits."""
     pictures: int = 1000
     """Draw at most so many recordings, 100 a page, those left out first; recordings.csv lists all."""
+    part: str = WHOLE
+    """Draw this share of the pages, such as 3/100 in the third element of a job array of a hundred."""
     workers: int = 1
     """Processes, each drawing a page at a time."""
     json: bool = False
@@ -37,9 +40,9 @@ class Command:
 
     def run(self) -> int:
         """Write the report, then print the flow of recordings."""
-        audited = write_report(
-            Cohort.open(self.cohort), self.out, find_policy(self.policy), self.pictures, self.workers
-        )
+        part = Part.parse(self.part)
+        policy = find_policy(self.policy)
+        audited = write_report(Cohort.open(self.cohort), self.out, policy, self.pictures, self.workers, part)
         if self.json:
             print(json.dumps(audited.flow.as_dict(), indent=2))
             return 0

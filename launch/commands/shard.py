@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import tyro
 
 from data_shards.cohort.store import Cohort
-from data_shards.parallel import Part
 from data_shards.quality.policy import find_policy
 from data_shards.shards import manifest
 from data_shards.shards.compression import Compression
 from data_shards.shards.shard_plan import ShardOptions
 from data_shards.shards.writer import Written, write
 from data_shards.withdrawals import read_ids
+from harnet.parts import Part
 
 
 @dataclass(frozen=True)

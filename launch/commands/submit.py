@@ -6,8 +6,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tyro
 
@@ -24,16 +25,18 @@ SECONDS_BETWEEN_LOOKS = 5.0
 
 @dataclass(frozen=True)
 class Options:
-    """Have Slurm do what `harnet pretrain`, `harnet ingest` or `harnet shard` would do here.
+    """Have Slurm do what the same command of `harnet` would do here.
 
     All options of that command follow in the same line. A training run continues by itself after a time limit,
-    preemption, a lost node or a crash; ingest and shard become an array of jobs, with a check when all are done.
+    preemption, a lost node or a crash; the others become an array of jobs, with a check of the whole when all are done.
     Given again, the same command continues what was stopped and repeats what failed.
 
     Example: harnet submit pretrain --config configs/harnet10.toml --data.shards shards --run.out runs/first
     --nodes 4 --gpus-per-node 8 --profile slurm/profiles/example.toml
 
     Example: harnet submit ingest recordings/ --out cohort.zarr --jobs 100 --profile slurm/profiles/example.toml
+
+    Example: harnet submit embed cohort.zarr --weights weights --out features --device cuda --batch 4096 --jobs 8
     """
 
     profile: Path | None = None
@@ -51,7 +54,7 @@ class Options:
     max_restarts: int = 100
     """pretrain: starts in all after which the job gives up."""
     jobs: int = 0
-    """ingest, shard: elements of the array; 0 sizes it from the input."""
+    """All but pretrain: elements of the array; 0 sizes it from the input. With --device cuda, each has a GPU."""
     dry_run: bool = False
     """Check, print the batch script, and queue nothing."""
     wait: bool = False
@@ -72,7 +75,7 @@ class Command:
     """A parsed command line of `harnet submit`."""
 
     what: str
-    """pretrain, ingest or shard."""
+    """One of `KINDS`."""
     options: Options
     """Of the submission."""
     arguments: tuple[str, ...]
@@ -146,37 +149,11 @@ def follow(run: Path) -> int:
     return int(found.state != "finished")
 
 
-def ingest(options: Options, arguments: tuple[str, ...]) -> int:
-    """Submit an array over recordings, and the same command over all of them as the check."""
-    from launch.arrays import Array, files_in, size
-    from launch.cli import parse
+def array(kind: str, options: Options, arguments: tuple[str, ...]) -> int:
+    """Submit an array over the parts of a command, and a check of the whole."""
+    from launch import divisible
 
-    command: Any = parse("ingest", arguments)
-    if command.part != "1/1":
-        raise HarnetError(f"--part {command.part}: each element gets its own; leave it out, --jobs sets their number")
-    items = files_in(command.inputs)
-    count = size(len(items), options.jobs, per_element=50)
-    check = ("ingest", *arguments)
-    return submit_array(
-        Array("ingest", arguments, command.inputs, command.out, items, count, check, read(options.profile)), options
-    )
-
-
-def shard(options: Options, arguments: tuple[str, ...]) -> int:
-    """Submit an array over shards, and `harnet verify`."""
-    from data_shards.cohort.store import Cohort
-    from launch.arrays import Array, size
-    from launch.cli import parse
-
-    command: Any = parse("shard", arguments)
-    if command.part is not None:
-        raise HarnetError(f"--part {command.part}: each element gets its own; leave it out, --jobs sets their number")
-    items = Cohort.open(command.cohort).recordings()
-    count = size(len(items), options.jobs, per_element=200)
-    check = ("verify", str(command.out))
-    return submit_array(
-        Array("shard", arguments, [command.cohort], command.out, items, count, check, read(options.profile)), options
-    )
+    return submit_array(divisible.array(kind, arguments, options.jobs, read(options.profile)), options)
 
 
 def submit_array(array: "Array", options: Options) -> int:
@@ -212,4 +189,7 @@ def wait_for(verification: str, array: "Array") -> int:
     return int(not good)
 
 
-KINDS: dict[str, Callable[[Options, tuple[str, ...]], int]] = {"pretrain": pretrain, "ingest": ingest, "shard": shard}
+KINDS: dict[str, Callable[[Options, tuple[str, ...]], int]] = {
+    "pretrain": pretrain,
+    **{kind: partial(array, kind) for kind in ("ingest", "shard", "quality", "embed", "predict", "evaluate")},
+}

@@ -50,6 +50,10 @@ def recordings_to_shards(scene: Scene) -> None:
     again = submitted(scene, 0, *shard)
     assert (again["elements"], again["array"]) == (0, None)
 
+    quality = submitted(scene, 0, "quality", str(cohort), "--out", str(scene.folder / "quality"))
+    assert quality["elements"] == 2
+    assert (scene.folder / "quality" / "index.html").exists()
+
 
 @pytest.mark.parametrize("story", [recordings_to_shards], ids=lambda story: story.__name__)
 def test_arrays_of_jobs(told: dict[Story, Future[None]], story: Story) -> None:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from data_shards.cohort.store import Cohort
-from data_shards.parallel import Part
 from data_shards.quality.policy import POLICIES
 from data_shards.shards import manifest, writer
 from data_shards.shards.purge import purge_shards
 from data_shards.shards.shard_plan import ShardOptions
 from data_shards.shards.verify import verify
 from data_shards.withdrawals import read_ids
+from harnet.parts import Part
 
 STEPS = ("open", "os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir")
 """Audit events that stand for a step on the file system."""

@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import html.parser
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -20,10 +21,11 @@ from data_shards.notes import Note
 from data_shards.quality import picture
 from data_shards.quality.histogram import WIDTH, histogram
 from data_shards.quality.page import FACTS, write_report
-from data_shards.quality.policy import POLICIES, RULES
+from data_shards.quality.policy import POLICIES, RULES, QualityPolicy
 from data_shards.synthetic.people import person
 from data_shards.synthetic.record import record
 from harnet.errors import HarnetError
+from harnet.parts import Part
 
 POLICY = POLICIES["uk-biobank"]
 DAYS = 4
@@ -85,6 +87,29 @@ def report(spoilt: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report") / "quality"
     write_report(spoilt, out, POLICY, pictures=1000, workers=1)
     return out
+
+
+def test_only_pages_that_are_missing_or_out_of_date_are_drawn(
+    spoilt: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data_shards.quality.page.PER_PAGE", 2)
+    copy = Cohort.open(shutil.copytree(spoilt.root, tmp_path / "cohort.zarr"))
+
+    def written(part: str, policy: QualityPolicy = POLICY) -> dict[str, int]:
+        write_report(copy, tmp_path / "out", policy, pictures=1000, workers=1, part=Part.parse(part))
+        return {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.html")}
+
+    parts = [written(part) for part in ("2/3", "3/3", "1/3")]
+    assert [sorted(each) for each in parts[:2]] == [["page-0002.html"], ["page-0002.html", "page-0003.html"]]
+    whole = written("1/1")
+    assert whole == parts[-1]
+    assert len(whole) == 4
+    (tmp_path / "out" / "page-0003.html").unlink()
+    again = written("1/1")
+    assert {name for name in whole if again[name] != whole[name]} == {"page-0003.html"}
+    os.utime(copy.root / "good", ns=(1, 1))
+    touched = written("1/1")
+    assert {name for name in whole if again[name] != touched[name]} == {"page-0003.html"}
 
 
 class Tags(html.parser.HTMLParser):

@@ -22,7 +22,6 @@ import pytest
 import webdataset as wds
 
 from data_shards.cohort.store import Cohort
-from data_shards.parallel import Part
 from data_shards.quality.policy import POLICIES, QualityPolicy
 from data_shards.shards import manifest, writer
 from data_shards.shards.block import from_range
@@ -30,6 +29,7 @@ from data_shards.shards.shard_plan import Piece, ShardOptions, plan
 from data_shards.shards.split import split_of
 from data_shards.shards.verify import verify
 from harnet.errors import HarnetError
+from harnet.parts import Part
 
 OPTIONS = ShardOptions(blocks_per_shard=4, quality=POLICIES["none"])
 SPAWN = multiprocessing.get_context("spawn")

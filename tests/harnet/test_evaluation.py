@@ -169,6 +169,18 @@ def test_processes_give_the_same_numbers(config: SuiteConfig, tmp_path: Path) ->
     assert evaluate(replace(config, out=tmp_path / "two", workers=2)) == evaluate(config)
 
 
+def test_parts_of_an_array_give_the_same_tables(config: SuiteConfig, tmp_path: Path) -> None:
+    parts = replace(config, out=tmp_path / "parts")
+    for part in ("2/2", "1/2"):
+        assert evaluate(replace(parts, part=part)) is None
+    assert not (parts.out / "results.json").exists()
+    before = {path: path.stat().st_mtime_ns for path in (parts.out / "pieces").rglob("*.json")}
+    assert {str(path.relative_to(parts.out)) for path in before} == set(suite.piece_names(parts))
+    evaluate(parts)
+    assert {path: path.stat().st_mtime_ns for path in (parts.out / "pieces").rglob("*.json")} == before
+    assert evaluate(config)["tables"] == json.loads((parts.out / "results.json").read_text())["tables"]
+
+
 def test_fewer_labels_and_both_protocols(config: SuiteConfig) -> None:
     results = evaluate(replace(config, protocol=("robust", "published"), label_people=(1,), label_windows=(0.25,)))
     found = [(table["protocol"], table["budget"]) for table in results["tables"]]

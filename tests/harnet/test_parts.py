@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_shards.parallel import Part
 from harnet.errors import HarnetError
+from harnet.parts import Part
 
 
 @given(items=st.lists(st.integers()), count=st.integers(1, 50))

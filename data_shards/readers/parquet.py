@@ -40,7 +40,7 @@ class Parquet(Reader):
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
         """Yield the one recording. Raises `HarnetError` for a missing column, and for what cannot be mended."""
-        with _readable(path), pq.ParquetFile(path) as file:
+        with _readable(path), pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
             names = tuple(file.schema_arrow.names)
             places = Dialect(",", False, names, len(names), 0).places(options.columns, path)
             tally = Tally(path)

@@ -14,7 +14,7 @@ REGULAR = 0.1
 """Share by which the number of samples with one stamp may differ from the usual one."""
 IRREGULAR_SHARE = 0.01
 """Of the stamps; above it, numbers of samples say nothing of their times."""
-_LAG = 20.0
+_LAG = 5.0
 """Seconds over which the period is averaged."""
 
 
@@ -53,7 +53,7 @@ class Groups:
         self.stamps = times[self.starts]
         """(k,) seconds."""
         steps = np.diff(self.stamps)
-        self.unit = float(np.median(steps)) if len(steps) else 0.0
+        self.unit = round(float(np.median(steps)), 4) if len(steps) else 0.0
         """Seconds from stamp to stamp; 0 if there is one only."""
         inner = self.counts[1:-1] if len(self.counts) > 2 else self.counts
         self.usual = float(np.median(inner))
@@ -64,7 +64,7 @@ class Groups:
         """Whether most samples share a stamp with others, and stamps are whole multiples of one unit of time."""
         if self.unit <= 0 or self.usual < 2:
             return False
-        multiples = self.stamps / self.unit
+        multiples = (self.stamps - self.stamps[0]) / self.unit
         return bool((np.abs(multiples - np.rint(multiples)) < 0.01).mean() > 0.99)
 
     @property
@@ -87,11 +87,15 @@ class Groups:
 
 def bunched(times: NDArray[np.float64], period: float) -> NDArray[np.bool_]:
     """Which samples follow too closely on one that was late, as in a bunch; a duplicate follows on a punctual one."""
-    lateness = times - np.arange(len(times)) * period
     size = _window(period)
-    behind = lateness - minimum_filter1d(lateness, size, origin=size // 2, mode="nearest")
+    lateness = times - np.arange(len(times)) * period
+    usual = np.concatenate([np.full(len(some), np.median(some)) for some in _cut(lateness, size)])
     close = np.diff(times) < 0.5 * period
-    return np.concatenate([[False], close & (behind[:-1] >= 0.5 * period)])
+    return np.concatenate([[False], close & ((lateness - usual)[:-1] >= 0.5 * period)])
+
+
+def _cut(values: NDArray[np.float64], size: int) -> list[NDArray[np.float64]]:
+    return [values[start : start + size] for start in range(0, len(values), size)]
 
 
 def evened(times: NDArray[np.float64], period: float) -> NDArray[np.float64]:

@@ -18,6 +18,10 @@ LEAST_LOOK = 64
 """Samples before and after a piece that are looked at with it."""
 MOST_HELD = 1 << 21
 """Samples: a minute at 5 kHz has fewer."""
+LEAST_LATE = 3
+"""Samples that came in bunches, from which on it is taken that they do."""
+SAME_PERIOD = 0.01
+"""Share by which the period of a piece may differ from that of the one before, and is taken to be the same."""
 WHOLE = 5e-4
 """Share by which a measured rate may differ from a whole number of Hz, to be that."""
 
@@ -36,6 +40,7 @@ class Timeline:
         self._done = 0
         self._latest = -np.inf
         self._bunched = False
+        self._period = np.inf
 
     def feed(self, rows: Rows) -> Rows:
         """Add rows; those whose times are settled by now come back."""
@@ -110,12 +115,15 @@ class Timeline:
         if groups.rounded:
             return self._spread(rows, parts)
         period = mean_period(times)
+        if abs(period / self._period - 1) < SAME_PERIOD:
+            period = self._period
+        self._period = period
         if not period:
             raise HarnetError(f"{self._tally.named}: all samples have one stamp: give their rate with --rate")
         if not self._bunched:
             late = sum(int(bunched(times[part], period).sum()) for part in parts)
             close = int((np.diff(times) < 0.5 * period).sum())
-            self._bunched = late > close / 2 and late >= min(3, len(times) / 1000)
+            self._bunched = late > close / 4 and late >= LEAST_LATE
         if not self._bunched:
             return times
         placed = np.concatenate([evened(times[part], period) for part in parts])

@@ -1,0 +1,310 @@
+"""When the samples of a table were taken: shared stamps, bunches, changes of the clocks, exports without stamps."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from data_shards.readers import ReadOptions, load, parquet
+from data_shards.readers.tables import lines
+from data_shards.recording import Loaded
+from harnet.errors import HarnetError
+
+START = 1_700_000_000
+
+
+def signal(count: int) -> NDArray[np.float32]:
+    noise = np.random.default_rng(5).normal(0, 0.05, (count, 3)).astype(np.float32)
+    noise[:, 2] += 1
+    return noise
+
+
+def table(folder: Path, times: NDArray[np.float64], **options: object) -> Loaded:
+    """These stamps, whose samples are `signal`, read from Parquet."""
+    x, y, z = signal(len(times)).T
+    path = folder / "p.parquet"
+    pq.write_table(pa.table({"time": times, "x": x, "y": y, "z": z}), path)
+    (found,) = load(path, ReadOptions(**options))  # type: ignore[arg-type]
+    return found.recording
+
+
+def notes(of: Loaded) -> dict[str, int]:
+    return {note.kind: note.count for note in of.notes}
+
+
+def longest_step(of: Loaded) -> float:
+    return float(np.diff(of.times).max())
+
+
+@pytest.mark.parametrize("unit", [1.0, 0.1, 60.0])
+@pytest.mark.parametrize("rate", [20.0, 19.96, 32.0, 100.0])
+@pytest.mark.parametrize("begin", [0.0, 0.37])
+@pytest.mark.parametrize("piece", [3000, 1 << 18])
+def test_stamps_that_many_samples_share(
+    unit: float, rate: float, begin: float, piece: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "PIECE_ROWS", piece)
+    if unit * rate < 3:
+        pytest.skip("few samples share a stamp")
+    true = START + begin + np.arange(int(max(60, 6 * unit) * rate)) / rate
+    found = table(tmp_path, np.floor(true / unit + 1e-6) * unit)
+    assert list(notes(found)) == ["times spread"]
+    assert found.nominal_rate == pytest.approx(rate, rel=0.01)
+    np.testing.assert_array_equal(found.acceleration, signal(len(true)))
+    assert np.abs(found.times - true).max() < max(unit / 10, 2 / rate)
+    assert longest_step(found) < 2 / rate
+
+
+def test_seconds_with_irregular_numbers_are_refused_or_take_a_rate(tmp_path: Path) -> None:
+    counts = np.random.default_rng(1).integers(40, 101, 60)
+    stamps = np.repeat(START + np.arange(60.0), counts)
+    with pytest.raises(HarnetError, match=r"many samples share a stamp \(each 1 s\).*irregular.*--rate"):
+        table(tmp_path, stamps)
+    found = table(tmp_path, stamps, rate=100.0)
+    assert found.nominal_rate == 100
+    assert len(found.times) == len(stamps)
+    assert longest_step(found) <= 1
+    with pytest.raises(HarnetError, match=r"--rate 20: there are more samples than that before row"):
+        table(tmp_path, stamps, rate=20.0)
+
+
+def test_a_lost_second_stays_a_gap(tmp_path: Path) -> None:
+    stamps = np.repeat(START + np.delete(np.arange(60.0), 30), 50)
+    found = table(tmp_path, stamps)
+    assert longest_step(found) == pytest.approx(1.02)
+
+
+def late(rate: float, seconds: float, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """True times, and the stamps of a watch that stalls now and then and stamps on arrival, in whole ms."""
+    draws = np.random.default_rng(seed)
+    true = START + np.arange(int(rate * seconds)) / rate
+    arrival = true + draws.uniform(0, 0.002, len(true))
+    for stall in draws.choice(int(len(true) - 3 * rate), max(int(seconds / 10), 3), replace=False):
+        end = true[stall] + draws.uniform(0.1, 1.5)
+        waiting = (true >= true[stall]) & (true < end)
+        arrival[waiting] = np.maximum(arrival[waiting], end + draws.uniform(0, 0.003, waiting.sum()).cumsum() / 10)
+    return true, np.round(np.maximum.accumulate(arrival), 3)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rate=st.sampled_from([20.0, 25.0, 50.0, 100.0]), seconds=st.sampled_from([30.0, 300.0]), seed=st.integers(0, 999)
+)
+def test_bunches_are_spread_by_the_mean_rate(rate: float, seconds: float, seed: int, tmp_path: Path) -> None:
+    true, stamps = late(rate, seconds, seed)
+    found = table(tmp_path, stamps)
+    assert list(notes(found)) == ["times spread"]
+    assert len(found.times) == len(true)
+    assert found.nominal_rate == pytest.approx(rate, rel=0.005)
+    assert longest_step(found) < 2.5 / rate
+    assert np.median(np.abs(found.times - true)) < 0.01
+
+
+@pytest.mark.parametrize("piece", [512, 1 << 18])
+def test_a_gap_among_bunches_stays_a_gap(piece: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "PIECE_ROWS", piece)
+    _, stamps = late(50, 300, 1)
+    kept = np.delete(stamps, slice(5000, 5000 + 150))
+    found = table(tmp_path, kept)
+    assert len(found.times) == len(kept)
+    assert longest_step(found) == pytest.approx(3.02, abs=0.05)
+    assert (np.diff(found.times) > 2.5 / 50).sum() == 1
+    found = table(tmp_path, np.concatenate([stamps[:5000], stamps[5000:] + 1000]))
+    assert longest_step(found) == pytest.approx(1000, abs=2)
+
+
+def test_a_rate_that_changes_is_not_evened_out(tmp_path: Path) -> None:
+    stamps = START + np.concatenate([np.arange(3000) / 50, 60 + np.arange(6000) / 100])
+    np.testing.assert_array_equal(table(tmp_path, stamps).times, stamps)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_pieces_make_no_difference(data: st.DataObject, tmp_path: Path) -> None:
+    rate = data.draw(st.sampled_from([19.96, 50.0, 100.0]))
+    stamps = START + np.arange(5000) / rate
+    for index in data.draw(st.lists(st.integers(0, 4999), max_size=8, unique=True)):
+        kind = data.draw(st.sampled_from(["twice", "ahead", "behind", "pause"]))
+        if kind == "twice":
+            stamps[index] = stamps[max(index - 1, 0)]
+        elif kind == "pause":
+            stamps[index:] += data.draw(st.sampled_from([0.5, 30.0, 4000.0]))
+        else:
+            stamps[index] += 1e6 if kind == "ahead" else -1e6
+    whole = table(tmp_path, stamps)
+    size = data.draw(st.integers(200, 3000))
+    original = parquet.PIECE_ROWS
+    parquet.PIECE_ROWS = size
+    try:
+        pieces = table(tmp_path, stamps)
+    finally:
+        parquet.PIECE_ROWS = original
+    np.testing.assert_allclose(pieces.times, whole.times, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(pieces.acceleration, whole.acceleration)
+    assert notes(pieces) == notes(whole)
+
+
+def wall(true: NDArray[np.float64], change: float, by: float) -> NDArray[np.float64]:
+    """What the clock on the wall shows, which is put forward by so many seconds at a moment of its own."""
+    return np.where(true < change, true, true + by)
+
+
+def written(folder: Path, local: NDArray[np.float64], **options: object) -> Loaded:
+    """The same as text of local time."""
+    stamps = np.datetime_as_string(np.rint(local * 1000).astype("int64").astype("datetime64[ms]"))
+    rows = [
+        ",".join([stamp, *(f"{v:.4f}" for v in row)]) for stamp, row in zip(stamps, signal(len(local)), strict=True)
+    ]
+    path = folder / "p.csv"
+    path.write_text("\n".join(["time,x,y,z", *rows]) + "\n")
+    (found,) = load(path, ReadOptions(**options))  # type: ignore[arg-type]
+    return found.recording
+
+
+BACK = 1_698_544_800.0  # 2023-10-29 02:00, when clocks in London go back to 01:00
+FORWARD = 1_679_792_400.0  # 2023-03-26 01:00, when they go forward to 02:00
+
+
+@pytest.mark.parametrize("piece", [1 << 12, 1 << 23])
+@pytest.mark.parametrize("pause", [0.0, 600.0])
+@pytest.mark.parametrize(("change", "by"), [(BACK, -3600.0), (FORWARD, 3600.0)])
+def test_changes_of_the_clocks(
+    change: float, by: float, pause: float, piece: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "PIECE_BYTES", piece)
+    true = change - 20 + np.arange(2000) / 50
+    if pause:
+        if by > 0:
+            pytest.skip("after a pause nobody knows")
+        true = np.where(true < change, true - pause, true + pause)
+    found = written(tmp_path, wall(true, change, by), timezone="Europe/London")
+    assert found.clock == "local"
+    np.testing.assert_allclose(found.times, true, atol=1e-6)
+    assert not found.notes
+
+
+@pytest.mark.parametrize(
+    ("timezone", "message"),
+    [
+        (None, "local times go back by an hour in line 1,002: if the clocks went back there, say where .* --timezone"),
+        ("Asia/Tokyo", "go back by an hour in line 1,002, when the clocks in Asia/Tokyo did not: is --timezone right"),
+    ],
+)
+def test_an_hour_back_without_the_right_zone(timezone: str | None, message: str, tmp_path: Path) -> None:
+    local = wall(BACK - 20 + np.arange(2000) / 50, BACK, -3600)
+    with pytest.raises(HarnetError, match=message):
+        written(tmp_path, local, timezone=timezone)
+
+
+def test_a_clock_that_was_reset_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HarnetError, match=r"backward times: 1,000 of 2,000, the first in line 1,002.*split the file"):
+        written(tmp_path, wall(BACK - 86400 + np.arange(2000) / 50, BACK - 86380, -7200))
+
+
+FIRST = (
+    "------------ Data File Created By ActiGraph {device} date format {form} at {rate} Hz  Filter Normal -----------"
+)
+FORMATS: dict[str, Callable[[str, str, str], str]] = {
+    "dd.MM.yyyy": lambda y, m, d: f"{d}.{m}.{y}",
+    "M/d/yyyy": lambda y, m, d: f"{int(m)}/{int(d)}/{y}",
+    "dd/MM/yyyy": lambda y, m, d: f"{d}/{m}/{y}",
+    "yyyy-MM-dd": lambda y, m, d: f"{y}-{m}-{d}",
+    "d-M-yyyy": lambda y, m, d: f"{int(d)}-{int(m)}-{y}",
+}
+
+
+def actilife(
+    folder: Path, form: str, stamped: bool, names: bool, separator: str, rate: int = 30, **change: str
+) -> Loaded:
+    true = np.datetime64("2020-03-06T10:15:00.000") + (np.arange(600) * 1000 // rate).astype("timedelta64[ms]")
+    sign = "," if separator == ";" else "."
+
+    def date(stamp: str) -> str:
+        return FORMATS[form](*stamp.split("T")[0].split("-"))
+
+    header = {
+        "first": FIRST.format(device="GT3X+ ActiLife v6.13.4 Firmware v1.9.2", form=form, rate=rate),
+        "serial": "Serial Number: MOS2E31191189",
+        "time": "Start Time 10:15:00",
+        "date": f"Start Date {date(str(true[0]))}",
+        "epoch": "Epoch Period (hh:mm:ss) 00:00:00",
+        "dtime": "Download Time 10:41:48",
+        "ddate": "Download Date 09.04.2020",
+        "memory": "Current Memory Address: 0",
+        "battery": "Current Battery Voltage: 3.85     Mode = 12",
+        "rule": "-" * 50,
+    } | change
+    columns = [*(["Timestamp"] if stamped else []), *(f"Accelerometer {axis}" for axis in "XYZ")]
+    rows = []
+    for stamp, row in zip(true, signal(600), strict=True):
+        cells = [f"{value:.3f}".replace(".", sign) for value in row]
+        at = f"{date(str(stamp))} {str(stamp).split('T')[1]}"
+        rows.append(separator.join([*([at] if stamped else []), *cells]))
+    path = folder / "P1.csv"
+    path.write_text("\n".join([*header.values(), *([separator.join(columns)] if names else []), *rows]) + "\n")
+    (found,) = load(path)
+    return found.recording
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("names", [True, False])
+@pytest.mark.parametrize("stamped", [True, False])
+@pytest.mark.parametrize("form", FORMATS)
+def test_actilife(form: str, stamped: bool, names: bool, separator: str, tmp_path: Path) -> None:
+    found = actilife(tmp_path, form, stamped, names, separator)
+    assert (found.nominal_rate, found.clock, len(found.times), found.notes) == (30, "local", 600, ())
+    assert found.times[0] == np.datetime64("2020-03-06T10:15:00", "s").astype(int)
+    np.testing.assert_allclose(np.diff(found.times), 1 / 30, atol=1.1e-3)
+    np.testing.assert_array_equal(found.acceleration, signal(600).round(3))
+    assert found.metadata == {"device_id": "MOS2E31191189"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epoch": "Epoch Period (hh:mm:ss) 00:00:10"}, "counts per epoch"),
+        ({"date": "Start Date 45.03.2020"}, "is no date in the format dd.MM.yyyy of line 1"),
+        ({"date": "Beginn 06.03.2020"}, "the header lacks the rate"),
+        ({"first": FIRST.format(device="GT3X+", form="dd.MM.yyyy", rate="many")}, "the header lacks the rate"),
+    ],
+)
+def test_actilife_headers_that_are_refused(change: dict[str, str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(HarnetError, match=rf"P1\.csv: .*{message}"):
+        actilife(tmp_path, "dd.MM.yyyy", True, True, ",", **change)
+
+
+E4 = "{start}{sep}{start}{sep}{start}\n{rate}{sep}{rate}{sep}{rate}\n"
+
+
+@pytest.mark.parametrize("start", ["1594920460", "1594920460.000000", "1.594920460E9", "1.59492046e+09"])
+@pytest.mark.parametrize("separator", [",", ", ", ";", "\t"])
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b"\r\n"])
+def test_empatica_headers(start: str, separator: str, before: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / "S1"
+    folder.mkdir()
+    rows = "\n".join(separator.join(map(str, row)) for row in np.rint(signal(640) * 64).astype(int)) + "\n"
+    content = E4.format(start=start, rate="32.000000", sep=separator) + rows
+    if separator == ";":
+        content = content.replace(".", ",")
+    (folder / "ACC.csv").write_bytes(before + content.encode())
+    (found,) = load(folder / "ACC.csv")
+    assert (found.label, found.recording.nominal_rate, found.recording.clock) == ("S1", 32, "utc")
+    np.testing.assert_array_equal(found.recording.times, 1594920460 + np.arange(640) / 32)
+    np.testing.assert_array_equal(found.recording.acceleration, np.rint(signal(640) * 64) / 64)
+
+
+@pytest.mark.parametrize(("row", "kind", "lost"), [("1,,3", "missing values", 1), ("hello", "foreign lines", 0)])
+def test_an_odd_row_of_an_empatica_moves_no_other(row: str, kind: str, lost: int, tmp_path: Path) -> None:
+    rows = [",".join(map(str, row)) for row in np.rint(signal(640) * 64).astype(int)]
+    rows[320 : 320 + lost] = [row]
+    path = tmp_path / "ACC.csv"
+    path.write_text(E4.format(start="1594920460", rate="32", sep=",") + "\n".join(rows) + "\n")
+    (found,) = load(path)
+    assert notes(found.recording) == {kind: 1}
+    assert found.recording.times[-1] == 1594920460 + 639 / 32

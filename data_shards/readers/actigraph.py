@@ -36,6 +36,11 @@ NAMES = (
 )
 """One of these is among the first members of every .gt3x."""
 
+RATES = (1.0, 1000.0)
+SCALE_LIMITS = (10.0, 1e5)
+RANGES_G = (1.0, 100.0)
+STARTS = (0.0, 4e9)
+"""What info.txt can say: samples a second, counts per g, g, and seconds since 1970 (to 2096)."""
 MOST_SAMPLES = 1.5
 """Times the rate, in a second; the devices give one or two more than the rate."""
 MOST_ABSURD = 0.1
@@ -80,13 +85,13 @@ class ActiGraph(Reader):
 
     def recognises(self, head: bytes, options: ReadOptions) -> bool:
         """By a zip archive with one of the members that every .gt3x has."""
-        return any(name.rpartition("/")[2].lower() in NAMES for name in _first_names(head))
+        return any(bare_name(name) in NAMES for name in _first_names(head))
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
         """Yield the one recording. Raises `HarnetError` if the archive or its info.txt is damaged."""
         tally = Tally(path)
         with ExitStack() as stack:
-            with _archive_errors(path):
+            with archive_errors(path):
                 archive = stack.enter_context(zipfile.ZipFile(path))
                 info = _info(archive, path)
             yield Found(_recording(archive, info, tally), label=path.stem)
@@ -100,21 +105,31 @@ def _first_names(head: bytes) -> Iterator[str]:
             int.from_bytes(head[at + first : at + last], "little")
             for first, last in ((6, 8), (18, 22), (26, 28), (28, 30))
         )
-        yield head[at + 30 : at + 30 + length].decode("utf-8", "replace").replace("\\", "/")
+        yield head[at + 30 : at + 30 + length].decode("utf-8", "replace")
         if flags & SIZE_FOLLOWS and not packed:
             return
         at += 30 + length + extra + packed
 
 
+def bare_name(member: str) -> str:
+    """The name of an archive's member without its folder, in small letters."""
+    return member.replace("\\", "/").rpartition("/")[2].lower()
+
+
 @contextmanager
-def _archive_errors(path: object) -> Iterator[None]:
+def archive_errors(path: object) -> Iterator[None]:
+    """A zip archive that is damaged, locked or packed by an unknown method is refused in one line."""
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError) as error:
-        # A damaged directory sends zipfile to a place before the file's beginning: "invalid argument".
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+    except HarnetError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError) as error:
+        # A damaged directory sends zipfile to a place before the file's beginning: "invalid argument", "negative seek".
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise HarnetError(f"{path}: the zip archive is damaged or cut off ({error}): copy it again") from error
+    except (RuntimeError, NotImplementedError) as error:
+        raise HarnetError(f"{path}: the zip archive cannot be read ({error}): unpack it by hand") from error
 
 
 def _recording(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Recording:
@@ -152,13 +167,14 @@ def _info(archive: zipfile.ZipFile, path: Path) -> Info:
             log=found["log"],
             fields=fields,
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OverflowError) as error:
         raise HarnetError(f"{path}: info.txt lacks a number for the rate, scale or start ({error})") from error
-    if not (0 < info.rate <= 1000 and 0 < info.scale < np.inf and 0 < info.range_g < np.inf and info.start > 0):
+    numbers = ((info.rate, RATES), (info.scale, SCALE_LIMITS), (info.range_g, RANGES_G), (info.start, STARTS))
+    if not all(low <= number <= high for number, (low, high) in numbers):  # False for NaN
         serial = fields.get("Serial Number", "none")
         raise HarnetError(
-            f"{path}: info.txt gives {info.rate:g} Hz and {info.scale:g} counts per g for the device {serial}: not "
-            "usable, export the file again"
+            f"{path}: info.txt gives {info.rate:g} Hz, {info.scale:g} counts per g and a range of {info.range_g:g} g "
+            f"for the device {serial}: not usable, export the file again"
         )
     return info
 
@@ -172,8 +188,8 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, str]:
     """The names of info.txt and of the log, which may be in a folder if the archive was packed again."""
     folders: dict[str, dict[str, str]] = {}
     for name in archive.namelist():
-        folder, _, bare = name.replace("\\", "/").rpartition("/")
-        folders.setdefault(folder, {})[bare.lower()] = name
+        folder = name.replace("\\", "/").rpartition("/")[0]
+        folders.setdefault(folder, {})[bare_name(name)] = name
     found = [members for members in folders.values() if "info.txt" in members]
     if not found:
         raise HarnetError(f"{path}: a zip archive without info.txt: not a whole .gt3x file")
@@ -186,7 +202,7 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, str]:
 
 
 def _pieces(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[Piece]:
-    with _archive_errors(tally.named):
+    with archive_errors(tally.named):
         size = archive.getinfo(info.log).file_size
         if size > MAX_BYTES:
             raise HarnetError(

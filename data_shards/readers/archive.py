@@ -5,17 +5,16 @@ an archive inside the archive is not opened, unless it is a .gt3x.
 """
 
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from data_shards.readers.actigraph import LOGS, archive_errors, bare_name
 from data_shards.readers.compressed import MAX_BYTES, Compressed
 from data_shards.readers.protocol import HEAD_BYTES, Reader, ReadOptions
 from harnet.errors import HarnetError
 
 MAGIC = b"PK\x03\x04"
-GT3X_LOGS = ("log.bin", "activity.bin")
 MOST_MEMBERS = 1000
 
 
@@ -42,7 +41,7 @@ def is_archive(head: bytes, path: Path) -> bool:
         return False
     try:
         with zipfile.ZipFile(path) as archive:
-            return not any(name.rsplit("/", 1)[-1] in GT3X_LOGS for name in archive.namelist())
+            return not any(bare_name(name) in LOGS for name in archive.namelist())
     except (zipfile.BadZipFile, OSError, ValueError):
         return False
 
@@ -78,20 +77,15 @@ def archived(path: Path, readers: Sequence[Reader], options: ReadOptions) -> Rea
 
 def _heads(path: Path) -> Iterator[tuple[str, bytes]]:
     """The name and the first bytes of each file in the archive."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [each for each in archive.infolist() if each.file_size and not _is_clutter(each.filename)]
-            if len(members) > MOST_MEMBERS:
-                raise HarnetError(f"{path}: {len(members)} files in one zip archive: unpack it and ingest the folder")
-            for member in members:
-                if member.file_size > MAX_BYTES:
-                    raise HarnetError(f"{path}: unpacks to more than {MAX_BYTES >> 30} GiB: unpack it by hand to see")
-                with archive.open(member) as file:
-                    yield member.filename, file.read(HEAD_BYTES)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise HarnetError(f"{path}: the zip archive is damaged or cut off ({error}): copy it again") from error
-    except (RuntimeError, NotImplementedError) as error:
-        raise HarnetError(f"{path}: the zip archive cannot be read ({error}): unpack it by hand") from error
+    with archive_errors(path), zipfile.ZipFile(path) as archive:
+        members = [each for each in archive.infolist() if each.file_size and not _is_clutter(each.filename)]
+        if len(members) > MOST_MEMBERS:
+            raise HarnetError(f"{path}: {len(members)} files in one zip archive: unpack it and ingest the folder")
+        for member in members:
+            if member.file_size > MAX_BYTES:
+                raise HarnetError(f"{path}: unpacks to more than {MAX_BYTES >> 30} GiB: unpack it by hand to see")
+            with archive.open(member) as file:
+                yield member.filename, file.read(HEAD_BYTES)
 
 
 def _is_clutter(name: str) -> bool:

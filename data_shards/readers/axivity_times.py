@@ -52,9 +52,8 @@ def nodes(
     steps = np.diff(index)
     with np.errstate(divide="ignore", invalid="ignore"):
         periods = np.diff(at) / steps
-    period = float(np.median(periods[(steps > 0) & (np.abs(periods * rate - 1) < 0.2)])) if len(at) > 1 else np.nan
-    if not np.isfinite(period):
-        period = 1 / rate
+    likely = periods[(steps > 0) & (np.abs(periods * rate - 1) < 0.2)]
+    period = float(np.median(likely)) if len(likely) else 1 / rate
     late = np.abs(np.diff(at) - steps * period)
     edges = np.flatnonzero(late > np.maximum(counts[:-1] / 2, 4) * period) + 1
     parts = [

@@ -189,7 +189,7 @@ def _hour(archive: tarfile.TarFile, member: tarfile.TarInfo, tally: Tally) -> tu
     assert match is not None
     try:
         content, whole = _content(archive, member)
-        milliseconds, acceleration = parse_hour(content[: len(content) if whole else content.rfind(b"\n") + 1])
+        milliseconds, acceleration, foreign = parse_hour(content[: len(content) if whole else content.rfind(b"\n") + 1])
         odd, kept = _odd_rows(milliseconds, acceleration, _milliseconds(match[3]))
     except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, pa.ArrowException) as error:
         if isinstance(error, OSError) and error.errno is not None:
@@ -197,6 +197,7 @@ def _hour(archive: tarfile.TarFile, member: tarfile.TarInfo, tally: Tally) -> tu
         return nothing, f"{match[3]}: {' '.join(str(error).split())[:80]}"
     if len(milliseconds) > SAMPLES_PER_HOUR * 2:
         return nothing, f"{len(milliseconds)} samples in one hour"
+    odd["foreign lines"] = foreign
     for kind, count in odd.items():
         tally.add(kind, count, f"rows of {match[3]}")
     tally.add("cut end", int(not whole), f"hour {match[3]}")
@@ -227,27 +228,38 @@ def _milliseconds(written: str) -> int:
     return int(np.datetime64(f"{date}T{clock}", "ms").astype(np.int64))
 
 
-def parse_hour(content: bytes) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Milliseconds since 1970 (n,) and acceleration (n, 3) in g, NaN where there is none, of one hourly file.
+def parse_hour(content: bytes) -> tuple[NDArray[np.int64], NDArray[np.float32], int]:
+    """An hourly file: milliseconds since 1970 (n,), acceleration (n, 3) in g, NaN where there is none, and other lines.
 
     Raises:
         ValueError: it is not one.
     """
+    lines: list[str] = []
+
+    def skip(line: pcsv.InvalidRow) -> str:
+        lines.append(line.text)
+        return "skip"
+
+    if not content.isascii():
+        content = content.decode("utf-8", "replace").encode()  # the library gives invalid rows as text
     table = pcsv.read_csv(
         io.BytesIO(content),
         read_options=pcsv.ReadOptions(use_threads=False),
+        parse_options=pcsv.ParseOptions(invalid_row_handler=skip),
         convert_options=pcsv.ConvertOptions(
             include_columns=list(COLUMNS),
             column_types={COLUMNS[0]: pa.timestamp("ms"), **dict.fromkeys(COLUMNS[1:], pa.float32())},
         ),
     )
+    if len(lines) > max(1, MEND_SHARE * table.num_rows):
+        raise ValueError(f"{len(lines)} lines without four columns")
     acceleration = np.empty((table.num_rows, 3), np.float32)
     for axis, name in enumerate(COLUMNS[1:]):
         acceleration[:, axis] = table[name].to_numpy()
     stamps = table[COLUMNS[0]]
     if stamps.null_count:
         raise ValueError("a row without a time")
-    return stamps.to_numpy().astype("datetime64[ms]").astype(np.int64), acceleration
+    return stamps.to_numpy().astype("datetime64[ms]").astype(np.int64), acceleration, len(lines)
 
 
 def on_grid(milliseconds: NDArray[np.int64]) -> NDArray[np.float64]:

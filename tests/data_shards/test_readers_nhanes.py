@@ -141,6 +141,14 @@ def test_an_hour_that_is_cut_off_keeps_its_whole_rows(tmp_path: Path) -> None:
     np.testing.assert_array_equal(recording.acceleration, np.concatenate([g([0]), g([1])[:there], g([2, 3])]))
 
 
+@pytest.mark.parametrize("line", ["the end", "2000-01-06 13:00:09.98", "a,b"])
+def test_a_line_that_is_no_row(tmp_path: Path, line: str) -> None:
+    changed = gzip.compress((text(1) + line).encode())
+    recording = next(load(write(tmp_path / "1.tar", members() | {name(1): changed}))).recording
+    assert recording.notes[0] == Note("foreign lines", 1, "rows of 2000-01-06-13-00-00")
+    np.testing.assert_array_equal(recording.acceleration, g([0, 1, 2, 3]))
+
+
 def test_what_one_row_can_do_to_an_hour(tmp_path: Path) -> None:
     rows = text(1)
     stamps = [line.partition(",")[0] for line in rows.splitlines()]

@@ -1,0 +1,96 @@
+"""Fuzz a reader with atheris (libFuzzer), which changes sound files towards code that no input has reached yet.
+
+    python -m tests.fuzz axivity --minutes 10
+    python -m tests.fuzz all --minutes 10 --jobs 4
+
+A fault is any exception but a refusal in one line, a read of more than 30 s, or more than 1 GB of memory. The input
+that caused it is kept in fuzz-out/READER, and `python -m tests.fuzz READER fuzz-out/READER/crash-...` reads it again.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+SECONDS_A_READ = 30
+MEGABYTES = 1024
+LONGEST_INPUT = 1 << 16
+RAM_DISK = Path("/dev/shm")
+
+
+def fuzz(reader: str, options: list[str]) -> None:
+    """Never returns: libFuzzer ends the process."""
+    import atheris
+
+    with atheris.instrument_imports(include=["data_shards.readers"]):
+        from tests.fuzz.targets import TARGETS, try_to_read
+    target = TARGETS[reader]
+    folder = Path(tempfile.mkdtemp(prefix="harnet-fuzz-", dir=RAM_DISK if RAM_DISK.is_dir() else None))
+
+    def one(data: bytes) -> None:
+        # The first byte says whether the rest is sealed.
+        content = target.seal(data[1:]) if data[:1] >= b"\x80" else data[1:]
+        try_to_read(target, content, folder)
+
+    atheris.Setup([sys.argv[0], *options], one)
+    atheris.Fuzz()
+
+
+def run(reader: str, minutes: float, out: Path) -> int:
+    """Fuzz one reader in a process of its own; its exit code. What libFuzzer says goes into a file beside faults."""
+    from tests.fuzz.targets import TARGETS
+
+    corpus = out / reader / "corpus"
+    corpus.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(TARGETS[reader].seeds()):
+        for flag in (b"\x00", b"\xff"):
+            (corpus / f"seed-{number}-{flag.hex()}").write_bytes(flag + seed)
+    options = [
+        f"-max_total_time={round(60 * minutes)}",
+        f"-timeout={SECONDS_A_READ}",
+        f"-rss_limit_mb={MEGABYTES}",
+        f"-max_len={LONGEST_INPUT}",
+        f"-artifact_prefix={out / reader}/",
+        "-print_final_stats=1",
+        str(corpus),
+    ]
+    log = out / reader / "log.txt"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(RAM_DISK)}
+    with log.open("wb") as file:
+        command = [sys.executable, "-m", "tests.fuzz", reader, "--inside", *options]
+        code = subprocess.run(command, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+    said = log.read_text(errors="replace").splitlines()
+    executed = next((line.split(":")[-1].strip() for line in said if "number_of_executed_units" in line), "?")
+    print(
+        f"{reader}: {'no fault' if code == 0 else f'FAULT, see {log}'}; {executed} inputs in {minutes:g} min",
+        flush=True,
+    )
+    return code
+
+
+def main() -> int:
+    """The command line."""
+    from tests.fuzz.targets import TARGETS
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("reader", choices=[*TARGETS, "all"])
+    parser.add_argument("inputs", nargs="*", type=Path, help="read these again, and show what happens")
+    parser.add_argument("--minutes", type=float, default=10.0, help="for each reader")
+    parser.add_argument("--jobs", type=int, default=1, help="readers at a time")
+    parser.add_argument("--out", type=Path, default=Path("fuzz-out"))
+    arguments = parser.parse_args()
+    if arguments.inputs:
+        fuzz(arguments.reader, [str(path) for path in arguments.inputs])
+    readers = list(TARGETS) if arguments.reader == "all" else [arguments.reader]
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        codes = list(pool.map(lambda reader: run(reader, arguments.minutes, arguments.out), readers))
+    return int(any(codes))
+
+
+if __name__ == "__main__":
+    if sys.argv[2:3] == ["--inside"]:
+        fuzz(sys.argv[1], sys.argv[3:])
+    sys.exit(main())

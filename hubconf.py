@@ -1,10 +1,14 @@
 """torch.hub entry points: `torch.hub.load("THIS FOLDER", "harnet10", source="local", class_num=5)`."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
-from harnet.heads import ClassifierModel
-from harnet.weights.hub import hub_model
+# A file harnet.py, say in the folder where Python was started, is not the package that is meant.
+sys.path[:] = [folder for folder in sys.path if not Path(folder, "harnet.py").is_file()]
+
+from harnet.heads import ClassifierModel  # noqa: E402
+from harnet.weights.hub import hub_model  # noqa: E402
 
 dependencies = ["torch", "numpy", "safetensors", "fsspec"]
 

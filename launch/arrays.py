@@ -15,7 +15,7 @@ from pathlib import Path
 from harnet.errors import HarnetError
 from harnet.run_folder import SUBMISSIONS
 from launch import records, slurm
-from launch.batch import Batch, environment_of, gpus_asked_for, python
+from launch.batch import Batch, environment_of, gpus_asked_for, module, python
 from launch.element import DONE, done
 from launch.profile import Profile
 from launch.shared_files import check_shared
@@ -67,13 +67,14 @@ class Array:
     def elements(self) -> Batch:
         """The array, of what is missing."""
         command = [
-            python(self.profile), "-m", "launch.element", str(self.markers), str(self.count), self.kind, *self.arguments
+            python(self.profile), *module("launch.element"), str(self.markers), str(self.count), self.kind,
+            *self.arguments,
         ]  # fmt: skip
         return self._batch(self.kind, command, {"array": ranges(self.missing)})
 
     def check_of_all(self, after: str | None) -> Batch:
         """The job that checks the whole once no element is left, whatever became of them."""
-        command = [python(self.profile), "-m", "launch", *self.verification]
+        command = [python(self.profile), *module("launch"), *self.verification]
         return self._batch(f"verify-{self.kind}", command, {"dependency": f"afterany:{after}"} if after else {})
 
     def _batch(self, name: str, command: list[str], more: dict[str, str]) -> Batch:

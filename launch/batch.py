@@ -114,6 +114,11 @@ def python(profile: Profile) -> str:
     return profile.python or sys.executable
 
 
+def module(name: str) -> list[str]:
+    """Options of Python that run a module of ours, and no file of that name in the folder where a job begins."""
+    return ["-P", "-m", name]
+
+
 def environment_of(profile: Profile) -> Path:
     """The folder of that interpreter. Not where its link leads: to the system's Python, which every node has."""
     return Path(python(profile)).absolute().parent

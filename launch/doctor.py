@@ -16,7 +16,7 @@ from pathlib import Path
 
 from harnet.errors import HarnetError
 from launch import slurm
-from launch.batch import python_of_tasks
+from launch.batch import module, python_of_tasks
 from launch.profile import Profile
 from launch.shared_files import LOCAL, file_system
 
@@ -162,7 +162,7 @@ def over_nodes(profile: Profile, nodes: int, gpus_per_node: int, minutes: int = 
     fixed = [f"--nodes={nodes}", f"--ntasks-per-node={gpus_per_node or 1}", f"--time={minutes}", "--kill-on-bad-exit=1"]
     flags = [f"--{name}={value}" for name, value in chosen.items() if value]
     done = subprocess.run(
-        ["srun", *fixed, *flags, *python_of_tasks(profile), "-m", "launch.allreduce"],
+        ["srun", *fixed, *flags, *python_of_tasks(profile), *module("launch.allreduce")],
         env=os.environ | profile.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]

@@ -155,7 +155,7 @@ class Start:
             "srun", f"--nodes={nodes}", f"--ntasks={nodes * self.options.processes_per_node}",
             f"--ntasks-per-node={self.options.processes_per_node}", *([f"--cpus-per-task={cores}"] if cores else []),
             "--label", "--unbuffered", "--kill-on-bad-exit=0", f"--wait={WAIT_SECONDS}",
-            *shlex.split(self.options.task), "-m", "launch.task",
+            *shlex.split(self.options.task), "-P", "-m", "launch.task",
             str(self.options.run), *self.options.arguments,
         ]  # fmt: skip
 

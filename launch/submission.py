@@ -12,7 +12,7 @@ from data_shards.stream.plan import lanes_of, steps_per_epoch
 from harnet.errors import HarnetError
 from harnet.run_folder import SLURM, SUBMISSIONS
 from launch import records, slurm
-from launch.batch import Batch, environment_of, gpus_asked_for, python, python_of_tasks
+from launch.batch import Batch, environment_of, gpus_asked_for, module, python, python_of_tasks
 from launch.profile import Profile
 from launch.shared_files import check_shared
 from pretrain.config import PretrainConfig, differences
@@ -62,7 +62,7 @@ class Training:
     def batch(self) -> Batch:
         """The job."""
         job = [
-            python(self.profile), "-m", "launch.job", str(self.run),
+            python(self.profile), *module("launch.job"), str(self.run),
             "--processes-per-node", str(self.processes_per_node),
             "--max-crashes", str(self.max_crashes), "--max-restarts", str(self.max_restarts),
             "--task", shlex.join(python_of_tasks(self.profile)), "--", *self.arguments,

@@ -1,8 +1,15 @@
 """`torchrun --nproc-per-node N -m pretrain ...`; the same options and the same numbers as `harnet pretrain`."""
 
 import sys
+from pathlib import Path
 
-from harnet.console import exit_with, guarded
+# `python -m` puts the folder where it was started first: a file harnet.py or launch.py there is not what is meant.
+# Not in processes that this one starts, which get the list as it is then.
+elsewhere = Path(sys.path[0]).resolve() != Path(__file__).resolve().parents[1]
+if __name__ == "__main__" and not sys.flags.safe_path and elsewhere:
+    del sys.path[0]
+
+from harnet.console import exit_with, guarded  # noqa: E402
 
 
 def _main() -> int:

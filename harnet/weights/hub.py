@@ -12,9 +12,13 @@ _TEMPLATE = '''"""torch.hub entry point of the weights in this folder; needs `pi
     torch.hub.load("THIS FOLDER", "{architecture}", source="local", pretrained=True, class_num=5)
 """
 
+import sys
 from pathlib import Path
 
-from harnet.weights.hub import hub_model
+# A file harnet.py, say in the folder where Python was started, is not the package that is meant.
+sys.path[:] = [folder for folder in sys.path if not Path(folder, "harnet.py").is_file()]
+
+from harnet.weights.hub import hub_model  # noqa: E402
 
 dependencies = ["torch", "numpy", "safetensors", "fsspec", "harnet"]
 

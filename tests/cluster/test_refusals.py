@@ -92,7 +92,7 @@ def test_a_dry_run_prints_the_script_and_leaves_nothing(
                  "module load cuda/12", "export NCCL_SOCKET_IFNAME=ib0"):  # fmt: skip
         assert line in script.splitlines()
     command = shlex.split(script.strip().splitlines()[-1])
-    assert command[:4] == ["exec", sys.executable, "-m", "launch.job"], "the job's own process stays outside"
+    assert command[:5] == ["exec", sys.executable, "-P", "-m", "launch.job"], "the job's own process stays outside"
     assert command[command.index("--task") + 1] == "apptainer exec --nv '/images/h 1.sif' python"
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
     assert not (tmp_path / "run").exists()

@@ -90,6 +90,11 @@ def test_lines_before_the_header(before: str, kind: str, tmp_path: Path) -> None
     assert len(found.times) == COUNT
 
 
+def test_prose_about_a_table_is_no_table(tmp_path: Path) -> None:
+    with pytest.raises(HarnetError, match="not a known device file"):
+        recording(tmp_path, "# Watches\n\nTables have the columns time, x, y, z\nas all have, had, and will have.\n")
+
+
 @pytest.mark.parametrize("columns", [4, 7])
 @pytest.mark.parametrize("separator", [",", ";"])
 def test_no_header_row(columns: int, separator: str, tmp_path: Path) -> None:
@@ -177,7 +182,7 @@ def test_one_missing_value(index: int, cell: str, tmp_path: Path) -> None:
 def test_a_foreign_line(index: int, line: str, tmp_path: Path) -> None:
     found = recording(tmp_path, at(index, lambda row: [row, line]))
     assert notes(found) == {"foreign lines": 1}
-    assert found.notes[0].detail.startswith(f"the first in line {index + 3}") or index > 1000
+    assert found.notes[0].detail.startswith(f"the first in line {index + 3:,}")
     assert len(found.times) == COUNT
 
 

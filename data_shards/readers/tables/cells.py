@@ -84,7 +84,7 @@ class Cells:
         others = content[-(1 << 14) :].split(LF)[1:-1]
         shortest = min(map(len, others), default=0)
         if len(last.split(separator)) < len(before.split(separator)) or len(last.rstrip()) < shortest - 1:
-            self._tally.add("cut end", 1, f"line {piece.first_line + content.count(LF)}")
+            self._tally.add("cut end", 1, f"line {piece.first_line + content.count(LF):,}")
             return content[: len(content) - len(last)]
         return content + b"\n"
 
@@ -107,12 +107,12 @@ class Cells:
             if not text:
                 continue
             if expected is not None and text.decode("utf-8", "replace") == expected.rstrip("\r\n"):
-                self._tally.add("foreign lines", 1, f"the first in line {number}")
+                self._tally.add("foreign lines", 1, f"the first in line {number:,}")
                 expected = next(odd, None)
                 continue
             numbers.append(number)
         missed = 0 if expected is None else 1 + sum(1 for _ in odd)
-        self._tally.add("foreign lines", missed, f"the first after line {first_line - 1}")
+        self._tally.add("foreign lines", missed, f"the first after line {first_line - 1:,}")
         numbers += [numbers[-1] if numbers else first_line] * (rows - len(numbers))
         return np.array(numbers[:rows], np.int64)
 

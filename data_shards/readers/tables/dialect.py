@@ -104,7 +104,7 @@ def sniff(lines: Sequence[str], columns: Sequence[str]) -> Dialect | None:
             cells = split(line, separator)
             if len(cells) < 4:
                 continue
-            if _is_header(cells, columns):
+            if _is_header(cells, columns) and (index == blank or _has_numbers(after, separator)):
                 fields = _usual_fields(after, separator) or len(cells)
                 return Dialect(
                     separator, _quoted(after), tuple(cells), fields, index + 1, index - blank, blank
@@ -132,6 +132,12 @@ def _is_header(cells: Sequence[str], columns: Sequence[str]) -> bool:
     by_number = [int(column) for column in columns if column.isdecimal()]
     words = not any(number_of(cell) is not None or is_stamp(cell) for cell in cells)
     return len(by_number) >= 2 and max(by_number) <= len(cells) and words and all(cells)
+
+
+def _has_numbers(lines: Sequence[str], separator: str) -> bool:
+    """Whether the next line reads as a row: below other text, a line of names alone is no header row."""
+    cells = split(next((line for line in lines if line.strip()), ""), separator)
+    return sum(number_of(cell) is not None for cell in cells) >= 3
 
 
 def _is_data(lines: Sequence[str], separator: str, columns: Sequence[str]) -> bool:

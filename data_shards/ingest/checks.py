@@ -22,6 +22,10 @@ LOOKS_LIKE = (((6.5, 14.0), "m/s², not g: give --units m/s2"), ((600.0, 1600.0)
 """Norms of still seconds that give another unit away."""
 
 
+class TooShort(HarnetError):
+    """A sound recording without a stretch as long as a window; there may be hundreds, which is no fault of any."""
+
+
 def refuse_rate(nominal: float, measured: float, named: str) -> None:
     """Raises `HarnetError`, which begins with `named`, for rates in Hz from which no 30 Hz can be made."""
     for rate, origin in ((nominal, "set in the device"), (measured, "by its times")):
@@ -41,9 +45,9 @@ def refuse_span(first: float, last: float, named: str) -> None:
 
 
 def refuse_short(longest: float, min_seconds: float, named: str) -> None:
-    """Raises `HarnetError` where the longest stretch without a gap, in seconds, holds no window."""
+    """Raises `TooShort` where the longest stretch without a gap, in seconds, holds no window."""
     if longest < min_seconds:
-        raise HarnetError(
+        raise TooShort(
             f"{named}: its longest stretch without a gap is {longest:.1f} s, less than one window of {min_seconds:g} s "
             "(--min-seconds): leave it out"
         )

@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 from data_shards.cohort import ledger
 from data_shards.cohort.info import RecordingInfo, Source
 from data_shards.cohort.store import Cohort
+from data_shards.ingest.checks import TooShort
 from data_shards.ingest.daylight import zone
 from data_shards.ingest.preparation import PREPROCESSING, Prepared
 from data_shards.ingest.scratch import Scratch
@@ -47,6 +48,8 @@ class Outcome:
     """Those of them in which the device was worn."""
     notes: tuple[Note, ...] = ()
     """What was dropped, mended or seen."""
+    too_short: bool = False
+    """Whether it was refused for holding no window, and for nothing else."""
 
 
 def ingest(
@@ -131,7 +134,7 @@ def _add(found: Found, path: Path, cohort: Cohort, source: Source, options: Inge
         try:
             prepared = Prepared(found.recording, named, options.min_seconds, place, scratch)
         except HarnetError as error:
-            return Outcome(str(path), "refused", str(error))
+            return Outcome(str(path), "refused", str(error), too_short=isinstance(error, TooShort))
         info = partial(_info, name, participant, found.recording, prepared, source)
         return _outcome(path, cohort.write_hours(prepared.hours, prepared.stream(), info), "ingested")
 

@@ -70,7 +70,16 @@ def as_text(outcomes: list[Outcome], skipped: tuple[str, ...], out: Path) -> str
     """The summary for people: a line for each note and each refusal, then the totals."""
     count = Counter(outcome.status for outcome in outcomes)
     lines = [f"note: {each.source}: {note}" for each in outcomes for note in each.notes]
-    lines += [f"refused: {each.reason}" for each in outcomes if each.status == "refused"]
+    short = [each for each in outcomes if each.too_short]
+    gathered = len(short) > 1
+    lines += [
+        f"refused: {each.reason}" for each in outcomes if each.status == "refused" and not (gathered and each.too_short)
+    ]
+    if gathered:
+        lines.append(
+            f"refused: {listed([each.source for each in short])} have no stretch without a gap as long as one window "
+            "(--min-seconds): --json lists them"
+        )
     if skipped:
         lines.append(f"skipped: {listed(skipped)} of no known kind in the folders, name one to see why")
     signal, worn = _hours(outcomes, "complete_seconds"), _hours(outcomes, "worn_seconds")

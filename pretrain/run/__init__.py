@@ -4,6 +4,7 @@ training.py     a run from its configuration to its last checkpoint
 build.py        puts it together; headline.py: what it says of itself first
 loop.py         the order of things: steps, held-out loss, checkpoints, the end
 step.py         forward, backward and clipping of one global batch; update.py: the update, or its refusal
+background.py   checkpoints are written while training goes on
 lock.py         one run at a time in a run folder
 state.py        what a checkpoint holds; checkpoint.py: how it is written and found
 stopping.py     early stopping; signals.py: stopping when asked to; agreement.py: all processes at the same step

@@ -24,6 +24,7 @@ from pretrain.optim.schedules import Horizon
 from pretrain.parallel.compilation import as_written
 from pretrain.parallel.distributed import Process
 from pretrain.run.agreement import Agreement
+from pretrain.run.background import Background
 from pretrain.run.log import Log
 from pretrain.run.meters import Meters
 from pretrain.run.not_finite import complaint
@@ -66,6 +67,8 @@ class Run:
     """On stopping and saving."""
     notes: list[str] = field(default_factory=list)
     """Lines that are printed when the run begins."""
+    writing: Background = field(default_factory=Background)
+    """Of checkpoints, by the first process."""
     unsettled: Update | None = None
     """The last update, until the device has said whether it was made."""
 
@@ -85,7 +88,7 @@ class Run:
             source=Source.of(self.config.data),
         )
         # A stop may have come after the checkpoint of this step and before its held-out loss.
-        enough = self.look(log)
+        stopped, enough = False, self.look(log)
         # Not "pretrain": in a log, a line that begins with the name of the program says why it ended.
         with bar(self.config.steps, "training", "steps", initial=state.step, show=self.process.first) as shown:
             while state.step < self.config.steps and not enough:
@@ -96,17 +99,17 @@ class Run:
                     values = self.meters.means()
                     log.write("train", state.step, values)
                     shown.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
-                if stopped or late or self._due(run.checkpoint_every):
+                if late or self._due(run.checkpoint_every):
                     self.save()
                 if stopped:
-                    return True
+                    break
                 enough = self.look(log)
-        if enough:
-            self.save()
-            if self.process.first:
-                best = state.stopping
-                print(f"stopped early at step {state.step}: best held-out loss {best.best} at step {best.best_step}")
-        return False
+        self.save()
+        self.written()
+        if enough and self.process.first:
+            best = state.stopping
+            print(f"stopped early at step {state.step}: best held-out loss {best.best} at step {best.best_step}")
+        return stopped
 
     def _due(self, every: int) -> bool:
         step = self.state.step
@@ -150,6 +153,7 @@ class Run:
         rate = schedules.learning_rate(state.step, self.config.optimizer, self.horizon)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
+        self.writing.check()
         found = self.gradient(part)
         asked = update(state.optimizer, found, part, state.step + 1, self.process)
         if state.average is not None:
@@ -187,15 +191,19 @@ class Run:
         return self.computing.gradient(part)
 
     def save(self) -> None:
-        """Write a checkpoint, all processes together; the first one writes."""
+        """Have a checkpoint written while training goes on; every process must call it, and the first one writes."""
         self.settle()
         self.agreement.forget()
         state = self.state
         if state.step != self.saved_step and self.process.first:
             about = self.about | {"world": self.process.world, "stream": self._place()}
-            state.save(self.config.run.out, about, self.config.run.keep)
-        self.process.wait()
+            self.writing.begin(state.saving(self.config.run.out, about, self.config.run.keep))
         self.saved_step, self.saved_time = state.step, time.monotonic()
+
+    def written(self) -> None:
+        """Wait until the last checkpoint is complete: a process that ends before may take the first one with it."""
+        self.writing.finish()
+        self.process.wait()
 
     def _place(self) -> dict[str, int]:
         epoch, step = divmod(self.state.step, self.horizon.steps_per_epoch)

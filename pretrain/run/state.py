@@ -1,6 +1,8 @@
 """What changes from step to step, and how it goes into a checkpoint and comes back."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from pretrain.config import PretrainConfig, differences
 from pretrain.optim.ema import AverageNetwork
 from pretrain.parallel.distributed import Process
 from pretrain.run import checkpoint
+from pretrain.run.background import on_host
 from pretrain.run.stopping import EarlyStopping
 
 
@@ -32,18 +35,19 @@ class State:
     step: int = 0
     """Steps done."""
 
-    def save(self, run: Path, about: dict[str, Any], keep: int) -> None:
-        """Write a checkpoint, as one process of all."""
+    def saving(self, run: Path, about: dict[str, Any], keep: int) -> Callable[[], Path]:
+        """What writes a checkpoint of this moment, whatever becomes of the state meanwhile; for one process of all."""
         tensors = {run_folder.NETWORK: self.network.state_dict(), run_folder.RANDOM: _random_states()}
         if self.average is not None:
             tensors[run_folder.AVERAGE] = self.average.network.state_dict()
         # Without patience nothing refers to the best one.
         protected = {self.stopping.best_step} if self.stopping.patience else set()
-        checkpoint.save(
+        return partial(
+            checkpoint.save,
             run,
             self.step,
-            tensors,
-            self.optimizer.state_dict(),
+            on_host(tensors),
+            on_host(self.optimizer.state_dict()),
             about | {"early_stopping": self.stopping.as_dict()},
             keep,
             protected,

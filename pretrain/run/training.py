@@ -29,7 +29,7 @@ def train(config: PretrainConfig, process: Process) -> Path:
         process.together(lambda: stack.enter_context(locked(config.run.out)))
         stack.enter_context(advice)
         run = begin(config, process)
-        with Log(_sinks(run)) as log, StopRequest() as stop:
+        with Log(_sinks(run)) as log, StopRequest() as stop, run.writing:
             stopped = run.go(log, stop)
     if stopped:
         raise KeyboardInterrupt

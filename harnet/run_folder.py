@@ -11,6 +11,8 @@ LOG = "log.jsonl"
 TENSORBOARD = "tensorboard"
 """The same as curves."""
 
+TRACES = "traces"
+"""Traces of steps for Perfetto, and what NCCL's flight recorder writes when processes no longer answer."""
 LOCK = "LOCK"
 """While a run writes here: which process that is."""
 

@@ -19,6 +19,7 @@ from pretrain.model import ModelConfig
 from pretrain.optim.optimizers import OptimizerConfig
 from pretrain.parallel.compilation import CUDA_GRAPHS
 from pretrain.run.probe import ProbeConfig
+from pretrain.run.trace import TraceConfig
 from pretrain.run.tracking import TrackingConfig
 
 
@@ -145,6 +146,8 @@ class PretrainConfig(objectives.Objectives):
     """The optimiser and its schedule."""
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     """The online probe."""
+    trace: TraceConfig = field(default_factory=TraceConfig)
+    """A trace of some steps."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     """Services that follow the run."""
 
@@ -216,6 +219,7 @@ MAY_CHANGE = {
     *(("run", name) for name in ("checkpoint_minutes", "keep", "compile", "deterministic", "patience")),
     ("optimizer", "fused"),
     *(("probe", one.name) for one in fields(ProbeConfig)),
+    *(("trace", one.name) for one in fields(TraceConfig)),
     *(("tracking", one.name) for one in fields(TrackingConfig)),
 }
 """What may differ when a run is resumed: it decides neither the windows nor the update, up to rounding; or, of who is

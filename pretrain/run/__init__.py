@@ -9,6 +9,7 @@ lock.py         one run at a time in a run folder
 state.py        what a checkpoint holds; checkpoint.py: how it is written and found
 stopping.py     early stopping; signals.py: stopping when asked to; agreement.py: all processes at the same step
 log.py          log.jsonl and TensorBoard; meters.py, flops.py: speed; tracking.py: experiment trackers
+trace.py        a trace of some steps; garbage.py: when Python's collector runs
 probe.py        a classifier on the features while training
 provenance.py   where the run's data and code came from
 not_finite.py   the report of a loss that is not finite; memory.py: of memory that does not suffice

@@ -26,6 +26,7 @@ from pretrain.run.probe import Probe
 from pretrain.run.state import State
 from pretrain.run.step import Step
 from pretrain.run.stopping import EarlyStopping
+from pretrain.run.trace import Trace
 
 
 def begin(config: PretrainConfig, process: Process) -> Run:
@@ -67,6 +68,7 @@ def begin(config: PretrainConfig, process: Process) -> Run:
         Probe(config.probe, config.model.architecture) if config.probe.folder and process.first else None,
         Meters(process, cost / peak),
         Agreement(process),
+        Trace(config.trace, process, config.run.out),
         notes,
     )
 

@@ -23,6 +23,7 @@ from pretrain.optim import schedules
 from pretrain.optim.schedules import Horizon
 from pretrain.parallel.compilation import as_written
 from pretrain.parallel.distributed import Process
+from pretrain.run import garbage
 from pretrain.run.agreement import Agreement
 from pretrain.run.background import Background
 from pretrain.run.log import Log
@@ -32,6 +33,7 @@ from pretrain.run.probe import Probe
 from pretrain.run.signals import StopRequest
 from pretrain.run.state import State
 from pretrain.run.step import Gradient, Step
+from pretrain.run.trace import Trace
 from pretrain.run.update import Update, update
 
 
@@ -65,6 +67,8 @@ class Run:
     """What the log says of an interval."""
     agreement: Agreement
     """On stopping and saving."""
+    trace: Trace
+    """Of the steps that the configuration names."""
     notes: list[str] = field(default_factory=list)
     """Lines that are printed when the run begins."""
     writing: Background = field(default_factory=Background)
@@ -90,9 +94,12 @@ class Run:
         # A stop may have come after the checkpoint of this step and before its held-out loss.
         stopped, enough = False, self.look(log)
         # Not "pretrain": in a log, a line that begins with the name of the program says why it ended.
-        with bar(self.config.steps, "training", "steps", initial=state.step, show=self.process.first) as shown:
+        shown = bar(self.config.steps, "training", "steps", initial=state.step, show=self.process.first)
+        with shown, garbage.collected_at_steps():
             while state.step < self.config.steps and not enough:
+                self.trace.before(state.step + 1)
                 stopped, late = self.step(batches, stop.requested)
+                garbage.collect(state.step)
                 shown.update()
                 if state.step % run.log_every == 0:
                     self.settle()
@@ -104,6 +111,7 @@ class Run:
                 if stopped:
                     break
                 enough = self.look(log)
+        self.trace.close(state.step)
         self.save()
         self.written()
         if enough and self.process.first:

@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 import torch
 
+from pretrain.config import PretrainConfig
 from pretrain.data.loading import Part
+from pretrain.parallel.distributed import Process
 from pretrain.run import checkpoint
 from pretrain.run.background import Background, on_host
 from pretrain.run.loop import Run
 from pretrain.run.step import Gradient
-from tests.pretrain.runs import alone, digest, losses, small, stop_before
+from pretrain.run.training import train
+from tests.pretrain.runs import alone, digest, in_processes, losses, small, stop_before
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +127,22 @@ def test_a_copy_on_the_host_does_not_change_with_the_original() -> None:
     tensor += 1
     assert torch.equal(copied["state"][0]["step"], torch.zeros(2))
     assert copied["groups"] == [{"lr": 0.1, "betas": (0.9, 0.999), "params": [0]}]
+
+
+def slow_to_write(process: Process, config: PretrainConfig) -> None:
+    save = checkpoint.save
+
+    def slow(*arguments: Any) -> Path:
+        time.sleep(0.5)
+        return save(*arguments)
+
+    checkpoint.save = slow
+    train(config, process)
+    found = checkpoint.newest(config.run.out)
+    assert found is not None
+    assert found.step == 4
+
+
+def test_no_process_ends_before_the_last_checkpoint_is_complete(shards: Path, tmp_path: Path) -> None:
+    """Slurm ends the others soon after the first one to end."""
+    in_processes(2, slow_to_write, small(shards, tmp_path / "run", steps=4))

@@ -1,0 +1,62 @@
+"""A trace of some steps, for Perfetto (ui.perfetto.dev): what the host and the device do when."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from harnet.errors import HarnetError
+from harnet.run_folder import TRACES
+from pretrain.checks import at_least
+from pretrain.parallel.distributed import Process
+
+
+@dataclass(frozen=True)
+class TraceConfig:
+    """Which steps are traced: from `first` to `last`, on one process."""
+
+    first: int = 0
+    """First step of the trace; 0 for none. The first steps of a run compile and warm up: trace later ones."""
+    last: int = 0
+    """Last step of the trace."""
+    rank: int = 0
+    """Process that writes it."""
+
+    def __post_init__(self) -> None:
+        at_least(0, "trace", {"first": self.first, "rank": self.rank})
+        if self.first and self.last < self.first:
+            raise HarnetError(f"trace.last is {self.last}; it must be at least trace.first = {self.first}")
+
+
+class Trace:
+    """Records on the process and at the steps that a configuration names, and writes a file for each record."""
+
+    def __init__(self, config: TraceConfig, process: Process, run: Path) -> None:
+        self._steps = range(config.first, config.last + 1) if config.first and process.rank == config.rank else range(0)
+        self._folder, self._rank, self._device = run / TRACES, process.rank, process.device
+        self._recording: tuple[int, profile] | None = None
+
+    def before(self, step: int) -> None:
+        """Say that a step, counted from 1, is about to be made."""
+        if step not in self._steps:
+            self.close(step - 1)
+        elif self._recording is None:
+            activities = [ProfilerActivity.CPU]
+            activities += [ProfilerActivity.CUDA] if self._device.type == "cuda" else []
+            recorder = profile(activities=activities, record_shapes=True)
+            recorder.start()
+            self._recording = step, recorder
+
+    def close(self, last: int) -> None:
+        """Write what was recorded, of which `last` is the last step."""
+        if self._recording is None:
+            return
+        (first, recorder), self._recording = self._recording, None
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        recorder.stop()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"steps-{first}-{last}-process-{self._rank}.json.gz"
+        recorder.export_chrome_trace(str(path))
+        print(f"trace of steps {first} to {last}: {path}; open it at ui.perfetto.dev")

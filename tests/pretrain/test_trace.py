@@ -1,0 +1,68 @@
+"""What operators look at: a trace of some steps, and a garbage collector that holds up nobody."""
+
+import gc
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harnet.errors import HarnetError
+from pretrain.data.loading import Part
+from pretrain.run import garbage
+from pretrain.run.loop import Run
+from pretrain.run.step import Gradient
+from pretrain.run.trace import TraceConfig
+from tests.pretrain.runs import alone, losses, small
+
+
+def test_the_steps_that_are_named_are_in_a_trace_that_perfetto_reads(
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = small(shards, tmp_path / "run", steps=4)
+    alone(replace(config, trace=TraceConfig(first=2, last=3)))
+    (path,) = (tmp_path / "run" / "traces").iterdir()
+    assert path.name == "steps-2-3-process-0.json.gz"
+    assert f"trace of steps 2 to 3: {path}" in capsys.readouterr().out
+    names = [event.get("name", "") for event in json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]]
+    assert sum(name.startswith("Optimizer.step") for name in names) == 2
+    assert any("convolution_backward" in name for name in names)
+    alone(replace(config, run=replace(config.run, out=tmp_path / "other")))
+    assert losses(tmp_path / "run") == losses(tmp_path / "other")
+    assert not (tmp_path / "other" / "traces").exists()
+
+
+def test_a_trace_that_the_end_cuts_short_is_written(shards: Path, tmp_path: Path) -> None:
+    alone(replace(small(shards, tmp_path / "run", steps=3), trace=TraceConfig(first=3, last=9)))
+    assert [path.name for path in (tmp_path / "run" / "traces").iterdir()] == ["steps-3-3-process-0.json.gz"]
+    with pytest.raises(HarnetError, match=r"trace.last is 2; it must be at least trace.first = 3"):
+        TraceConfig(first=3, last=2)
+
+
+def test_garbage_is_collected_at_fixed_steps_only(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on, collected, steps = [], [], []
+    gradient = Run.gradient
+
+    def watched(self: Run, part: Part) -> Gradient:
+        on.append(gc.isenabled())
+        steps.append(self.state.step + 1)
+        return gradient(self, part)
+
+    def noted(phase: str, info: dict[str, int]) -> None:
+        if phase == "start" and info["generation"] == 1:
+            collected.append(steps[-1])
+
+    monkeypatch.setattr(Run, "gradient", watched)
+    monkeypatch.setattr(garbage, "EVERY", 2)
+    gc.callbacks.append(noted)
+    try:
+        alone(small(shards, tmp_path / "run", steps=5))
+    finally:
+        gc.callbacks.remove(noted)
+    assert on == [False] * 5
+    assert [step for step in collected if step < 5] == [2, 4]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0

@@ -9,6 +9,9 @@ COUNTS_PER_G = 4096
 MISSING = -32768
 """Stored in all three axes where the device recorded nothing. Measured values are clipped to ±32767."""
 
+LONGEST_NAME = 155
+"""Characters in the name of a recording: it is the folder of a member of a tar (POSIX ustar), which has no more."""
+
 SECONDS_PER_HOUR = 3600
 """Seconds in an hour, the unit in which recordings are stored."""
 

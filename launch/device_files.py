@@ -9,7 +9,7 @@ import tyro
 from data_shards.withdrawals import read_ids
 
 if TYPE_CHECKING:
-    from data_shards.ingest.sources import IngestOptions
+    from data_shards.ingest.options import IngestOptions
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class FileOptions:
     day_first: bool = False
     """Dates such as 05/06/2024 in CSV tables begin with the day."""
     participant_pattern: str | None = None
-    """Regular expression with one group that finds the participant in a file's path; by default every file is a
-    participant of its own, named after the file (Empatica: after its folder)."""
+    """Regular expression with one group that finds the participant in a file's path, as given or absolute; by default
+    every file is a participant of its own, named after the file (Empatica: after its folder)."""
     timezone: str | None = None
     """Where the wearers were, such as Europe/London, so that days and their hours follow the clock on the wall."""
     exclude: Path | None = None
@@ -39,7 +39,7 @@ class FileOptions:
     def ingest_options(self) -> "IngestOptions":
         """The same for `data_shards.ingest`; HarnetError where a value cannot work."""
         # Not above: whoever has a store already needs none of the readers, which take 80 MB.
-        from data_shards.ingest.sources import IngestOptions
+        from data_shards.ingest.options import IngestOptions
         from data_shards.readers import ReadOptions
 
         read = ReadOptions(self.columns, self.units, self.rate, self.day_first, self.timezone)

@@ -128,6 +128,9 @@ class RecordingInfo:
     """What was done to it."""
     package_version: str
     """Version of harnet that wrote it. No setting: an upgrade alone changes no number."""
+    participant_xxh3: str = ""
+    """XXH3, 64 bits, in hexadecimal, of the participant as it was found, before other characters became `_`: two people
+    whose names become one are told apart by it. Empty where that is not known."""
 
     @property
     def worn_seconds(self) -> int:

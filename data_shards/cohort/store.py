@@ -230,8 +230,8 @@ def is_valid_name(recording: str) -> bool:
 
 
 def sanitised(name: str) -> str:
-    """A valid recording name made from any text: every other character becomes `_`."""
-    safe = re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9_.-]", "_", name))[:200]
+    """Any text as a name: characters other than letters, digits, `_`, `-` and `.` become `_`. It may be too long."""
+    safe = re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9_.-]", "_", name))
     safe = re.sub(r"^[.-]", "_", safe) or "_"
     return "_" + safe if safe == "zarr.json" else safe
 

@@ -1,5 +1,8 @@
 """Recordings of devices → calibrated 30 Hz signals in a cohort store.
 
+options.py       what the user decides
+walk.py          every file below some folders
+names.py         what recordings and participants are called
 sources.py       which files there are, and which recordings they hold
 gathering.py     the first pass, piece by piece: checked, summed up, resampled
 survey.py        sums of the raw samples: still moments, clipping, ranges

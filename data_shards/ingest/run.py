@@ -13,9 +13,11 @@ from data_shards.cohort.info import RecordingInfo, Source
 from data_shards.cohort.store import Cohort
 from data_shards.ingest.checks import TooShort
 from data_shards.ingest.daylight import zone
+from data_shards.ingest.names import Identity, identity
+from data_shards.ingest.options import IngestOptions
 from data_shards.ingest.preparation import PREPROCESSING, Prepared
 from data_shards.ingest.scratch import Scratch
-from data_shards.ingest.sources import IngestOptions, hashed, identity, known_reader, plan, unhashed
+from data_shards.ingest.sources import Planned, hashed, known_reader, one_name, plan, unhashed
 from data_shards.notes import Note
 from data_shards.parallel import run_all
 from data_shards.readers import Found, Reader
@@ -61,20 +63,36 @@ def ingest(
     Raises `HarnetError` if there is no device file, and OSError (disk full) with what is finished kept.
     """
     planned = plan(paths, options)
-    outcomes = [Outcome(str(path), "refused", reason) for path, reason in planned.refused]
     # A path that leads nowhere is a slip of the hand, and no file of the cohort's.
-    offered = [(path, outcome) for (path, _), outcome in zip(planned.refused, outcomes, strict=True) if path.exists()]
-    if not planned.files and not offered:
-        return outcomes, planned.skipped
+    if not planned.files and not any(path.exists() for path, _ in planned.refused):
+        return [Outcome(str(path), "refused", reason) for path, reason in planned.refused], planned.skipped
     cohort = Cohort.create(out)
-    for path, outcome in offered:
-        _note(cohort, path, [outcome], options)
+    taken = _taken(cohort, planned.files, options)
+    outcomes = []
+    for path, reason in (*planned.refused, *taken.items()):
+        outcomes.append(Outcome(str(path), "refused", reason))
+        if path.exists():
+            _note(cohort, path, outcomes[-1:], options)
+    files = [file.path for file in planned.files if file.path not in taken]
     work = partial(ingest_file, cohort=cohort, options=options)
     killed = partial(_killed, cohort=cohort, options=options)
-    for some in run_all(work, planned.files, workers, "ingest", "file", killed=killed):
+    for some in run_all(work, files, workers, "ingest", "file", killed=killed):
         outcomes += some
     cohort.index([outcome.recording for outcome in outcomes if outcome.recording is not None])
     return outcomes, planned.skipped
+
+
+def _taken(cohort: Cohort, files: Sequence[Planned], options: IngestOptions) -> dict[Path, str]:
+    """Files whose participant would be called as another one in the store is, and what is said of them."""
+    if options.participant_pattern is None:
+        return {}  # a participant is a recording then, and these are compared
+    there = {info.participant: (info.participant_xxh3, info.source["name"]) for info in cohort.infos()}
+    taken = {}
+    for file in files:
+        digest, name = there.get(file.identity.participant, ("", "")) if file.identity is not None else ("", "")
+        if digest and file.identity is not None and digest != file.identity.digest:
+            taken[file.path] = one_name(file.path, f"{name} in {cohort.root}")
+    return taken
 
 
 def ingest_file(path: Path, cohort: Cohort, options: IngestOptions) -> list[Outcome]:
@@ -110,12 +128,12 @@ def _killed(path: Path, how: str, cohort: Cohort, options: IngestOptions) -> lis
 
 def _without_reading(path: Path, label: str, source: Source, cohort: Cohort, options: IngestOptions) -> Outcome | None:
     """What becomes of the one recording in a file, where its name tells; None if it has to be read."""
-    name, participant = identity(path, label, None, options)
-    if participant in options.exclude:
+    names = identity(path, label, None, options)
+    if names.participant in options.exclude:
         return Outcome(str(path), "excluded")
-    if name not in cohort:
+    if names.recording not in cohort:
         return None
-    there = cohort.info(name)
+    there = cohort.info(names.recording)
     if not all(there.source[key] == source[key] for key in ("name", "bytes", "mtime_ns")):
         source = hashed(path, source)
     return _compare(path, there, source)
@@ -123,27 +141,27 @@ def _without_reading(path: Path, label: str, source: Source, cohort: Cohort, opt
 
 def _add(found: Found, path: Path, cohort: Cohort, source: Source, options: IngestOptions) -> Outcome:
     """Prepare and write one recording."""
-    name, participant = identity(path, found.label, found.participant, options)
-    if participant in options.exclude:
+    names = identity(path, found.label, found.participant, options)
+    if names.participant in options.exclude:
         return Outcome(str(path), "excluded")
-    if name in cohort:
-        return _compare(path, cohort.info(name), source)
-    named = str(path) if found.participant is None else f"{path} ({name})"
+    if names.recording in cohort:
+        return _compare(path, cohort.info(names.recording), source)
+    named = str(path) if found.participant is None else f"{path} ({names.recording})"
     place = None if options.timezone is None else zone(options.timezone)
     with Scratch(cohort.root) as scratch:
         try:
             prepared = Prepared(found.recording, named, options.min_seconds, place, scratch)
         except HarnetError as error:
             return Outcome(str(path), "refused", str(error), too_short=isinstance(error, TooShort))
-        info = partial(_info, name, participant, found.recording, prepared, source)
+        info = partial(_info, names, found.recording, prepared, source)
         return _outcome(path, cohort.write_hours(prepared.hours, prepared.stream(), info), "ingested")
 
 
-def _info(name: str, participant: str, recording: Recording, prepared: Prepared, source: Source) -> RecordingInfo:
+def _info(names: Identity, recording: Recording, prepared: Prepared, source: Source) -> RecordingInfo:
     """What is kept of a recording whose hours are all through."""
     return RecordingInfo(
-        recording=name,
-        participant=participant,
+        recording=names.recording,
+        participant=names.participant,
         first_hour=prepared.first_hour,
         hours=prepared.hours,
         device=recording.device,
@@ -159,6 +177,7 @@ def _info(name: str, participant: str, recording: Recording, prepared: Prepared,
         source=source,
         preprocessing=PREPROCESSING,
         package_version=importlib.metadata.version("harnet"),
+        participant_xxh3=names.digest,
     )
 
 
@@ -184,7 +203,8 @@ def _outcome(path: Path, info: RecordingInfo, status: Status) -> Outcome:
 def _note(cohort: Cohort, path: Path, outcomes: Sequence[Outcome], options: IngestOptions) -> None:
     """Keep what of a file is not in the store, under the names that it would have, so that people can withdraw."""
     try:
-        names = identity(path, path.stem, None, options)
+        found = identity(path, path.stem, None, options)
+        names = (found.recording, found.participant)
     except HarnetError:
         names = ("", "")  # the pattern finds nobody, which is the reason that is noted
     refused = [

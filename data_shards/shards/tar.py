@@ -6,10 +6,12 @@ many times over in pieces of 10 KB and would take most of the time of sharding. 
 
 import tarfile
 
+from data_shards.layout import LONGEST_NAME
+
 RECORD = 512
 """Headers and contents begin at multiples of 512 bytes."""
 
-LONGEST_FOLDER = 155
+LONGEST_FOLDER = LONGEST_NAME
 """Characters of the part of a name before its last slash."""
 
 _MODE = 0o444

@@ -9,7 +9,7 @@ import tyro
 
 from data_shards.cohort.store import Cohort
 from data_shards.ingest.run import Outcome, ingest
-from data_shards.ingest.sources import listed
+from data_shards.ingest.sources import Plan, Planned, listed, plan
 from data_shards.quality.policy import Flow, find_policy, flow
 from harnet.parts import Part
 from launch.device_files import FileOptions
@@ -27,6 +27,7 @@ class Command:
         harnet ingest recordings/ --out cohort.zarr --workers 8
         harnet ingest P*.csv --out cohort.zarr --columns timestamp ax ay az --units m/s2
         harnet ingest visits/ --out cohort.zarr --participant-pattern '(P[0-9]{3})' --timezone Europe/London
+        harnet ingest visits/ --out cohort.zarr --participant-pattern '(P[0-9]{3})' --dry-run
         harnet ingest recordings/ --out cohort.zarr --part $SLURM_ARRAY_TASK_ID/100
     """
 
@@ -44,6 +45,8 @@ class Command:
     """Take this share of the files, such as 3/100 in the third element of a job array of a hundred."""
     workers: int = 1
     """Processes. Each needs about 1 GB of memory."""
+    dry_run: bool = False
+    """Only list the files with the kind of device, the participant and the recording's name; write nothing."""
     json: bool = False
     """Print the result as one JSON object on standard output."""
 
@@ -52,6 +55,10 @@ class Command:
         options = self.files.ingest_options()
         options = replace(options, min_seconds=self.min_seconds, part=Part.parse(self.part))
         policy = find_policy(self.quality)
+        if self.dry_run:
+            planned = plan(self.inputs, options)
+            print(plan_as_json(planned) if self.json else plan_as_text(planned))
+            return int(bool(planned.refused))
         outcomes, skipped = ingest(self.inputs, self.out, options, self.workers)
         found = None
         if (self.out / "zarr.json").exists():
@@ -64,6 +71,39 @@ class Command:
             if found is not None:
                 print(f"quality, all of {self.out} by --quality {self.quality}:\n{found.as_text()}")
         return int(any(outcome.status == "refused" for outcome in outcomes))
+
+
+def plan_as_text(planned: Plan) -> str:
+    """What would be read: a line for each file, then what would not."""
+    rows = [("file", "kind", "participant", "recording"), *map(_row, planned.files)]
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:3]]
+    lines = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows
+    ]
+    lines += [f"refused: {reason}" for _, reason in planned.refused]
+    lines += [f"skipped: {path}: of no known kind" for path in planned.skipped]
+    people = {file.identity.participant for file in planned.files if file.identity is not None}
+    lines.append(f"{len(planned.files)} files of {len(people)} people, {len(planned.refused)} refused, "
+                 f"{len(planned.skipped)} skipped; nothing was read or written")  # fmt: skip
+    return "\n".join(lines)
+
+
+def plan_as_json(planned: Plan) -> str:
+    """The same for scripts. Names are null where they are inside the file."""
+    files = []
+    for file in planned.files:
+        _, kind, participant, recording = _row(file)
+        known = file.identity is not None
+        files.append({"source": str(file.path), "kind": kind, "participant": participant if known else None,
+                      "recording": recording if known else None})  # fmt: skip
+    refused = [{"source": str(path), "reason": reason} for path, reason in planned.refused]
+    return json.dumps({"files": files, "refused": refused, "skipped_files": list(planned.skipped)})
+
+
+def _row(file: Planned) -> tuple[str, str, str, str]:
+    names = file.identity
+    inside = "(in the file)"
+    return str(file.path), file.kind, names.participant if names else inside, names.recording if names else inside
 
 
 def as_text(outcomes: list[Outcome], skipped: tuple[str, ...], out: Path) -> str:

@@ -1,0 +1,152 @@
+"""What recordings and people are called, and which files are found."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_shards.cohort.store import Cohort
+from data_shards.ingest.options import IngestOptions
+from data_shards.ingest.run import ingest
+from data_shards.ingest.sources import plan
+from data_shards.ingest.walk import files_below
+from data_shards.layout import LONGEST_NAME
+from data_shards.quality.policy import POLICIES
+from data_shards.shards import writer
+from data_shards.shards.shard_plan import ShardOptions
+from harnet.errors import HarnetError
+from harnet.parts import Part
+from launch.cli import main
+
+PEOPLE = IngestOptions(participant_pattern=r"id=([^/]+)/")
+
+
+def table(path: Path, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    signal = np.random.default_rng(seed).normal(0, 0.05, (1000, 3)) + np.array([0, 0, 1])
+    rows = np.column_stack([1.7e9 + np.arange(1000) / 50, signal])
+    np.savetxt(path, rows, fmt="%.4f", delimiter=",", header="time,x,y,z", comments="")
+    return path
+
+
+def test_the_longest_name_goes_into_a_shard_and_one_more_is_refused(tmp_path: Path) -> None:
+    fits, long = (table(tmp_path / f"{'n' * length}.csv") for length in (LONGEST_NAME, LONGEST_NAME + 1))
+    outcomes, _ = ingest([fits, long], tmp_path / "c.zarr", IngestOptions())
+    assert [outcome.status for outcome in outcomes] == ["refused", "ingested"]
+    assert f"{long}: its recording would have a name of 156 characters, and 155 fit into a shard" in outcomes[0].reason
+    writer.write(Cohort.open(tmp_path / "c.zarr"), tmp_path / "s", ShardOptions(quality=POLICIES["none"]))
+    # Of a person with long ids in a folder, too: the names are not cut to what fits, and so do not meet.
+    folder = tmp_path / "in" / f"id={'p' * 100}"
+    files = [table(folder / f"{'f' * 60}{number}.csv") for number in range(2)]
+    outcomes, _ = ingest([tmp_path / "in"], tmp_path / "d.zarr", PEOPLE)
+    assert [outcome.source for outcome in outcomes if outcome.status == "refused"] == list(map(str, files))
+
+
+def test_people_whose_ids_become_one_name_are_refused_in_one_run(tmp_path: Path) -> None:
+    found = [table(tmp_path / f"id={name}" / f"{number}.csv") for number, name in enumerate(("A 1", "A_1", "B", "A+1"))]
+    outcomes, _ = ingest([tmp_path], tmp_path / "out" / "c.zarr", PEOPLE)
+    reasons = {outcome.source: outcome.reason for outcome in outcomes if outcome.status == "refused"}
+    assert sorted(reasons) == sorted(map(str, (found[0], found[1], found[3])))
+    for path, reason in reasons.items():
+        others = [str(other) for other in found if str(other) in reason and str(other) != path]
+        assert reason.startswith(f"{path}: its participant would get the same name as another one")
+        assert len(others) == 1
+    assert Cohort.open(tmp_path / "out" / "c.zarr").recordings() == ["B_2"]
+
+
+def test_people_whose_ids_become_one_name_are_refused_in_every_element_of_an_array(tmp_path: Path) -> None:
+    for number, name in enumerate(("A 1", "A_1")):
+        table(tmp_path / f"id={name}" / f"{number}.csv")
+    for element in (1, 2):
+        planned = plan([tmp_path], replace(PEOPLE, part=Part(element, 2)))
+        assert (len(planned.files), len(planned.refused)) == (0, 1)
+
+
+@pytest.mark.parametrize(("first", "second"), [("A 1", "A_1"), ("A_1", "A 1"), ("A 1", "A+1")])
+def test_people_whose_ids_become_one_name_are_refused_in_a_later_run(tmp_path: Path, first: str, second: str) -> None:
+    one, other = table(tmp_path / "x" / f"id={first}" / "1.csv"), table(tmp_path / "x" / f"id={second}" / "2.csv")
+    out = tmp_path / "c.zarr"
+    assert ingest([one], out, PEOPLE)[0][0].status == "ingested"
+    for _ in range(2):
+        (outcome,), _ = ingest([other], out, PEOPLE)
+        assert outcome.status == "refused"
+        assert (
+            f"{other}: its participant would get the same name as another one, that of 1.csv in {out}" in outcome.reason
+        )
+    assert ingest([one], out, PEOPLE)[0][0].status == "already there"
+    more = table(tmp_path / "x" / f"id={first}" / "3.csv")
+    assert ingest([more], out, PEOPLE)[0][0].status == "ingested"
+    if " " in first:
+        assert not any(first.encode() in path.read_bytes() for path in out.rglob("*") if path.is_file())
+
+
+def test_a_pattern_that_finds_nobody_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table(tmp_path / "in" / "P1" / "wrist.csv")
+    lost = table(tmp_path / "in" / "Q2" / "wrist.csv")
+    (tmp_path / "in" / "readme.txt").write_text("no device file")
+    command = ["ingest", str(tmp_path / "in"), "--participant-pattern", r"(P\d)/", "--quality", "none"]
+    assert main([*command, "--out", str(tmp_path / "c.zarr")]) == 1
+    printed = capsys.readouterr().out
+    assert f"refused: {lost}: --participant-pattern '(P\\\\d)/' finds no participant in {lost}" in printed
+    assert "skipped: 1 files (readme.txt)" in printed
+    assert Cohort.open(tmp_path / "c.zarr").recordings() == ["P1_wrist"]
+
+
+def test_where_a_command_is_started_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = IngestOptions(participant_pattern=r"visits/(P\d)/")
+    path = table(tmp_path / "visits" / "P1" / "wrist.csv")
+    names = []
+    for where, given in ((tmp_path, "visits"), (tmp_path / "visits", "."), (path.parent, "wrist.csv"), ("/", path)):
+        monkeypatch.chdir(where)
+        (file,) = plan([Path(given)], options).files
+        assert file.identity is not None
+        names.append((file.identity.recording, file.identity.participant))
+    assert set(names) == {("P1_wrist", "P1")}
+    path = table(tmp_path / "P7" / "visits" / "P1" / "wrist.csv")
+    monkeypatch.chdir(tmp_path / "P7")
+    ((_, reason),) = plan([Path("visits")], IngestOptions(participant_pattern=r"(P\d)/")).refused
+    assert f"finds one participant there and another one in {path}: make it fit at one place only" in reason
+
+
+def test_a_dry_run_lists_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = table(tmp_path / "in" / "P1" / "wrist.csv")
+    (tmp_path / "in" / "readme.txt").write_text("no device file")
+    command = ["ingest", str(tmp_path / "in"), "--out", str(tmp_path / "c.zarr"), "--dry-run"]
+    assert main([*command, "--participant-pattern", r"(P\d)/"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[1].split()[0] == str(path)
+    assert printed[1].split()[-2:] == ["P1", "P1_wrist"]
+    assert printed[-1] == "1 files of 1 people, 0 refused, 1 skipped; nothing was read or written"
+    assert main([*command, "--participant-pattern", r"(Q\d)/", "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (report["files"], [each["source"] for each in report["refused"]]) == ([], [str(path)])
+    assert main([*command, "--json"]) == 0
+    (file,) = json.loads(capsys.readouterr().out)["files"]
+    assert (file["participant"], file["recording"], "CSV" in file["kind"]) == ("wrist", "wrist", True)
+    assert not (tmp_path / "c.zarr").exists()
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    inside = table(tmp_path / "in" / "b" / "1.csv")
+    outside = table(tmp_path / "elsewhere" / "2.csv")
+    (tmp_path / "in" / "a_link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in" / "again").symlink_to("../elsewhere")
+    (tmp_path / "in" / "b" / "loop").symlink_to("..")
+    (tmp_path / "in" / "0_same").symlink_to("b")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "in" / "b")
+    os.symlink("nowhere", tmp_path / "in" / "broken")
+    found = files_below([tmp_path / "in"])
+    assert [path for path, _ in found] == [
+        tmp_path / "in" / "broken",
+        inside,
+        tmp_path / "in" / "a_link" / "2.csv",
+    ]
+    outcomes, skipped = ingest([tmp_path / "in"], tmp_path / "c.zarr", IngestOptions())
+    assert [outcome.recording for outcome in outcomes] == ["1", "2"]
+    assert skipped == (str(tmp_path / "in" / "broken"),)
+    assert outside.exists()
+    with pytest.raises(HarnetError, match="no device file in there"):
+        plan([tmp_path / "nothing"], IngestOptions()) if (tmp_path / "nothing").mkdir() is None else None

@@ -7,6 +7,7 @@ from types import FrameType
 from typing import NoReturn
 
 from harnet.errors import HarnetError
+from harnet.redaction import redacted
 
 USER_MISTAKE = 1
 USAGE = 2
@@ -25,7 +26,7 @@ def guarded(program: str, extra: str, action: Callable[[], int]) -> int:
             raise
         print(f"{program}: needs the package {error.name!r}: pip install 'harnet[{extra}]'", file=sys.stderr)
     except HarnetError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        print(f"{program}: {redacted(str(error))}", file=sys.stderr)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(

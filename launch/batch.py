@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from harnet.errors import HarnetError
+from harnet.redaction import holds_secret, redacted
 from launch import slurm
-from launch.profile import Profile
+from launch.profile import Profile, refuse_control
 
 
 class Batch:
@@ -27,6 +28,8 @@ class Batch:
     ) -> None:
         """`folder` gets the script and the logs; `more` are options of sbatch that no profile has."""
         self.folder = folder.resolve()
+        for what, value in {"the folder of its logs": str(self.folder), "its name": name, **more}.items():
+            refuse_control(f"job: {what}", value)
         self._profile, self._command = profile, command
         self._parameters = self._given(name, more)
 
@@ -40,7 +43,9 @@ class Batch:
             "cpus_per_task": profile.cpus_per_task,
             "mem": profile.memory,
         }
-        own = {"output": str(self.folder / ("%A_%a.log" if "array" in more else "%j.log")), "requeue": True}
+        # Slurm puts its own values where it finds a per cent sign.
+        logs = str(self.folder).replace("%", "%%")
+        own = {"output": f"{logs}/{'%A_%a' if 'array' in more else '%j'}.log", "requeue": True}
         return {
             "job_name": name,
             "time": profile.minutes,
@@ -75,6 +80,7 @@ class Batch:
 
     def check(self) -> None:
         """Let Slurm say, without queueing anything, whether it would take this script; a HarnetError if not."""
+        refuse_secrets(self._command)
         try:
             slurm.ask("sbatch", "--test-only", script=self.script)
         except slurm.NoAnswer:
@@ -107,6 +113,16 @@ class Batch:
 def _refused(error: HarnetError) -> HarnetError:
     cure = slurm.remedy(str(error)) or "compare --profile and the options with sinfo"
     return HarnetError(f"Slurm refuses the job: {error}; {cure}")
+
+
+def refuse_secrets(arguments: Sequence[str]) -> None:
+    """Raise a HarnetError for a password in an option, even in one that a later one overrides: the script has it."""
+    for each in filter(holds_secret, arguments):
+        raise HarnetError(
+            f"{redacted(each)}: a password or token in an option would stand in the batch script and in the list "
+            "of processes, for others to read; give the URL without it, and credentials by the AWS_... variables, "
+            "~/.netrc or a configuration file of fsspec: docs/remote.md shows how"
+        )
 
 
 def python(profile: Profile) -> str:

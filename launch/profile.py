@@ -3,12 +3,17 @@
 The names in the file are the names of the fields here.
 """
 
+import re
 import tomllib
+import unicodedata
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_origin
 
 from harnet.errors import HarnetError
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OPTION = re.compile(r"[a-z][a-z0-9-]*")
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,33 @@ class Profile:
     """Any other option of sbatch without its dashes: exclude = "n13"."""
 
     def __post_init__(self) -> None:
+        self._check_script()
         if self.minutes < 1:
             raise HarnetError(f"minutes is {self.minutes}; it must be at least 1")
         if not 0 < self.signal_seconds < 60 * self.minutes:
             raise HarnetError(
                 f"signal_seconds is {self.signal_seconds}; it must lie within the {self.minutes} minutes of a start"
             )
+
+    def _check_script(self) -> None:
+        """Nothing but `setup`, which is meant to, may add a line to the batch script."""
+        for one in fields(self):
+            found = getattr(self, one.name)
+            values = list(found.values()) if isinstance(found, dict) else [found] if isinstance(found, str) else found
+            for value in values if isinstance(values, list | tuple) and one.name != "setup" else ():
+                refuse_control(one.name, value)
+        for name in self.environment:
+            if not _VARIABLE.fullmatch(name):
+                raise HarnetError(f"environment: {name!r} is no name of a variable: letters, digits and _ only")
+        for name in self.sbatch:
+            if not _OPTION.fullmatch(name):
+                raise HarnetError(f"sbatch: {name!r} is no option: give its name without dashes, such as exclude")
+
+
+def refuse_control(what: str, value: str) -> None:
+    """Raise a HarnetError for a line break, or another control character, which would end a line of the script."""
+    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in value):
+        raise HarnetError(f"{what} is {value!r}; it may hold no line break or other control character")
 
 
 def read(path: Path | None) -> Profile:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from data_shards.shards.location import holds_secret, is_remote, local_path, redacted
+from data_shards.shards.location import is_remote, local_path
 from data_shards.shards.manifest import Manifest
 from data_shards.stream.plan import lanes_of, steps_per_epoch
 from harnet.errors import HarnetError
+from harnet.redaction import redacted
 from harnet.run_folder import SLURM, SUBMISSIONS
 from launch import records, slurm
-from launch.batch import Batch, environment_of, gpus_asked_for, module, python, python_of_tasks
+from launch.batch import Batch, environment_of, gpus_asked_for, module, python, python_of_tasks, refuse_secrets
 from launch.profile import Profile
 from launch.shared_files import check_shared
 from pretrain.config import PretrainConfig, differences
@@ -78,7 +79,7 @@ class Training:
         """Raise a HarnetError, in one line, for whatever would make the job fail."""
         if not 1 <= self.min_nodes <= self.nodes:
             raise HarnetError(f"--min-nodes is {self.min_nodes}; it must be from 1 to --nodes, which is {self.nodes}")
-        self._check_secrets()
+        refuse_secrets(self.arguments)
         self._check_order()
         self._check_run_folder()
         slurm.check_partition(self.profile.partition)
@@ -98,15 +99,6 @@ class Training:
         if data.exclude:
             check_shared("list of people", data.exclude, shared)
         check_shared("Python environment", environment_of(self.profile), shared)
-
-    def _check_secrets(self) -> None:
-        """All options are looked at: one that a later one overrides stands in the batch script, too."""
-        for each in filter(holds_secret, self.arguments):
-            raise HarnetError(
-                f"{redacted(each)}: a password or token in an option would stand in the batch script and in the list "
-                "of processes, for others to read; give the URL without it, and credentials by the AWS_... variables, "
-                "~/.netrc or a configuration file of fsspec: docs/remote.md shows how"
-            )
 
     def _check_order(self) -> None:
         order, data = self.config.order(), self.config.data

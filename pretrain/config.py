@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from data_shards.shards.location import redacted
 from data_shards.stream.plan import OrderConfig
 from harnet.errors import HarnetError
+from harnet.redaction import redacted
 from pretrain import objectives
 from pretrain.checks import at_least
 from pretrain.model import ModelConfig

@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data_shards.shards.location import local_path, redacted
+from data_shards.shards.location import local_path
 from harnet.errors import HarnetError
 from harnet.files import atomic_path
+from harnet.redaction import redacted
 
 FILE_NAME = "manifest.parquet"
 VERSION = 2

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data_shards.shards.location import is_remote, local_path, redacted, split_query
+from data_shards.shards.location import is_remote, local_path, split_query
 from data_shards.shards.manifest import Manifest
 from data_shards.stream.block_cache import BlockCache
 from data_shards.stream.patience import Patience
 from data_shards.stream.storage import LocalStorage, Missing, Storage, Truncated
 from harnet.errors import HarnetError
+from harnet.redaction import redacted
 
 _CONNECTIONS = 16
 """Blocks that one process fetches at the same time."""

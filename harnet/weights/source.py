@@ -8,10 +8,13 @@ from typing import Protocol
 import fsspec
 
 from harnet.errors import HarnetError
+from harnet.redaction import redacted
 from harnet.weights.model_hub import HubId, snapshot
 from harnet.weights.names import CONFIG, SUMS
 
 _SUM_LINE = re.compile(r"([0-9a-f]{64}) [ *](\S+)")
+_PLAIN = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
+"""A name of a file in the folder: nothing that leads out of it."""
 
 
 class Source(Protocol):
@@ -57,21 +60,24 @@ class RemoteFolder:
         self.url = url.rstrip("/")
 
     def where(self, name: str) -> str:
-        """URL of the file."""
-        return f"{self.url}/{name}"
+        """URL of the file, without a password or token."""
+        return redacted(f"{self.url}/{name}")
 
     def read(self, name: str) -> bytes:
         """Whole file, over the network if the protocol says so."""
+        # None of what fsspec raises is kept as a cause: it may have the whole URL in it.
         url = self.where(name)
         try:
-            with fsspec.open(url, "rb") as file:
+            with fsspec.open(f"{self.url}/{name}", "rb") as file:
                 return bytes(file.read())
-        except FileNotFoundError as error:
-            raise HarnetError(f"{url}: missing: the URL is no bundle of weights, or incomplete") from error
+        except FileNotFoundError:
+            raise HarnetError(f"{url}: missing: the URL is no bundle of weights, or incomplete") from None
         except ImportError as error:
-            raise HarnetError(f"{url}: needs another package ({error})") from error
-        except (OSError, ValueError) as error:
-            raise HarnetError(f"{url}: cannot be read ({' '.join(str(error).split())}): check the URL") from error
+            raise HarnetError(f"{url}: needs another package ({error})") from None
+        except Exception as error:
+            # Of any of many libraries.
+            said = redacted(" ".join(str(error).split())) or type(error).__name__
+            raise HarnetError(f"{url}: cannot be read ({said}): check the URL") from None
 
 
 def open_source(source: str | Path, download: bool = False) -> Source:
@@ -90,17 +96,14 @@ def open_source(source: str | Path, download: bool = False) -> Source:
 
 def listed_files(source: Source) -> list[str]:
     """Names of the files that SHA256SUMS lists, in its order."""
-    return [name for _, name in _SUM_LINE.findall(source.read(SUMS).decode(errors="replace"))]
+    return list(_sums(source))
 
 
 def read_checked(source: Source, name: str) -> bytes:
     """The bytes of `name`; HarnetError if SHA256SUMS is missing, does not list it, or says otherwise."""
     # The config is what makes a folder a bundle: a folder without it is named as such, not as one without sums.
     content = source.read(name) if name == CONFIG else None
-    try:
-        sums = {name: digest for digest, name in _SUM_LINE.findall(source.read(SUMS).decode())}
-    except UnicodeDecodeError as error:
-        raise HarnetError(f"{source.where(SUMS)}: not text: damaged, fetch the folder again") from error
+    sums = _sums(source)
     if name not in sums:
         raise HarnetError(f"{source.where(SUMS)}: does not list {name}: damaged, fetch the folder again")
     content = source.read(name) if content is None else content
@@ -111,3 +114,16 @@ def read_checked(source: Source, name: str) -> bytes:
             "damaged or changed, fetch the folder again"
         )
     return content
+
+
+def _sums(source: Source) -> dict[str, str]:
+    """SHA-256 of each file by its name. HarnetError if the list is missing or damaged, or leads out of the folder."""
+    where = source.where(SUMS)
+    try:
+        sums = {name: digest for digest, name in _SUM_LINE.findall(source.read(SUMS).decode())}
+    except UnicodeDecodeError:
+        raise HarnetError(f"{where}: not text: damaged, fetch the folder again") from None
+    for name in sums:
+        if not _PLAIN.fullmatch(name):
+            raise HarnetError(f"{where}: lists {name!r}, which is no file of the folder: do not use these weights")
+    return sums

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import harnet
+from harnet.console import guarded
 from harnet.errors import HarnetError
 from harnet.heads import ClassifierModel, PretextModel
 from harnet.weights.bundle import BundleConfig, save
 from harnet.weights.load import load_classifier, read_bundle
+from harnet.weights.source import listed_files, open_source, read_checked
 
 State = dict[str, Tensor]
 STEM = "feature_extractor.layer1.0.weight"
@@ -274,3 +277,29 @@ def test_weights_of_the_published_width_do_not_mention_it_so_that_older_versions
     assert read_bundle(bundle).config.width == 64
     change_config(bundle, width=12)
     assert "width is 12; it must be a multiple of 8" in refusal(bundle)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/../../secret", ".netrc", "a//b", "C:\\x"])
+def test_a_list_of_sums_leads_nowhere_else(original: Path, tmp_path: Path, name: str) -> None:
+    copy = shutil.copytree(original, tmp_path / "weights")
+    (tmp_path / "secret").write_text("x")
+    with (copy / "SHA256SUMS").open("a") as file:
+        file.write(f"{hashlib.sha256(b'x').hexdigest()}  {name}\n")
+    for use in (listed_files, lambda source: read_checked(source, "config.json")):
+        with pytest.raises(HarnetError, match="which is no file of the folder"):
+            use(open_source(copy))
+
+
+@pytest.mark.parametrize("url", ["http://me:s3cret@127.0.0.1:1/weights", "http://127.0.0.1:1/weights?sig=s3cret"])
+def test_no_message_of_remote_weights_holds_a_password(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("aiohttp", reason="needs aiohttp: pip install -e '.[dev]'")
+    with pytest.raises(HarnetError, match=r"127\.0\.0\.1:1/weights") as error:
+        harnet.load_encoder(url)
+    assert "s3cret" not in "".join(traceback.format_exception(error.value))
+    assert "s3cret" not in str(error.value)
+
+    def fail() -> int:
+        raise HarnetError(f"{url}: holds an encoder without a classifier")
+
+    assert guarded("harnet predict", "use", fail) == 1
+    assert "s3cret" not in capsys.readouterr().err

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from data_shards.shards import manifest as manifests
-from data_shards.shards.location import holds_secret, redacted
 from data_shards.shards.manifest import Manifest
 from data_shards.stream.block_cache import BlockCache
 from data_shards.stream.node_cache import KEPT_DAYS, NodeCache
@@ -23,6 +22,7 @@ from data_shards.stream.remote import RemoteOptions, open_storage
 from data_shards.stream.shard_files import Shards
 from data_shards.stream.shared_manifest import open_manifest
 from harnet.errors import HarnetError, Unreachable
+from harnet.redaction import holds_secret, redacted
 from pretrain.data.loading import Source, parts
 from pretrain.parallel.distributed import Process
 from tests.s3.conftest import KEY, SECRET, Server

@@ -4,9 +4,16 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from pretrain.objectives import Prepared
 from pretrain.parallel.distributed import Process
+
+Prepare = Callable[[Tensor, Tensor], Prepared]
+"""`Objective.prepare`: stored counts and keys to what the network is given."""
+
+DRAWN_ALIKE_G = 1e-3
+"""By which a sample may differ, in g, between transforms as written and compiled: rounding, seen at a steep place."""
 
 CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
 """Modes that replay recorded kernels, which read and write the same memory every time."""
@@ -43,6 +50,29 @@ def compile_or_go_on(network: nn.Module, mode: str, trial: Callable[[], object],
     # An error that is not the compiler's own comes again at the first step, and stops the run there.
     network._compiled_call_impl = None
     return f"not compiled, going on without: {problem or 'another process could not'}"
+
+
+def compiled_if_equal(prepare: Prepare, counts: Tensor, keys: Tensor) -> tuple[Prepare, str]:
+    """`prepare` compiled, if that gives on `counts` and `keys` what it gives as written; and what came of it, in words.
+
+    Some 300 small kernels become a few. The check is there since draws are integer hashes, which must wrap around at
+    64 bits: a compiler that thinks otherwise would train on other windows, and nothing would look wrong.
+    """
+    compiled: Prepare = torch.compile(prepare, dynamic=False)
+    # First as written, which makes the tables that the compiler is to find.
+    expected = prepare(counts, keys)
+    try:
+        found = compiled(counts, keys)
+    except Exception as error:  # as in `compile_or_go_on`
+        return prepare, f"transforms not compiled: {type(error).__name__}"
+    if not _alike(found, expected):
+        return prepare, "transforms not compiled: they would differ from those as written"
+    return compiled, "transforms compiled"
+
+
+def _alike(found: Prepared, expected: Prepared) -> bool:
+    pairs = [(found.inputs, expected.inputs), *((found.targets[name], one) for name, one in expected.targets.items())]
+    return all(torch.allclose(one.float(), other.float(), rtol=0.0, atol=DRAWN_ALIKE_G) for one, other in pairs)
 
 
 def as_written() -> AbstractContextManager[object]:

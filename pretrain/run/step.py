@@ -11,12 +11,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from data_shards.layout import RATE
 from harnet.encoder import AXES
-from pretrain import objectives
 from pretrain.config import PretrainConfig
 from pretrain.data.loading import Part, to_device
 from pretrain.objectives import Objective, Outcome
-from pretrain.parallel.compilation import compile_or_go_on, resolved
+from pretrain.parallel.compilation import Prepare, compile_or_go_on, compiled_if_equal, resolved
 from pretrain.parallel.distributed import Process
+from pretrain.transforms.draws import window_keys
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Step:
     def __init__(self, config: PretrainConfig, process: Process, objective: Objective, network: nn.Module) -> None:
         self._config, self._process, self._objective = config, process, objective
         self._network, self._wrapped = network, _wrap(network, process)
+        self._prepare: Prepare = objective.prepare
 
     def gradient(self, part: Part) -> Gradient:
         """Fill the parameters' gradients, clipped, from `accumulate` pieces of the part, each with its own forward."""
@@ -56,30 +57,40 @@ class Step:
         """Transforms, forward under the configured precision, loss; drawn with the run's seed unless told another."""
         seed = self._config.run.seed if seed is None else seed
         counts, keys = to_device(part, seed, self._process.device)
-        return objectives.outcome(self._objective, partial(self._forward, network), counts, keys)
+        prepared = self._prepare(counts, keys)
+        return self._objective.score(self._forward(network, prepared.inputs), prepared.targets)
 
     def compile(self) -> list[str]:
-        """Compile the network if that is configured; what came of it, in at most one line."""
+        """Compile network and transforms if that is configured; what came of it, in at most one line."""
         mode, process = resolved(self._config.run.compile, self._process.device), self._process
         if mode == "off":
             return []
+        counts, keys = self._example()
+        said = ""
+        if process.device.type == "cuda":
+            # On the CPU they take only the windows that are chosen, whose number is another in every step.
+            self._prepare, said = compiled_if_equal(self._objective.prepare, counts, keys)
+            said = f"; {said}"
         if self._config.run.sync_batchnorm and process.world > 1:
             # The trial runs the network, which would wait for a process whose compiler has failed.
             return ["not compiled: with run.sync_batchnorm processes wait for each other inside the network"]
-        return [compile_or_go_on(self._network, mode, self._try_out, process)]
+        inputs = self._objective.prepare(counts, keys).inputs
+        return [compile_or_go_on(self._network, mode, partial(self._try_out, inputs), process) + said]
 
-    def _try_out(self) -> None:
+    def _example(self) -> tuple[Tensor, Tensor]:
+        """Counts and keys of one piece: of no recording, but with all lengths as in training."""
+        count = self._config.data.batch // (self._process.world * self._config.run.accumulate)
+        draw = torch.Generator().manual_seed(0)
+        counts = torch.randint(-4096, 4096, (count, AXES, self._objective.seconds * RATE), generator=draw)
+        keys = window_keys(self._config.run.seed, 0, torch.arange(count))
+        return counts.to(self._process.device, torch.int16), keys.to(self._process.device)
+
+    def _try_out(self, inputs: Tensor) -> None:
         """Forward and backward of one piece, nothing exchanged.
 
         Through the wrapper: only so does the compiler know where DDP cuts the gradient, and lets each part of it be
         exchanged while the rest is computed.
         """
-        config = self._config
-        count = config.data.batch // (self._process.world * config.run.accumulate)
-        counts = torch.zeros(
-            count, AXES, self._objective.seconds * RATE, dtype=torch.int16, device=self._process.device
-        )
-        inputs = self._objective.prepare(counts, torch.arange(count, device=counts.device)).inputs
         with self._exchange(last=False):
             self._forward(self._wrapped, inputs).float().square().mean().backward()
 

@@ -12,6 +12,8 @@ import zlib
 import torch
 from torch import Tensor
 
+from pretrain.transforms.constants import table
+
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX_1 = 0xBF58476D1CE4E5B9
 _MIX_2 = 0x94D049BB133111EB
@@ -42,6 +44,12 @@ def _mix_number(x: int) -> int:
     return x ^ (x >> 31)
 
 
+@torch.compiler.assume_constant_result
+def _salt(name: str) -> int:
+    """What tells the draws for one purpose from those for another."""
+    return zlib.crc32(name.encode())
+
+
 def window_keys(seed: int, epoch: int, positions: Tensor) -> Tensor:
     """(N,) int64 keys of windows, from their int64 positions in the epoch."""
     mask = (1 << 64) - 1
@@ -52,13 +60,14 @@ def window_keys(seed: int, epoch: int, positions: Tensor) -> Tensor:
 
 def child_keys(keys: Tensor, name: str) -> Tensor:
     """(N,) int64 keys for draws that a window needs once more, independently, such as for its second view."""
-    return _mix(_mix(keys ^ zlib.crc32(name.encode())) + _signed(_GOLDEN))
+    return _mix(_mix(keys ^ _salt(name)) + _signed(_GOLDEN))
 
 
 def uniform(keys: Tensor, name: str, count: int) -> Tensor:
     """(N, count) float64 numbers in [0, 1), a multiple of 2^-53, for the purpose `name`."""
-    stream = _mix(keys ^ zlib.crc32(name.encode()))
-    counter = torch.arange(1, count + 1, device=keys.device) * _signed(_GOLDEN)
+    stream = _mix(keys ^ _salt(name))
+    # A table, for compilers that know what `arange` holds multiply without end, where 64 bits are to wrap around.
+    counter = table(f"counter {count}", keys.device, lambda: torch.arange(1, count + 1) * _signed(_GOLDEN))
     return _shift(_mix(stream[:, None] + counter), 11).double().mul_(2.0**-53)
 
 

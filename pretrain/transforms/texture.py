@@ -5,24 +5,25 @@ step. An encoder that reads these traces has solved the tasks without looking at
 noise, the same for every window whatever was done to it, hide most of that (docs/results.md has the figures).
 """
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from data_shards.layout import RATE
+from pretrain.transforms.constants import table
 from pretrain.transforms.draws import normal
 
 TAPS = 31
 """Of a Hamming-windowed FIR filter: a transition of about 3 Hz at 30 Hz."""
 
 
-@lru_cache(maxsize=8)
 def _filter(cutoff: float, device: torch.device, dtype: torch.dtype) -> Tensor:
-    from scipy.signal import firwin  # a second of every start, and only this option needs it
+    def make() -> Tensor:
+        from scipy.signal import firwin  # a second of every start, and only this option needs it
 
-    return torch.as_tensor(firwin(TAPS, cutoff, fs=RATE), dtype=dtype, device=device)[None, None]
+        return torch.as_tensor(firwin(TAPS, cutoff, fs=RATE), dtype=dtype)[None, None]
+
+    return table(f"low pass {cutoff} Hz {dtype}", device, make)
 
 
 def low_pass(x: Tensor, cutoff: float) -> Tensor:

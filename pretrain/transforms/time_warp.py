@@ -1,12 +1,11 @@
 """Time warp: time runs faster here and slower there, along a random smooth curve for each axis."""
 
-from functools import lru_cache
-
 import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
+from pretrain.transforms.constants import table
 from pretrain.transforms.draws import normal
 
 KNOTS = 6
@@ -22,12 +21,15 @@ def draw_knots(keys: Tensor) -> Tensor:
     return 1.0 + SIGMA * normal(keys, "time warp", KNOTS * 3).view(-1, KNOTS, 3)
 
 
-@lru_cache(maxsize=32)
 def spline_matrix(length: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """(T, 6): values at 0..T-1 of the not-a-knot cubic spline through six knots, as a linear map of the knots."""
-    knots = np.linspace(0, length - 1, KNOTS)
-    basis = CubicSpline(knots, np.eye(KNOTS), bc_type="not-a-knot")(np.arange(length))
-    return torch.as_tensor(basis, dtype=dtype, device=device)
+
+    def make() -> Tensor:
+        knots = np.linspace(0, length - 1, KNOTS)
+        basis = CubicSpline(knots, np.eye(KNOTS), bc_type="not-a-knot")(np.arange(length))
+        return torch.as_tensor(basis, dtype=dtype)
+
+    return table(f"spline {length} {dtype}", device, make)
 
 
 def warped_positions(knots: Tensor, length: int) -> Tensor:

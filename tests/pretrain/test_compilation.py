@@ -14,10 +14,12 @@ from torch.nn.parallel import DistributedDataParallel
 from harnet.errors import HarnetError
 from pretrain import objectives
 from pretrain.config import PretrainConfig
-from pretrain.parallel.compilation import compile_or_go_on, resolved
+from pretrain.parallel.compilation import compile_or_go_on, compiled_if_equal, resolved
 from pretrain.parallel.distributed import Process
 from pretrain.run.probe import ProbeConfig
 from pretrain.run.training import train
+from pretrain.transforms import chain
+from pretrain.transforms.draws import window_keys
 from tests.pretrain.runs import alone, digest, in_processes, losses, small, together
 
 # torch 2.13's own compiler still uses its deprecated torch.jit.
@@ -111,7 +113,6 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Counted:
     torch._dynamo.reset()
     counted, real = Counted(), nn.Module.compile
     monkeypatch.setattr(nn.Module, "compile", lambda self, mode: real(self, backend=counted))
-    monkeypatch.setattr(torch._dynamo.config, "error_on_recompile", True)
     return counted
 
 
@@ -163,3 +164,53 @@ def test_auto_compiles_on_cuda_alone() -> None:
     assert resolved("auto", torch.device("cuda", 0)) == "default"
     assert resolved("auto", torch.device("cpu")) == "off"
     assert resolved("max-autotune", torch.device("cpu")) == "max-autotune"
+
+
+def whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: every window transformed, those that are chosen taken from there."""
+    monkeypatch.setattr(chain, "to_chosen", chain.to_all)
+
+
+@pytest.mark.parametrize("name", objectives.names())
+def test_transforms_are_one_graph_that_no_epoch_compiles_again(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole_batch(monkeypatch)
+    counted = Counted()
+    torch._dynamo.reset()
+    config = replace(small(tmp_path, tmp_path), objective=name)
+    objective = objectives.create(config, config.model)
+    counts = torch.randint(-4096, 4096, (8, 3, objective.seconds * 30), dtype=torch.int16)
+    compiled = torch.compile(objective.prepare, backend=counted, dynamic=False, fullgraph=True)
+    for epoch in range(2):
+        keys = window_keys(0, epoch, torch.arange(8))
+        # As written first, which makes the tables that the compiler is to find.
+        expected, found = objective.prepare(counts, keys), compiled(counts, keys)
+        assert torch.equal(found.inputs, expected.inputs)
+        assert all(torch.equal(found.targets[target], one) for target, one in expected.targets.items())
+    assert len(counted.graphs) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [(0.0, "transforms compiled"), (0.01, "they would differ"), (None, "not compiled: BackendCompilerFailed")],
+)
+def test_transforms_that_come_out_otherwise_when_compiled_are_not(
+    wrong: float | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole_batch(monkeypatch)
+    torch._dynamo.reset()
+
+    def faulty(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> object:
+        if wrong is None:
+            raise OSError("no compiler")
+        return lambda *values: [one + wrong if one.is_floating_point() else one for one in graph(*values)]
+
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda *given, **options: real(*given, backend=faulty, **options))
+    config = small(tmp_path, tmp_path)
+    prepare = objectives.create(config, config.model).prepare
+    counts, keys = torch.zeros(8, 3, 150, dtype=torch.int16), window_keys(0, 0, torch.arange(8))
+    chosen, found = compiled_if_equal(prepare, counts, keys)
+    assert said in found
+    assert (chosen == prepare) == bool(wrong != 0.0)

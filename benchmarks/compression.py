@@ -29,7 +29,8 @@ from data_shards.shards.compression import BLOSC_BLOCK, ZSTD_LEVEL, compress
 from data_shards.shards.shard_plan import ShardOptions, plan
 from data_shards.shards.tar import RECORD, padded
 from data_shards.shards.writer import read_blocks
-from data_shards.synthetic.make import SynthOptions, synthesise
+from data_shards.synthetic.make import synthesise
+from data_shards.synthetic.options import SynthOptions
 
 CODECS = (
     ("none", 0, 0),

@@ -33,7 +33,8 @@ from data_shards.shards.shard_plan import ShardOptions
 from data_shards.stream.plan import OrderConfig, plan_epoch
 from data_shards.stream.reader import Reader
 from data_shards.stream.shard_files import Shards
-from data_shards.synthetic.make import SynthOptions, synthesise
+from data_shards.synthetic.make import synthesise
+from data_shards.synthetic.options import SynthOptions
 
 BATCH = 512
 ORDER = OrderConfig(window_seconds=10, batch=BATCH, lanes=16, seed=0)

@@ -1,5 +1,6 @@
 """A cohort made by formula that behaves like free living: for load tests, and for demonstrations without data.
 
+    options.py   how many days or hours, and of which seed
     people.py    who a person is: habits, hand, device
     diary.py     what that person does in every second
     motion.py    what a device on the wrist measures meanwhile, at 30 Hz

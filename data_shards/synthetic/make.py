@@ -1,7 +1,6 @@
 """Synthetic people -> cohort store, and what they did when -> a table of labels."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,27 +12,12 @@ from data_shards.cohort.info import SYNTHETIC
 from data_shards.cohort.store import Cohort
 from data_shards.layout import SECONDS_PER_HOUR
 from data_shards.parallel import run_all
-from data_shards.synthetic.diary import Activity, bouts, diary
+from data_shards.synthetic.diary import Activity, bouts
+from data_shards.synthetic.options import SynthOptions
 from data_shards.synthetic.people import person
-from data_shards.synthetic.record import MADE, NOTE, first_hour, record, source
+from data_shards.synthetic.record import MADE, NOTE, first_hour, lived, record, settings, source
 from harnet.errors import HarnetError
 from harnet.files import atomic_path
-
-
-@dataclass(frozen=True)
-class SynthOptions:
-    """What decides a synthetic person, besides the number."""
-
-    days: int = 7
-    """Length of every recording, from midnight to midnight."""
-    seed: int = 0
-    """Another seed makes other people."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.days <= 100:
-            raise HarnetError(f"--days {self.days}: give 1 to 100")
-        if self.seed < 0:
-            raise HarnetError(f"--seed {self.seed}: give 0 or more")
 
 
 def synthesise(out: Path, people: int, options: SynthOptions, workers: int = 1) -> Cohort:
@@ -60,19 +44,19 @@ def write_labels(path: Path, people: int, options: SynthOptions) -> None:
     """
     schema = pa.schema(
         [("recording", pa.string()), ("start", pa.int64()), ("seconds", pa.int32()), ("activity", pa.string())],
-        metadata={"made": NOTE, "seed": str(options.seed), "days": str(options.days)},
+        metadata={"made": NOTE, **settings(options)},
     )
     names = np.array([each.name.lower() for each in Activity])
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         for number in range(people):
             someone = person(options.seed, number)
-            starts, seconds, doing = bouts(diary(someone, options.seed, number, options.days))
-            starts = starts + first_hour(someone) * SECONDS_PER_HOUR
+            starts, seconds, doing = bouts(lived(someone, options, number))
+            starts = starts + first_hour(someone, options) * SECONDS_PER_HOUR
             writer.write_table(pa.table([[someone.name] * len(starts), starts, seconds, names[doing]], schema=schema))
 
 
 def _add(number: int, cohort: Cohort, options: SynthOptions) -> None:
-    info, data = record(person(options.seed, number), options.seed, number, options.days)
+    info, data = record(person(options.seed, number), options, number)
     cohort.write(info, data.accel, data.motion, data.wear)
 
 
@@ -83,7 +67,7 @@ def _missing(cohort: Cohort, people: int, options: SynthOptions) -> Sequence[int
         if info.device != SYNTHETIC:
             raise HarnetError(f"{cohort.root}: holds recordings that are not synthetic: give another --out")
         number = int(info.metadata["synthetic_person"])
-        if info.source != source(options.seed, number, options.days):
+        if info.source != source(options, number):
             known = " ".join(f"--{name} {value}" for name, value in info.source["settings"].items())
             raise HarnetError(f"{cohort.root}: was made with {known}: use the same, or give another --out")
         if info.preprocessing != MADE:

@@ -8,6 +8,7 @@ out to 30 Hz by splines; only noise is as fine as the samples, and it is read fr
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -104,9 +105,9 @@ def course(person: Person, seed: int, number: int, doing: NDArray[np.uint8]) -> 
 def measure(person: Person, seed: int, number: int, slowly: Course) -> NDArray[np.int16]:
     """(3, hours * 108,000) int16 in 1/4096 g, as the device measures it, errors included."""
     random = draws(seed, number, Purpose.TEXTURE)
-    movement, noise = _tables(random)
+    movement, noise = _tables(seed)
     device = person.device
-    noise *= np.sqrt(device.noise**2 + QUANTISATION_G**2).astype(np.float32)[:, None]
+    level = np.sqrt(device.noise**2 + QUANTISATION_G**2).astype(np.float32)
     drift = device.offset[:, None] + device.slope[:, None] * (slowly.celsius - BODY_CELSIUS)
     hours = len(slowly.strides) // SECONDS_PER_HOUR
     counts = np.empty((3, hours * SAMPLES_PER_HOUR), np.int16)
@@ -116,7 +117,7 @@ def measure(person: Person, seed: int, number: int, slowly: Course) -> NDArray[n
         signal = (device.gain.astype(np.float32) @ signal.reshape(3, -1)).reshape(signal.shape)
         signal += drift[:, seconds, None].astype(np.float32)
         for axis, start in enumerate(random.integers(0, TABLE - SAMPLES_PER_HOUR, 3)):
-            signal[axis] += noise[axis, start : start + SAMPLES_PER_HOUR].reshape(-1, RATE)
+            signal[axis] += level[axis] * noise[axis, start : start + SAMPLES_PER_HOUR].reshape(-1, RATE)
         signal *= COUNTS_PER_G
         np.clip(np.rint(signal, out=signal), -32767, 32767, out=signal)
         counts[:, hour * SAMPLES_PER_HOUR : (hour + 1) * SAMPLES_PER_HOUR] = signal.reshape(3, -1)
@@ -180,12 +181,14 @@ def _gait(
     return strides.astype(np.float32), vigour.astype(np.float32)
 
 
-def _tables(random: np.random.Generator) -> tuple[Floats, Floats]:
-    """(3, TABLE) noise of movement and of the device, both of standard deviation one.
+@lru_cache(maxsize=1)
+def _tables(seed: int) -> tuple[Floats, Floats]:
+    """(3, TABLE) noise of movement and of the device, both of standard deviation one; all people of a seed share them.
 
     Movement falls like 1/f from 0.3 to 6 Hz and is even above it, as real wrist recordings do. Both end between 12
     and 15 Hz, as the resampler's pass band does.
     """
+    random = draws(seed, 0, Purpose.TABLES)
     white = np.fft.rfft(random.standard_normal((2, 3, TABLE), dtype=np.float32), axis=2)
     frequency = np.fft.rfftfreq(TABLE, 1 / RATE)
     band = np.clip((15 - frequency) / 3, 0, 1)

@@ -18,6 +18,7 @@ class Purpose(IntEnum):
     EFFORT = 5
     TEXTURE = 6
     STEPS = 7
+    TABLES = 8
 
 
 def draws(seed: int, number: int, purpose: Purpose) -> np.random.Generator:

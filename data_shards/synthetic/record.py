@@ -18,15 +18,18 @@ from data_shards.notes import Note
 from data_shards.recording import Temperature
 from data_shards.synthetic.diary import diary
 from data_shards.synthetic.motion import course, measure
+from data_shards.synthetic.options import MORNING, SynthOptions
 from data_shards.synthetic.people import Person
 
 NOTE = "synthetic: made by formula, not a recording"
 """Part of what is said of the filter."""
+VERSION = 2
+"""Of the formula: another one makes other people of the same seed."""
 MADE = Preprocessing(
     rate=RATE,
     units=PREPROCESSING["units"],
     counts_per_g=COUNTS_PER_G,
-    filter=f"none ({NOTE}, at {RATE} Hz)",
+    filter=f"none ({NOTE}, version {VERSION}, at {RATE} Hz)",
     calibration=PREPROCESSING["calibration"],
     wear_rule=PREPROCESSING["wear_rule"],
 )
@@ -40,12 +43,12 @@ THERMOMETER_SECONDS = 60
 """Between readings of the temperature."""
 
 
-def record(someone: Person, seed: int, number: int, days: int) -> tuple[RecordingInfo, HourData]:
-    """The recording of a person, whose draws are those of (seed, number), over whole days from midnight."""
-    slowly = course(someone, seed, number, diary(someone, seed, number, days))
-    accel = measure(someone, seed, number, slowly)
+def record(someone: Person, options: SynthOptions, number: int) -> tuple[RecordingInfo, HourData]:
+    """The recording of a person, whose draws are those of (seed, number)."""
+    slowly = course(someone, options.seed, number, lived(someone, options, number))
+    accel = measure(someone, options.seed, number, slowly)
     clipped = _clipped_share(accel)
-    begin = first_hour(someone)
+    begin = first_hour(someone, options)
     seconds = begin * SECONDS_PER_HOUR + np.arange(len(slowly.celsius))
     readings = slice(None, None, THERMOMETER_SECONDS)
     temperature = Temperature(seconds[readings].astype(np.float64), slowly.celsius[readings])
@@ -63,7 +66,7 @@ def record(someone: Person, seed: int, number: int, days: int) -> tuple[Recordin
         recording=someone.name,
         participant=someone.name,
         first_hour=begin,
-        hours=24 * days,
+        hours=len(slowly.celsius) // SECONDS_PER_HOUR,
         device=SYNTHETIC,
         clock="local",
         wall_shifts=(),
@@ -73,25 +76,37 @@ def record(someone: Person, seed: int, number: int, days: int) -> tuple[Recordin
         calibration=calibration,
         quality=quality,
         notes=(Note(SYNTHETIC, 1, "made by formula, not a recording"),),
-        metadata={"synthetic_seed": seed, "synthetic_person": number},
-        source=source(seed, number, days),
+        metadata={"synthetic_seed": options.seed, "synthetic_person": number},
+        source=source(options, number),
         preprocessing=MADE,
         package_version=importlib.metadata.version("harnet"),
     )
     return info, HourData(accel, worn.motion, worn.wear)
 
 
-def first_hour(someone: Person) -> int:
+def lived(someone: Person, options: SynthOptions, number: int) -> NDArray[np.uint8]:
+    """What a person does in each second of the recording."""
+    doing = diary(someone, options.seed, number, options.days if not options.hours else 1)
+    if not options.hours:
+        return doing
+    return doing[MORNING * SECONDS_PER_HOUR :][: options.hours * SECONDS_PER_HOUR]
+
+
+def first_hour(someone: Person, options: SynthOptions) -> int:
     """Clock hour since 1970 at which a person's recording begins."""
-    return MONDAY_HOUR + 24 * someone.first_day
+    return MONDAY_HOUR + 24 * someone.first_day + (MORNING if options.hours else 0)
 
 
-def source(seed: int, number: int, days: int) -> Source:
-    """There is no file; the settings are all that the signal follows from."""
-    settings = {"seed": str(seed), "days": str(days)}
-    return Source(
-        name=f"person {number} of the formula", bytes=0, mtime_ns=0, xxh3="0" * 16, kind=SYNTHETIC, settings=settings
-    )
+def settings(options: SynthOptions) -> dict[str, str]:
+    """All that the signal follows from, besides the number."""
+    length = {"hours": options.hours} if options.hours else {"days": options.days}
+    return {name: str(value) for name, value in {"seed": options.seed, **length}.items()}
+
+
+def source(options: SynthOptions, number: int) -> Source:
+    """There is no file."""
+    name = f"person {number} of the formula"
+    return Source(name=name, bytes=0, mtime_ns=0, xxh3="0" * 16, kind=SYNTHETIC, settings=settings(options))
 
 
 def _clipped_share(accel: NDArray[np.int16]) -> float:

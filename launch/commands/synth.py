@@ -4,7 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_shards.synthetic.make import SynthOptions, synthesise, write_labels
+from data_shards.synthetic.make import synthesise, write_labels
+from data_shards.synthetic.options import SynthOptions
 from data_shards.synthetic.record import NOTE
 
 
@@ -24,6 +25,8 @@ class Command:
     """How many people, a recording each."""
     days: int = 7
     """Length of every recording; a week of one person takes about 55 MB."""
+    hours: int = 0
+    """Keep only so many hours of each recording, from ten in the morning; 0 for whole days."""
     seed: int = 0
     """Another seed makes other people."""
     labels: Path | None = None
@@ -35,16 +38,17 @@ class Command:
 
     def run(self) -> int:
         """Make the people who are missing, then say what is in the store."""
-        options = SynthOptions(self.days, self.seed)
+        options = SynthOptions(self.days, self.seed, self.hours)
         cohort = synthesise(self.out, self.people, options, self.workers)
         if self.labels is not None:
             write_labels(self.labels, self.people, options)
         worn = [info.worn_seconds / 3600 for info in cohort.infos()]
-        people, person_days, hours = len(worn), self.days * len(worn), sum(worn)
+        length = self.hours / 24 if self.hours else self.days
+        people, person_days, hours = len(worn), round(length * len(worn), 1), sum(worn)
         if self.json:
             summary = {"out": str(self.out), "note": NOTE, "seed": self.seed, "people": people}
             print(json.dumps(summary | {"person_days": person_days, "worn_hours": round(hours, 3)}, indent=2))
             return 0
-        print(f"{self.out}: {people} people, {person_days} person-days, {hours:.1f} h worn, seed {self.seed}")
+        print(f"{self.out}: {people} people, {person_days:g} person-days, {hours:.1f} h worn, seed {self.seed}")
         print(NOTE)
         return 0

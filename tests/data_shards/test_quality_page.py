@@ -22,6 +22,7 @@ from data_shards.quality import picture
 from data_shards.quality.histogram import WIDTH, histogram
 from data_shards.quality.page import FACTS, write_report
 from data_shards.quality.policy import POLICIES, RULES, QualityPolicy
+from data_shards.synthetic.options import SynthOptions
 from data_shards.synthetic.people import person
 from data_shards.synthetic.record import record
 from harnet.errors import HarnetError
@@ -34,7 +35,7 @@ DAYS = 4
 @pytest.fixture(scope="module")
 def one() -> tuple[RecordingInfo, np.ndarray, np.ndarray]:
     """A synthetic recording without its signal: facts, motion and wear of four days."""
-    info, data = record(person(0, 5), 0, 5, DAYS)
+    info, data = record(person(0, 5), SynthOptions(DAYS), 5)
     return info, data.motion, data.wear
 
 

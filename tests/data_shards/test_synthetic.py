@@ -12,8 +12,9 @@ from data_shards.cohort.store import Cohort
 from data_shards.layout import RATE
 from data_shards.quality.policy import POLICIES, broken_rule
 from data_shards.synthetic.diary import DAY, Activity, bouts, diary
-from data_shards.synthetic.make import SynthOptions, synthesise, write_labels
+from data_shards.synthetic.make import synthesise, write_labels
 from data_shards.synthetic.motion import course, measure
+from data_shards.synthetic.options import SynthOptions
 from data_shards.synthetic.people import person
 from data_shards.synthetic.record import NOTE, record
 from harnet.errors import HarnetError
@@ -26,7 +27,7 @@ def seconds_of(counts: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="module")
 def recorded() -> tuple[np.ndarray, np.ndarray, dict]:
     """Diary, signal per second in g and facts of a person's four days."""
-    info, data = record(person(0, 5), 0, 5, 4)
+    info, data = record(person(0, 5), SynthOptions(4), 5)
     return diary(person(0, 5), 0, 5, 4), seconds_of(data.accel), dataclasses.asdict(info)
 
 
@@ -124,7 +125,7 @@ def test_most_people_pass_and_habits_decide_who_does_not(recorded: tuple) -> Non
         ({"stops_wearing": 1.5}, "wear time"),
         ({"stride": someone.stride * 9, "liveliness": 2.0}, "implausible"),
     ):
-        info, _ = record(dataclasses.replace(someone, **changes), 0, 1, 4)
+        info, _ = record(dataclasses.replace(someone, **changes), SynthOptions(4), 1)
         broken = broken_rule(info, policy)
         assert broken is not None
         assert broken.name == rule
@@ -132,7 +133,7 @@ def test_most_people_pass_and_habits_decide_who_does_not(recorded: tuple) -> Non
 
 def test_strokes_beyond_the_range_are_clipped_and_counted() -> None:
     someone = person(0, 4)
-    info, data = record(dataclasses.replace(someone, stride=someone.stride * 40), 0, 4, 1)
+    info, data = record(dataclasses.replace(someone, stride=someone.stride * 40), SynthOptions(1), 4)
     assert 0.001 < info.quality["clipped_share"] < 0.5
     assert data.accel.max() <= 32767
     assert data.accel.min() >= -32767
@@ -148,6 +149,19 @@ def test_a_person_is_the_same_however_many_are_made(tmp_path: Path) -> None:
         for part in ("accel", "motion", "wear"):
             np.testing.assert_array_equal(getattr(ours, part), getattr(theirs, part))
     assert len(large.recordings()) == 3
+
+
+def test_hours_are_cut_from_the_morning_of_the_same_person(tmp_path: Path) -> None:
+    store = synthesise(tmp_path / "c.zarr", 2, SynthOptions(hours=2))
+    for info in store.infos():
+        assert (info.hours, info.first_hour % 24) == (2, 10)
+        assert store.read_hours(info.recording, 0, 2).motion.max() > 0
+    write_labels(tmp_path / "l.parquet", 2, SynthOptions(hours=2))
+    rows = pq.read_table(tmp_path / "l.parquet").to_pandas()
+    assert (rows.groupby("recording")["seconds"].sum() == 2 * 3600).all()
+    assert rows["start"].min() // 3600 == min(info.first_hour for info in store.infos())
+    with pytest.raises(HarnetError, match="was made with --seed 0 --hours 2"):
+        synthesise(store.root, 2, SynthOptions(hours=1))
 
 
 def test_a_second_run_adds_what_is_missing_and_leaves_the_rest(tmp_path: Path) -> None:
@@ -169,7 +183,7 @@ def test_another_cohort_in_the_same_store_is_refused(tmp_path: Path, cohort: Coh
         synthesise(cohort.root, 1, SynthOptions(days=1))
     with pytest.raises(HarnetError, match="--people 0"):
         synthesise(tmp_path / "x", 0, SynthOptions())
-    for wrong in ({"days": 0}, {"days": 101}, {"seed": -1}):
+    for wrong in ({"days": 0}, {"days": 101}, {"seed": -1}, {"hours": 15}, {"hours": -1}):
         with pytest.raises(HarnetError, match="--"):
             SynthOptions(**wrong)
 

@@ -12,7 +12,9 @@ TENSORBOARD = "tensorboard"
 """The same as curves."""
 
 TRACES = "traces"
-"""Traces of steps for Perfetto, and what NCCL's flight recorder writes when processes no longer answer."""
+"""Traces of steps, for Perfetto."""
+FLIGHT = "nccl-flight-process-"
+"""And a number: what that process asked of NCCL last, written when processes no longer answer each other."""
 LOCK = "LOCK"
 """While a run writes here: which process that is."""
 

@@ -3,11 +3,13 @@
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from datetime import timedelta
 from pathlib import Path
 
 import tyro
 
 from pretrain.config import PretrainConfig, with_files
+from pretrain.parallel import flight_recorder
 from pretrain.parallel.distributed import joined
 
 
@@ -56,12 +58,14 @@ class Command:
         """Train, then say where the result is."""
         from pretrain.run.training import train
 
-        with joined(self.options.run.device) as process:
+        run = self.options.run
+        flight_recorder.settle(run.out)
+        with joined(run.device, timedelta(minutes=run.timeout_minutes)) as process:
             if process.first and len(self.files) > 1:
                 print(in_order(self.files))
             final = train(self.options, process)
             if process.first:
-                print(f"{final}\nexport it with: harnet export {self.options.run.out} --out weights")
+                print(f"{final}\nexport it with: harnet export {run.out} --out weights")
         return 0
 
 

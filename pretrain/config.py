@@ -102,6 +102,8 @@ class RunConfig:
     """Steps between checkpoints."""
     checkpoint_minutes: float = 15.0
     """And minutes between checkpoints, whichever comes first."""
+    timeout_minutes: float = 10.0
+    """For which a process waits for the others before it gives up: longer than any step or held-out loss."""
     keep: int = 2
     """Checkpoints kept; older ones are deleted once a newer one is complete."""
 
@@ -121,7 +123,7 @@ class RunConfig:
             "run",
             {name: getattr(self, name) for name in counts} | {"steps": 1 if self.steps is None else self.steps},
         )
-        at_least(0.01, "run", {"checkpoint_minutes": self.checkpoint_minutes})
+        at_least(0.01, "run", {"checkpoint_minutes": self.checkpoint_minutes, "timeout_minutes": self.timeout_minutes})
         at_least(2, "run", {"keep": self.keep})
         at_least(0, "run", {"seed": self.seed, "patience": self.patience})
         if self.compile in CUDA_GRAPHS and self.accumulate > 1:
@@ -216,7 +218,10 @@ MAY_CHANGE = {
     ("data", "heldout_windows"),
     *(("data", name) for name in ("exclude", "max_damaged", "retry_minutes", "cache", "cache_gb")),
     *(("run", name) for name in ("out", "device", "log_every", "evaluate_every", "checkpoint_every")),
-    *(("run", name) for name in ("checkpoint_minutes", "keep", "compile", "deterministic", "patience")),
+    *(
+        ("run", name)
+        for name in ("checkpoint_minutes", "keep", "compile", "deterministic", "patience", "timeout_minutes")
+    ),
     ("optimizer", "fused"),
     *(("probe", one.name) for one in fields(ProbeConfig)),
     *(("trace", one.name) for one in fields(TraceConfig)),

@@ -15,7 +15,7 @@ from harnet.errors import HarnetError
 from pretrain.parallel.slurm import torch_variables
 
 TIMEOUT = timedelta(minutes=10)
-"""For which a process waits for the others before it gives up: longer than any step, held-out loss or checkpoint. A
+"""For which a process waits for the others before it gives up: longer than any step or held-out loss. A
 machine that goes silent does not close its connections, so nothing else would end the wait; gloo's own is 30 min."""
 
 
@@ -29,6 +29,8 @@ class Process:
     """Number of processes."""
     device: torch.device
     """Where this process computes."""
+    timeout: timedelta = TIMEOUT
+    """For which it waits for the others in an exchange."""
 
     @property
     def first(self) -> bool:
@@ -90,11 +92,11 @@ def joined(device: str, timeout: timedelta = TIMEOUT) -> Iterator[Process]:
     """
     os.environ.update(torch_variables(os.environ))
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    process = Process(rank, world, _device(device, int(os.environ.get("LOCAL_RANK", "0"))))
+    process = Process(rank, world, _device(device, int(os.environ.get("LOCAL_RANK", "0"))), timeout)
     if world == 1:
         yield process
         return
-    _join(process, timeout)
+    _join(process)
     try:
         yield process
     finally:
@@ -120,10 +122,11 @@ def _device(wanted: str, local_rank: int) -> torch.device:
     return device
 
 
-def _join(process: Process, timeout: timedelta) -> None:
+def _join(process: Process) -> None:
     cuda = process.device.type == "cuda"
+    device = process.device if cuda else None
     try:
-        dist.init_process_group("nccl" if cuda else "gloo", timeout=timeout, device_id=process.device if cuda else None)
+        dist.init_process_group("nccl" if cuda else "gloo", timeout=process.timeout, device_id=device)
     except dist.DistBackendError as error:
         if "Duplicate GPU" not in str(error):
             raise

@@ -4,7 +4,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pretrain.parallel.distributed import TIMEOUT, Process
+from pretrain.parallel.distributed import Process
 
 
 class Agreement:
@@ -15,7 +15,7 @@ class Agreement:
     """
 
     def __init__(self, process: Process) -> None:
-        self._group = dist.new_group(timeout=TIMEOUT, backend="gloo") if process.world > 1 else None
+        self._group = dist.new_group(timeout=process.timeout, backend="gloo") if process.world > 1 else None
         self._asked: tuple[dist.Work, Tensor] | None = None
 
     def ask(self, *flags: bool) -> list[bool]:

@@ -31,6 +31,17 @@ def advice_when_out_of_memory(batch: int, accumulate: int, world: int, precision
         ) from error
 
 
+def allocator_troubles(device: torch.device) -> tuple[int, int]:
+    """How often torch's allocator on the GPU had to give back its cache and ask again, and how often that did not help.
+
+    Since the process started; none on the CPU. The first costs milliseconds each, and comes before the second.
+    """
+    if device.type != "cuda":
+        return 0, 0
+    counts = torch.cuda.memory_stats(device)
+    return counts["num_alloc_retries"], counts["num_ooms"]
+
+
 def peak_gib(device: torch.device) -> float:
     """Most memory taken so far: of the GPU since the last call, by torch's allocator; else of this process."""
     if device.type == "cuda":

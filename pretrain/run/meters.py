@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pretrain.parallel.distributed import Process
-from pretrain.run.memory import peak_gib
+from pretrain.run.memory import allocator_troubles, peak_gib
 
 
 class Meters:
@@ -56,9 +56,10 @@ class Meters:
         """
         seconds = time.perf_counter() - self._since
         world, device = self._process.world, self._process.device
-        own = torch.tensor([self._waited / seconds, self._skipped], dtype=torch.float64, device=device)
+        counted = [self._waited / seconds, self._skipped, *allocator_troubles(device)]
+        own = torch.tensor(counted, dtype=torch.float64, device=device)
         total = torch.cat([torch.stack([value.double() for value in self._sums.values()]), own])
-        *sums, waited, skipped = self._process.sum(total).tolist()
+        *sums, waited, skipped, retries, failures = self._process.sum(total).tolist()
         values = {name: value / (self._steps * world) for name, value in zip(self._sums, sums, strict=True)}
         speed = self._windows / seconds
         values |= {
@@ -68,6 +69,8 @@ class Meters:
             "share_waiting_for_data": waited / world,
             "model_flops_utilisation": speed / world * self._window_share,
             "memory_gib": peak_gib(device),
+            "allocator_retries": retries,
+            "out_of_memory": failures,
             "skipped_blocks": skipped,
         }
         self._reset()

@@ -11,6 +11,7 @@ from data_shards.stream.plan import steps_per_epoch
 from harnet import run_folder
 from harnet.run_folder import read_log
 from pretrain.data.loading import Part, parts
+from pretrain.parallel import flight_recorder
 from pretrain.parallel.distributed import Process
 from pretrain.parallel.slurm import torch_variables
 from pretrain.run import checkpoint
@@ -112,6 +113,16 @@ def test_outside_slurm_there_is_nothing_to_know() -> None:
 )
 def test_the_first_host_of_a_list_is_where_processes_meet(hosts: str, first: str) -> None:
     assert torch_variables(SLURM | {"SLURM_STEP_NODELIST": hosts})["MASTER_ADDR"] == first
+
+
+def test_what_was_asked_of_nccl_is_written_to_the_run_folder_unless_told_otherwise(tmp_path: Path) -> None:
+    environment = {"TORCH_FR_BUFFER_SIZE": "7"}
+    flight_recorder.settle(tmp_path / "run", environment)
+    assert environment == {
+        "TORCH_FR_BUFFER_SIZE": "7",
+        "TORCH_NCCL_DUMP_ON_TIMEOUT": "1",
+        "TORCH_FR_DUMP_TEMP_FILE": f"{tmp_path}/run/nccl-flight-process-",
+    }
 
 
 @pytest.mark.parametrize(("world", "workers"), [(2, 0), (4, 0), (2, 2), (1, 2)])

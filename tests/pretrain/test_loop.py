@@ -55,6 +55,7 @@ def test_a_line_of_the_log_has_what_the_documents_say(straight: Path) -> None:
     tasks = ("reversal", "permutation", "time_warp")
     expected = {"kind", "step", "loss"} | {f"{kind}/{task}" for kind in ("loss", "accuracy") for task in tasks}
     documented = {"gradient_norm", "learning_rate", "windows_per_second", "windows_per_second_per_process"}
+    documented |= {"allocator_retries", "out_of_memory"}
     documented |= {"share_waiting_for_data", "model_flops_utilisation", "memory_gib", "skipped_blocks"}
     assert row.keys() == expected | documented
     assert all(f"`{name.replace('windows_per_second_', '…_')}`" in text for name in documented)

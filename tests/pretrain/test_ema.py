@@ -36,3 +36,13 @@ def test_the_original_is_not_touched_and_the_average_is_not_trained() -> None:
     assert original[0].weight.eq(1.0).all()
     assert not any(parameter.requires_grad for parameter in average.network.parameters())
     assert not average.network.training
+
+
+def test_the_first_updates_take_more_of_the_new_weights_than_the_decay_says() -> None:
+    """Shares of the old average are 1/10, 2/11 and 3/12, though the decay is 0.99; the start is all but forgotten."""
+    average = AverageNetwork(network(0.0), decay=0.99)
+    expected = 0.0
+    for step, decay in enumerate((1 / 10, 2 / 11, 3 / 12)):
+        expected = decay * expected + (1 - decay) * (step + 1.0)
+        average.update(network(step + 1.0), step)
+    torch.testing.assert_close(average.network.state_dict()["0.weight"], torch.full((1, 2), expected))

@@ -275,3 +275,23 @@ def test_too_many_readers_for_the_lanes_are_refused(shards: Path, tmp_path: Path
     with pytest.raises(HarnetError, match=r"data.lanes = 4 cannot be dealt to 3 readers"):
         alone(replace(config, data=replace(config.data, workers=3)))
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_gradient_is_clipped_and_the_norm_in_the_log_is_that_before(
+    shards: Path, tmp_path: Path, accumulate: int
+) -> None:
+    found = {}
+    for limit in (float("inf"), 0.01):
+        config = small(shards, tmp_path, {"clip_norm": limit}, accumulate=accumulate)
+        process = Process(0, 1, torch.device("cpu"))
+        part = next(parts(manifest.read(shards), "train", config.order(), process, 0))
+        torch.manual_seed(1)
+        network = PretextModel("harnet5", width=8)
+        norm = Step(config, process, objectives.create(config, config.model), network).gradient(part).norm
+        gradient = torch.cat([p.grad.flatten() for p in network.parameters()])
+        found[limit] = norm, gradient
+    (norm, whole), (same, clipped) = found.values()
+    assert norm == same == pytest.approx(whole.norm().item(), rel=1e-5)
+    assert norm > 0.01, "or there was nothing to clip"
+    torch.testing.assert_close(clipped, whole * 0.01 / norm, rtol=1e-4, atol=1e-9)

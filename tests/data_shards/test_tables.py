@@ -186,6 +186,14 @@ def test_a_foreign_line(index: int, line: str, tmp_path: Path) -> None:
     assert len(found.times) == COUNT
 
 
+def test_characters_of_another_encoding(tmp_path: Path) -> None:
+    table = [f"{row},\u00e4" for row in rows()]
+    table[1500:1500] = ["Ger\u00e4t \u20ac wei\u00df nichts".replace("\u20ac", "")]
+    found = recording(tmp_path, text(table, "time,x,y,z,Gr\u00f6\u00dfe").encode("latin-1"))
+    assert notes(found) == {"foreign lines": 1}
+    assert len(found.times) == COUNT
+
+
 def test_the_last_line_is_cut(tmp_path: Path) -> None:
     whole = text(rows())
     for cut in range(2, 30):

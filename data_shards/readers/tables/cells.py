@@ -20,6 +20,7 @@ NO_VALUE = ("", "nan", "NaN", "NAN", "na", "NA", "N/A", "#N/A", "null", "NULL", 
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _SPACED_STAMP = re.compile(rb"(\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4})[ \t]+(\d{1,2}:)")
+_ASCII = bytes(range(128)) + b"?" * 128
 _WHITE = re.compile(rb"[ \t]+")
 
 
@@ -89,7 +90,9 @@ class Cells:
         return content + b"\n"
 
     def _plain(self, content: bytes) -> bytes:
-        """With a decimal point, and one separator between two cells."""
+        """With a decimal point, one separator between two cells, and no character that Arrow would have to decode."""
+        if not content.isascii():
+            content = content.translate(_ASCII)
         if self._separator == " ":
             content = _SPACED_STAMP.sub(rb"\1T\2", content)
             content = b"\n".join(line.strip() for line in _WHITE.sub(b" ", content).split(LF))
@@ -106,7 +109,7 @@ class Cells:
             text = line.removesuffix(b"\r")
             if not text:
                 continue
-            if expected is not None and text.decode("utf-8", "replace") == expected.rstrip("\r\n"):
+            if expected is not None and text.decode("latin-1") == expected.rstrip("\r\n"):
                 self._tally.add("foreign lines", 1, f"the first in line {number:,}")
                 expected = next(odd, None)
                 continue
@@ -129,7 +132,7 @@ def numbers(column: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     try:
         return _float(column), np.zeros(len(column), bool)
     except pa.ArrowInvalid:
-        column = pc.replace_substring(pc.utf8_trim_whitespace(_utf8(column)), ",", ".", max_replacements=1)
+        column = pc.replace_substring(pc.utf8_trim_whitespace(column), ",", ".", max_replacements=1)
         is_number = pc.match_substring_regex(column, _NUMBER)
         infinite = pc.match_substring_regex(column, r"^[+-]?(inf|infinity|1\.#INF)$", ignore_case=True)
         absent = pc.is_in(column, pa.array(NO_VALUE))
@@ -161,13 +164,3 @@ def texts(column: pa.Array) -> NDArray[np.bytes_]:
 def _float(column: pa.Array) -> NDArray[np.float64]:
     values: NDArray[np.float64] = pc.fill_null(pc.cast(column, pa.float64()), np.nan).to_numpy(zero_copy_only=False)
     return values
-
-
-def _utf8(column: pa.Array) -> pa.Array:
-    """The strings with bytes that are no UTF-8 replaced, so that they can be searched."""
-    try:
-        column.validate(full=True)
-        return column
-    except pa.ArrowInvalid:
-        cells = column.cast(pa.binary()).to_pylist()
-        return pa.array([None if cell is None else cell.decode("utf-8", "replace") for cell in cells], pa.string())

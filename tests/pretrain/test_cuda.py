@@ -4,16 +4,24 @@ import math
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
+from data_shards.shards import manifest
 from harnet.errors import HarnetError
 from harnet.run_folder import read_log
 from pretrain import objectives
 from pretrain.config import PretrainConfig
-from pretrain.parallel.distributed import joined
+from pretrain.data.loading import parts
+from pretrain.objectives.simclr import SimCLRConfig
+from pretrain.objectives.views import View
+from pretrain.parallel import arithmetic
+from pretrain.parallel.distributed import Process, joined
+from pretrain.run.step import Step
 from pretrain.run.training import train
+from pretrain.transforms.draws import window_keys
 from tests.pretrain.runs import alone, in_processes, losses, small, stop_before, train_in
 
 pytestmark = [
@@ -37,6 +45,45 @@ def test_every_objective_trains(name: str, precision: str, shards: Path, tmp_pat
     assert list(losses(tmp_path / "run")) == [1, 2, 3, 4, 5, 6]
     assert all(math.isfinite(loss) for loss in losses(tmp_path / "run").values())
     assert all(row["memory_gib"] > 0 for row in read_log(tmp_path / "run") if row["kind"] == "train")
+
+
+CUDA, CPU = torch.device("cuda"), torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", objectives.names())
+def test_gradients_are_those_of_the_cpu(name: str, shards: Path, tmp_path: Path) -> None:
+    """In fp32, of networks without a zero: losses at the start are those of a coin, whatever the gradients are."""
+    config = replace(small(shards, tmp_path, {"clip_norm": float("inf")}), objective=name)
+    part = next(parts(manifest.read(shards), "train", config.order(), Process(0, 1, CPU), 0))
+    found = []
+    for device in (CPU, CUDA):
+        arithmetic.settle(device, deterministic=False)
+        torch.manual_seed(0)
+        objective = objectives.create(config, config.model)
+        network = objective.build()
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.05 * torch.randn(parameter.shape))
+        network.to(device)
+        loss = Step(config, Process(0, 1, device), objective, network).gradient(part).loss
+        # Heads of tasks that are not trained have none.
+        given = [one.grad.flatten().cpu() for one in network.parameters() if one.grad is not None]
+        found.append((loss.item(), torch.cat(given)))
+    (loss, gradient), (other_loss, other) = found
+    assert other_loss == pytest.approx(loss, rel=1e-4)
+    assert gradient.norm() > 1e-3
+    assert (other - gradient).norm() < 1e-3 * gradient.norm()
+
+
+@pytest.mark.parametrize("name", get_args(View))
+def test_every_transform_is_that_of_the_cpu(name: View) -> None:
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(64, 3, 300, generator=random)
+    keys = window_keys(0, 0, torch.arange(64))
+    views = SimCLRConfig(transforms=(name,), probability=1.0)
+    expected = views.changed(x.clone(), keys)
+    assert not torch.equal(expected, x)
+    torch.testing.assert_close(views.changed(x.to(CUDA), keys.to(CUDA)).cpu(), expected, rtol=0, atol=1e-3)
 
 
 def test_losses_are_those_of_the_cpu(shards: Path, tmp_path: Path) -> None:

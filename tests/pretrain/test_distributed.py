@@ -9,10 +9,11 @@ import torch
 from data_shards.shards import manifest
 from data_shards.stream.plan import steps_per_epoch
 from harnet import run_folder
+from harnet.errors import HarnetError
 from harnet.run_folder import read_log
 from pretrain.data.loading import Part, parts
 from pretrain.parallel import flight_recorder
-from pretrain.parallel.distributed import Process
+from pretrain.parallel.distributed import Process, joined
 from pretrain.parallel.slurm import torch_variables
 from pretrain.run import checkpoint
 from pretrain.run.step import pieces_of
@@ -113,6 +114,32 @@ def test_outside_slurm_there_is_nothing_to_know() -> None:
 )
 def test_the_first_host_of_a_list_is_where_processes_meet(hosts: str, first: str) -> None:
     assert torch_variables(SLURM | {"SLURM_STEP_NODELIST": hosts})["MASTER_ADDR"] == first
+
+
+@pytest.mark.parametrize(("visible", "local_rank", "number"), [(8, 3, 3), (1, 0, 0), (1, 3, 0)])
+def test_a_process_takes_its_gpu_or_the_only_one_that_it_is_shown(
+    monkeypatch: pytest.MonkeyPatch, visible: int, local_rank: int, number: int
+) -> None:
+    taken = gpus(monkeypatch, visible, local_rank)
+    with joined("cuda") as process:
+        assert process.device == torch.device("cuda", number)
+    assert taken == [process.device]
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus(monkeypatch, 2, local_rank=2)
+    with pytest.raises(HarnetError, match="process 2 of this node has no GPU: there are 2"), joined("auto"):
+        pass
+
+
+def gpus(monkeypatch: pytest.MonkeyPatch, visible: int, local_rank: int) -> list[torch.device]:
+    """As on a machine with GPUs; the list is of those that were made the process's own."""
+    taken: list[torch.device] = []
+    monkeypatch.setenv("LOCAL_RANK", str(local_rank))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: visible)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    return taken
 
 
 def test_what_was_asked_of_nccl_is_written_to_the_run_folder_unless_told_otherwise(tmp_path: Path) -> None:

@@ -34,6 +34,11 @@ REASONS = "reasons"
 """Why processes failed: a file of each that did."""
 
 
+def not_finite_file(run: Path, step: int, rank: int) -> Path:
+    """Names of the blocks that a process's windows came from at a step whose loss or gradient was not finite."""
+    return run / f"not-finite-step-{step:08d}-process-{rank}.txt"
+
+
 def checkpoint_folder(run: Path, step: int) -> Path:
     """The folder of the checkpoint after so many steps."""
     return run / CHECKPOINTS / f"step-{step:08d}"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harnet.files import write_atomically
+from harnet.run_folder import not_finite_file
 from pretrain.parallel.distributed import Process
 
 _NAMED = 3
@@ -20,7 +21,7 @@ def complaint(run: Path, process: Process, blocks: Sequence[str], step: int, los
     text = f"step {step}: loss {loss} or gradient norm {norm} is not finite"
     if process.world > 1 and math.isfinite(loss):
         text = f"{text} (this is process {process.rank}; see first the message of one whose loss is not finite)"
-    path = run / f"not-finite-step-{step:08d}-process-{process.rank}.txt"
+    path = not_finite_file(run, step, process.rank)
     write_atomically(path, "".join(f"{name}\n" for name in blocks))
     shown = ", ".join(blocks[:_NAMED]) + (f" and {len(blocks) - _NAMED} more" if len(blocks) > _NAMED else "")
     return (

@@ -1,8 +1,8 @@
 """What every device reader returns: one recording as a stream of samples, with their real times and in g."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,8 @@ class Facts:
     """"utc", "local" (wall clock of the place, zone unknown) or "none" (no clock: times start at 0)."""
     range_g: float | None = None
     """Full scale: the device cannot record more than this many g on an axis. None where that is not known."""
+    utc_offset: int | None = None
+    """Seconds by which the clock of a "local" device was ahead of UTC; None where its file does not say."""
     metadata: dict[str, str | int | float] = field(default_factory=dict)
     """Facts from the file's header. Never a name or a date of birth."""
 
@@ -74,11 +76,7 @@ class Recording(Facts):
             acceleration=np.concatenate([np.empty((0, 3), np.float32), *(piece.acceleration for piece in pieces)]),
             notes=self.notes(),
             temperature=self.temperature(),
-            nominal_rate=self.nominal_rate,
-            device=self.device,
-            clock=self.clock,
-            range_g=self.range_g,
-            metadata=self.metadata,
+            **_facts(self),
         )
 
 
@@ -105,9 +103,9 @@ class Loaded(Facts):
             pieces=iter((Piece(self.times, self.acceleration),)),
             notes=lambda: self.notes,
             temperature=lambda: self.temperature,
-            nominal_rate=self.nominal_rate,
-            device=self.device,
-            clock=self.clock,
-            range_g=self.range_g,
-            metadata=self.metadata,
+            **_facts(self),
         )
+
+
+def _facts(recording: Facts) -> dict[str, Any]:
+    return {field.name: getattr(recording, field.name) for field in fields(Facts)}

@@ -29,6 +29,10 @@ class FileOptions:
     every file is a participant of its own, named after the file (Empatica: after its folder)."""
     timezone: str | None = None
     """Where the wearers were, such as Europe/London, so that days and their hours follow the clock on the wall."""
+    clock_timezone: str | None = None
+    """To whose local time devices were set, such as America/New_York, where that is not the wearers' --timezone."""
+    time_shift: str = "0"
+    """What to add to devices' clocks for the right time: seconds, or hours and minutes, such as --time-shift=-1:00."""
     exclude: Path | None = None
     """Text file with one participant id a line: nothing of theirs is read."""
 
@@ -39,8 +43,16 @@ class FileOptions:
     def ingest_options(self) -> "IngestOptions":
         """The same for `data_shards.ingest`; HarnetError where a value cannot work."""
         # Not above: whoever has a store already needs none of the readers, which take 80 MB.
+        from data_shards.ingest.daylight import seconds_of
         from data_shards.ingest.options import IngestOptions
         from data_shards.readers import ReadOptions
 
-        read = ReadOptions(self.columns, self.units, self.rate, self.day_first, self.timezone)
-        return IngestOptions(read, self.participant_pattern, timezone=self.timezone, exclude=self.excluded())
+        read = ReadOptions(self.columns, self.units, self.rate, self.day_first, self.clock_timezone or self.timezone)
+        return IngestOptions(
+            read,
+            self.participant_pattern,
+            timezone=self.timezone,
+            clock_timezone=self.clock_timezone,
+            time_shift=seconds_of(self.time_shift),
+            exclude=self.excluded(),
+        )

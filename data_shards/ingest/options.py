@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from data_shards.ingest.daylight import zone
+from data_shards.ingest.daylight import Clocks, zone
 from data_shards.readers import ReadOptions
 from harnet.errors import HarnetError
 from harnet.parts import Part
@@ -22,6 +22,10 @@ class IngestOptions:
     """Recordings without a gap-free stretch this long (one window) are refused."""
     timezone: str | None = None
     """Where the wearers were, such as "Europe/London"; None: the device's clock is all that is known."""
+    clock_timezone: str | None = None
+    """Zone to whose local time devices were set, where that is not the wearers'."""
+    time_shift: int = 0
+    """Seconds by which devices' clocks were behind."""
     exclude: frozenset[str] = frozenset()
     """Participants whose recordings are not ingested."""
     part: Part = field(default_factory=lambda: Part(1, 1))
@@ -30,8 +34,7 @@ class IngestOptions:
     def __post_init__(self) -> None:
         if self.min_seconds <= 0:
             raise HarnetError(f"--min-seconds {self.min_seconds:g}: give the length of a window, such as 10")
-        if self.timezone is not None:
-            zone(self.timezone)
+        self.clocks()
         if self.participant_pattern is None:
             return
         try:
@@ -43,3 +46,24 @@ class IngestOptions:
                 f"--participant-pattern {self.participant_pattern!r}: has {groups} groups; put one pair of "
                 "parentheses round the participant, such as '(P[0-9]+)'"
             )
+
+    def clocks(self) -> Clocks:
+        """What is known of clocks; `HarnetError` for a zone that does not exist, or that is of no use."""
+        if self.clock_timezone is not None and self.timezone is None:
+            raise HarnetError(
+                f"--clock-timezone {self.clock_timezone}: give --timezone too: where the wearers of these devices were"
+            )
+        return Clocks(
+            place=None if self.timezone is None else zone(self.timezone),
+            device=None if self.clock_timezone is None else zone(self.clock_timezone, "--clock-timezone"),
+            behind=self.time_shift,
+        )
+
+    def settings(self) -> dict[str, str]:
+        """What a user said that changes what is stored, to be kept with the data."""
+        said = {
+            "timezone": self.timezone,
+            "clock_timezone": self.clock_timezone,
+            "time_shift": str(self.time_shift) if self.time_shift else None,
+        }
+        return {key: value for key, value in said.items() if value is not None}

@@ -1,7 +1,6 @@
 """One recording from device samples to what the store holds: checked, calibrated, at 30 Hz, with its wear and facts."""
 
 from collections.abc import Iterator
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 from data_shards.cohort.info import Preprocessing, Quality
 from data_shards.cohort.stored import HourData
 from data_shards.ingest.calibration import CALIBRATION, Correction, calibrate, correction
-from data_shards.ingest.daylight import clock_hours, in_words, wall_shifts
+from data_shards.ingest.daylight import Clocks, clock_hours, in_words, wall_shifts
 from data_shards.ingest.gathering import gather
 from data_shards.ingest.resampling import FILTER, hours_spanned, to_counts
 from data_shards.ingest.scratch import Run, Scratch
@@ -26,16 +25,14 @@ PREPROCESSING = Preprocessing(
 class Prepared:
     """A recording that can be stored: facts at once, its hours one by one, and when these are through, the rest."""
 
-    def __init__(
-        self, recording: Recording, named: str, min_seconds: float, place: ZoneInfo | None, scratch: Scratch
-    ) -> None:
+    def __init__(self, recording: Recording, named: str, min_seconds: float, clocks: Clocks, scratch: Scratch) -> None:
         """Check and resample a recording, and fit its calibration.
 
         Args:
             recording: What a reader returned; its pieces are read to the end.
             named: What an error begins with.
             min_seconds: Length of the longest stretch without a gap that it must have.
-            place: Time zone of the wearer, where it is known.
+            clocks: What is known of the clocks of device and wearer.
             scratch: Holds the signal until its hours are asked for.
 
         Raises:
@@ -48,12 +45,12 @@ class Prepared:
         """As applied."""
         self.first_hour, self.hours = hours_spanned(gathered.first, gathered.last)
         """Clock hour since 1970 at which the recording begins, and how many there are to its end."""
-        self.wall_shifts = () if place is None else wall_shifts(recording.clock, gathered.first, gathered.last, place)
+        self.wall_shifts = wall_shifts(recording.clock, gathered.first, gathered.last, clocks, recording.utc_offset)
         """What the wall clock showed."""
         self.notes = recording.notes()
         """Of the reader, and of daylight saving."""
-        if place is not None:
-            self.notes += in_words(self.wall_shifts, recording.clock, place)
+        if clocks.place is not None:
+            self.notes += in_words(self.wall_shifts, gathered.first, recording.clock, clocks.place)
         self._gathered = gathered
         self._scratch = scratch
         self._correct = correction(self.calibration, temperature)

@@ -12,7 +12,6 @@ from data_shards.cohort import ledger
 from data_shards.cohort.info import RecordingInfo, Source
 from data_shards.cohort.store import Cohort
 from data_shards.ingest.checks import TooShort
-from data_shards.ingest.daylight import zone
 from data_shards.ingest.names import Identity, identity
 from data_shards.ingest.options import IngestOptions
 from data_shards.ingest.preparation import PREPROCESSING, Prepared
@@ -147,10 +146,9 @@ def _add(found: Found, path: Path, cohort: Cohort, source: Source, options: Inge
     if names.recording in cohort:
         return _compare(path, cohort.info(names.recording), source)
     named = str(path) if found.participant is None else f"{path} ({names.recording})"
-    place = None if options.timezone is None else zone(options.timezone)
     with Scratch(cohort.root) as scratch:
         try:
-            prepared = Prepared(found.recording, named, options.min_seconds, place, scratch)
+            prepared = Prepared(found.recording, named, options.min_seconds, options.clocks(), scratch)
         except HarnetError as error:
             return Outcome(str(path), "refused", str(error), too_short=isinstance(error, TooShort))
         info = partial(_info, names, found.recording, prepared, source)

@@ -126,14 +126,13 @@ def unhashed(path: Path, reader: Reader, options: IngestOptions) -> Source:
         about = path.stat()
     except OSError as error:
         raise HarnetError(f"{path}: cannot be read ({error.strerror})") from error
-    settings = reader.settings(options.read)
     return Source(
         name=path.name,
         bytes=about.st_size,
         mtime_ns=about.st_mtime_ns,
         xxh3="",
         kind=reader.kind,
-        settings=settings if options.timezone is None else {**settings, "timezone": options.timezone},
+        settings={**reader.settings(options.read), **options.settings()},
     )
 
 

@@ -7,6 +7,7 @@ read here: a second each, with a checksum.
 """
 
 import errno
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -139,6 +140,7 @@ def _recording(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Recording:
         device=f"ActiGraph {info.fields.get('Device Type', '')}".strip(),
         clock="local",
         range_g=info.range_g,
+        utc_offset=_utc_offset(info.fields.get("TimeZone", "")),
         notes=tally.notes,
         metadata={
             name: info.fields[key]
@@ -150,6 +152,14 @@ def _recording(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Recording:
             if key in info.fields
         },
     )
+
+
+def _utc_offset(text: str) -> int | None:
+    """Seconds in "-04:00:00", the offset of the computer by which the device was set (info.txt.md)."""
+    match = re.fullmatch(r"([+-]?)(\d{1,2}):(\d\d)(?::\d\d)?", text, re.ASCII)
+    if match is None or int(match[2]) > 14:
+        return None
+    return (-60 if match[1] == "-" else 60) * (60 * int(match[2]) + int(match[3]))
 
 
 def _info(archive: zipfile.ZipFile, path: Path) -> Info:

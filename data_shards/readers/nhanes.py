@@ -91,7 +91,7 @@ class Nhanes(Reader):
                     | ({} if flagged is None else {"flagged_ranges": flagged}),
                 )
                 yield Found(recording, label=path.stem, participant=path.stem)
-        except tarfile.TarError as error:
+        except (tarfile.TarError, OverflowError) as error:
             raise HarnetError(f"{path}: the tar is damaged ({error}): download it again") from error
 
 
@@ -153,7 +153,7 @@ def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """All members up to the end, or to where the tar is cut off; tarfile itself tells apart only some of these."""
     try:
         yield from archive
-    except tarfile.TarError:
+    except (tarfile.TarError, OverflowError):  # the latter of a size that no machine can count
         return
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.targets import TARGETS, try_to_read
 
-READERS = tuple(name for name in TARGETS if name != "seglearn")
+READERS = tuple(TARGETS)
 
 EDITS = st.lists(
     st.tuples(

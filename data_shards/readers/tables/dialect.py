@@ -43,7 +43,13 @@ class Dialect:
 
     def places(self, columns: Sequence[str], path: Path) -> list[int]:
         """The index of each of the columns, given by name or by number from 1; `HarnetError` if one is not there."""
-        return [self._place(column, tuple(columns), path) for column in columns]
+        places = [self._place(column, tuple(columns), path) for column in columns]
+        if max(places) >= self.fields:
+            raise HarnetError(
+                f"{path}: most rows have {self.fields} cells, too few for the columns {', '.join(columns)}: name yours "
+                "with --columns, or export the file again"
+            )
+        return places
 
     def _place(self, column: str, columns: tuple[str, ...], path: Path) -> int:
         if column in self.names:
@@ -105,7 +111,8 @@ def sniff(lines: Sequence[str], columns: Sequence[str]) -> Dialect | None:
             if len(cells) < 4:
                 continue
             if _is_header(cells, columns) and (index == blank or _has_numbers(after, separator)):
-                fields = _usual_fields(after, separator) or len(cells)
+                usual = _usual_fields(after, separator)
+                fields = usual if usual > 1 else len(cells)
                 return Dialect(
                     separator, _quoted(after), tuple(cells), fields, index + 1, index - blank, blank
                 )  # fmt: skip

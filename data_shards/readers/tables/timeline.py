@@ -71,7 +71,7 @@ class Timeline:
         period = mean_period(times)
         groups = Groups(times)
         seconds = max(LOOK_AHEAD, 2 * groups.unit if groups.usual > 1 else 0)
-        look = int(seconds / period) if period else len(times)
+        look = int(min(seconds / period, len(times))) if period > 1e-9 else len(times)
         return max(look, 2 * int(groups.counts.max()), LEAST_LOOK)
 
     def _settled(self, window: Rows, start: int, stop: int, last: bool) -> Rows:
@@ -217,6 +217,9 @@ def nominal_rate(times: NDArray[np.float64]) -> float:
     step = np.diff(times)
     if not len(step):
         return 0.0
-    near = step[np.abs(step / np.median(step) - 1) < 0.5]
+    middle = float(np.median(step))
+    near = step[np.abs(step - middle) < 0.5 * middle]
+    if not len(near):  # between two steps that are far from one another
+        return 0.0
     rate = float(1 / near.mean())
     return float(round(rate)) if abs(rate - round(rate)) < WHOLE * rate else round(rate, 3)

@@ -1,0 +1,66 @@
+"""Small inputs that fuzzing found: each once ended in an exception of a library."""
+
+import contextlib
+import gzip
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data_shards.readers import load
+from harnet.errors import HarnetError
+from tests.data_shards import test_readers_nhanes as nhanes
+
+ROWS = "".join(f"{1_700_000_000 + number / 50},0.1,0.2,0.97\n" for number in range(200))
+
+
+def test_bytes_that_are_no_utf8_in_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"time,x,y,z\n" + ROWS.encode() + b"1700000010,\xff\xfe,3\n" + ROWS.encode()[-20:])
+    assert len(next(load(path)).recording.times) == 200
+
+
+def test_rows_of_fewer_cells_than_the_header_row(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("t,time,x,y,z\n" + ROWS)
+    with pytest.raises(HarnetError, match=r"x\.csv: most rows have 4 cells, too few for the columns time, x, y, z"):
+        list(load(path))
+
+
+@pytest.mark.parametrize("times", [[0.0, 5e-324] * 3, [0, 1, 1e9, 1e9 + 1], [0, 1e300], [0, np.inf]])
+def test_times_of_no_rate(tmp_path: Path, times: list[float]) -> None:
+    columns = {"time": pa.array(times), **{axis: pa.array([0.1] * len(times)) for axis in "xyz"}}
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet")
+    with contextlib.suppress(HarnetError):
+        list(load(tmp_path / "x.parquet"))
+
+
+def test_a_tar_that_announces_more_than_can_be_counted(tmp_path: Path) -> None:
+    path = nhanes.write(tmp_path / "1.tar", {nhanes.name(0): gzip.compress(nhanes.text(0).encode())})
+    with tarfile.open(path, "a", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo(nhanes.name(1))
+        member.pax_headers = {"comment": "x"}
+        archive.addfile(member)
+    content = path.read_bytes()
+    at = content.index(b" comment=x")
+    start = content.rindex(b"\0", 0, at) + 1
+    path.write_bytes(content[:start] + b"9" * 30 + content[start + 30 :])
+    recording = next(load(path)).recording
+    assert len(recording.times) == nhanes.ROWS
+
+
+def test_a_directory_that_points_before_the_archive(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("x.csv", "time,x,y,z\n" + ROWS)
+    content = bytearray(file.getvalue())
+    end = content.rindex(b"PK\x05\x06")
+    content[end + 16 : end + 20] = (int.from_bytes(content[end + 16 : end + 20], "little") + 9000).to_bytes(4, "little")
+    (tmp_path / "x.zip").write_bytes(content)
+    with pytest.raises(HarnetError, match=r"x\.zip: the zip archive is damaged or cut off"):
+        list(load(tmp_path / "x.zip"))

@@ -133,8 +133,11 @@ def parts(
     """
     lanes_of(process.rank, process.world * max(workers, 1), order.lanes)
     dataset = _Reader(manifest, split, order, process, source or Source(), first_step)
-    if workers == 0:
+    if workers == 0 and process.device.type == "cpu":
         yield from map(_sound, dataset)
+        return
+    if workers == 0:
+        yield from _joined(iter(dataset), 1, order.per_lane, process.device)
         return
     # Not forked: this process has threads by now (gloo, NCCL, OpenMP) that a forked child could wait for for ever.
     context = multiprocessing.get_context("forkserver")
@@ -150,7 +153,7 @@ def parts(
     with kept_from_children():
         pieces = iter(loader)
     # Joining copies the whole batch, which a GPU would stand still for: by then it has finished the last one.
-    yield from ahead(_joined(pieces, workers, pinned=process.device.type == "cuda"), depth=2)
+    yield from ahead(_joined(pieces, workers, order.per_lane, process.device), depth=2)
 
 
 def _sound(found: Part | HarnetError) -> Part:
@@ -159,20 +162,27 @@ def _sound(found: Part | HarnetError) -> Part:
     return found
 
 
-def _joined(pieces: Iterator[Part | HarnetError], workers: int, pinned: bool) -> Iterator[Part]:
-    """Parts, in memory that a GPU can copy from by itself if `pinned`.
+def _joined(pieces: Iterator[Part | HarnetError], workers: int, per_lane: int, device: torch.device) -> Iterator[Part]:
+    """Parts, in memory that a GPU can copy from by itself while the host goes on.
 
-    The loader hands out one element of each worker in turn: together they are one part.
+    The loader hands out one element of each worker in turn: together they are one part. Lanes are dealt to workers in
+    turn, so that the lanes of worker w are numbers w, w + workers and so on of this process's.
     """
+    pinned = device.type == "cuda"
+    if pinned:
+        # This may run in a thread of its own, which would pin memory with the first GPU, and take some of that.
+        torch.cuda.set_device(device)
     while True:
         found = [_sound(next(pieces)) for _ in range(workers)]
-        positions, order = torch.cat([piece.positions for piece in found]).sort()
-        place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
-        windows = torch.empty(len(order), *found[0].windows.shape[1:], dtype=torch.int16, pin_memory=pinned)
-        for piece, rows in zip(found, place.split([len(piece.windows) for piece in found]), strict=True):
-            windows.index_copy_(0, rows, piece.windows)
+        lanes = sum(len(piece.positions) for piece in found) // per_lane
+        shape = found[0].windows.shape[1:]
+        windows = torch.empty(lanes // workers, workers, per_lane, *shape, dtype=torch.int16, pin_memory=pinned)
+        positions = torch.empty(lanes // workers, workers, per_lane, dtype=torch.int64, pin_memory=pinned)
+        for worker, piece in enumerate(found):
+            windows[:, worker] = piece.windows.view(-1, per_lane, *shape)
+            positions[:, worker] = piece.positions.view(-1, per_lane)
         blocks, damaged = sum(piece.blocks for piece in found), sum(piece.damaged for piece in found)
-        yield Part(windows, positions.pin_memory() if pinned else positions, found[0].epoch, blocks, damaged)
+        yield Part(windows.flatten(0, 2), positions.flatten(), found[0].epoch, blocks, damaged)
 
 
 def to_device(part: Part, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import tyro
 
-from pretrain.config import PretrainConfig, with_files
+from pretrain.config import PretrainConfig
 from pretrain.parallel import flight_recorder
 from pretrain.parallel.distributed import joined
+from pretrain.toml import with_files
 
 
 @dataclass(frozen=True)

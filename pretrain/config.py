@@ -1,11 +1,7 @@
-"""Everything that a run of pretraining can be told; defaults first, then a TOML file, then the command line.
-
-A TOML file is turned into options and read by the same parser as the command line, so both are checked alike.
-"""
+"""Everything that a run of pretraining can be told: defaults, then TOML files (toml.py), then the command line."""
 
 import json
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -245,46 +241,3 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         for name, value in values.items()
         if (section, name) not in MAY_CHANGE and old.get(section, {}).get(name) != value
     ]
-
-
-def with_files(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
-    """Replace every `--config FILE` by the options that the TOML file spells out, before all others.
-
-    Options override those before them: a second file overrides the first, the command line overrides both.
-
-    Returns the options, and the files in the order in which they count.
-
-    Raises:
-        HarnetError: a file is missing or not TOML.
-    """
-    files: list[Path] = []
-    others: list[str] = []
-    remaining = iter(arguments)
-    for argument in remaining:
-        if argument == "--config" and (path := next(remaining, None)) is not None:
-            files.append(Path(path))
-        elif argument.startswith("--config="):
-            files.append(Path(argument.removeprefix("--config=")))
-        else:
-            others.append(argument)
-    return [option for path in files for option in _options(_read_toml(path))] + others, files
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise HarnetError(f"{path}: no such configuration file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise HarnetError(f"{path}: not TOML: {error}") from error
-
-
-def _options(table: Mapping[str, Any], prefix: str = "") -> list[str]:
-    options: list[str] = []
-    for name, value in table.items():
-        key = f"{prefix}{name.replace('_', '-')}"
-        if isinstance(value, Mapping):
-            options += _options(value, f"{key}.")
-        else:
-            options += [f"--{key}", *map(str, value if isinstance(value, list) else [value])]
-    return options

@@ -108,7 +108,7 @@ def pretrain(options: Options, arguments: tuple[str, ...]) -> int:
     from launch.submission import Training, as_json, as_text
     from pretrain.command import Command as Pretrain
     from pretrain.command import in_order
-    from pretrain.config import with_files
+    from pretrain.toml import with_files
 
     spelt_out, files = with_files(arguments)
     if len(files) > 1:

@@ -11,7 +11,8 @@ import pytest
 from harnet import console
 from launch.cli import COMMANDS, main
 from pretrain.command import Command, in_order
-from pretrain.config import differences, with_files
+from pretrain.config import differences
+from pretrain.toml import with_files
 
 
 def code_of(*arguments: str) -> int:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from data_shards.readers import ReadOptions, load, parquet
-from data_shards.readers.tables import lines
+from data_shards.readers.tables import lines, timeline
 from data_shards.recording import Loaded
 from harnet.errors import HarnetError
 
@@ -50,6 +50,7 @@ def test_stamps_that_many_samples_share(
     unit: float, rate: float, begin: float, piece: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parquet, "PIECE_ROWS", piece)
+    monkeypatch.setattr(timeline, "LEAST_SETTLED", piece)
     if unit * rate < 3:
         pytest.skip("few samples share a stamp")
     true = START + begin + np.arange(int(max(60, 6 * unit) * rate)) / rate
@@ -109,6 +110,7 @@ def test_bunches_are_spread_by_the_mean_rate(rate: float, seconds: float, seed: 
 @pytest.mark.parametrize("piece", [512, 1 << 18])
 def test_a_gap_among_bunches_stays_a_gap(piece: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet, "PIECE_ROWS", piece)
+    monkeypatch.setattr(timeline, "LEAST_SETTLED", piece)
     _, stamps = late(50, 300, 1)
     kept = np.delete(stamps, slice(5000, 5000 + 150))
     found = table(tmp_path, kept)
@@ -139,12 +141,10 @@ def test_pieces_make_no_difference(data: st.DataObject, tmp_path: Path) -> None:
             stamps[index] += 1e6 if kind == "ahead" else -1e6
     whole = table(tmp_path, stamps)
     size = data.draw(st.integers(200, 3000))
-    original = parquet.PIECE_ROWS
-    parquet.PIECE_ROWS = size
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parquet, "PIECE_ROWS", size)
+        patch.setattr(timeline, "LEAST_SETTLED", size)
         pieces = table(tmp_path, stamps)
-    finally:
-        parquet.PIECE_ROWS = original
     np.testing.assert_allclose(pieces.times, whole.times, rtol=0, atol=1e-6)
     np.testing.assert_array_equal(pieces.acceleration, whole.acceleration)
     assert notes(pieces) == notes(whole)

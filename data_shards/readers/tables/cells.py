@@ -28,7 +28,8 @@ class Cells:
     """Takes the cells of some columns out of the pieces of a text table."""
 
     def __init__(self, dialect: Dialect, places: Sequence[int], tally: Tally) -> None:
-        self._dialect = dialect
+        # Rows may be shorter than the header row: then all of them are foreign.
+        self._fields = [f"{field}" for field in range(max(dialect.fields, max(places) + 1))]
         self._tally = tally
         self._names = [f"{place}" for place in places]
         self._separator = dialect.separator
@@ -58,7 +59,7 @@ class Cells:
             read_options=pcsv.ReadOptions(
                 use_threads=False,
                 block_size=len(content) + 1,
-                column_names=[f"{field}" for field in range(self._dialect.fields)],
+                column_names=self._fields,
             ),
             parse_options=self._parse,
             convert_options=self._convert,

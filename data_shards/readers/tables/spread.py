@@ -104,12 +104,15 @@ def evened(times: NDArray[np.float64], period: float) -> NDArray[np.float64]:
     Where samples were lost, none catches up, and the gap stays.
     """
     turns = np.arange(len(times)) * period
-    lateness = times - turns
     size = _window(period)
-    punctual = turns + minimum_filter1d(lateness, size, origin=-(size // 2), mode="nearest")
-    # A stretch with more samples than the rate allows is squeezed to twice the rate, never turned round.
-    slower = turns / 2
-    return np.minimum.accumulate((punctual - slower)[::-1])[::-1] + slower
+    punctual = minimum_filter1d(times - turns, size, origin=-(size // 2), mode="nearest")
+    return turns + punctual
+
+
+def squeezed(times: NDArray[np.float64], period: float) -> NDArray[np.float64]:
+    """Times with steps of half a period at least: samples before too many others come earlier, and none is lost."""
+    half = np.arange(len(times)) * period / 2
+    return np.minimum.accumulate((times - half)[::-1])[::-1] + half
 
 
 def _window(period: float) -> int:

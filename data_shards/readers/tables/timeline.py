@@ -7,7 +7,16 @@ from numpy.typing import NDArray
 
 from data_shards.readers.oddities import Kind, Tally
 from data_shards.readers.tables.rows import Rows
-from data_shards.readers.tables.spread import IRREGULAR_SHARE, LOOK_AHEAD, Groups, bunched, evened, is_even, mean_period
+from data_shards.readers.tables.spread import (
+    IRREGULAR_SHARE,
+    LOOK_AHEAD,
+    Groups,
+    bunched,
+    evened,
+    is_even,
+    mean_period,
+    squeezed,
+)
 from harnet.errors import HarnetError
 
 FEW = 10
@@ -16,6 +25,8 @@ AWAY = 3600.0
 """Seconds from all others, at which a few samples at either end of a recording were misstamped, too."""
 LEAST_LOOK = 64
 """Samples before and after a piece that are looked at with it."""
+LEAST_SETTLED = 1 << 16
+"""Samples: fewer are not enough to measure a period that all others can be placed by."""
 MOST_HELD = 1 << 21
 """Samples: a minute at 5 kHz has fewer."""
 LEAST_LATE = 3
@@ -49,7 +60,7 @@ class Timeline:
         self.rows += len(rows)
         window = rows if self._window is None else Rows.joined(self._window, rows)
         look = self._look(window.times)
-        if len(window) - self._done <= 2 * look and len(window) < MOST_HELD:
+        if len(window) - self._done <= max(2 * look, LEAST_SETTLED) and len(window) < MOST_HELD:
             self._window = window
             return window[:0]
         stop = len(window) - look
@@ -115,7 +126,7 @@ class Timeline:
         if groups.rounded:
             return self._spread(rows, parts)
         period = mean_period(times)
-        if abs(period / self._period - 1) < SAME_PERIOD:
+        if abs(period / self._period - 1) < SAME_PERIOD or (len(times) < LEAST_SETTLED and self._period < np.inf):
             period = self._period
         self._period = period
         if not period:
@@ -126,7 +137,7 @@ class Timeline:
             self._bunched = late > close / 4 and late >= LEAST_LATE
         if not self._bunched:
             return times
-        placed = np.concatenate([evened(times[part], period) for part in parts])
+        placed = squeezed(np.concatenate([evened(times[part], period) for part in parts]), period)
         return placed if (times - placed).max() < 2 * LOOK_AHEAD else times
 
     def _spread(self, rows: Rows, parts: list[slice]) -> NDArray[np.float64]:

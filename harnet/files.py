@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from pathlib import Path
 
 LACKING = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.ENOLCK)
 """What file systems say of an operation that they do not have (Lustre without flock, exFAT, CIFS, FUSE)."""
+_CLAIM = "claimed"
+"""File in a folder that is claimed."""
 
 
 def fsync_folder(folder: Path) -> None:
@@ -61,3 +64,31 @@ def write_atomically(final: Path, content: bytes | str) -> None:
     """Write a whole small file under a temporary name and rename it to `final`."""
     with atomic_path(final) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def claim(place: Path, content: str) -> str:
+    """Keep a text under a name unless one is there; return the one that is there. Of many that come at once, one wins.
+
+    `place` becomes a folder with one file: renaming a folder fails, everywhere, if the name is taken by one that is not
+    empty. Renaming a file does not, and hard links are not to be had on every file system.
+    """
+    candidate = place.with_name(f"{place.name}-{uuid.uuid4().hex}")
+    candidate.mkdir(parents=True)
+    try:
+        write_atomically(candidate / _CLAIM, content)
+        os.rename(candidate, place)
+        fsync_folder(place.parent)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise
+    finally:
+        shutil.rmtree(candidate, ignore_errors=True)
+    return (place / _CLAIM).read_text()
+
+
+def claimed(place: Path) -> str | None:
+    """The text that was kept under a name, if there is one."""
+    try:
+        return (place / _CLAIM).read_text()
+    except FileNotFoundError:
+        return None

@@ -44,6 +44,8 @@ class Array:
     """Command line of `harnet` that checks the whole."""
     profile: Profile
     """The site."""
+    listed: bool = False
+    """Whether the first element finds the inputs for all: else each would walk through all of them."""
     gpus: int = 0
     """GPUs of each element, and of the check, which does what is missing."""
 
@@ -68,7 +70,7 @@ class Array:
         """The array, of what is missing."""
         command = [
             python(self.profile), *module("launch.element"), str(self.markers), str(self.count), self.kind,
-            *self.arguments,
+            *self.arguments, *(["--listing", str(self.markers.with_suffix(".files"))] if self.listed else []),
         ]  # fmt: skip
         return self._batch(self.kind, command, {"array": ranges(self.missing)})
 

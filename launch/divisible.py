@@ -22,6 +22,8 @@ class Divisible:
     """Files and folders that it reads."""
     per_element: int
     """Items of an element, if the user asks for no number of elements."""
+    listed: bool = False
+    """Whether the command takes `--listing`."""
     check: Callable[[Any], tuple[str, ...]] | None = None
     """Command line that checks the whole; None for the command itself over all of it, which does what is missing."""
 
@@ -42,6 +44,7 @@ def array(kind: str, arguments: tuple[str, ...], jobs: int, profile: Profile) ->
         count=size(len(items), jobs, divided.per_element),
         verification=divided.check(command) if divided.check else (kind, *arguments),
         profile=profile,
+        listed=divided.listed,
         gpus=int(getattr(command, "device", "cpu").startswith("cuda")),
     )
 
@@ -78,7 +81,10 @@ _APPLIED = Divisible(
 
 DIVISIBLE = {
     "ingest": Divisible(
-        items=lambda command: files_in(command.inputs), inputs=lambda command: command.inputs, per_element=50
+        items=lambda command: files_in(command.inputs),
+        inputs=lambda command: command.inputs,
+        per_element=50,
+        listed=True,
     ),
     "shard": Divisible(
         items=lambda command: _recordings(command.cohort),

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from data_shards.ingest.daylight import Clocks, zone
 from data_shards.readers import ReadOptions
@@ -30,6 +31,8 @@ class IngestOptions:
     """Participants whose recordings are not ingested."""
     part: Part = field(default_factory=lambda: Part(1, 1))
     """Which files of those found."""
+    listing: Path | None = None
+    """Where the first part keeps the list of files found for all others; None: each finds them itself."""
 
     def __post_init__(self) -> None:
         if self.min_seconds <= 0:

@@ -10,7 +10,7 @@ import xxhash
 from data_shards.cohort.info import Source
 from data_shards.ingest.names import Identity, identity, shared_names
 from data_shards.ingest.options import IngestOptions
-from data_shards.ingest.walk import files_below
+from data_shards.ingest.walk import files_below, listed_below
 from data_shards.readers import Reader, reader_for
 from harnet.errors import HarnetError
 
@@ -48,7 +48,7 @@ def plan(paths: Sequence[Path], options: IngestOptions) -> Plan:
     Raises:
         HarnetError: there is no device file.
     """
-    found = files_below(paths)
+    found = files_below(paths) if options.listing is None else listed_below(paths, options.listing)
     files: list[Planned] = []
     refused: list[tuple[Path, str]] = []
     skipped: list[str] = []

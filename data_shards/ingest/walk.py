@@ -1,8 +1,41 @@
-"""Every file below some folders, in the same order wherever and however often it is asked for."""
+"""Every file below some folders, in the same order wherever and however often it is asked for.
 
+A hundred elements of a job array need the same list of 100,000 files. Walking asks the file system for nothing but the
+folders' entries, and with a `listing` only the first element walks; the others read what it found. So they share out
+the same files, too, even if some arrive meanwhile.
+"""
+
+import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from harnet.errors import HarnetError
+from harnet.files import claim, claimed
+
+_LOG = logging.getLogger(__name__)
+
+
+def listed_below(paths: Sequence[Path], listing: Path) -> list[tuple[Path, bool]]:
+    """`files_below`, kept in `listing` by whoever comes first, and read from there by everybody.
+
+    Raises:
+        HarnetError: it is of other paths, or damaged.
+    """
+    asked = [os.path.abspath(path) for path in paths]
+    text = claimed(listing)
+    if text is None:
+        walked = [(str(path), named) for path, named in files_below(paths)]
+        text = claim(listing, json.dumps({"inputs": asked, "files": walked}))
+    try:
+        found = json.loads(text)
+        inputs, files = found["inputs"], [(Path(path), bool(named)) for path, named in found["files"]]
+    except (ValueError, KeyError, TypeError):
+        raise HarnetError(f"{listing}: damaged: delete it, and run the same command again") from None
+    if inputs != asked:
+        raise HarnetError(f"{listing}: lists the files of other inputs: give each array a --listing of its own")
+    return files
 
 
 def files_below(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
@@ -10,28 +43,56 @@ def files_below(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
 
     Folders are walked in sorted order; links to folders after the folders themselves, each once, so loops end.
     """
-    found: dict[Path, tuple[Path, bool]] = {}
+    found: dict[str, tuple[Path, bool]] = {}
     seen: set[str] = set()
     for path in paths:
         if not path.is_dir():
-            found.setdefault(path.resolve(), (path, True))
+            found.setdefault(os.path.realpath(path), (path, True))
             continue
         roots = [path]
         while roots:
-            for file in _walk(roots.pop(0), roots, seen):
-                found.setdefault(file.resolve(), (file, False))
+            for real, file in _walk(roots.pop(0), roots, seen):
+                found.setdefault(real, (file, False))
     return list(found.values())
 
 
-def _walk(root: Path, links: list[Path], seen: set[str]) -> Iterator[Path]:
-    """The files below a folder, without those below the links in it, which are added to `links`."""
-    for folder, folders, names in os.walk(root):
-        real = os.path.realpath(folder)
+def _walk(root: Path, links: list[Path], seen: set[str]) -> Iterator[tuple[str, Path]]:
+    """The files below a folder, each after where it really is, without those below the links in it.
+
+    These are added to `links`. What an entry is, the folder says: nothing is asked of a file unless it is a link.
+    """
+    folders = [(os.path.realpath(root), root)]
+    while folders:
+        real, folder = folders.pop()
         if real in seen:
-            folders.clear()
             continue
         seen.add(real)
-        # A cohort inside the folder is output, and its files are many.
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and not name.endswith(".zarr"))
-        links += [Path(folder) / name for name in folders if os.path.islink(os.path.join(folder, name))]
-        yield from (Path(folder) / name for name in sorted(names) if not name.startswith("."))
+        below = []
+        for entry in _entries(folder):
+            path = folder / entry.name
+            if entry.name.startswith("."):
+                continue
+            if not _is_folder(entry):
+                yield os.path.realpath(path) if entry.is_symlink() else os.path.join(real, entry.name), path
+            elif not entry.name.endswith(".zarr"):  # a cohort inside the folder is output, and its files are many
+                if entry.is_symlink():
+                    links.append(path)
+                else:
+                    below.append((os.path.join(real, entry.name), path))
+        folders += reversed(below)
+
+
+def _entries(folder: Path) -> list["os.DirEntry[str]"]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        _LOG.warning("%s: cannot be listed (%s): what is in it is left out", folder, error.strerror)
+        return []
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link that leads to itself

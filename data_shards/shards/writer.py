@@ -8,10 +8,9 @@ the one that finds `.parts` cleared under its hands finds the manifest in place,
 
 import errno
 import json
-import os
 import shutil
-import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -31,11 +30,13 @@ from data_shards.shards.manifest import SCHEMA, WINDOW_SECONDS, ShardInfo
 from data_shards.shards.shard_plan import CohortPlan, Piece, ShardOptions, ShardPlan, plan
 from data_shards.shards.signal_hours import SignalHours
 from harnet.errors import HarnetError
-from harnet.files import atomic_path, write_atomically
+from harnet.files import atomic_path, claim, claimed
 from harnet.parts import Part
 
 PARTS = ".parts"
 """Sub-folder of finished shards' rows of the manifest, while the manifest is not written yet."""
+_READERS = 16
+"""Files of rows that are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -162,12 +163,18 @@ def _facts(block: Block) -> dict[str, Any]:
 
 
 def _finish(folder: Path, planned: CohortPlan) -> None:
-    tables, infos = zip(*(read_rows(_rows_path(folder, shard)) for shard in planned.shards), strict=True)
-    for info in infos:
-        if (folder / info.name).stat().st_size != info.bytes:
-            raise HarnetError(f"{folder / info.name}: changed while sharding; delete {folder} and run again")
+    # Thousands of small files: on a file system of a cluster the time goes in waiting, so many are waited for at once.
+    with ThreadPoolExecutor(_READERS) as threads:
+        tables, infos = zip(*threads.map(partial(_finished_rows, folder), planned.shards), strict=True)
     table = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
     manifest.write(folder, table, infos, planned.provenance)
+
+
+def _finished_rows(folder: Path, shard: ShardPlan) -> tuple[pa.Table, ShardInfo]:
+    table, info = read_rows(_rows_path(folder, shard))
+    if (folder / info.name).stat().st_size != info.bytes:
+        raise HarnetError(f"{folder / info.name}: changed while sharding; delete {folder} and run again")
+    return table, info
 
 
 def _claim(folder: Path, planned: CohortPlan) -> None:
@@ -186,24 +193,11 @@ def _claim(folder: Path, planned: CohortPlan) -> None:
 
 
 def _mark(folder: Path, plan_digest: str) -> str:
-    """Write the mark of a plan unless there is one; return the one that is there.
-
-    It is a file in a folder: renaming a folder fails, everywhere, if the name is taken by one that is not empty.
-    Renaming a file does not, and hard links are not to be had on every file system.
-    """
+    """Write the mark of a plan unless there is one; return the one that is there."""
     mark = folder / PARTS / "plan"
-    if not mark.exists():
-        candidate = mark.with_name(f"plan-{uuid.uuid4().hex}")
-        candidate.mkdir(parents=True)
-        write_atomically(candidate / "digest", plan_digest)
-        try:
-            os.rename(candidate, mark)
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
-                raise
-            shutil.rmtree(candidate)
-    # A file: of an earlier harnet, which was stopped.
-    return (mark / "digest" if mark.is_dir() else mark).read_text()
+    if mark.is_file():
+        return mark.read_text()  # of an earlier harnet, which was stopped
+    return claimed(mark) or claim(mark, plan_digest)
 
 
 def _without_rows(folder: Path, shards: Sequence[ShardPlan]) -> tuple[ShardPlan, ...]:

@@ -28,7 +28,7 @@ class Command:
         harnet ingest P*.csv --out cohort.zarr --columns timestamp ax ay az --units m/s2
         harnet ingest visits/ --out cohort.zarr --participant-pattern '(P[0-9]{3})' --timezone Europe/London
         harnet ingest visits/ --out cohort.zarr --participant-pattern '(P[0-9]{3})' --dry-run
-        harnet ingest recordings/ --out cohort.zarr --part $SLURM_ARRAY_TASK_ID/100
+        harnet ingest recordings/ --out cohort.zarr --part $SLURM_ARRAY_TASK_ID/100 --listing files-$SLURM_ARRAY_JOB_ID
     """
 
     inputs: tyro.conf.Positional[tuple[Path, ...]]
@@ -40,9 +40,11 @@ class Command:
     min_seconds: float = 10.0
     """Refuse recordings without a gap-free stretch of this length, one window."""
     quality: str = "uk-biobank"
-    """Policy of the flow table at the end: uk-biobank, none, or a TOML file with limits."""
+    """Policy of the flow table at the end, if all files are taken: uk-biobank, none, or a TOML file with limits."""
     part: str = "1/1"
     """Take this share of the files, such as 3/100 in the third element of a job array of a hundred."""
+    listing: Path | None = None
+    """With --part: where the first part keeps the list of files found, for all others to read; of one array only."""
     workers: int = 1
     """Processes. Each needs about 1 GB of memory."""
     dry_run: bool = False
@@ -53,15 +55,17 @@ class Command:
     def run(self) -> int:
         """Ingest; 0 only if no file was refused."""
         options = self.files.ingest_options()
-        options = replace(options, min_seconds=self.min_seconds, part=Part.parse(self.part))
+        part = Part.parse(self.part)
+        options = replace(options, min_seconds=self.min_seconds, part=part, listing=self.listing)
         policy = find_policy(self.quality)
         if self.dry_run:
-            planned = plan(self.inputs, options)
+            planned = plan(self.inputs, replace(options, listing=None))
             print(plan_as_json(planned) if self.json else plan_as_text(planned))
             return int(bool(planned.refused))
         outcomes, skipped = ingest(self.inputs, self.out, options, self.workers)
         found = None
-        if (self.out / "zarr.json").exists():
+        # Of all recordings, and so not for each of a hundred parts: whoever runs the whole prints it.
+        if part.count == 1 and (self.out / "zarr.json").exists():
             cohort = Cohort.open(self.out)
             found = flow(cohort.infos(), len(cohort.unreadable()), policy)
         if self.json:

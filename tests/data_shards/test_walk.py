@@ -1,0 +1,101 @@
+"""Finding 100,000 files: without asking anything of each, and once for all elements of an array."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data_shards.ingest.options import IngestOptions
+from data_shards.ingest.sources import plan
+from data_shards.ingest.walk import files_below, listed_below
+from harnet.errors import HarnetError
+from harnet.parts import Part
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Path:
+    """Thirty files in three folders, one of them a link, and one with a name that is no text."""
+    for folder in ("a", "b/c", "z"):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        for number in range(10):
+            (tmp_path / "in" / folder / f"{folder[0]}{number}.csv").write_text("time,x,y,z\n0,0,0,1\n")
+    (tmp_path / "in" / "again.csv").symlink_to("a/a0.csv")
+    Path(os.fsdecode(os.fsencode(tmp_path / "in") + b"/a/\xff.csv")).write_text("time,x,y,z\n0,0,0,1\n")
+    return tmp_path / "in"
+
+
+def ask(inputs: Path, listing: Path, answers: "multiprocessing.Queue[list[str]]") -> None:
+    answers.put([str(path) for path, _ in listed_below([inputs], listing)])
+
+
+def test_the_first_list_is_everybodys(inputs: Path, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    answers: multiprocessing.Queue[list[str]] = context.Queue()
+    listing = tmp_path / "jobs" / "files-7"
+    processes = [context.Process(target=ask, args=(inputs, listing, answers)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    found = [answers.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join(60)
+    assert found == [[str(path) for path, _ in files_below([inputs])]] * 4
+    assert [path.name for path in listing.parent.iterdir()] == ["files-7"]
+    # What comes later is another array's: or two elements would share out different files.
+    (inputs / "a" / "new.csv").write_text("time,x,y,z\n0,0,0,1\n")
+    assert [str(path) for path, _ in listed_below([inputs], listing)] == found[0]
+    assert len(files_below([inputs])) == len(found[0]) + 1
+
+
+def test_parts_with_a_list_take_each_file_once(inputs: Path, tmp_path: Path) -> None:
+    planned = []
+    for number in range(1, 4):
+        options = IngestOptions(part=Part(number, 3), listing=tmp_path / "files-7")
+        planned += [file.path for file in plan([inputs], options).files]
+        (inputs / "b" / f"late-{number}.csv").write_text("time,x,y,z\n0,0,0,1\n")
+    assert len(planned) == len(set(planned)) == 31
+    assert {inputs / "again.csv", inputs / "z" / "z9.csv"} < set(planned)
+
+
+def test_a_list_of_other_inputs_or_a_damaged_one_is_refused(inputs: Path, tmp_path: Path) -> None:
+    listing = tmp_path / "files-7"
+    listed_below([inputs], listing)
+    with pytest.raises(HarnetError, match="lists the files of other inputs"):
+        listed_below([inputs / "a"], listing)
+    (file,) = listing.iterdir()
+    file.write_text(json.dumps({"inputs": 3})[:-2])
+    with pytest.raises(HarnetError, match="damaged: delete it"):
+        listed_below([inputs], listing)
+
+
+def test_nothing_is_asked_of_a_single_file(inputs: Path) -> None:
+    """Counted by strace: what is asked of the system does not grow with the files of a folder."""
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace")
+    counts = []
+    for more in (0, 200):
+        for number in range(more):
+            (inputs / "a" / f"more-{number}.csv").write_text("")
+        program = "import sys, pathlib; from data_shards.ingest.walk import files_below as f; "
+        program += "print(len(f([pathlib.Path(sys.argv[1])])))"
+        log = inputs.parent / "log"
+        command = ["strace", "-f", "-e", "trace=%file", "-o", str(log), sys.executable, "-c", program, str(inputs)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+        if done.returncode:
+            pytest.skip(f"strace may not trace here: {done.stderr[-200:]}")
+        assert int(done.stdout) == 31 + more
+        counts.append(sum(str(inputs) in line for line in log.read_text().splitlines()))
+    assert counts[0] == counts[1] > 0
+
+
+def test_a_folder_that_cannot_be_listed_is_told(inputs: Path, caplog: pytest.LogCaptureFixture) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may list everything")
+    (inputs / "z").chmod(0)
+    assert len(files_below([inputs])) == 21
+    assert "z: cannot be listed" in caplog.text
+    (inputs / "z").chmod(0o700)

@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ingest": ("ingest", "device files -> 30 Hz cohort store (Zarr)"),
     "synth": ("ingest", "a synthetic cohort store of any size, for load tests and demonstrations"),
     "quality": ("quality", "what a quality policy keeps of a cohort store: flow table, pictures, HTML page"),
+    "calibration": ("ingest", "calibrations of devices in a cohort store -> a file for short recordings of theirs"),
     "shard": ("shards", "cohort store -> WebDataset shards and a manifest"),
     "verify": ("shards", "re-check every byte of a shard folder or a cohort store"),
     "whose": ("shards", "participant and recording of a block that a log names by shard and byte"),

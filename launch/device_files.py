@@ -33,6 +33,8 @@ class FileOptions:
     """To whose local time devices were set, such as America/New_York, where that is not the wearers' --timezone."""
     time_shift: str = "0"
     """What to add to devices' clocks for the right time: seconds, or hours and minutes, such as --time-shift=-1:00."""
+    calibration: Path | None = None
+    """File that `harnet calibration` wrote: for recordings too short to be calibrated, of devices that are in it."""
     exclude: Path | None = None
     """Text file with one participant id a line: nothing of theirs is read."""
 
@@ -43,6 +45,7 @@ class FileOptions:
     def ingest_options(self) -> "IngestOptions":
         """The same for `data_shards.ingest`; HarnetError where a value cannot work."""
         # Not above: whoever has a store already needs none of the readers, which take 80 MB.
+        from data_shards.ingest import known_devices
         from data_shards.ingest.daylight import seconds_of
         from data_shards.ingest.options import IngestOptions
         from data_shards.readers import ReadOptions
@@ -54,5 +57,6 @@ class FileOptions:
             timezone=self.timezone,
             clock_timezone=self.clock_timezone,
             time_shift=seconds_of(self.time_shift),
+            known_devices=None if self.calibration is None else known_devices.read(self.calibration),
             exclude=self.excluded(),
         )

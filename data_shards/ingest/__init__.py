@@ -10,6 +10,7 @@ checks.py        what makes a recording not usable at all
 resampling.py    anti-aliased, to 30 Hz
 scratch.py       the signal at 30 Hz until it can be calibrated
 calibration.py   autocalibration (van Hees et al. 2014)
+known_devices.py calibrations of devices, for recordings that are too short for one
 wear.py          non-wear as a mask
 daylight.py      changes between summer and winter time
 preparation.py   the second pass, hour by hour: calibrated, with wear and facts

@@ -133,6 +133,25 @@ def calibrate(found: Survey, temperature: Temperature | None) -> Calibration:
     )
 
 
+def take_over(own: Calibration, known: Calibration, found: Survey, temperature: Temperature | None) -> Calibration:
+    """The calibration `known` of the same device for a recording that has none of its `own`.
+
+    It stays without one where that leaves its still windows, if there are enough, further from gravity.
+    """
+    still = _still_windows(found, temperature)
+    count = still.means.shape[1]
+    before = after = -1.0
+    if count:
+        celsius = still.celsius + (still.mean_celsius - known["mean_celsius"] if still.mean_celsius else 0.0)
+        coefficients = np.array([known["gain"], known["offset"], known["slope"]])
+        applied = _apply(coefficients, _Still(still.means, celsius, still.mean_celsius))
+        before, after = _error_mg(still.means, still.weight), _error_mg(applied, still.weight)
+    if count >= LEAST_WINDOWS and after > before:
+        reason = f"{own['reason']}; with the calibration given, {after:.1f} mg from gravity, {before:.1f} without"
+        return not_calibrated(reason, before, count)
+    return {**known, "error_before_mg": before, "error_after_mg": after, "still_windows": count}
+
+
 def correction(calibration: Calibration, temperature: Temperature | None) -> Correction | None:
     """What turns measured g at given times, (3, n), into calibrated g; None if there is nothing to correct."""
     if not calibration["calibrated"]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_shards.ingest.daylight import Clocks, zone
+from data_shards.ingest.known_devices import KnownDevices
+from data_shards.ingest.preparation import Preparation
 from data_shards.readers import ReadOptions
 from harnet.errors import HarnetError
 from harnet.parts import Part
@@ -27,6 +29,8 @@ class IngestOptions:
     """Zone to whose local time devices were set, where that is not the wearers'."""
     time_shift: int = 0
     """Seconds by which devices' clocks were behind."""
+    known_devices: KnownDevices | None = None
+    """Calibrations of devices, for recordings that cannot be calibrated by themselves."""
     exclude: frozenset[str] = frozenset()
     """Participants whose recordings are not ingested."""
     part: Part = field(default_factory=lambda: Part(1, 1))
@@ -62,11 +66,16 @@ class IngestOptions:
             behind=self.time_shift,
         )
 
+    def preparation(self) -> Preparation:
+        """How recordings are prepared."""
+        return Preparation(self.min_seconds, self.clocks(), self.known_devices)
+
     def settings(self) -> dict[str, str]:
         """What a user said that changes what is stored, to be kept with the data."""
         said = {
             "timezone": self.timezone,
             "clock_timezone": self.clock_timezone,
             "time_shift": str(self.time_shift) if self.time_shift else None,
+            "calibration": None if self.known_devices is None else self.known_devices.digest,
         }
         return {key: value for key, value in said.items() if value is not None}

@@ -1,19 +1,22 @@
 """One recording from device samples to what the store holds: checked, calibrated, at 30 Hz, with its wear and facts."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_shards.cohort.info import Preprocessing, Quality
 from data_shards.cohort.stored import HourData
-from data_shards.ingest.calibration import CALIBRATION, Correction, calibrate, correction
+from data_shards.ingest.calibration import CALIBRATION, Correction, calibrate, correction, take_over
 from data_shards.ingest.daylight import Clocks, clock_hours, in_words, wall_shifts
 from data_shards.ingest.gathering import gather
+from data_shards.ingest.known_devices import TAKEN, KnownDevices
 from data_shards.ingest.resampling import FILTER, hours_spanned, to_counts
 from data_shards.ingest.scratch import Run, Scratch
 from data_shards.ingest.wear import WEAR_RULE, Wear, WearDetector
 from data_shards.layout import COUNTS_PER_G, MISSING, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
+from data_shards.notes import Note
 from data_shards.recording import Recording
 
 PREPROCESSING = Preprocessing(
@@ -22,33 +25,51 @@ PREPROCESSING = Preprocessing(
 """Kept with every recording; a store whose recordings differ in it holds signals that cannot be compared."""
 
 
+@dataclass(frozen=True)
+class Preparation:
+    """How recordings are prepared."""
+
+    min_seconds: float = 10.0
+    """Length of the longest stretch without a gap that a recording must have."""
+    clocks: Clocks = field(default_factory=Clocks)
+    """What is known of the clocks of device and wearer."""
+    known_devices: KnownDevices | None = None
+    """Calibrations for recordings that cannot be calibrated by themselves."""
+
+
 class Prepared:
     """A recording that can be stored: facts at once, its hours one by one, and when these are through, the rest."""
 
-    def __init__(self, recording: Recording, named: str, min_seconds: float, clocks: Clocks, scratch: Scratch) -> None:
+    def __init__(self, recording: Recording, named: str, how: Preparation, scratch: Scratch) -> None:
         """Check and resample a recording, and fit its calibration.
 
         Args:
             recording: What a reader returned; its pieces are read to the end.
             named: What an error begins with.
-            min_seconds: Length of the longest stretch without a gap that it must have.
-            clocks: What is known of the clocks of device and wearer.
+            how: What the user wants.
             scratch: Holds the signal until its hours are asked for.
 
         Raises:
             HarnetError: the recording cannot be used.
             OSError: the scratch file cannot be written.
         """
-        gathered = gather(recording, named, min_seconds, scratch)
+        gathered = gather(recording, named, how.min_seconds, scratch)
         temperature = recording.temperature()
+        self.notes = recording.notes()
+        """Of the reader, and of what was found here."""
         self.calibration = calibrate(gathered.survey, temperature)
         """As applied."""
+        devices = how.known_devices
+        known = None if devices is None else devices.of(recording.device, recording.metadata)
+        if known is not None and not self.calibration["calibrated"]:
+            self.calibration = take_over(self.calibration, known, gathered.survey, temperature)
+            if self.calibration["calibrated"]:
+                self.notes += (Note(TAKEN, 1, "from another recording of the device"),)
         self.first_hour, self.hours = hours_spanned(gathered.first, gathered.last)
         """Clock hour since 1970 at which the recording begins, and how many there are to its end."""
+        clocks = how.clocks
         self.wall_shifts = wall_shifts(recording.clock, gathered.first, gathered.last, clocks, recording.utc_offset)
         """What the wall clock showed."""
-        self.notes = recording.notes()
-        """Of the reader, and of daylight saving."""
         if clocks.place is not None:
             self.notes += in_words(self.wall_shifts, gathered.first, recording.clock, clocks.place)
         self._gathered = gathered

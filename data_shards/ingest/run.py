@@ -148,7 +148,7 @@ def _add(found: Found, path: Path, cohort: Cohort, source: Source, options: Inge
     named = str(path) if found.participant is None else f"{path} ({names.recording})"
     with Scratch(cohort.root) as scratch:
         try:
-            prepared = Prepared(found.recording, named, options.min_seconds, options.clocks(), scratch)
+            prepared = Prepared(found.recording, named, options.preparation(), scratch)
         except HarnetError as error:
             return Outcome(str(path), "refused", str(error), too_short=isinstance(error, TooShort))
         info = partial(_info, names, found.recording, prepared, source)

@@ -4,9 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_shards.ingest.calibration import Correction
-from data_shards.ingest.daylight import Clocks
 from data_shards.ingest.gathering import even, gather
-from data_shards.ingest.preparation import Prepared, counts_of
+from data_shards.ingest.preparation import Preparation, Prepared, counts_of
 from data_shards.ingest.resampling import Resampler, gap_threshold, hours_spanned, measured_rate, stretches
 from data_shards.ingest.scratch import Scratch
 from data_shards.ingest.survey import Survey, Surveyor
@@ -57,7 +56,7 @@ def survey(recording: Loaded, piece: int = 1 << 18) -> Survey:
 def prepare(recording: Loaded) -> tuple[Prepared, NDArray[np.int16], NDArray[np.uint8]]:
     """All that is known, counts and wear."""
     with Scratch() as scratch:
-        prepared = Prepared(recording.stream(), "file", 10, Clocks(), scratch)
+        prepared = Prepared(recording.stream(), "file", Preparation(), scratch)
         accel = np.full((3, prepared.hours * SAMPLES_PER_HOUR), MISSING, np.int16)
         wear = np.zeros(prepared.hours * 3600, np.uint8)
         for hour, data in prepared.stream():

@@ -1,0 +1,111 @@
+"""Calibrations of devices, from recordings that were long enough, for those of the same devices that are not.
+
+A JSON file: device (maker, model and serial number) -> coefficients. It names no participant.
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from data_shards.cohort.info import Calibration, RecordingInfo
+from data_shards.ingest.calibration import MAX_ERROR_MG
+from harnet.errors import HarnetError
+from harnet.files import write_atomically
+
+FORMAT = 1
+_COEFFICIENTS = ("gain", "offset", "slope")
+_PLAUSIBLE_GAIN = (0.5, 2.0)
+_PLAUSIBLE_OFFSET_G = 0.5
+
+
+@dataclass(frozen=True)
+class KnownDevices:
+    """What was read from such a file."""
+
+    path: str
+    """The file, for messages."""
+    digest: str
+    """XXH3 of the file: kept with what is ingested by it."""
+    devices: dict[str, Calibration]
+    """Device -> its calibration."""
+
+    def of(self, device: str, metadata: dict[str, Any]) -> Calibration | None:
+        """The calibration of a recording's device; None if it is not there, or the device has no number."""
+        name = device_name(device, metadata)
+        return None if name is None else self.devices.get(name)
+
+
+def device_name(device: str, metadata: dict[str, Any]) -> str | None:
+    """Maker, model and number of the device of a recording; None where the file gives no number."""
+    number = str(metadata.get("device_id", "")).strip()
+    return f"{device} {number}" if number else None
+
+
+def collect(infos: Iterable[RecordingInfo]) -> dict[str, Calibration]:
+    """Of each device with a number, the calibration of its own with the smallest error, by name."""
+    best: dict[str, Calibration] = {}
+    for info in infos:
+        name = device_name(info.device, info.metadata)
+        found = info.calibration
+        if name is None or not found["calibrated"] or any(note.kind == TAKEN for note in info.notes):
+            continue
+        if name not in best or found["error_after_mg"] < best[name]["error_after_mg"]:
+            best[name] = found
+    return dict(sorted(best.items()))
+
+
+TAKEN = "calibration taken"
+"""Kind of the note on a recording that has the calibration of another one."""
+
+
+def write(path: Path, devices: dict[str, Calibration]) -> None:
+    """Write the file."""
+    write_atomically(path, json.dumps({"harnet_calibration": FORMAT, "devices": devices}, indent=1) + "\n")
+
+
+def read(path: Path) -> KnownDevices:
+    """Read the file; `HarnetError` where it is none, or holds what no calibration can be."""
+    try:
+        content = path.read_bytes()
+        document = json.loads(content)
+    except OSError as error:
+        raise HarnetError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise HarnetError(f"{path}: no JSON ({error}): give a file that `harnet calibration` wrote") from error
+    version = document.get("harnet_calibration") if isinstance(document, dict) else None
+    if version != FORMAT:
+        raise HarnetError(f"{path}: not of format {FORMAT}: give a file that `harnet calibration` wrote")
+    try:
+        devices = {str(name): _sound(values) for name, values in document["devices"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise HarnetError(f"{path}: damaged ({error}): write it again with `harnet calibration`") from error
+    return KnownDevices(str(path), xxhash.xxh3_64_hexdigest(content), devices)
+
+
+def _sound(values: dict[str, Any]) -> Calibration:
+    found = {key: [float(each) for each in values[key]] for key in _COEFFICIENTS}
+    numbers = [*found["gain"], *found["offset"], *found["slope"]]
+    if len(numbers) != 9 or not all(map(math.isfinite, numbers)):
+        raise ValueError("three finite numbers each for gain, offset and slope are needed")
+    low, high = _PLAUSIBLE_GAIN
+    if not all(low < gain < high for gain in found["gain"]) or max(map(abs, found["offset"])) > _PLAUSIBLE_OFFSET_G:
+        raise ValueError(f"gains are between {low:g} and {high:g}, offsets within {_PLAUSIBLE_OFFSET_G:g} g")
+    error = float(values["error_after_mg"])
+    if not 0 <= error < MAX_ERROR_MG:
+        raise ValueError(f"an error of {error:g} mg; below {MAX_ERROR_MG:g} is needed")
+    return Calibration(
+        calibrated=True,
+        reason="",
+        gain=found["gain"],
+        offset=found["offset"],
+        slope=found["slope"],
+        mean_celsius=float(values["mean_celsius"]),
+        error_before_mg=float(values["error_before_mg"]),
+        error_after_mg=error,
+        still_windows=int(values["still_windows"]),
+    )

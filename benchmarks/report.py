@@ -38,7 +38,8 @@ def machine(*packages: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpus": gpus,
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("torch", "numpy", *packages)},
+        "versions": {name: version(name) for name in ("torch", "numpy", *packages)}
+        | {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()},
         "revision": git_revision(),
     }
 

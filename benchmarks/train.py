@@ -2,6 +2,7 @@
 
     python -m benchmarks.train                          shards made by formula, about 8 minutes
     python -m benchmarks.train --shards shards          your own
+    python -m benchmarks.train --only fed variants      parts of it: fed published variants bounds transforms processes
 
 Prints tables and writes benchmarks/results/train-DEVICE.json. What did not fit into --minutes is named as not measured.
 """
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import layouts
+from benchmarks import layouts, published_algorithm
 from benchmarks.profile_encoder import operations, seconds, stages, wait
 from benchmarks.report import RESULTS, machine
 from data_shards.quality.policy import POLICIES
@@ -42,6 +43,10 @@ from pretrain.run.build import begin
 from pretrain.run.loop import Run
 from pretrain.run.step import Step
 
+LEAST_STEPS = 50
+"""In an epoch of shards made by formula."""
+PEOPLE, TRAINING_DAYS = 8, 6
+"""In those shards, a day each, and at least so many of them to be trained on."""
 OUT_OF_TIME = "not measured: out of time"
 
 
@@ -56,6 +61,8 @@ class Benchmark:
         self.batch = arguments.batch or (4096 if self.cuda else 64)
         self.precision = "bf16" if self.cuda else "fp32"
         self.model = ModelConfig(arguments.architecture)
+        # Else an epoch of so little data would be a few steps, and reading would begin anew all the time.
+        self.least_draws = 0 if arguments.shards else -(-LEAST_STEPS * self.batch // TRAINING_DAYS)
         self.slice = 3.0 if self.cuda else 6.0
         self.end = time.monotonic() + 60 * arguments.minutes
         self.results: dict[str, dict[str, Any]] = {}
@@ -80,7 +87,14 @@ class Benchmark:
         batch = batch or self.batch
         settings = {"steps": 10_000, "device": self.device.type, "precision": self.precision, "compile": "off"} | run
         return PretrainConfig(
-            data=DataConfig(str(self.shards), batch=batch, lanes=min(16, batch), workers=workers, heldout_windows=0),
+            data=DataConfig(
+                str(self.shards),
+                batch=batch,
+                lanes=min(16, batch),
+                workers=workers,
+                heldout_windows=0,
+                draws_per_day=max(DataConfig.draws_per_day, self.least_draws * batch // self.batch),
+            ),
             run=RunConfig(self.scratch / "run", **settings),
             model=self.model,
             optimizer=OptimizerConfig(fused=fused),
@@ -118,21 +132,35 @@ def fed_or_in_memory(bench: Benchmark) -> dict[str, Any]:
 
 
 def variants(bench: Benchmark) -> dict[str, Any]:
-    """Windows/s in memory of one change at a time, then of those that go together."""
+    """Windows/s in memory: what runs out of the box, each of its parts left out, then other settings.
+
+    In the order of what they tell, since time may run out. On the CPU nothing is compiled out of the box, and compiling
+    takes minutes, so that comes last there.
+    """
     half, other = max(bench.batch // 2, 16), "fp32" if bench.precision == "bf16" else "bf16"
     shipped, first = layouts.SHIPPED, layouts.CHANNELS_FIRST
-    # Compiling takes minutes on a small CPU, so it comes last.
-    table: list[tuple[str, str, dict[str, Any]]] = [
-        *((f"{bench.precision}, {layout}", layout, {}) for layout in layouts.LAYOUTS),
-        ("optimiser not fused", shipped, {"fused": False}),
+    compiled: list[tuple[str, str, dict[str, Any]]] = [
+        ("compiled", shipped, {"compile": "default"}),
+        ("compiled, transforms as written", shipped, {"compile": "default", "transforms": "as written"}),
+        ("compiled, channels first", first, {"compile": "default"}),
+        ("compiled, max-autotune-no-cudagraphs", shipped, {"compile": "max-autotune-no-cudagraphs"}),
+        ("compiled, reduce-overhead (CUDA graphs)", shipped, {"compile": "reduce-overhead"}),
+    ]
+    plain: list[tuple[str, str, dict[str, Any]]] = [
+        ("not compiled", shipped, {}),
+        ("not compiled, channels first", first, {}),
+    ]
+    others: list[tuple[str, str, dict[str, Any]]] = [
         (f"batch {half}", shipped, {"batch": half}),
         (f"batch {2 * bench.batch}", shipped, {"batch": 2 * bench.batch}),
-        *((f"{other}, {layout}", layout, {"precision": other}) for layout in (shipped, first)),
-        ("compile default", shipped, {"compile": "default"}),
-        ("compile reduce-overhead (CUDA graphs)", shipped, {"compile": "reduce-overhead"}),
-        ("compile default, channels first", first, {"compile": "default"}),
-        ("compile max-autotune", shipped, {"compile": "max-autotune"}),
+        (f"{other}", shipped, {"precision": other}),
+        ("optimiser not fused", shipped, {"fused": False}),
+        *((layout, layout, {}) for layout in layouts.LAYOUTS if layout not in (shipped, first)),
     ]
+    if bench.cuda:
+        # Other settings and layouts, too, as they would be used: compiled.
+        others = [(name, layout, options | {"compile": "default"}) for name, layout, options in others]
+    table = [*compiled, *plain, *others] if bench.cuda else [*plain, *others, *compiled]
     rows = bench.results["windows/s of variants, in memory"] = {}
     for name, layout, options in table:
         rows[name] = OUT_OF_TIME if bench.late else _variant(bench, layout, options)
@@ -144,7 +172,7 @@ def variants(bench: Benchmark) -> dict[str, Any]:
 def _variant(bench: Benchmark, layout: str, options: dict[str, Any]) -> Any:
     torch._dynamo.reset()
     gc.collect()
-    mode = options.pop("compile", "off")
+    mode, transforms = options.pop("compile", "off"), options.pop("transforms", "")
     config = bench.config(**options)
     run = begin(config, bench.process)
     layouts.LAYOUTS[layout](run.state.network)
@@ -153,6 +181,8 @@ def _variant(bench: Benchmark, layout: str, options: dict[str, Any]) -> Any:
         said = replace_compile(run, config, mode)
         if said.startswith("not compiled"):
             return said
+    if transforms == "as written":
+        run.computing._prepare = run.objective.prepare
     part = next(parts(run.manifest, "train", config.order(), bench.process, 0))
     try:
         bench.rate(run, repeat(part), bench.slice / 2)
@@ -170,12 +200,19 @@ def replace_compile(run: Run, config: PretrainConfig, mode: str) -> str:
 
 def transforms_alone(bench: Benchmark) -> dict[str, Any]:
     """Seconds of the transforms, and their share of a whole step."""
-    run = begin(bench.config(), bench.process)
+    run = begin(bench.config(compile="auto"), bench.process)
     part = next(parts(run.manifest, "train", run.config.order(), bench.process, 0))
     counts, keys = part.windows.to(bench.device), part.positions.to(bench.device)
-    alone = seconds(lambda: run.objective.prepare(counts, keys), bench.device)
+    written = seconds(lambda: run.objective.prepare(counts, keys), bench.device)
+    alone = seconds(lambda: run.computing._prepare(counts, keys), bench.device)
     step = seconds(lambda: run.step(repeat(part), stop_requested=False), bench.device, 3.0)
-    return {"transforms_ms": 1e3 * alone, "step_ms": 1e3 * step, "share": alone / step}
+    return {
+        "as written, ms": 1e3 * written,
+        "as they run, ms": 1e3 * alone,
+        "step, ms": 1e3 * step,
+        "share": alone / step,
+        "said": "; ".join(run.notes),
+    }
 
 
 def bounds(bench: Benchmark) -> dict[str, Any]:
@@ -234,10 +271,27 @@ def _print(title: str, found: dict[str, Any]) -> None:
 
 
 def made_by_formula(folder: Path) -> Path:
-    """Shards of a day of each of eight synthetic people: a benchmark of training needs no recordings."""
-    cohort = synthesise(folder / "cohort.zarr", people=8, options=SynthOptions(days=1))
+    """Shards of a day of each of some synthetic people: a benchmark of training needs no recordings."""
+    cohort = synthesise(folder / "cohort.zarr", people=PEOPLE, options=SynthOptions(days=1))
     writer.write(cohort, folder / "shards", ShardOptions(quality=POLICIES["none"]))
     return folder / "shards"
+
+
+def published(bench: Benchmark) -> dict[str, Any]:
+    """Windows/s of a loop as the published recipe describes it, on the same device."""
+    batch = published_algorithm.BATCH if bench.cuda else bench.batch
+    return dict(published_algorithm.measure(bench.device, batch, bench.slice, bench.scratch))
+
+
+SECTIONS: dict[str, tuple[str, Callable[[Benchmark], dict[str, Any]]]] = {
+    "fed": ("windows/s out of the box, whole steps", fed_or_in_memory),
+    "published": ("windows/s of the published recipe", published),
+    "variants": ("windows/s of variants, in memory", variants),
+    "bounds": ("what bounds it", bounds),
+    "transforms": ("the transforms", transforms_alone),
+    "processes": ("windows/s by number of processes", processes),
+}
+"""By the name that --only takes: title, and what measures it. In the order of what they tell."""
 
 
 def main() -> None:
@@ -246,19 +300,14 @@ def main() -> None:
     parser.add_argument("--shards", type=Path)
     parser.add_argument("--architecture", default="harnet10")
     parser.add_argument("--batch", type=int, default=0, help="windows in a step; 4096 on a GPU, 64 on the CPU")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="parts, in this order")
     parser.add_argument("--minutes", type=float, default=6.0, help="after which nothing new is begun")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         shards = arguments.shards or made_by_formula(Path(folder))
         bench = Benchmark(arguments, shards, Path(folder))
-        sections = {
-            "windows/s, whole steps": fed_or_in_memory,
-            "the transforms": transforms_alone,
-            "what bounds it": bounds,
-            "windows/s by number of processes": processes,
-            "windows/s of variants, in memory": variants,
-        }
-        for title, measure in sections.items():
+        for name in arguments.only:
+            title, measure = SECTIONS[name]
             bench.results[title] = {"all": OUT_OF_TIME} if bench.late else measure(bench)
             _print(title, bench.results[title])
             path = bench.save()

@@ -3,6 +3,7 @@
 import math
 import signal
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 from typing import get_args
 
@@ -10,19 +11,27 @@ import pytest
 import torch
 
 from data_shards.shards import manifest
+from harnet.encoder import CircularConv1d, Encoder
 from harnet.errors import HarnetError
 from harnet.run_folder import read_log
 from pretrain import objectives
 from pretrain.config import PretrainConfig
-from pretrain.data.loading import parts
+from pretrain.data.loading import Part, parts
 from pretrain.objectives.simclr import SimCLRConfig
 from pretrain.objectives.views import View
+from pretrain.optim import optimizers
+from pretrain.optim.optimizers import OptimizerConfig
 from pretrain.parallel import arithmetic
 from pretrain.parallel.distributed import Process, joined
-from pretrain.run.step import Step
+from pretrain.run import checkpoint
+from pretrain.run.build import begin
+from pretrain.run.loop import Run
+from pretrain.run.step import Gradient, Step
 from pretrain.run.training import train
+from pretrain.run.update import update
 from pretrain.transforms.draws import window_keys
-from tests.pretrain.runs import alone, in_processes, losses, small, stop_before, train_in
+from tests.pretrain.runs import in_processes, losses, small, stop_before, train_in
+from tests.pretrain.test_update import everything
 
 pytestmark = [
     pytest.mark.cuda,
@@ -50,28 +59,47 @@ def test_every_objective_trains(name: str, precision: str, shards: Path, tmp_pat
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 
 
+def gradient_on(device: torch.device, config: PretrainConfig) -> tuple[float, torch.Tensor, list[str]]:
+    """Loss and gradient of one step, of a network without a zero, and what came of compiling it."""
+    part = next(parts(manifest.read(Path(config.data.shards)), "train", config.order(), Process(0, 1, CPU), 0))
+    arithmetic.settle(device, deterministic=False)
+    torch.manual_seed(0)
+    objective = objectives.create(config, config.model)
+    network = objective.build()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape))
+    network.to(device)
+    step = Step(config, Process(0, 1, device), objective, network)
+    said = step.compile()
+    loss = step.gradient(part).loss.item()
+    # Heads of tasks that are not trained have none.
+    given = [one.grad.flatten().cpu() for one in network.parameters() if one.grad is not None]
+    return loss, torch.cat(given), said
+
+
 @pytest.mark.parametrize("name", objectives.names())
-def test_gradients_are_those_of_the_cpu(name: str, shards: Path, tmp_path: Path) -> None:
-    """In fp32, of networks without a zero: losses at the start are those of a coin, whatever the gradients are."""
+@pytest.mark.parametrize(("precision", "most"), [("fp32", 1e-3), ("bf16", 0.5)])
+def test_gradients_are_those_of_the_cpu(name: str, precision: str, most: float, shards: Path, tmp_path: Path) -> None:
+    """Of networks without a zero: losses at the start are those of a coin, whatever the gradients are.
+
+    bf16 on the CPU is a fifth off; an unrelated gradient would be 1.4 off.
+    """
     config = replace(small(shards, tmp_path, {"clip_norm": float("inf")}), objective=name)
-    part = next(parts(manifest.read(shards), "train", config.order(), Process(0, 1, CPU), 0))
-    found = []
-    for device in (CPU, CUDA):
-        arithmetic.settle(device, deterministic=False)
-        torch.manual_seed(0)
-        objective = objectives.create(config, config.model)
-        network = objective.build()
-        with torch.no_grad():
-            for parameter in network.parameters():
-                parameter.add_(0.05 * torch.randn(parameter.shape))
-        network.to(device)
-        loss = Step(config, Process(0, 1, device), objective, network).gradient(part).loss
-        # Heads of tasks that are not trained have none.
-        given = [one.grad.flatten().cpu() for one in network.parameters() if one.grad is not None]
-        found.append((loss.item(), torch.cat(given)))
-    (loss, gradient), (other_loss, other) = found
-    assert other_loss == pytest.approx(loss, rel=1e-4)
+    loss, gradient, _ = gradient_on(CPU, config)
+    other_loss, other, _ = gradient_on(CUDA, replace(config, run=replace(config.run, precision=precision)))
+    assert other_loss == pytest.approx(loss, rel=most / 10)
     assert gradient.norm() > 1e-3
+    assert (other - gradient).norm() < most * gradient.norm()
+
+
+@pytest.mark.parametrize("name", objectives.names())
+def test_compiled_gradients_are_those_of_the_cpu(name: str, shards: Path, tmp_path: Path) -> None:
+    torch._dynamo.reset()
+    config = replace(small(shards, tmp_path, {"clip_norm": float("inf")}), objective=name)
+    _, gradient, _ = gradient_on(CPU, config)
+    _, other, said = gradient_on(CUDA, replace(config, run=replace(config.run, compile="default")))
+    assert said == ["compiled, mode default; transforms compiled"]
     assert (other - gradient).norm() < 1e-3 * gradient.norm()
 
 
@@ -86,10 +114,48 @@ def test_every_transform_is_that_of_the_cpu(name: View) -> None:
     torch.testing.assert_close(views.changed(x.to(CUDA), keys.to(CUDA)).cpu(), expected, rtol=0, atol=1e-3)
 
 
-def test_losses_are_those_of_the_cpu(shards: Path, tmp_path: Path) -> None:
-    on_gpu(small(shards, tmp_path / "gpu"))
-    alone(small(shards, tmp_path / "cpu"))
-    assert losses(tmp_path / "gpu") == pytest.approx(losses(tmp_path / "cpu"), abs=1e-2)
+def test_convolutions_are_given_channels_last() -> None:
+    encoder, seen = Encoder("harnet5", width=16).cuda(), []
+    for module in encoder.modules():
+        if isinstance(module, CircularConv1d):
+            module.register_forward_hook(lambda _, __, output: seen.append(output))
+    encoder(torch.zeros(4, 3, 150, device="cuda"))
+    assert len(seen) == 21
+    assert all(output.is_contiguous(memory_format=torch.channels_last) for output in seen)
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode:UserWarning")
+def test_no_step_waits_for_the_device(shards: Path, tmp_path: Path) -> None:
+    """torch raises where a call would wait. That of a step on the one before is an event, which it does not count."""
+    config = small(shards, tmp_path / "run", {"ema_decay": 0.9}, accumulate=2)
+    config = replace(config, run=replace(config.run, device="cuda"))
+    with joined("cuda") as process:
+        run = begin(config, process)
+        batches = repeat(next(parts(run.manifest, "train", config.order(), process, 0)))
+        run.step(batches, stop_requested=False)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for _ in range(3):
+                run.step(batches, stop_requested=False)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_refused_update_leaves_every_bit_on_the_device() -> None:
+    network = torch.nn.Linear(5, 4, device="cuda")
+    optimizer = optimizers.create(network, OptimizerConfig())
+    part = Part(torch.zeros(1, 3, 150, dtype=torch.int16), torch.arange(1), 0)
+    for bad in (False, True):
+        before = [one.clone() for one in everything(network, optimizer)]
+        loss = network(torch.ones(2, 5, device="cuda")).square().mean() * (math.nan if bad else 1.0)
+        network.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        found = Gradient(loss.detach(), norm, {})
+        asked = update(optimizer, found, part, 1, Process(0, 1, torch.device("cuda", 0)))
+        assert asked.outcome()[2] == bad
+        after = everything(network, optimizer)
+        assert (len(after) == len(before) and all(map(torch.equal, after, before))) == bad
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have a deterministic implementation")
@@ -119,25 +185,25 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_windows(
     assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "straight"), abs=1e-2)
 
 
-@pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
-def test_a_compiled_run_has_the_losses_of_one_that_is_not(
-    mode: str, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_compiled_run_with_cuda_graphs_learns_what_one_without_does(
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Weights after six steps, with so large an epsilon that the update is as long as the gradient."""
     torch._dynamo.reset()
-    on_gpu(small(shards, tmp_path / "plain"))
-    on_gpu(small(shards, tmp_path / "compiled", compile=mode))
-    assert f"compiled, mode {mode}" in capsys.readouterr().out.splitlines()
-    assert losses(tmp_path / "compiled") == pytest.approx(losses(tmp_path / "plain"), abs=2e-2)
+    finals = []
+    for mode in ("off", "reduce-overhead"):
+        on_gpu(small(shards, tmp_path / mode, {"name": "adam", "epsilon": 1.0}, compile=mode))
+        weights = checkpoint.find(tmp_path / mode).network()
+        finals.append(torch.cat([one.flatten().double() for one in weights.values()]))
+    assert "compiled, mode reduce-overhead" in capsys.readouterr().out
+    assert (finals[1] - finals[0]).norm() < 1e-3 * finals[0].norm()
 
 
-def test_too_little_memory_names_the_settings(shards: Path, tmp_path: Path) -> None:
-    torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(1e-5)
-    try:
-        with pytest.raises(HarnetError, match=r"out of memory with 8 windows .* raise run.accumulate"):
-            on_gpu(small(shards, tmp_path / "run"))
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
+def test_too_little_memory_names_the_settings(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than any card has: a run of this size fits into what the allocator holds already."""
+    monkeypatch.setattr(Run, "gradient", lambda self, part: torch.empty(1 << 50, dtype=torch.uint8, device="cuda"))
+    with pytest.raises(HarnetError, match=r"out of memory with 8 windows .* raise run.accumulate"):
+        on_gpu(small(shards, tmp_path / "run"))
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")

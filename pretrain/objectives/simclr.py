@@ -7,6 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from harnet.encoder import Encoder
 from pretrain.checks import at_least
@@ -14,6 +15,9 @@ from pretrain.model import ModelConfig
 from pretrain.objectives.protocol import Outcome, Prepared
 from pretrain.objectives.views import ViewsConfig
 from pretrain.transforms import counts, draws
+
+LOGITS_AT_ONCE = 1 << 26
+"""Similarities that are held at a time: 268 MB in float32, a few copies of which come and go."""
 
 HIDDEN = 512
 """Width of the projection head's hidden layer."""
@@ -79,14 +83,45 @@ class SimCLR:
         """NT-Xent over the views of all processes, and how often the other view is the most similar of them."""
         vectors = F.normalize(outputs.float(), dim=1)
         everyone, first = gathered(vectors)
-        logits = vectors @ everyone.T / self.config.temperature
-        place = torch.arange(len(vectors), device=vectors.device)
-        itself = (first + place)[:, None] == torch.arange(len(everyone), device=place.device)
-        logits = logits.masked_fill(itself, -torch.inf)
-        other = first + (place + len(place) // 2) % len(place)
-        loss = F.cross_entropy(logits, other)
-        found = (logits.argmax(1) == other).float().mean()
+        loss, found = contrasted(vectors, everyone, first, self.config.temperature)
         return Outcome(loss, {"loss": loss.detach(), "accuracy/other_view": found})
+
+
+def contrasted(
+    vectors: Tensor, everyone: Tensor, first: int, temperature: float, at_once: int = LOGITS_AT_ONCE
+) -> tuple[Tensor, Tensor]:
+    """NT-Xent of this process's (M, P) unit vectors, rows `first` and on of (W, P), and the share that is found.
+
+    Both are means over the M rows. Of the M x W similarities at most about `at_once` are held at a time: where there
+    are more, rows are taken in pieces, which are computed again in the backward pass instead of being kept. Otherwise
+    64 processes of 4,096 windows would hold 17 GB for each copy of them, forward and backward.
+    """
+    rows = len(vectors)
+    step = max(1, min(rows, at_once // len(everyone)))
+    losses, found = [], []
+    for start in range(0, rows, step):
+        arguments = vectors[start : start + step], everyone, first + start, first, rows, temperature
+        if step == rows:
+            loss, nearest = _of_rows(*arguments)
+        else:
+            loss, nearest = checkpoint(_of_rows, *arguments, use_reentrant=False, preserve_rng_state=False)
+        losses.append(loss)
+        found.append(nearest)
+    return torch.stack(losses).sum() / rows, torch.stack(found).sum() / rows
+
+
+def _of_rows(
+    some: Tensor, everyone: Tensor, place: int, first: int, rows: int, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Sum of losses of `some` vectors, which are rows `place` and on of everyone's, and how many find their other view.
+
+    A process's `rows` begin at `first`; the other view of each is half of them further on.
+    """
+    logits = some @ everyone.T / temperature
+    own = torch.arange(place, place + len(some), device=some.device)
+    logits = logits.masked_fill(own[:, None] == torch.arange(len(everyone), device=own.device), -torch.inf)
+    other = first + (own - first + rows // 2) % rows
+    return F.cross_entropy(logits, other, reduction="sum"), (logits.detach().argmax(1) == other).float().sum()
 
 
 def gathered(vectors: Tensor) -> tuple[Tensor, int]:

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pretrain.model import ModelConfig
-from pretrain.objectives.simclr import SimCLR, SimCLRConfig
+from pretrain.objectives.simclr import SimCLR, SimCLRConfig, contrasted
 from pretrain.transforms import counts
 from pretrain.transforms.draws import window_keys
 
@@ -27,6 +27,48 @@ def test_the_loss_is_the_papers_formula() -> None:
         total -= torch.tensor(similar[positive] / sum(similar[k] for k in range(10) if k != i)).log().item()
     outcome = OBJECTIVE.score(vectors, {})
     assert outcome.loss.item() == pytest.approx(total / 10, rel=1e-5)
+
+
+@pytest.mark.parametrize("at_once", [1, 24, 60, 100])
+@pytest.mark.parametrize("first", [0, 4])
+def test_pieces_of_bounded_memory_have_the_value_and_gradient_of_the_whole(at_once: int, first: int) -> None:
+    """Against the plain form, where all similarities are there at once; this process has 8 rows of 12."""
+    random = torch.Generator().manual_seed(0)
+    start = torch.nn.functional.normalize(torch.randn(12, 6, generator=random, dtype=torch.float64), dim=1)
+    found = []
+    for pieces in (False, True):
+        everyone = start.clone().requires_grad_()
+        vectors = everyone[first : first + 8]
+        if pieces:
+            loss, share = contrasted(vectors, everyone, first, 0.2, at_once)
+        else:
+            logits = vectors @ everyone.T / 0.2
+            own = torch.arange(8)
+            logits[own, first + own] = -torch.inf
+            other = first + (own + 4) % 8
+            loss = torch.nn.functional.cross_entropy(logits, other)
+            share = (logits.argmax(1) == other).float().mean()
+        loss.backward()
+        found.append((loss.detach(), share, everyone.grad))
+    for one, two in zip(*found, strict=True):
+        torch.testing.assert_close(one.double(), two.double(), rtol=1e-12, atol=1e-12)
+
+
+def test_similarities_are_not_kept_for_the_backward_pass() -> None:
+    """Of 64 rows against 4,096, 8 at a time: what is saved is far below the whole."""
+    vectors = torch.nn.functional.normalize(torch.randn(4096, 8, generator=torch.Generator().manual_seed(0)), dim=1)
+    kept = 0
+
+    def count(one: torch.Tensor) -> torch.Tensor:
+        nonlocal kept
+        kept += one.numel()
+        return one
+
+    everyone = vectors.requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda one: one):
+        contrasted(everyone[:64], everyone, 0, 0.2, at_once=8 * 4096)[0].backward()
+    # What the pieces are made from, once each; the whole would be 262,144 for every copy of the similarities.
+    assert kept < 64 * 4096 / 4 + 8 * 4096 * 8
 
 
 def test_the_other_view_is_found_where_it_is_the_nearest() -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from data_shards.readers import axivity_blocks
 from data_shards.readers.absurd import without_absurd
-from data_shards.readers.axivity_blocks import BLOCK_BYTES, BLOCK_START, HEADER_BYTES, HEADER_START, Blocks
+from data_shards.readers.axivity_blocks import BLOCK_START, HEADER_BYTES, HEADER_START, Blocks
 from data_shards.readers.axivity_times import nodes
 from data_shards.readers.oddities import Tally
 from data_shards.readers.protocol import Found, Reader, ReadOptions, pieces_of, speaking_of
@@ -36,9 +36,7 @@ class Axivity(Reader):
         """Yield the one recording. Raises `HarnetError` if the header is damaged or no block can be used."""
         tally = Tally(path)
         blocks = axivity_blocks.choose_blocks(path, tally)
-        whole = path.stat().st_size == HEADER_BYTES + BLOCK_BYTES * len(blocks.chosen)
-        tally.add("cut end", int(not whole), "within a data block")
-        if whole and blocks.chosen.all():
+        if blocks.alone:
             yield Found(_decode(path, blocks, tally), label=path.stem)
             return
         with tempfile.TemporaryDirectory(prefix="harnet-") as folder:

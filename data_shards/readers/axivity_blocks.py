@@ -59,6 +59,8 @@ class Blocks:
 
     chosen: NDArray[np.bool_]
     """(blocks,) whether the block is decoded."""
+    alone: bool
+    """Whether the file is its header, the chosen blocks and nothing else."""
     written: int
     """Blocks that the device wrote: the others are memory of one repeated byte (0x00 or 0xFF)."""
     counts: NDArray[np.int64]
@@ -98,7 +100,7 @@ def choose_blocks(path: Path, tally: Tally) -> Blocks:
         header = file.read(HEADER_BYTES)
     if len(header) < HEADER_BYTES or not header.startswith(HEADER_START):
         raise HarnetError(f"{path}: the header (first 1,024 bytes) is damaged: copy the file again")
-    sound, facts, written, useless = _checked(path)
+    sound, facts, written, useless, end = _checked(path)
     if not len(facts) or sum(useless.values()) > len(facts):
         raise HarnetError(f"{path}: no sound data block among {written} written{_cause(useless)}")
     sessions = facts["session"]
@@ -119,7 +121,10 @@ def choose_blocks(path: Path, tally: Tally) -> Blocks:
     sound[sound] = usable
     mine, stamps = mine[ordered], stamps[ordered]
     times, samples = anchor(stamps, mine["fractional"], mine["offset"], rate_of(code))
-    return Blocks(sound, written, mine["count"].astype(np.int64), times, samples, mine["thermometer"], code)
+    size = path.stat().st_size
+    tally.add("cut end", int(end < size), "within a data block")
+    alone = bool(sound.all()) and size == HEADER_BYTES + BLOCK_BYTES * len(sound)
+    return Blocks(sound, alone, written, mine["count"].astype(np.int64), times, samples, mine["thermometer"], code)
 
 
 def copy_blocks(path: Path, target: Path, keep: NDArray[np.bool_]) -> None:
@@ -127,19 +132,21 @@ def copy_blocks(path: Path, target: Path, keep: NDArray[np.bool_]) -> None:
     with path.open("rb") as source, target.open("wb") as written:
         written.write(source.read(HEADER_BYTES))
         done = 0
-        for blocks in _blocks(path):
+        for _, blocks in _blocks(path):
             written.write(blocks[keep[done : done + len(blocks)]].tobytes())
             done += len(blocks)
 
 
-def _checked(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.void], int, Counter[str]]:
-    """(blocks,) which are sound, the facts of these, how many were written, and why sound others are of no use."""
+def _checked(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.void], int, Counter[str], int]:
+    """Which blocks are sound, facts of these, how many were written, why others are of no use, and where all end."""
     sound: list[NDArray[np.bool_]] = [np.zeros(0, bool)]
     facts: list[NDArray[np.void]] = [np.zeros(0, _FACTS)]
     useless: Counter[str] = Counter()
     written = 0
     in_header = False
-    for blocks in _blocks(path):
+    end = HEADER_BYTES
+    for offset, blocks in _blocks(path):
+        end = offset + blocks.size
         words = blocks.view("<u2")
         whole = (blocks[:, :4] == np.frombuffer(BLOCK_START, np.uint8)).all(axis=1)
         whole &= (words.sum(axis=1, dtype=np.uint32) & 0xFFFF) == 0
@@ -162,7 +169,7 @@ def _checked(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.void], int, Coun
         written += int((usable | ~(blank | headers)).sum())
         facts.append(_facts(blocks[usable], sum(map(len, sound)) + np.flatnonzero(usable)))
         sound.append(usable)
-    return np.concatenate(sound), np.concatenate(facts), written, useless
+    return np.concatenate(sound), np.concatenate(facts), written, useless, end
 
 
 def _capacity(formats: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -227,10 +234,44 @@ def _seconds(stamp: NDArray[np.uint32]) -> NDArray[np.float64]:
     return (days * 86_400 + clock).astype(np.float64)
 
 
-def _blocks(path: Path) -> Iterator[NDArray[np.uint8]]:
-    """Whole data blocks, (up to BLOCKS_AT_A_TIME, 512) bytes; a part of a block at the end is left out."""
+def _blocks(path: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Whole data blocks, (up to BLOCKS_AT_A_TIME, 512) bytes, and where they begin; part of one at the end is left out.
+
+    Where a copy lost or gained some bytes, blocks go on at another place: there the next sound one is looked for.
+    """
+    offset = HEADER_BYTES
     with path.open("rb") as file:
-        file.seek(HEADER_BYTES)
-        while len(data := file.read(BLOCKS_AT_A_TIME * BLOCK_BYTES)) >= BLOCK_BYTES:
-            usable = len(data) // BLOCK_BYTES * BLOCK_BYTES
-            yield np.frombuffer(data, np.uint8, count=usable).reshape(-1, BLOCK_BYTES)
+        while True:
+            file.seek(offset)
+            data = file.read(BLOCKS_AT_A_TIME * BLOCK_BYTES)
+            if len(data) < BLOCK_BYTES:
+                return
+            stop, following = _aligned(data)
+            yield offset, np.frombuffer(data, np.uint8, count=stop).reshape(-1, BLOCK_BYTES)
+            offset += following
+
+
+def _aligned(data: bytes) -> tuple[int, int]:
+    """Up to where `data` is blocks one after the other, and where the next begins: behind that, or elsewhere."""
+    whole = len(data) // BLOCK_BYTES * BLOCK_BYTES
+    blocks = np.frombuffer(data, np.uint8, count=whole).reshape(-1, BLOCK_BYTES)
+    tagged = (blocks[:, :4] == np.frombuffer(BLOCK_START, np.uint8)).all(axis=1)
+    at = 0
+    while len(strange := np.flatnonzero(~tagged[at // BLOCK_BYTES :])):
+        first = at + int(strange[0]) * BLOCK_BYTES
+        # The block before may be the one that is short.
+        at = data.find(BLOCK_START, max(first - BLOCK_BYTES + 1, 1))
+        while 0 <= at <= len(data) - BLOCK_BYTES and at % BLOCK_BYTES and not _adds_up(data, at):
+            at = data.find(BLOCK_START, at + 1)  # those were four bytes among others
+        if at < 0:
+            break
+        if at % BLOCK_BYTES:
+            return (first if at < first else first + BLOCK_BYTES), at
+        if at >= whole:
+            break
+    return whole, whole
+
+
+def _adds_up(data: bytes, at: int) -> bool:
+    """Whether the words of a block sum to 0."""
+    return not int(np.frombuffer(data[at : at + BLOCK_BYTES], "<u2").sum(dtype=np.uint32)) & 0xFFFF

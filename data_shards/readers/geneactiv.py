@@ -123,7 +123,7 @@ def _plausible(fields: dict[str, str], axis: str) -> bool:
 
 def _number(fields: dict[str, str], key: str, path: Path) -> float:
     """The number that a field ends with, its unit aside: "85.7 Hz", "-8 to 8"."""
-    words = fields.get(key, "").removesuffix("Hz").split()
+    words = fields.get(key, "").rstrip(" gHz").split()
     found = number(words[-1].encode()) if words else float("nan")
     if not found > 0:
         raise HarnetError(f"{path}: the header gives {fields.get(key)!r} as {key!r}: copy the file again")

@@ -133,7 +133,7 @@ def parsed(raw: bytes) -> Page | None:
         return None
     fields = dict(line.partition(b":")[::2] for line in lines[1:-1])
     time = _TIME.fullmatch(fields.get(b"Page Time", b"").strip())
-    rate = number(fields.get(b"Measurement Frequency", b""))
+    rate = number(fields.get(b"Measurement Frequency", b"").strip().removesuffix(b"Hz"))
     sequence = fields.get(b"Sequence Number", b"").strip()
     samples = lines[-1]
     if time is None or not rate > 0 or len(fields) != PAGE_LINES - 2:

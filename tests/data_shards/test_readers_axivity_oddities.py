@@ -142,3 +142,21 @@ def test_a_value_beyond_the_devices_range_is_missing(tmp_path: Path, blocks: lis
     assert recording.notes == (Note("absurd values", 1, "first 117.2 g, of a device of ±8 g"),)
     assert len(recording.times) == 200 * PER_BLOCK - 1
     assert np.abs(recording.acceleration).max() < 2
+
+
+@pytest.mark.parametrize("at", [0, 100, 511, 512 * 57 + 200, 512 * 199 + 30])
+@pytest.mark.parametrize("change", [-700, -100, -1, 1, 100, 513, 3000])
+def test_blocks_after_lost_and_stray_bytes_are_found_again(
+    tmp_path: Path, blocks: list[bytes], at: int, change: int
+) -> None:
+    whole = recorded(tmp_path / "whole.cwa", blocks)
+    content = b"".join(blocks)
+    content = content[:at] + b"\1" * max(change, 0) + content[at + max(-change, 0) :]
+    recording = recorded(tmp_path / "shifted.cwa", [content])
+    first, last = at // 512, min((at + max(-change, 0) - (change < 0)) // 512, 199)
+    lost = range(first, last + 1) if at % 512 or change < 0 else range(0)
+    np.testing.assert_array_equal(
+        recording.acceleration, np.delete(whole.acceleration, slice(lost.start * 80, lost.stop * 80), axis=0)
+    )
+    assert {note.kind for note in recording.notes} <= {"damaged blocks", "cut end"}
+    assert recording.notes

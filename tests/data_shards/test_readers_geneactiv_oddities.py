@@ -61,6 +61,7 @@ def test_decimal_commas_in_pages(tmp_path: Path, pages: list[str], keys: tuple[s
     [
         ("100 Hz", "100,0 Hz"),
         ("-8 to 8", "-8,0 to 8,0"),
+        ("-8 to 8", "-8 g to 8 g"),
         ("x gain:25600", "x gain:25600,0"),
         ("y offset:-200", "y offset:-200,0"),
         ("Volts:300", "Volts:3,00"),

@@ -7,7 +7,8 @@ scanning tars: the manifest says what must be there, and where. It is written la
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import xxhash
 from numpy.typing import NDArray
 
 from data_shards.shards.location import local_path
@@ -31,6 +33,8 @@ WINDOW_SECONDS = (5, 10, 30)
 
 WindowSeconds = Literal[5, 10, 30]
 
+_ABOUT, _SUM = b"harnet_manifest", b"harnet_manifest_xxh3"
+"""In the file's metadata: what it says besides its rows, as JSON, and the xxh3-64 of that text."""
 _SHARD_NAME = re.compile(r"(train|heldout)-[0-9]{6,}\.tar")
 
 SCHEMA = pa.schema(
@@ -164,7 +168,10 @@ def write(folder: Path, table: pa.Table, shards: tuple[ShardInfo, ...], provenan
     table = table.unify_dictionaries().combine_chunks()
     for name in ("participant", "recording"):
         table = table.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), _compacted(table[name]))
-    table = table.replace_schema_metadata({"harnet_manifest": json.dumps(about, sort_keys=True, allow_nan=False)})
+    about["sums"] = {name: sum_of(*_values(table[name])) for name in SCHEMA.names}
+    text = json.dumps(about, sort_keys=True, allow_nan=False)
+    # Parquet's own checksums are of its pages alone: of what is said of the shards it has none.
+    table = table.replace_schema_metadata({_ABOUT: text, _SUM: xxhash.xxh3_64_hexdigest(text.encode())})
     with atomic_path(folder / FILE_NAME) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
@@ -178,6 +185,28 @@ def _compacted(column: pa.ChunkedArray) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(
         pa.array(np.searchsorted(used, codes), pa.int32()), array.dictionary.take(pa.array(used))
     )
+
+
+def sum_of(values: NDArray[Any], names: Sequence[str] | None = None) -> str:
+    """xxh3-64 of a column as it is used; of codes into `names`, whatever the order of the names."""
+    found = xxhash.xxh3_64()
+    if names is not None:
+        order = sorted(range(len(names)), key=names.__getitem__)
+        rank = np.empty(len(order), np.int32)
+        rank[order] = np.arange(len(order), dtype=np.int32)
+        found.update("\n".join(names[code] for code in order).encode())
+        values = rank[values]
+    found.update(np.ascontiguousarray(values).data)
+    return found.hexdigest()
+
+
+@contextmanager
+def reading(named: str) -> Iterator[None]:
+    """What pyarrow raises of a file that is none of its own, or not any more: some of it is OSError."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise HarnetError(f"{named}: damaged, or not a manifest ({error}); run `harnet shard` again") from error
 
 
 def refuse_if_purging(folder: Path) -> None:
@@ -194,10 +223,8 @@ def provenance(folder: Path) -> dict[str, Any]:
     """
     refuse_if_purging(folder)
     path = folder / FILE_NAME
-    try:
-        schema = pq.read_schema(path)
-    except (pa.ArrowException, ValueError) as error:
-        raise HarnetError(f"{path}: damaged, or not a manifest ({error}); run `harnet shard` again") from error
+    with path.open("rb") as file, reading(str(path)):
+        schema = pq.read_schema(file)
     return parse_schema(schema, str(path)).provenance
 
 
@@ -228,14 +255,16 @@ def load(folder: Path) -> Manifest:
         raise HarnetError(
             f"{folder}: no {FILE_NAME}; not a shard folder, or `harnet shard` did not finish: run it again"
         )
-    try:
-        content = path.read_bytes()
+    content = path.read_bytes()
+    with reading(str(path)):
         table = read_table(pa.BufferReader(content))
-    except (pa.ArrowException, ValueError) as error:
-        raise HarnetError(f"{path}: damaged, or not a manifest ({error}); run `harnet shard` again") from error
     about = parse_schema(table.schema, str(path))
-    names = {name: _dictionary(table[name]) for name in ("participant", "recording")}
-    columns = {name: table[name].to_numpy() for name in SCHEMA.names if name not in names}
+    with reading(str(path)):
+        found = {name: _values(table[name]) for name in SCHEMA.names}
+    for name, values in found.items():
+        about.check(name, *values)
+    names = {name: (codes, tuple(known)) for name, (codes, known) in found.items() if known is not None}
+    columns = {name: values for name, (values, known) in found.items() if known is None}
     return Manifest(
         location=str(folder),
         digest=hashlib.sha256(content).hexdigest(),
@@ -255,6 +284,16 @@ class About:
     """The files."""
     provenance: dict[str, Any]
     """How the blocks were made."""
+    sums: Mapping[str, str]
+    """`sum_of` each column; empty in manifests of earlier versions."""
+    named: str
+    """The file, for messages."""
+
+    def check(self, column: str, values: NDArray[Any], names: Sequence[str] | None = None) -> None:
+        """Raise `HarnetError` unless a column is what was written."""
+        if self.sums and self.sums[column] != sum_of(values, names):
+            raise HarnetError(f"{self.named}: damaged, its column {column} has another checksum than was written; "
+                              "restore the manifest, or run `harnet shard` again")  # fmt: skip
 
 
 def parse_schema(schema: pa.Schema, named: str) -> About:
@@ -263,20 +302,27 @@ def parse_schema(schema: pa.Schema, named: str) -> About:
     Raises:
         HarnetError: it is of another version, or no manifest.
     """
+    metadata = schema.metadata or {}
     try:
-        about = json.loads((schema.metadata or {})[b"harnet_manifest"])
+        text = metadata[_ABOUT]
+        about = json.loads(text)
         version, shards, provenance = about["version"], about["shards"], about["provenance"]
+        if (sums := about.get("sums", {})) and metadata[_SUM].decode() != xxhash.xxh3_64_hexdigest(text):
+            raise ValueError("what it says of the shards has another checksum than was written")
     except (KeyError, ValueError, TypeError) as error:
         raise HarnetError(f"{named}: damaged, or not a manifest ({error}); run `harnet shard` again") from error
     if version != VERSION:
         raise HarnetError(f"{named}: manifest version {version}, this harnet reads {VERSION}; shard again")
     if not schema.remove_metadata().equals(SCHEMA):
         raise HarnetError(f"{named}: columns {schema.names}, expected {SCHEMA.names}; run `harnet shard` again")
-    return About(tuple(ShardInfo(**shard) for shard in shards), provenance)
+    return About(tuple(ShardInfo(**shard) for shard in shards), provenance, sums, named)
 
 
-def _dictionary(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+def _values(column: pa.ChunkedArray) -> tuple[NDArray[Any], Sequence[str] | None]:
+    """A column as an array; of a column of names, codes and the names."""
+    if not pa.types.is_dictionary(column.type):
+        return column.to_numpy(), None
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         array = pa.array([], column.type) if array.num_chunks == 0 else array.chunk(0)
-    return array.indices.to_numpy(), tuple(array.dictionary.to_pylist())
+    return array.indices.to_numpy(), array.dictionary.to_pylist()

@@ -8,14 +8,12 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -27,6 +25,7 @@ from data_shards.shards.manifest import (
     ShardInfo,
     digest_without,
     parse_schema,
+    reading,
     refuse_if_purging,
 )
 from data_shards.stream.node_cache import Entry, NodeCache
@@ -157,20 +156,23 @@ def _convert(
     """Write the columns as .npy files, one at a time, less the rows of some people; return everything else."""
     content.seek(0)
     digest = hashlib.file_digest(content, "sha256").hexdigest()
-    with _damaged(named):
+    with reading(named):
         file = pq.ParquetFile(content)
     about = parse_schema(file.schema_arrow, named)
     participants, codes = _dictionary(file, "participant", named)
+    about.check("participant", codes, participants)
     gone = [code for code, name in enumerate(participants) if name in without]
     kept = ~np.isin(codes, gone) if gone else slice(None)
     np.save(folder / "participant.npy", codes[kept])
     recordings, codes = _dictionary(file, "recording", named)
+    about.check("recording", codes, recordings)
     np.save(folder / "recording.npy", codes[kept])
     left = frozenset(np.unique(codes[kept]).tolist()) if gone else frozenset(range(len(recordings)))
     for name in SCHEMA.names:
         if name not in _NAMES:
-            with _damaged(named):
+            with reading(named):
                 column = file.read(columns=[name], use_threads=False)[name].to_numpy()
+            about.check(name, column)
             np.save(folder / f"{name}.npy", column[kept])
     return {
         "digest": digest,
@@ -184,16 +186,7 @@ def _convert(
 
 def _dictionary(file: pq.ParquetFile, name: str, named: str) -> tuple[list[str], NDArray[np.int32]]:
     """Names, and one code into them a row; row groups may have dictionaries of their own."""
-    with _damaged(named):
+    with reading(named):
         chunks = file.read(columns=[name], use_threads=False).unify_dictionaries()[name].chunks
     names = chunks[0].dictionary.to_pylist() if chunks else []
     return names, np.concatenate([chunk.indices.to_numpy() for chunk in chunks] or [np.empty(0, np.int32)])
-
-
-@contextmanager
-def _damaged(named: str) -> Iterator[None]:
-    """What pyarrow raises of a file that is none of its own, or not any more: some of it is OSError."""
-    try:
-        yield
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise HarnetError(f"{named}: damaged, or not a manifest ({error}); run `harnet shard` again") from error

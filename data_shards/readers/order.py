@@ -53,7 +53,7 @@ def in_order(pieces: Pieces, tally: Tally) -> NDArray[np.bool_]:
     left_out = once[~keep[once]]
     if len(left_out):
         backward = once[1:][np.diff(stamps[once]) < 0]
-        reset = len(left_out) > max(1, MEND_SHARE * len(once)) and len(backward) > 0
+        reset = len(left_out) > max(1, MEND_SHARE * len(once), 2 * len(backward)) and len(backward) > 0
         # Of a clock that was reset, all that follows is out of order: the reset itself is what helps to know.
         first = int(backward[0] if reset else left_out[0])
         before = f" after {_written(stamps[first - 1])}" if first else ""

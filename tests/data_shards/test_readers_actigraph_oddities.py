@@ -61,7 +61,7 @@ def test_a_second_of_another_time_is_left_out(
 def test_more_than_a_hundredth_is_refused(tmp_path: Path, log: list[bytes]) -> None:
     for at in (50, 70, 90):
         log[at] = record(PLAIN, START + at + 100 * DAY, counts(at).astype("<i2").tobytes())
-    with pytest.raises(HarnetError, match=r"x\.gt3x: backward times: 3 of 120, records; the first is number 52, stamp"):
+    with pytest.raises(HarnetError, match=r"x\.gt3x: isolated stamps: 3 of 120, records; the first is number 51, stam"):
         recorded(tmp_path / "x.gt3x", log)
 
 

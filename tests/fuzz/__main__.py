@@ -62,12 +62,12 @@ def run(reader: str, minutes: float, out: Path) -> int:
     with log.open("wb") as file:
         command = [sys.executable, "-m", "tests.fuzz", reader, "--inside", *options]
         code = subprocess.run(command, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
-    said = log.read_text(errors="replace").splitlines()
-    executed = next((line.split(":")[-1].strip() for line in said if "number_of_executed_units" in line), "?")
-    print(
-        f"{reader}: {'no fault' if code == 0 else f'FAULT, see {log}'}; {executed} inputs in {minutes:g} min",
-        flush=True,
+    stats = dict(
+        line[6:].split(":", 1) for line in log.read_text(errors="replace").splitlines() if line[:6] == "stat::"
     )
+    inputs, peak = (stats.get(name, "?").strip() for name in ("number_of_executed_units", "peak_rss_mb"))
+    outcome = "no fault" if code == 0 else f"FAULT, see {log}"
+    print(f"{reader}: {outcome}; {inputs} inputs in {minutes:g} min, at most {peak} MB", flush=True)
     return code
 
 

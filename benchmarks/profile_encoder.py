@@ -1,15 +1,23 @@
-"""Where the time of a step goes: by stage of the encoder against what the device could do at best, and by operation."""
+"""Where the time of a step goes: by stage of the encoder against what the device could do at best, and by operation.
 
+python -m benchmarks.profile_encoder                         on a GPU: measured, and how far from the floor
+python -m benchmarks.profile_encoder --flops 790e12 --bytes 4.3e12 --batch 4096
+                                                             the floor alone, of a device with these rates, anywhere
+"""
+
+import argparse
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
 
-from harnet.encoder import Encoder
+from benchmarks.layouts import LAYOUTS, SHIPPED
+from harnet.encoder import AXES, KERNEL_SIZE, Architecture, Encoder, Stage, find_architecture
+from pretrain.run import flops
 
 
 def wait(device: torch.device) -> None:
@@ -38,59 +46,100 @@ def bandwidth(device: torch.device) -> float:
     return 2 * source.nbytes / seconds(lambda: target.copy_(source), device)
 
 
-def stages(encoder: Encoder, batch: int, bf16: bool, peak: float, device: torch.device) -> list[dict[str, Any]]:
-    """A row for each stage: forward and backward milliseconds, GFLOP, and what bounds it.
+@dataclass(frozen=True)
+class Floor:
+    """The least that a stage asks for a batch, forward and backward."""
 
-    `least_arithmetic_ms` is the stage's FLOPs at the device's peak; `least_memory_ms` its reading and writing at the
-    bandwidth of a copy, if every operation reads its input and writes its output once and none is fused with another.
+    flops: float
+    """Multiplications and additions of its convolutions; down-sampling and the rest are left out."""
+    moved: float
+    """Bytes, if everything that can be fused is."""
+
+    def milliseconds(self, peak: float, bandwidth: float) -> tuple[float, float]:
+        """At so many FLOP/s and bytes/s: of arithmetic, of memory. The longer one is the floor."""
+        return 1e3 * self.flops / peak, 1e3 * self.moved / bandwidth
+
+
+def floor(stage: Stage, inputs: int, length: int, batch: int, width: int) -> Floor:
+    """Of a stage that is given (batch, `inputs`, `length`) values of `width` bytes.
+
+    Forward, a convolution reads its input and writes its output once: normalisation, ReLU and padding happen on the
+    way in, statistics and the residual on the way out. Backward does that twice (gradients of input and weight), and
+    each normalisation must have summed over its input and gradient before it can pass anything on: two more reads.
+    """
+    signal, convolutions = stage.channels * length, 2 * stage.blocks
+    forward = inputs * length + signal + convolutions * 2 * signal
+    # What the residuals add, and down-sampling, with its normalisation.
+    forward += stage.blocks * signal + signal + signal // stage.factor
+    backward = 2 * forward + 2 * (convolutions + 1) * signal
+    taps = KERNEL_SIZE * (inputs * stage.channels + convolutions * stage.channels**2) * length
+    return Floor(3 * 2.0 * taps * batch, float(forward + backward) * batch * width)
+
+
+def floors(architecture: Architecture, batch: int, width: int) -> dict[str, Floor]:
+    """Of every stage, by name."""
+    found, inputs, length = {}, AXES, architecture.length
+    for number, stage in enumerate(architecture.stages, start=1):
+        found[f"layer{number}"] = floor(stage, inputs, length, batch, width)
+        taps = stage.order * (stage.factor - 1) + stage.factor
+        padding = stage.order * (stage.factor - 1) // 2
+        inputs, length = stage.channels, (length + 2 * padding - taps) // stage.factor + 1
+    return found
+
+
+def arithmetic(architecture: Architecture, batch: int, width: int, peak: float, speed: float) -> list[dict[str, Any]]:
+    """A row for each stage, and one for all: GFLOP, GB, what both take at least, and which of them bounds it."""
+    rows: list[dict[str, Any]] = []
+    for name, one in floors(architecture, batch, width).items():
+        computing, moving = one.milliseconds(peak, speed)
+        rows.append(
+            {
+                "stage": name,
+                "gflop": one.flops / 1e9,
+                "gb": one.moved / 1e9,
+                "least_arithmetic_ms": computing,
+                "least_memory_ms": moving,
+                "floor_ms": max(computing, moving),
+                "bound_by": "arithmetic" if computing > moving else "memory",
+            }
+        )
+    total = sum(row["floor_ms"] for row in rows)
+    return [*rows, {"stage": "all", "floor_ms": total, "windows_per_second": 1e3 * batch / total}]
+
+
+def stages(
+    encoder: Encoder, batch: int, bf16: bool, peak: float, device: torch.device, compiled: bool = False
+) -> list[dict[str, Any]]:
+    """The rows of `arithmetic`, with what each stage takes by itself on this device, and how many times the floor.
+
+    A stage that is compiled by itself cannot be fused with its neighbours, and what it takes includes reading its
+    input from memory: the sum over stages is a little more than a step of the whole.
     """
     speed = bandwidth(device)
-    x = torch.randn(batch, 3, encoder.architecture.length, device=device)
-    rows = []
-    for name, stage in encoder.named_children():
+    rows = arithmetic(encoder.architecture, batch, 2 if bf16 else 4, peak, speed)
+    x = encoder._entering(torch.randn(batch, AXES, encoder.architecture.length, device=device))
+    for row, stage in zip(rows, encoder.children(), strict=False):
+        run: Callable[[Tensor], Tensor] = torch.compile(stage, dynamic=False) if compiled else stage
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            rows.append(_stage(name, stage, x, peak, speed, device))
+            forward, backward = _timed(run, stage, x, device)
             with torch.no_grad():
                 x = stage(x)
+        row |= {
+            "forward_ms": forward,
+            "backward_ms": backward,
+            "times_floor": (forward + backward) / row["floor_ms"],
+        }
     return rows
 
 
-def _stage(name: str, stage: nn.Module, x: Tensor, peak: float, speed: float, device: torch.device) -> dict[str, Any]:
+def _timed(run: Callable[[Tensor], Tensor], stage: nn.Module, x: Tensor, device: torch.device) -> tuple[float, float]:
+    """Milliseconds forward and backward."""
     x = x.detach().requires_grad_()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        stage(x)
-    moved = _bytes_moved(stage, x)
-    output = stage(x)
+    output = run(x)
     gradient, parameters = torch.ones_like(output), [x, *stage.parameters()]
-    forward = seconds(lambda: stage(x), device)
-    backward = seconds(lambda: torch.autograd.grad(output, parameters, gradient, retain_graph=True), device)
-    # Backward does twice the arithmetic, and reads and writes about twice as much.
-    arithmetic, memory = 3e3 * counter.get_total_flops() / peak, 3e3 * moved / speed
-    return {
-        "stage": name,
-        "forward_ms": 1e3 * forward,
-        "backward_ms": 1e3 * backward,
-        "gflop": 3 * counter.get_total_flops() / 1e9,
-        "least_arithmetic_ms": arithmetic,
-        "least_memory_ms": memory,
-        "bound_by": "arithmetic" if arithmetic > memory else "memory",
-    }
-
-
-def _bytes_moved(stage: nn.Module, x: Tensor) -> int:
-    """Inputs and outputs of all modules without children, in a forward pass."""
-    moved = 0
-
-    def count(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal moved
-        moved += sum(one.nbytes for one in inputs) + output.nbytes
-
-    hooks = [module.register_forward_hook(count) for module in stage.modules() if not list(module.children())]
-    with torch.no_grad():
-        stage(x)
-    for hook in hooks:
-        hook.remove()
-    return moved
+    forward = seconds(lambda: run(x), device)
+    both = seconds(lambda: torch.autograd.grad(run(x), parameters, gradient), device)
+    return 1e3 * forward, 1e3 * (both - forward)
 
 
 def operations(work: Callable[[], object], device: torch.device, most: int = 12) -> list[dict[str, Any]]:
@@ -107,3 +156,40 @@ def operations(work: Callable[[], object], device: torch.device, most: int = 12)
     return [
         {"operation": one.key[:80], "share": getattr(one, on) / total, "calls_a_step": one.count / 3} for one in ranked
     ]
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """Print a row a line."""
+    for row in rows:
+        print(
+            "  ".join(f"{name} {value:,.3g}" if isinstance(value, float) else str(value) for name, value in row.items())
+        )
+
+
+def main() -> None:
+    """Print the tables: floors alone, or measured as written and compiled."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--architecture", default="harnet10")
+    parser.add_argument("--batch", type=int, default=0, help="windows; 4096 on a GPU or with --flops, else 64")
+    parser.add_argument("--layout", choices=list(LAYOUTS), default=SHIPPED)
+    parser.add_argument("--flops", type=float, help="FLOP/s of a device that is not here")
+    parser.add_argument("--bytes", type=float, help="bytes/s of its memory")
+    arguments = parser.parse_args()
+    cuda = torch.cuda.is_available()
+    batch = arguments.batch or (4096 if cuda or arguments.flops else 64)
+    if arguments.flops and arguments.bytes:
+        architecture = find_architecture(arguments.architecture)
+        show(arithmetic(architecture, batch, 2, arguments.flops, arguments.bytes))
+        return
+    device = torch.device("cuda" if cuda else "cpu")
+    encoder = Encoder(arguments.architecture).to(device)
+    LAYOUTS[arguments.layout](encoder)
+    peak, source = flops.peak(device, "bf16" if cuda else "fp32")
+    print(f"batch {batch}, {arguments.layout}, peak {peak / 1e12:.3g} TFLOP/s ({source})")
+    for compiled in (False, True) if cuda else (False,):
+        print("compiled" if compiled else "as written")
+        show(stages(encoder, batch, cuda, peak, device, compiled))
+
+
+if __name__ == "__main__":
+    main()

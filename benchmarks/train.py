@@ -224,7 +224,7 @@ def bounds(bench: Benchmark) -> dict[str, Any]:
     return {
         "peak_flops": peak,
         "peak_from": source,
-        "stages": stages(encoder, bench.batch, bench.precision == "bf16", peak, bench.device),
+        "stages": stages(encoder, bench.batch, bench.precision == "bf16", peak, bench.device, compiled=bench.cuda),
         "operations": operations(lambda: run.step(repeat(part), stop_requested=False), bench.device),
     }
 

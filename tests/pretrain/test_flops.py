@@ -1,6 +1,9 @@
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.profile_encoder import arithmetic
+from harnet.encoder import Encoder
 from pretrain.model import ModelConfig
 from pretrain.objectives.multitask import MultiTaskConfig
 from pretrain.run import flops
@@ -26,3 +29,15 @@ def test_a_device_that_is_not_in_the_table_is_measured(precision: str) -> None:
     found, source = flops.peak(torch.device("cpu"), precision)
     assert 1e8 < found < 1e15
     assert "measured" in source
+
+
+def test_the_floor_of_the_stages_is_the_arithmetic_of_the_encoder() -> None:
+    """Counted by torch, of which down-sampling, left out of the floor, is a hundredth."""
+    with torch.device("meta"):
+        encoder = Encoder("harnet10")
+        x = torch.zeros(2, 3, 300)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        encoder(x)
+    rows = arithmetic(encoder.architecture, 2, 2, peak=790e12, speed=4.3e12)
+    assert sum(row["gflop"] for row in rows[:-1]) == pytest.approx(3 * counter.get_total_flops() / 1e9, rel=0.01)
+    assert [row["bound_by"] for row in rows[:-1]] == ["memory", "memory", "arithmetic", "arithmetic", "arithmetic"]

@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data_shards.readers.oddities import Tally
-from data_shards.readers.protocol import HEAD_BYTES, PER_G, Found, Reader, ReadOptions
+from data_shards.readers.protocol import PER_G, Found, Reader, ReadOptions
 from data_shards.readers.tables.assembly import recording_of
 from data_shards.readers.tables.dialect import column_names, sniff, text_lines
 from data_shards.readers.tables.text import CellTimes, TextRows
 from harnet.errors import HarnetError
+
+SNIFFED_BYTES = 1 << 16
+"""Read to tell the dialect: the header row of a table of hundreds of columns is longer than `HEAD_BYTES`."""
 
 
 class Table(Reader):
@@ -36,7 +39,7 @@ class Table(Reader):
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
         """Yield the one recording. Raises `HarnetError` for a missing column, and for what cannot be mended."""
         with path.open("rb") as file:
-            dialect = sniff(text_lines(file.read(HEAD_BYTES)), options.columns)
+            dialect = sniff(text_lines(file.read(SNIFFED_BYTES)), options.columns)
         if dialect is None:
             raise HarnetError(f"{path}: not a readable table: its first lines are no header row and no rows of data")
         tally = Tally(path)

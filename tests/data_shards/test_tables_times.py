@@ -75,6 +75,16 @@ def test_seconds_with_irregular_numbers_are_refused_or_take_a_rate(tmp_path: Pat
         table(tmp_path, stamps, rate=20.0)
 
 
+@pytest.mark.parametrize("rate", [80, 100, 128])
+@pytest.mark.parametrize("digits", [2, 3, 6])
+def test_the_nominal_rate_whatever_the_digits(rate: int, digits: int, tmp_path: Path) -> None:
+    true = START + np.arange(rate * 30) / rate
+    found = table(tmp_path, np.floor(true * 10**digits + 1e-3) / 10**digits)
+    assert found.nominal_rate == rate
+    assert np.abs(found.times - true).max() < 1.5 / 10**digits
+    assert len(found.times) == len(true)
+
+
 def test_a_lost_second_stays_a_gap(tmp_path: Path) -> None:
     stamps = np.repeat(START + np.delete(np.arange(60.0), 30), 50)
     found = table(tmp_path, stamps)
@@ -203,7 +213,7 @@ def test_an_hour_back_without_the_right_zone(timezone: str | None, message: str,
 
 
 def test_a_clock_that_was_reset_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(HarnetError, match=r"backward times: 1,000 of 2,000, the first in line 1,002.*split the file"):
+    with pytest.raises(HarnetError, match=r"goes back by 7,200 s in line 1,002 and goes on.*Split the file there"):
         written(tmp_path, wall(BACK - 86400 + np.arange(2000) / 50, BACK - 86380, -7200))
 
 

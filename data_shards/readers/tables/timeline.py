@@ -21,6 +21,8 @@ from harnet.errors import HarnetError
 
 FEW = 10
 """Samples. Fewer that stand away from those around them were misstamped."""
+RESET = 60.0
+"""Seconds by which a clock that goes back and stays there was reset: that is no oddity of a few samples."""
 AWAY = 3600.0
 """Seconds from all others, at which a few samples at either end of a recording were misstamped, too."""
 LEAST_LOOK = 64
@@ -104,6 +106,7 @@ class Timeline:
         self._count("times spread", window, moved, start, stop)
         keep[:start] = keep[stop:] = False
         there = np.flatnonzero(keep)
+        self._refuse_reset(window.number[there], times[there])
         latest = np.maximum.accumulate(np.concatenate([[self._latest], times[there]]))
         forward, again = times[there] > latest[:-1], times[there] == latest[:-1]
         self._count("duplicate samples", window, _marked(there[again], len(window)), start, stop)
@@ -112,6 +115,15 @@ class Timeline:
         if len(there):
             self._latest = float(times[there[-1]])
         return Rows(window.number[there], times[there], window.acceleration[there])
+
+    def _refuse_reset(self, number: NDArray[np.int64], times: NDArray[np.float64]) -> None:
+        back = -np.diff(times, prepend=self._latest)
+        if len(times) and back.max() > RESET:
+            first = int(np.argmax(back > RESET))
+            raise HarnetError(
+                f"{self._tally.named}: the clock goes back by {back[first]:,.0f} s in {self._where} {number[first]:,} "
+                "and goes on from there: was it reset? Split the file there; if summer time ended, give --timezone"
+            )
 
     def _placed(self, rows: Rows, last: bool) -> NDArray[np.float64]:
         """Times of samples of which none is misstamped."""
@@ -232,5 +244,8 @@ def nominal_rate(times: NDArray[np.float64]) -> float:
     near = step[np.abs(step - middle) < 0.5 * middle]
     if not len(near):  # between two steps that are far from one another
         return 0.0
-    rate = float(1 / near.mean())
+    mean = float(near.mean())
+    period = mean_period(times) or mean
+    # Stamps in hundredths of a second at 80 Hz are 0.01 s apart, as a rule, and on average they are not.
+    rate = 1 / (mean if abs(mean - period) < 0.05 * period else period)
     return float(round(rate)) if abs(rate - round(rate)) < WHOLE * rate else round(rate, 3)

@@ -32,7 +32,12 @@ class Values:
 
     def feed(self, rows: Rows, last: bool = False) -> Rows:
         """Add rows; a run of one value at their end comes back with the next ones, unless these are the last."""
-        rows = self._without("missing values", rows, _any(np.isnan(rows.acceleration)))
+        absent = _any(np.isnan(rows.acceleration))
+        lengths = np.diff(np.concatenate([[0], np.flatnonzero(np.diff(absent)) + 1, [len(rows)]]))
+        blank = absent & np.repeat(lengths >= self._least, lengths)
+        # Left empty for so long, cells are a filler like any other.
+        rows = self._without("repeated fillers", rows, blank)
+        rows = self._without("missing values", rows, absent[~blank])
         if self._held is not None:
             rows, self._held = Rows.joined(self._held, rows), None
         if not len(rows):

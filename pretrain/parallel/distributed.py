@@ -60,14 +60,21 @@ class Process:
         return bytes(told.tolist()).decode()
 
     def together(self, action: Callable[[], object]) -> None:
-        """Let the first process do something; its HarnetError is raised on every process, so that none waits for it."""
-        problem = ""
+        """Let the first process do something; if it fails, so do all others, so that none waits for it.
+
+        Raises:
+            HarnetError, OSError: what the action raised; a HarnetError on the other processes.
+        """
+        failed: HarnetError | OSError | None = None
         if self.first:
             try:
                 action()
-            except HarnetError as error:
-                problem = str(error)
-        if problem := self.tell(problem):
+            except (HarnetError, OSError) as error:
+                failed = error
+        problem = self.tell(str(failed or ""))
+        if failed is not None:
+            raise failed
+        if problem:
             raise HarnetError(problem)
 
     def alike(self, text: str) -> bool:

@@ -113,7 +113,7 @@ def test_of_two_that_take_over_one_is_refused(tmp_path: Path, monkeypatch: pytes
 def refused(process: Process, config: PretrainConfig, out: Path) -> None:
     try:
         train(config, process)
-    except HarnetError as error:
+    except (HarnetError, OSError) as error:
         (out / f"{process.rank}.txt").write_text(str(error))
 
 
@@ -121,3 +121,9 @@ def test_all_processes_of_a_refused_run_end(shards: Path, tmp_path: Path) -> Non
     write(tmp_path / "run", replace(Holder.here(), machine="another"))
     in_processes(2, refused, small(shards, tmp_path / "run"), tmp_path)
     assert all("two runs in one folder" in (tmp_path / f"{rank}.txt").read_text() for rank in range(2))
+
+
+def test_all_processes_end_where_the_folder_cannot_be_made(shards: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    in_processes(2, refused, small(shards, tmp_path / "file" / "run"), tmp_path)
+    assert all("Not a directory" in (tmp_path / f"{rank}.txt").read_text() for rank in range(2))

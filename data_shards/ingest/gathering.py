@@ -61,6 +61,7 @@ def gather(recording: Recording, named: str, min_seconds: float, scratch: Scratc
     first = last = float(beginning[0].times[0])
     judged = False
     for piece in _shrinking(beginning, pieces):
+        assert (np.diff(piece.times) > 0).all(), named
         surveyor.add(piece)
         if not (judged or beginning):
             checks.refuse_units(surveyor.seconds(), recording.nominal_rate, named)
@@ -78,21 +79,23 @@ def gather(recording: Recording, named: str, min_seconds: float, scratch: Scratc
 def even(pieces: Iterable[Piece], size: int) -> Iterator[Piece]:
     """The same samples in pieces of `size` each; the last may be smaller."""
     held: list[Piece] = []
-    count = 0
-    for piece in pieces:
-        held.append(piece)
-        count += len(piece.times)
-        while count >= size:
-            joined = _joined(held)
-            yield Piece(joined.times[:size], joined.acceleration[:size])
-            held, count = [Piece(joined.times[size:], joined.acceleration[size:])], count - size
-    if count:
+    lacking = size
+    for times, acceleration in pieces:
+        begin = 0
+        while len(times) - begin >= lacking:
+            held.append(Piece(times[begin : begin + lacking], acceleration[begin : begin + lacking]))
+            yield _joined(held)
+            begin += lacking
+            held, lacking = [], size
+        if begin < len(times):
+            held.append(Piece(times[begin:], acceleration[begin:]))
+            lacking -= len(times) - begin
+    if held:
         yield _joined(held)
 
 
 def _joined(pieces: list[Piece]) -> Piece:
-    if len(pieces) == 1:
-        return pieces[0]
+    """Copied, since a part of an array would keep all of it."""
     return Piece(*(np.concatenate(values) for values in zip(*pieces, strict=True)))
 
 
@@ -101,7 +104,6 @@ def _begin(recording: Recording, beginning: Iterable[Piece], named: str, scratch
     times = np.concatenate([np.empty(0), *(piece.times for piece in beginning)])
     if len(times) < 2:
         raise HarnetError(f"{named}: {len(times)} samples: nothing to ingest")
-    assert (np.diff(times) > 0).all(), named
     threshold = gap_threshold(times)
     rate = measured_rate(times, stretches(times, threshold))
     checks.refuse_rate(recording.nominal_rate, rate, named)

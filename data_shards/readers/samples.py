@@ -47,7 +47,7 @@ class Thermometer:
 
     def add(self, times: NDArray[np.float64], celsius: NDArray[np.float32]) -> None:
         """Readings (m,) in the order of the file."""
-        self._times.append(times)
+        self._times.append(times.copy())  # of a part of an array, the whole would be kept
         self._celsius.append(celsius.astype(np.float32))
         self._count += len(times)
         if self._count > MOST_READINGS:

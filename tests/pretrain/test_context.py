@@ -12,7 +12,7 @@ from pretrain.model import ModelConfig
 from pretrain.objectives.context import ContextConfig
 from pretrain.transforms import counts
 from pretrain.transforms.draws import window_keys
-from tests.pretrain.runs import alone, digest, losses, small, stop_before
+from tests.pretrain.runs import alone, digest, losses, small, stop_before, together
 
 MODEL = ModelConfig(architecture="harnet10", width=8)
 KEYS = window_keys(seed=0, epoch=0, positions=torch.arange(3000))
@@ -83,3 +83,22 @@ def test_a_run_of_several_objectives_goes_on_where_it_was_stopped_to_the_bit(
     assert losses(tmp_path / "stopped") == losses(tmp_path / "straight")
     with pytest.raises(HarnetError, match=r"objective_weights was \[1.0, 0.5\], now \[1.0, 1.0\]"):
         alone(replace(config("stopped"), objective_weights=(1.0, 1.0)))
+
+
+def test_a_run_goes_on_with_more_processes_to_the_same_losses(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Crops, pairs and negatives are those of the global batch, whoever computes them."""
+
+    def config(out: str) -> PretrainConfig:
+        return replace(small(shards, tmp_path / out, steps=4, sync_batchnorm=True), objective="context+multitask")
+
+    alone(config("straight"))
+    with monkeypatch.context() as patched:
+        stop_before(patched, 2, signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            alone(config("more"))
+    together(config("more"), 2)
+    found, expected = losses(tmp_path / "more"), losses(tmp_path / "straight")
+    assert found.keys() == expected.keys() == {1, 2, 3, 4}
+    assert list(found.values()) == pytest.approx(list(expected.values()), rel=1e-3)

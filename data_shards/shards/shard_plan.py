@@ -147,6 +147,7 @@ class _Collector:
         self.cuts: dict[Split, _Cut] = {split: _Cut(options.blocks_per_shard) for split in ("train", "heldout")}
         self.preprocessing: dict[str, str] = {}
         self.devices: Counter[str] = Counter()
+        self.people: dict[str, tuple[str, str]] = {}
         self.withdrawn = self.not_worn = self.blocks = 0
         settings = asdict(options) | {"quality": None, "version": manifest.VERSION}
         self.digest = hashlib.sha256(_json(settings))
@@ -167,6 +168,13 @@ class _Collector:
                 f"{self.cohort.root}: the recording {info.recording} has a name of {len(info.recording)} characters, "
                 f"and {tar.LONGEST_FOLDER} fit into a tar: give its file a shorter name and ingest it again"
             )
+        if info.participant_xxh3:
+            known, other = self.people.setdefault(info.participant, (info.participant_xxh3, info.recording))
+            if known != info.participant_xxh3:
+                raise HarnetError(
+                    f"{self.cohort.root}: the recordings {other} and {info.recording} are of two people whose ids "
+                    "became one name: remove the folder of one, rename its file and ingest it again"
+                )
         worn = np.flatnonzero(info.worn_seconds_by_hour).astype(np.int32)
         self.cuts[split_of(info.participant, self.options.split_salt)].add(info.recording, worn)
         self.blocks += len(worn)

@@ -83,6 +83,21 @@ def test_people_whose_ids_become_one_name_are_refused_in_a_later_run(tmp_path: P
         assert not any(first.encode() in path.read_bytes() for path in out.rglob("*") if path.is_file())
 
 
+def test_two_people_of_one_name_that_came_in_at_the_same_time_are_found_by_shard(
+    cohort: Cohort, tmp_path: Path
+) -> None:
+    made = Cohort.create(tmp_path / "c.zarr")
+    opened = cohort.open_recording(cohort.recordings()[0])
+    hours = opened.read_hours(0, opened.info.hours)
+    for number, digest in enumerate(("", "a" * 16, "a" * 16, "b" * 16)):
+        info = replace(opened.info, recording=f"r{number}", participant="A_1", participant_xxh3=digest)
+        if number == 3:
+            writer.write(made, tmp_path / "before", ShardOptions(quality=POLICIES["none"]))
+        made.write(info, hours.accel, hours.motion, hours.wear)
+    with pytest.raises(HarnetError, match="the recordings r1 and r3 are of two people whose ids became one name"):
+        writer.write(made, tmp_path / "after", ShardOptions(quality=POLICIES["none"]))
+
+
 def test_a_pattern_that_finds_nobody_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table(tmp_path / "in" / "P1" / "wrist.csv")
     lost = table(tmp_path / "in" / "Q2" / "wrist.csv")

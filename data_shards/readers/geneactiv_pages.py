@@ -82,7 +82,8 @@ def choose_pages(file: IO[bytes], serial: bytes, lost: int, tally: Tally) -> Pag
     if not facts:
         raise HarnetError(f"{tally.named}: no sound page among {damaged}: copy the file again")
     pages = [each[4] for each in facts]
-    own = np.array([page.serial in (serial, b"") or not serial for page in pages])
+    number_alone = serial.lstrip(b"0")
+    own = np.array([not (page.serial and serial) or page.serial.lstrip(b"0") == number_alone for page in pages])
     if not own.any():
         other = Counter(page.serial for page in pages).most_common(1)[0][0]
         raise HarnetError(

@@ -214,7 +214,7 @@ def _odd_rows(
     again[1:] = (np.diff(milliseconds) == 0) & (acceleration[1:] == acceleration[:-1]).all(axis=1)
     odd["repeated blocks"] = int((kept & again).sum())
     kept &= ~again
-    within = (milliseconds >= start) & (milliseconds < start + 3_600_000)
+    within = (milliseconds >= start - 1000) & (milliseconds <= start + 3_601_000)  # names are to the second
     within[kept & within] = in_time(milliseconds[kept & within].astype(np.float64))
     odd["isolated stamps"] = int((kept & ~within).sum())
     if max(odd["missing values"], odd["isolated stamps"]) > max(1, MEND_SHARE * len(kept)):

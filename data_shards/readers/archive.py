@@ -42,7 +42,7 @@ def is_archive(head: bytes, path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return not any(bare_name(name) in LOGS for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return False
 
 

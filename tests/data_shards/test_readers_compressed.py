@@ -156,6 +156,15 @@ def test_a_damaged_archive(tmp_path: Path) -> None:
         list(load(path))
 
 
+def test_an_archive_of_a_version_that_does_not_exist(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "p.zip", ACC_dot_csv=E4)
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"PK\x01\x02") + 6] = 235
+    path.write_bytes(content)
+    with pytest.raises(HarnetError, match=r"p\.zip: not a known device file"):
+        list(load(path))
+
+
 def test_an_archive_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = zip_of(tmp_path / "p.zip", ACC_dot_csv=E4 + b"1,2,60\n" * 100_000)
     for module in (compressed, archive):

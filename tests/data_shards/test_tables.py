@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from data_shards.readers import ReadOptions, load
@@ -284,3 +286,36 @@ def test_a_table_of_hundreds_of_columns(tmp_path: Path) -> None:
 def test_a_still_device_with_a_coarse_sensor_is_no_filler(tmp_path: Path) -> None:
     values = np.tile([0.0, 0.25, 0.9688], (COUNT, 1))
     assert notes(recording(tmp_path, text(rows(values=values.tolist())))) == {}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_mixture_of_forms_and_a_few_odd_rows(data: st.DataObject, tmp_path: Path) -> None:
+    separator = data.draw(st.sampled_from([",", ";", "\t", "  "]))
+    stamp, clock = STAMPS[data.draw(st.sampled_from([name for name in STAMPS if name not in ("comma", "exponent")]))]
+    table = rows(separator, stamp)
+    expected: dict[str, int] = {}
+    lost: list[int] = []
+    for place in data.draw(st.lists(st.integers(1, 28), max_size=4, unique=True)):
+        index = place * 100 + data.draw(st.integers(0, 99))
+        time = table[index].split(separator)[0]
+        kind = data.draw(st.sampled_from(["missing values", "foreign lines", "blank lines", "absurd values"]))
+        if kind in ("missing values", "absurd values"):
+            cell = "NaN" if kind == "missing values" else "1e6"
+            table[index] = separator.join([time, "0.1", cell, "1.0"])
+            lost.append(index)
+        else:
+            table[index] += "\nRecording paused by user" if kind == "foreign lines" else "\n"
+        expected[kind] = expected.get(kind, 0) + 1
+    header = data.draw(st.sampled_from(["time x y z", "Time X Y Z", "TIME x Y z"])).replace(" ", separator)
+    content = text(table, header)
+    if separator != "," and data.draw(st.booleans()):
+        content = content.replace(".", ",")
+    content = content.replace("\n", data.draw(st.sampled_from(["\n", "\r\n"])))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines, "PIECE_BYTES", data.draw(st.sampled_from([1 << 12, 1 << 15, 1 << 23])))
+        found = recording(tmp_path, data.draw(st.sampled_from([b"", b"\xef\xbb\xbf"])) + content.encode())
+    assert (found.clock, found.nominal_rate, notes(found)) == (clock, RATE, expected)
+    kept = np.delete(np.arange(COUNT), lost)
+    np.testing.assert_array_equal(found.acceleration, signal()[kept].astype(np.float32))
+    np.testing.assert_allclose(found.times, START + kept / RATE, atol=1e-6)

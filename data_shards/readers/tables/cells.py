@@ -11,7 +11,7 @@ import pyarrow.csv as pcsv
 from numpy.typing import NDArray
 
 from data_shards.readers.oddities import Tally
-from data_shards.readers.tables.dialect import Dialect
+from data_shards.readers.tables.dialect import Dialect, without_spaces
 from data_shards.readers.tables.lines import LF, Piece
 from data_shards.readers.tables.stamps import LONGEST_STAMP
 
@@ -19,7 +19,6 @@ NO_VALUE = ("", "nan", "NaN", "NAN", "na", "NA", "N/A", "#N/A", "null", "NULL", 
 """What stands for a value that is missing."""
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-_SPACED_STAMP = re.compile(rb"(\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4})[ \t]+(\d{1,2}:)")
 _ASCII = bytes(range(128)) + b"?" * 128
 _WHITE = re.compile(rb"[ \t]+")
 
@@ -95,8 +94,8 @@ class Cells:
         if not content.isascii():
             content = content.translate(_ASCII)
         if self._separator == " ":
-            content = _SPACED_STAMP.sub(rb"\1T\2", content)
-            content = b"\n".join(line.strip() for line in _WHITE.sub(b" ", content).split(LF))
+            lines = _WHITE.sub(b" ", without_spaces(content)).split(LF)
+            content = LF.join(line.strip() for line in lines)
         if self._separator != "," and b"," in content:
             content = content.replace(b",", b".")
         return content

@@ -19,7 +19,8 @@ BY_PLACE = (4, 7)
 """Columns of a table without a header row that is taken for time, x, y, z, and a gyroscope's three axes or none."""
 
 _BOM = b"\xef\xbb\xbf"
-_SPACED_STAMP = re.compile(r"(\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4})[ \t]+(\d{1,2}:)")
+_SPACED_STAMP = re.compile(rb"(\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4})[ \t]+(\d{1,2}:)")
+_SPACED_ZONE = re.compile(rb"[ \t]+\[[\w+\-/]+\]")
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,13 @@ def text_lines(head: bytes) -> list[str]:
 def split(line: str, separator: str) -> list[str]:
     """The cells of a line, without quotes and white space around them."""
     if separator == " ":
-        return _SPACED_STAMP.sub(r"\1T\2", line).split()
+        return without_spaces(line.encode("latin-1", "replace")).decode("latin-1").split()
     return [cell.strip(' "') for cell in next(csv.reader([line], delimiter=separator), [])]
+
+
+def without_spaces(text: bytes) -> bytes:
+    """Text whose cells are parted by white space, with none inside its stamps."""
+    return _SPACED_ZONE.sub(b"", _SPACED_STAMP.sub(rb"\1T\2", text))
 
 
 def sniff(lines: Sequence[str], columns: Sequence[str]) -> Dialect | None:

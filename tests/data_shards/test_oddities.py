@@ -68,12 +68,12 @@ def test_who_was_mended_how(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert main([*command, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     source = str(folder / "ACC.csv")
-    assert report["notes"] == [{"source": source, "kind": "cut end", "count": 1, "detail": "within a row"}]
+    assert report["notes"] == [{"source": source, "kind": "cut end", "count": 1, "detail": "line 643"}]
     assert report["flow"]["notes"] == {"cut end": 1}
     assert main(command) == 0
     printed = capsys.readouterr().out
-    assert f"note: {source}: cut end: 1 (within a row)\n" in printed
+    assert f"note: {source}: cut end: 1 (line 643)\n" in printed
     assert "        1  in the store with a note: cut end" in printed
     assert main(["quality", str(out), "--out", str(tmp_path / "quality"), "--policy", "none"]) == 0
-    assert "cut end: 1 (within a row)" in (tmp_path / "quality" / "recordings.csv").read_text()
+    assert "cut end: 1 (line 643)" in (tmp_path / "quality" / "recordings.csv").read_text()
     assert "<td>cut end</td>" in (tmp_path / "quality" / "index.html").read_text()

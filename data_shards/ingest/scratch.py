@@ -30,6 +30,7 @@ class Scratch:
 
     def __init__(self, folder: Path | None = None) -> None:
         """`folder` is where there is room: beside what will be stored."""
+        self._folder = folder or Path(tempfile.gettempdir())
         self._file = tempfile.SpooledTemporaryFile(  # noqa: SIM115 (it is closed in __exit__)
             IN_MEMORY, dir=None if folder is None else str(folder), prefix=".scratch-", suffix=".tmp"
         )
@@ -47,7 +48,11 @@ class Scratch:
         """Add (3, n) values in g of the samples from `start` on. Raises OSError where the disk is full."""
         assert values.dtype == np.float32
         self._runs.append((start, values.shape[1]))
-        self._file.write(values.tobytes())
+        try:
+            self._file.write(values.tobytes())
+        except OSError as error:
+            # A file without a name cannot say where there is no room.
+            raise OSError(error.errno, error.strerror, str(self._folder)) from error
 
     def hours(self) -> Iterator[tuple[int, list[Run]]]:
         """Clock hours since 1970 that hold a sample, in order, with what they hold."""

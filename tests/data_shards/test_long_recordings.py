@@ -1,6 +1,7 @@
 """Recordings of any length: what is held in memory does not show in what is stored."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_shards import readers
 from data_shards.cohort import stored
 from data_shards.cohort.info import RecordingInfo
 from data_shards.cohort.store import Cohort
 from data_shards.cohort.stored import ArrayWriter, HourData
 from data_shards.ingest import gathering, scratch
 from data_shards.ingest.checks import LONGEST_DAYS
+from data_shards.ingest.options import IngestOptions
 from data_shards.ingest.preparation import Preparation, Prepared
+from data_shards.ingest.run import ingest_file
 from data_shards.ingest.scratch import Scratch
 from data_shards.ingest.wear import WearDetector, detect
 from data_shards.layout import MISSING, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
-from data_shards.recording import Loaded
+from data_shards.readers import Found, Reader, ReadOptions
+from data_shards.recording import Loaded, Piece
 from harnet.errors import HarnetError
 from tests.data_shards.whole import check, prepare
 
@@ -132,3 +137,52 @@ def by_definition(counts: np.ndarray) -> np.ndarray:
                 wear[begin:index] = False
             begin = None
     return np.repeat(wear, 10).astype(np.uint8)
+
+
+class Failing(Reader):
+    """A reader that fails after ten minutes of samples."""
+
+    kind = "failing"
+
+    def recognises(self, head: bytes, options: ReadOptions) -> bool:
+        return head.startswith(b"fail")
+
+    def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
+        there = recording(0.2)
+        trouble = {b"fail": ZeroDivisionError("x"), b"fail2": OSError(5, "Input/output error")}[path.read_bytes()]
+
+        def pieces() -> Iterator[Piece]:
+            yield from there.stream().pieces
+            raise trouble
+
+        yield Found(replace(there.stream(), pieces=pieces()), path.stem)
+
+
+def test_a_reader_that_fails_midway_refuses_its_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "READERS", (Failing(), *readers.READERS))
+    cohort = Cohort.create(tmp_path / "c.zarr")
+    reasons = {}
+    for content in ("fail", "fail2"):
+        path = tmp_path / f"{content}.x"
+        path.write_text(content)
+        (outcome,) = ingest_file(path, cohort, IngestOptions())
+        assert outcome.status == "refused"
+        reasons[content] = outcome.reason.removeprefix(f"{path}: ")
+    assert reasons == {
+        "fail": "the reader failed (ZeroDivisionError: x): please report this",
+        "fail2": "cannot be read (Input/output error)",
+    }
+    assert len(cohort.unreadable()) == 2
+    assert not list((tmp_path / "c.zarr").glob(".scratch*"))
+
+
+def test_a_full_disk_stops_everything_and_names_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scratch, "IN_MEMORY", 1000)
+    values = np.zeros((3, 10_000), np.float32)
+    with Scratch(tmp_path) as held:
+        held.write(0, values)  # leaves memory
+        with open("/dev/full", "wb", buffering=0) as full, monkeypatch.context() as patched:
+            patched.setattr(held._file, "_file", full)
+            with pytest.raises(OSError, match="No space left") as raised:
+                held.write(10_000, values)
+    assert raised.value.filename == str(tmp_path)

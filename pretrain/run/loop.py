@@ -21,7 +21,6 @@ from pretrain.data.loading import Part, Source, parts
 from pretrain.objectives import Objective
 from pretrain.optim import schedules
 from pretrain.optim.schedules import Horizon
-from pretrain.parallel.compilation import as_written
 from pretrain.parallel.distributed import Process
 from pretrain.run import garbage
 from pretrain.run.agreement import Agreement
@@ -126,7 +125,7 @@ class Run:
     def look(self, log: Log) -> bool:
         """Log the held-out loss and the probe if they are due; return whether to stop early."""
         state, step = self.state, self.state.step
-        with self.meters.paused(), as_written():
+        with self.meters.paused(), self.computing.as_written():
             if self._due(self.config.run.evaluate_every):
                 self.settle()
                 values = self.evaluate()

@@ -14,7 +14,7 @@ from harnet.encoder import AXES
 from pretrain.config import PretrainConfig
 from pretrain.data.loading import Part, to_device
 from pretrain.objectives import Objective, Outcome
-from pretrain.parallel.compilation import Prepare, compile_or_go_on, compiled_if_equal, resolved
+from pretrain.parallel.compilation import Prepare, as_written, compile_or_go_on, compiled_if_equal, resolved
 from pretrain.parallel.distributed import Process
 from pretrain.transforms.draws import window_keys
 
@@ -76,6 +76,11 @@ class Step:
             return ["not compiled: with run.sync_batchnorm processes wait for each other inside the network"]
         inputs = self._objective.prepare(counts, keys).inputs
         return [compile_or_go_on(self._network, mode, partial(self._try_out, inputs), process) + said]
+
+    def as_written(self) -> AbstractContextManager[object]:
+        """While entered, nothing runs compiled. A run that compiles nothing is spared loading the compiler."""
+        off = resolved(self._config.run.compile, self._process.device) == "off"
+        return nullcontext() if off else as_written()
 
     def _example(self) -> tuple[Tensor, Tensor]:
         """Counts and keys of one piece: of no recording, but with all lengths as in training."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harnet.errors import HarnetError
+from harnet.repeatable import repeatable_convolutions
 
 Pieces = Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]
 """Starts (n,) in seconds since 1970 on the recording's clock, and windows (n, 3, L) in g; n may be 0."""
@@ -119,7 +120,9 @@ def _launch(
     """Start a batch; returns its results on the CPU and, on a GPU, the event after which they are there."""
     if windows is None:
         return None, None
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+    half = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    # torch is set up for TF32, ten bits of the fraction, where fp32 is asked for.
+    with repeatable_convolutions(), torch.inference_mode(), half:
         found = finish(model(windows.to(device, non_blocking=True))).float().to("cpu", non_blocking=True)
     if device.type != "cuda":
         return found, None

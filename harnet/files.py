@@ -29,13 +29,11 @@ def fsync_folder(folder: Path) -> None:
 
 def fsync_tree(folder: Path) -> None:
     """Flush `folder` and every file and folder below it to disk."""
-    for path in folder.rglob("*"):
-        if path.is_dir():
-            fsync_folder(path)
-        else:
-            with path.open("rb") as file:
+    for below, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            with Path(below, name).open("rb") as file:
                 os.fsync(file.fileno())
-    fsync_folder(folder)
+        fsync_folder(Path(below))
 
 
 def publish(temporary: Path, final: Path) -> None:

@@ -98,8 +98,9 @@ def damaged(where: Path | str, what: object) -> HarnetError:
 
 def listed(folder: Path) -> list[str]:
     """Paths of all files of a group but its `zarr.json`, relative to it, in order."""
-    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
-    return sorted(name for name in found if name != METADATA)
+    # What an entry is, its folder says: nothing is asked of a file.
+    found = (os.path.join(below, name) for below, _, names in os.walk(folder) for name in names)
+    return sorted(name for path in found if (name := os.path.relpath(path, folder)) != METADATA)
 
 
 def fingerprint(path: Path) -> tuple[int, str]:

@@ -105,7 +105,7 @@ def test_stores_without_checksums_are_read_as_before(
         patch.setattr(store, "FORMAT", 2)
         patch.setattr(integrity, "seal", lambda _: None)
         blosc = {"cname": "zstd", "clevel": 5, "shuffle": "bitshuffle"}
-        patch.setattr(stored, "_compressors", lambda each: (BloscCodec(**blosc, typesize=each.dtype.itemsize),))
+        patch.setattr(stored, "_compressors", lambda kind: (BloscCodec(**blosc, typesize=kind.itemsize),))
         old = Cohort.create(tmp_path / "old.zarr")
         add_recording(old, "p0", 0, first_second=3000, seconds=1500, first_hour=20)
     # A store that grows has both kinds.

@@ -25,6 +25,7 @@ HEADER_LINES = 10
 
 _FORMAT = re.compile(r"date format (\S+)", re.IGNORECASE)
 _RATE = re.compile(r" at ([\d.,]+) *Hz", re.IGNORECASE)
+_MODEL = re.compile(r"Created By ActiGraph ([\w+\-]{1,20})", re.IGNORECASE)
 _SERIAL = re.compile(r"[A-Z]{2,4}[0-9A-Z]{6,14}")
 
 
@@ -40,6 +41,8 @@ class Header:
     """Of dates in the rows, as `Stamps` wants it."""
     serial: str
     """Of the device; empty if it is not there."""
+    device: str
+    """Maker and model, such as "ActiGraph GT3X+"."""
 
 
 class ActiLife(Reader):
@@ -70,9 +73,7 @@ class ActiLife(Reader):
         text = TextRows(path, dialect, range(dialect.fields), times, 1.0, tally)
         clock, rows = text.begun()
         about = {"device_id": header.serial} if header.serial else {}
-        recording = recording_of(
-            rows, clock, options, tally, rate=header.rate, device="ActiGraph (ActiLife)", about=about
-        )
+        recording = recording_of(rows, clock, options, tally, rate=header.rate, device=header.device, about=about)
         yield Found(recording, label=path.stem)
 
 
@@ -99,7 +100,9 @@ def _header(lines: list[str], path: Path) -> Header:
     if np.isnan(start):
         raise HarnetError(f"{path}: start {stamp!r} is no date in the format {form[1]} of line 1: export it again")
     serial = fields.get("Serial Number:", "")
-    return Header(hertz, float(start), order, serial if _SERIAL.fullmatch(serial) else "")
+    model = _MODEL.search(lines[0])
+    device = f"ActiGraph {model[1]}" if model and not model[1].startswith("ActiLife") else "ActiGraph"
+    return Header(hertz, float(start), order, serial if _SERIAL.fullmatch(serial) else "", device)
 
 
 def _dialect(lines: list[str], path: Path) -> Dialect:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from data_shards.readers import ReadOptions, load
 from data_shards.readers.tables import lines
+from data_shards.readers.tables import text as tables_text
 from data_shards.recording import Loaded
 from harnet.errors import HarnetError
 
@@ -286,6 +287,14 @@ def test_a_table_of_hundreds_of_columns(tmp_path: Path) -> None:
 def test_a_still_device_with_a_coarse_sensor_is_no_filler(tmp_path: Path) -> None:
     values = np.tile([0.0, 0.25, 0.9688], (COUNT, 1))
     assert notes(recording(tmp_path, text(rows(values=values.tolist())))) == {}
+
+
+def test_a_long_file_that_is_no_table_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables_text, "MANY", 1000)
+    monkeypatch.setattr(lines, "PIECE_BYTES", 1 << 14)
+    words = [f"{'ab' * (i % 20)}{i}x,1,2,3" for i in range(20_000)]
+    with pytest.raises(HarnetError, match="foreign lines: 904 of 1,504, the first in line 602"):
+        recording(tmp_path, text([*rows()[:600], *words]))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

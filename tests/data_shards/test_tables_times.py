@@ -272,7 +272,7 @@ def test_actilife(form: str, stamped: bool, names: bool, separator: str, tmp_pat
     assert found.times[0] == np.datetime64("2020-03-06T10:15:00", "s").astype(int)
     np.testing.assert_allclose(np.diff(found.times), 1 / 30, atol=1.1e-3)
     np.testing.assert_array_equal(found.acceleration, signal(600).round(3))
-    assert found.metadata == {"device_id": "MOS2E31191189"}
+    assert (found.device, found.metadata) == ("ActiGraph GT3X+", {"device_id": "MOS2E31191189"})
 
 
 @pytest.mark.parametrize(

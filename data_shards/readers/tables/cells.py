@@ -18,6 +18,9 @@ from data_shards.readers.tables.stamps import LONGEST_STAMP
 NO_VALUE = ("", "nan", "NaN", "NAN", "na", "NA", "N/A", "#N/A", "null", "NULL", "None", "-", "?", ".")
 """What stands for a value that is missing."""
 
+TAIL_BYTES = 1 << 14
+"""Lines at the end of a file with which its last one is compared."""
+
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _ASCII = bytes(range(128)) + b"?" * 128
 _WHITE = re.compile(rb"[ \t]+")
@@ -80,14 +83,14 @@ class Cells:
         content = piece.content
         if not piece.last or content.endswith(LF):
             return content
-        *_, before, last = [b"", b"", *content[-(1 << 14) :].split(LF)]
+        *others, last = content[-TAIL_BYTES:].split(LF)
         separator = None if self._separator == " " else self._separator.encode()
-        others = content[-(1 << 14) :].split(LF)[1:-1]
-        shortest = min(map(len, others), default=0)
-        if len(last.split(separator)) < len(before.split(separator)) or len(last.rstrip()) < shortest - 1:
+        whole = others[1:]  # the first of them begins somewhere
+        fewer = bool(whole) and len(last.split(separator)) < len(whole[-1].split(separator))
+        if fewer or len(last.rstrip()) < min(map(len, whole), default=0) - 1:
             self._tally.add("cut end", 1, f"line {piece.first_line + content.count(LF):,}")
             return content[: len(content) - len(last)]
-        return content + b"\n"
+        return content + LF
 
     def _plain(self, content: bytes) -> bytes:
         """With a decimal point, one separator between two cells, and no character that Arrow would have to decode."""

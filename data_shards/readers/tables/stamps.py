@@ -20,6 +20,8 @@ LAST_CLOCK_SECOND = 4_102_444_800
 """2100-01-01: numbers after it are milliseconds or finer."""
 LONGEST_STAMP = 63
 """Characters."""
+MOST_SHAPES = 200
+"""Of the stamps in one piece: numbers without leading zeros make a hundred. More are words, and say no time."""
 
 _TIME = (
     r"(?P<hour>\d{1,2}):?(?P<minute>\d\d)(?::?(?P<second>\d\d)(?:[.,:](?P<fraction>\d{1,9})\d*)?)?"
@@ -104,7 +106,7 @@ class Stamps:
             return out
         characters = np.ascontiguousarray(texts).view(np.uint8).reshape(len(texts), width)
         remaining = np.arange(len(texts))
-        while len(remaining):
+        for _ in range(MOST_SHAPES):
             model = characters[remaining[0]]
             same = remaining if len(remaining) == 1 else remaining[_alike(characters, remaining, model)]
             shape = _shape(model.tobytes().rstrip(b"\0").decode("latin-1"), self.date_order or "day")

@@ -18,6 +18,8 @@ from data_shards.readers.tables.stamps import FIRST_CLOCK_SECOND, LAST_CLOCK_SEC
 from harnet.errors import HarnetError
 
 _FIRST_CELLS = 1000
+MANY = 100_000
+"""Rows after which a table of which most is foreign is given up."""
 
 
 class Times(Protocol):
@@ -99,6 +101,7 @@ class TextRows:
         self._names = [repr(dialect.names[place]) if dialect.names else f"{place + 1}" for place in places]
         tally.add("blank lines", dialect.blank)
         tally.add("foreign lines", dialect.foreign, "before the header row")
+        self._met = 0
         cells = Cells(dialect, places, tally)
         self._pieces = (cells.columns(piece) for piece in pieces(path, dialect.skip))
 
@@ -109,6 +112,7 @@ class TextRows:
         return self._times.clock or "none", chain([] if first is None else [first], rows)
 
     def _rows(self, number: NDArray[np.int64], columns: Sequence[pa.Array]) -> Rows:
+        self._met += len(number)
         times = self._times.seconds(columns[:-3], len(number))
         acceleration = np.empty((len(number), 3), np.float32)
         odd = np.zeros((len(columns), len(number)), bool)
@@ -125,8 +129,14 @@ class TextRows:
             first = int(np.argmax(rows))
             where = f"the first in line {number[first]:,}, column {self._names[int(np.argmax(odd[:, first]))]}"
             self._tally.add("foreign lines", int(rows.sum()), where)
+            self._judge_early()
             number, times, acceleration = number[~rows], times[~rows], acceleration[~rows]
         return Rows(number, times, acceleration)
+
+    def _judge_early(self) -> None:
+        """A file of gigabytes that is no table is not read to its end."""
+        if self._met >= MANY and self._tally.count("foreign lines") > self._met / 2:
+            self._tally.judge(self._met)
 
 
 def clock_of(times: NDArray[np.float64], path: Path) -> str:

@@ -60,7 +60,7 @@ class Command:
         policy = find_policy(self.quality)
         if self.dry_run:
             planned = plan(self.inputs, replace(options, listing=None))
-            print(plan_as_json(planned) if self.json else plan_as_text(planned))
+            print(plan_as_json(planned, options.exclude) if self.json else plan_as_text(planned, options.exclude))
             return int(bool(planned.refused))
         outcomes, skipped = ingest(self.inputs, self.out, options, self.workers)
         found = None
@@ -77,31 +77,40 @@ class Command:
         return int(any(outcome.status == "refused" for outcome in outcomes))
 
 
-def plan_as_text(planned: Plan) -> str:
-    """What would be read: a line for each file, then what would not."""
-    rows = [("file", "kind", "participant", "recording"), *map(_row, planned.files)]
+def plan_as_text(planned: Plan, exclude: frozenset[str]) -> str:
+    """What would be read: a line for each file, then what would not. Files of excluded people are only counted."""
+    files = _kept(planned, exclude)
+    rows = [("file", "kind", "participant", "recording"), *map(_row, files)]
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:3]]
     lines = [
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows
     ]
     lines += [f"refused: {reason}" for _, reason in planned.refused]
     lines += [f"skipped: {path}: of no known kind" for path in planned.skipped]
-    people = {file.identity.participant for file in planned.files if file.identity is not None}
-    lines.append(f"{len(planned.files)} files of {len(people)} people, {len(planned.refused)} refused, "
-                 f"{len(planned.skipped)} skipped; nothing was read or written")  # fmt: skip
+    people = {file.identity.participant for file in files if file.identity is not None}
+    lines.append(f"{len(files)} files of {len(people)} people, {len(planned.refused)} refused, "
+                 f"{len(planned.files) - len(files)} excluded, {len(planned.skipped)} skipped; nothing was read or "
+                 "written")  # fmt: skip
     return "\n".join(lines)
 
 
-def plan_as_json(planned: Plan) -> str:
+def plan_as_json(planned: Plan, exclude: frozenset[str]) -> str:
     """The same for scripts. Names are null where they are inside the file."""
     files = []
-    for file in planned.files:
+    for file in _kept(planned, exclude):
         _, kind, participant, recording = _row(file)
         known = file.identity is not None
         files.append({"source": str(file.path), "kind": kind, "participant": participant if known else None,
                       "recording": recording if known else None})  # fmt: skip
     refused = [{"source": str(path), "reason": reason} for path, reason in planned.refused]
-    return json.dumps({"files": files, "refused": refused, "skipped_files": list(planned.skipped)})
+    excluded = len(planned.files) - len(files)
+    return json.dumps(
+        {"files": files, "refused": refused, "excluded": excluded, "skipped_files": list(planned.skipped)}
+    )
+
+
+def _kept(planned: Plan, exclude: frozenset[str]) -> list[Planned]:
+    return [file for file in planned.files if file.identity is None or file.identity.participant not in exclude]
 
 
 def _row(file: Planned) -> tuple[str, str, str, str]:

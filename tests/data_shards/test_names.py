@@ -134,13 +134,18 @@ def test_a_dry_run_lists_and_writes_nothing(tmp_path: Path, capsys: pytest.Captu
     printed = capsys.readouterr().out.splitlines()
     assert printed[1].split()[0] == str(path)
     assert printed[1].split()[-2:] == ["P1", "P1_wrist"]
-    assert printed[-1] == "1 files of 1 people, 0 refused, 1 skipped; nothing was read or written"
+    assert printed[-1] == "1 files of 1 people, 0 refused, 0 excluded, 1 skipped; nothing was read or written"
     assert main([*command, "--participant-pattern", r"(Q\d)/", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert (report["files"], [each["source"] for each in report["refused"]]) == ([], [str(path)])
     assert main([*command, "--json"]) == 0
     (file,) = json.loads(capsys.readouterr().out)["files"]
     assert (file["participant"], file["recording"], "CSV" in file["kind"]) == ("wrist", "wrist", True)
+    (tmp_path / "withdrew.txt").write_text("P1\n")
+    assert main([*command, "--participant-pattern", r"(P\d)/", "--exclude", str(tmp_path / "withdrew.txt")]) == 0
+    printed = capsys.readouterr().out
+    assert "P1" not in printed
+    assert "0 files of 0 people, 0 refused, 1 excluded" in printed
     assert not (tmp_path / "c.zarr").exists()
 
 

@@ -97,7 +97,10 @@ class Step:
         exchanged while the rest is computed.
         """
         with self._exchange(last=False):
-            self._forward(self._wrapped, inputs).float().square().mean().backward()
+            output: Tensor | tuple[Tensor, ...] = self._forward(self._wrapped, inputs)
+            # Several objectives have an output each.
+            outputs = output if isinstance(output, tuple) else (output,)
+            torch.stack([one.float().square().mean() for one in outputs]).sum().backward()
 
     def _forward(self, network: nn.Module, inputs: Tensor) -> Tensor:
         device, bf16 = self._process.device.type, self._config.run.precision == "bf16"

@@ -134,6 +134,18 @@ def test_evaluation_the_probe_and_the_average_compile_nothing(
     assert losses(tmp_path / "default", "heldout") == losses(tmp_path / "off", "heldout")
 
 
+def test_several_objectives_are_compiled_together(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their network has an output for each."""
+    counted = counting(monkeypatch)
+    for mode in ("off", "default"):
+        alone(replace(small(shards, tmp_path / mode, steps=3, compile=mode), objective="multitask+simclr"))
+    assert "compiled, mode default" in capsys.readouterr().out
+    assert len(counted.graphs) == 1
+    assert losses(tmp_path / "default") == losses(tmp_path / "off")
+
+
 def as_one_of_two(process: Process, config: PretrainConfig, out: Path) -> None:
     """Small buckets, so that there is something to cut; the number of graphs goes to a file."""
     with pytest.MonkeyPatch.context() as patch:

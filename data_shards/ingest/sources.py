@@ -12,6 +12,7 @@ from data_shards.ingest.names import Identity, identity, shared_names
 from data_shards.ingest.options import IngestOptions
 from data_shards.ingest.walk import files_below, listed_below
 from data_shards.readers import Reader, reader_for
+from data_shards.readers.protocol import Unusable
 from harnet.errors import HarnetError
 
 
@@ -56,7 +57,7 @@ def plan(paths: Sequence[Path], options: IngestOptions) -> Plan:
         try:
             reader = known_reader(path, options)
         except HarnetError as error:
-            if named:
+            if named or isinstance(error, Unusable):
                 refused.append((path, str(error)))
             else:
                 skipped.append(str(path))

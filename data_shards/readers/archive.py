@@ -11,7 +11,7 @@ from typing import IO
 
 from data_shards.readers.actigraph import LOGS, archive_errors, bare_name
 from data_shards.readers.compressed import MAX_BYTES, Compressed
-from data_shards.readers.protocol import HEAD_BYTES, Reader, ReadOptions
+from data_shards.readers.protocol import HEAD_BYTES, Reader, ReadOptions, Unusable
 from harnet.errors import HarnetError
 
 MAGIC = b"PK\x03\x04"
@@ -64,7 +64,7 @@ def archived(path: Path, readers: Sequence[Reader], options: ReadOptions) -> Rea
         return Zipped(*found[0])
     if found:
         names = ", ".join(Path(member).name for _, member in found[:3])
-        raise HarnetError(
+        raise Unusable(
             f"{path}: a zip archive of {len(found)} device files ({names}{', …' if len(found) > 3 else ''}): unpack it "
             "and ingest the folder"
         )

@@ -86,6 +86,10 @@ class Reader(ABC):
         return {}
 
 
+class Unusable(HarnetError):
+    """Of a file that holds recordings for certain, and cannot be read: it is refused in a folder, too, not skipped."""
+
+
 @contextmanager
 def speaking_of(path: Path, inner: Path) -> Iterator[None]:
     """Errors about `inner`, a temporary copy, name the file that the user gave, `path`."""

@@ -1,6 +1,7 @@
 """`harnet ingest` on tables of all kinds, from the command to what is stored."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,17 @@ def test_short_trials_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
     found = json.loads(capsys.readouterr().out)
     assert (found["already_there"], len(found["refused"])) == (1, 5)
     assert ingest(tmp_path, "--min-seconds", "5")[0] == 0
+
+
+def test_an_archive_of_two_recordings_in_a_folder_is_not_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = write(tmp_path / "p.csv", 50, 20)
+    with zipfile.ZipFile(tmp_path / "visits.zip", "w") as archive:
+        archive.write(table, "visit1.csv")
+        archive.write(table, "visit2.csv")
+    assert ingest(tmp_path)[0] == 1
+    assert "visits.zip: a zip archive of 2 device files (visit1.csv, visit2.csv): unpack it" in capsys.readouterr().out
 
 
 def test_another_rate_or_order_of_dates_is_another_setting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

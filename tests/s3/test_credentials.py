@@ -8,6 +8,7 @@ import fsspec
 import pytest
 
 from data_shards.stream.node_cache import NodeCache
+from data_shards.stream.patience import Patience
 from data_shards.stream.remote import RemoteOptions, open_storage
 from data_shards.stream.shared_manifest import open_manifest
 from harnet.errors import HarnetError
@@ -15,7 +16,7 @@ from launch.cli import main
 from tests.launch.stand_ins import stand_in
 from tests.s3.conftest import Server
 
-FAST = RemoteOptions(attempts=2, first_pause=0.05)
+FAST = RemoteOptions(patience=Patience(seconds=0.1, first_pause=0.05))
 SECRET = "r+g/t="
 SUBMIT = ("submit", "pretrain", "--profile")
 
@@ -50,8 +51,9 @@ def test_a_store_opens_by_fsspecs_configuration(
     with pytest.raises(HarnetError, match="access denied"):
         open_manifest(location, cache, remote=FAST)
     configure(monkeypatch, tmp_path, options)
-    name = open_manifest(location, cache, remote=FAST).shards[0].name
-    storage, found = open_storage(location, FAST), bytearray(1000)
+    contents = open_manifest(location, cache, remote=FAST)
+    name = contents.shards[0].name
+    storage, found = open_storage(contents, FAST), bytearray(1000)
     storage.read_into(name, 500, memoryview(found))
     storage.close()
     assert found == (shards / name).read_bytes()[500:1500]

@@ -77,7 +77,9 @@ ODDITIES: dict[Kind, Oddity] = {
     "blank lines": Oddity("empty lines", "left out"),
     "cut end": Oddity("a last line, block or page that is not whole", "left out"),
     "repeated fillers": Oddity(
-        "samples of one value that stand for none (exact zeros, or the last value again and again)", "a gap"
+        "samples of one value that stand for none (exact zeros, or the last value again and again), and rows left "
+        "empty for long",
+        "a gap",
     ),
     "damaged blocks": Oddity("blocks, pages, packets, seconds or hours that fail their check", "a gap"),
     "other sessions": Oddity("blocks of another recording session than the header's", "left out"),

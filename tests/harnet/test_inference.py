@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from torch import nn
 
 from harnet.apply.inference import Pieces, batches, outputs
 from harnet.apply.summaries import WearSums
+from harnet.encoder import Encoder
 from harnet.errors import HarnetError
 
 
@@ -70,6 +72,27 @@ def test_results_come_back_to_their_recordings_and_an_error_ends_one_alone() -> 
     assert rows == {0: [20, 22, 24, 26, 28], 1: [40, 42, 44], 2: [], 3: [80]}
     assert ended == [(0, ""), (1, "recording 20 is broken"), (2, ""), (3, "")]
     assert model.shapes == {torch.Size([4, 3, 4])}
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_the_features_of_the_cpu_whatever_is_under_way() -> None:
+    """Copies run beside the kernels: results must be those of their own batch, and windows not be overwritten."""
+    random = np.random.default_rng(0)
+    windows = random.normal(0, 0.3, (500, 3, 150)).astype(np.float32)
+
+    def read() -> Pieces:
+        for part in np.array_split(np.arange(500), 9):
+            yield part, windows[part]
+
+    encoder = Encoder("harnet5", width=8).eval()
+    with torch.inference_mode():
+        expected = encoder(torch.from_numpy(windows)).flatten(1).numpy()
+    encoder.cuda()
+    for precision, tolerance in (("fp32", 1e-3), ("bf16", 3e-2)):
+        found = np.concatenate([rows for _, rows in outputs(encoder, [read], 64, lambda y: y.flatten(1), precision)
+                                if len(rows)])  # fmt: skip
+        assert np.linalg.norm(found - expected) < tolerance * np.linalg.norm(expected)
 
 
 def test_a_fault_in_the_reading_thread_is_raised() -> None:

@@ -218,6 +218,18 @@ def test_a_time_twice(index: int, values: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.acceleration, signal().astype(np.float32))
 
 
+@pytest.mark.parametrize("extra", [True, False])
+def test_many_times_twice(extra: bool, tmp_path: Path) -> None:
+    table = rows()
+    twice = np.sort(np.random.default_rng(0).choice(np.arange(5, COUNT - 5, 2), 28, replace=False))[::-1]
+    for index in twice.tolist():
+        before = table[index - 1].split(",")[0]
+        table[index : index + (not extra)] = [f"{before},0.1,0.1,0.9"]
+    found = recording(tmp_path, text(table))
+    assert (notes(found), found.nominal_rate) == ({"duplicate samples": 28}, RATE)
+    assert len(found.times) == COUNT - (0 if extra else 28)
+
+
 def test_every_row_twice(tmp_path: Path) -> None:
     found = recording(tmp_path, text([row for row in rows() for _ in range(2)]))
     assert notes(found) == {"repeated blocks": COUNT}

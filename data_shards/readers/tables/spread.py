@@ -14,6 +14,8 @@ REGULAR = 0.1
 """Share by which the number of samples with one stamp may differ from the usual one."""
 IRREGULAR_SHARE = 0.01
 """Of the stamps; above it, numbers of samples say nothing of their times."""
+LATE = 1.05
+"""Periods after the sample before it, from which on a sample is late: more than one in a hundred too many shift it."""
 _LAG = 5.0
 """Seconds over which the period is averaged."""
 
@@ -86,16 +88,12 @@ class Groups:
 
 
 def bunched(times: NDArray[np.float64], period: float) -> NDArray[np.bool_]:
-    """Which samples follow too closely on one that was late, as in a bunch; a duplicate follows on a punctual one."""
-    size = _window(period)
-    lateness = times - np.arange(len(times)) * period
-    usual = np.concatenate([np.full(len(some), np.median(some)) for some in _cut(lateness, size)])
-    close = np.diff(times) < 0.5 * period
-    return np.concatenate([[False], close & ((lateness - usual)[:-1] >= 0.5 * period)])
-
-
-def _cut(values: NDArray[np.float64], size: int) -> list[NDArray[np.float64]]:
-    return [values[start : start + size] for start in range(0, len(values), size)]
+    """Which samples follow closely, one by one, on a late one, as in a bunch; a duplicate follows on a punctual one."""
+    step = np.diff(times, prepend=times[0])
+    close = step < 0.5 * period
+    close[0] = False
+    ahead = np.maximum.accumulate(np.where(close, 0, np.arange(len(times))))
+    return close & (step[ahead] > LATE * period)
 
 
 def evened(times: NDArray[np.float64], period: float) -> NDArray[np.float64]:

@@ -63,3 +63,21 @@ def read_two(cohort: Cohort, name: str) -> None:
     signal = SignalHours(cohort.open_recording(name))
     for hour in range(2):
         signal.read(hour)
+
+
+def test_no_flipped_bit_passes_where_zarr_is_passed_by(cohort: Cohort, tmp_path: Path) -> None:
+    shutil.copytree(cohort.root, tmp_path / "cohort.zarr")
+    copy, name = Cohort.open(tmp_path / "cohort.zarr"), cohort.recordings()[0]
+    path = copy.root / name / "accel" / "c" / "0" / "0"
+    sound, random, refused = path.read_bytes(), np.random.default_rng(15), 0
+    expected = [SignalHours(cohort.open_recording(name)).read(hour).tobytes() for hour in range(2)]
+    for _ in range(40):
+        content, bit = bytearray(sound), int(random.integers(8 * len(sound)))
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        signal = SignalHours(copy.open_recording(name))
+        try:
+            assert [signal.read(hour).tobytes() for hour in range(2)] == expected, f"bit {bit}"
+        except HarnetError:
+            refused += 1
+    assert refused > 20

@@ -16,6 +16,8 @@ IRREGULAR_SHARE = 0.01
 """Of the stamps; above it, numbers of samples say nothing of their times."""
 LATE = 1.05
 """Periods after the sample before it, from which on a sample is late: more than one in a hundred too many shift it."""
+QUICK = 0.9
+"""Periods after the sample before it, within which a sample catches up."""
 _LAG = 5.0
 """Seconds over which the period is averaged."""
 
@@ -90,10 +92,10 @@ class Groups:
 def bunched(times: NDArray[np.float64], period: float) -> NDArray[np.bool_]:
     """Which samples follow closely, one by one, on a late one, as in a bunch; a duplicate follows on a punctual one."""
     step = np.diff(times, prepend=times[0])
-    close = step < 0.5 * period
-    close[0] = False
-    ahead = np.maximum.accumulate(np.where(close, 0, np.arange(len(times))))
-    return close & (step[ahead] > LATE * period)
+    quick = step < QUICK * period
+    quick[0] = False
+    ahead = np.maximum.accumulate(np.where(quick, 0, np.arange(len(times))))
+    return (step < 0.5 * period) & quick & (step[ahead] > LATE * period)
 
 
 def evened(times: NDArray[np.float64], period: float) -> NDArray[np.float64]:

@@ -20,26 +20,28 @@ from harnet.weights.load import Bundle, classifier_on
 FOREST, HANDMADE_LINEAR = "forest", "handmade-linear"
 SCRATCH, TUNED = "scratch", "fine-tuned"
 UNTRAINED, FROZEN = "untrained", "frozen"
-UNTRAINED_LINEAR, FROZEN_LINEAR, FROZEN_HANDMADE = "untrained-linear", "frozen-linear", "frozen-handmade"
+UNTRAINED_LINEAR, FROZEN_LINEAR = "untrained-linear", "frozen-linear"
+UNTRAINED_HANDMADE, FROZEN_HANDMADE = "untrained-handmade", "frozen-handmade"
 ARMS = (
-    FOREST, HANDMADE_LINEAR, SCRATCH, UNTRAINED, UNTRAINED_LINEAR, FROZEN, FROZEN_LINEAR, FROZEN_HANDMADE, TUNED,
+    FOREST, HANDMADE_LINEAR, SCRATCH, UNTRAINED, UNTRAINED_LINEAR, UNTRAINED_HANDMADE, FROZEN, FROZEN_LINEAR,
+    FROZEN_HANDMADE, TUNED,
 )  # fmt: skip
 """Forest and logistic regression on hand-made features; the network from nothing; a small network on the last stage of
-an encoder, and logistic regression on several of its stages, of one that was never trained and of the pretrained one;
-logistic regression on hand-made features and those of the pretrained one together; all of it trained.
+an encoder, logistic regression on several of its stages, and on these and hand-made features together, of one that was
+never trained and of the pretrained one; all of it trained.
 
 Features of random convolutions are no bad ones (Saxe et al., ICML 2011), so only what frozen has over untrained was
-learnt in pretraining; and only what it adds to hand-made ones is worth a network."""
-LINEAR = (HANDMADE_LINEAR, UNTRAINED_LINEAR, FROZEN_LINEAR, FROZEN_HANDMADE)
+learnt in pretraining, beside hand-made features too."""
+LINEAR = (HANDMADE_LINEAR, UNTRAINED_LINEAR, UNTRAINED_HANDMADE, FROZEN_LINEAR, FROZEN_HANDMADE)
 """Arms of logistic regression."""
 LAST_STAGE = SEVERAL_STAGES[-1]
 NETWORKS = (SCRATCH, TUNED)
 """Arms that train the encoder, which is where the time goes."""
 QUESTIONS = (
     (FROZEN, UNTRAINED), (FROZEN_LINEAR, UNTRAINED_LINEAR), (FROZEN_LINEAR, HANDMADE_LINEAR),
-    (FROZEN_HANDMADE, HANDMADE_LINEAR), (TUNED, SCRATCH), (TUNED, FOREST),
+    (FROZEN_HANDMADE, HANDMADE_LINEAR), (FROZEN_HANDMADE, UNTRAINED_HANDMADE), (TUNED, SCRATCH), (TUNED, FOREST),
 )  # fmt: skip
-"""The differences that say what pretraining is good for: nine arms have 36."""
+"""The differences that say what pretraining is good for: ten arms have 45."""
 
 
 def asked(difference: Mapping[str, Any]) -> bool:
@@ -143,13 +145,13 @@ def _linear(arm: str, inputs: Inputs, rows: Rows, setting: Setting, seed: int) -
     """Like the forest it needs nobody to stop by, and learns from the validation people too."""
     if arm == HANDMADE_LINEAR:
         features = inputs.handmade
-    elif arm == UNTRAINED_LINEAR:
+    elif arm in (UNTRAINED_LINEAR, UNTRAINED_HANDMADE):
         drawn = _drawn(setting, 1, seed).feature_extractor
         features = encode(drawn, torch.from_numpy(inputs.data.windows), setting.device, SEVERAL_STAGES)
     else:
         features = inputs.stages
-        if arm == FROZEN_HANDMADE:
-            features = np.concatenate([inputs.handmade, features], axis=1)
+    if arm in (UNTRAINED_HANDMADE, FROZEN_HANDMADE):
+        features = np.concatenate([inputs.handmade, features], axis=1)
     learnt = np.concatenate([rows.train, rows.validation])
     data, balance = inputs.data, setting.recipe.balance_classes
     return linear.classify(features, data.labels, data.people, learnt, rows.test, balance, setting.threads)[0]

@@ -15,10 +15,10 @@ from harnet.evaluation.drawing import PALETTE, scatter
 from harnet.evaluation.pieces import EVERYBODY
 from harnet.report.sources import Plane
 
-_SHADES = ("#8a6d3b", "#c7a252", "#8c96a0", "#b5669c", "#d9a3c6", "#5aa0c8", "#2f7fb0", "#3f8f5a", "#14506b")
+_SHADES = ("#8a6d3b", "#c7a252", "#8c96a0", "#b5669c", "#d9a3c6", "#7d4a6d", "#5aa0c8", "#2f7fb0", "#3f8f5a", "#14506b")
 COLOURS = dict(zip(ARMS, _SHADES, strict=True))
 """By arm, told apart in print and by people who do not see red and green."""
-MARKERS = dict(zip(ARMS, "sP^v<D>Xo", strict=True))
+MARKERS = dict(zip(ARMS, "sP^v<pD>Xo", strict=True))
 INK, QUIET = "#1f2933", "#5b6770"
 
 _STYLE: Any = {

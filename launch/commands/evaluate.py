@@ -1,4 +1,4 @@
-"""`harnet evaluate`: does it transfer? Nine ways to classify, on people and on data sets that were never seen."""
+"""`harnet evaluate`: does it transfer? Ten ways to classify, on people and on data sets that were never seen."""
 
 import json
 from dataclasses import dataclass

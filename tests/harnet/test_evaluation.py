@@ -134,7 +134,7 @@ def test_what_is_not_pretrained_does_not_depend_on_the_weights(config: SuiteConf
         one, same = ([json.loads(path.read_text()) for path in sorted(out.glob(f"pieces/tiny/robust/{arm}/*.json"))]
                      for out in (config.out, other.out))  # fmt: skip
         assert len(one) == 3
-        if arm in ("forest", "handmade-linear", "scratch", "untrained", "untrained-linear"):
+        if arm in ("forest", "handmade-linear", "scratch", "untrained", "untrained-linear", "untrained-handmade"):
             assert one == same
     features = (np.load(out / "features" / "tiny-stages.npy") for out in (config.out, other.out))
     assert not np.array_equal(*features), "the weights differ"

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_shards.readers import load
+from data_shards.readers.tables.spread import evened
 from harnet.errors import HarnetError
 from tests.data_shards import test_readers_nhanes as nhanes
 
@@ -64,3 +65,8 @@ def test_a_directory_that_points_before_the_archive(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(content)
     with pytest.raises(HarnetError, match=r"x\.zip: the zip archive is damaged or cut off"):
         list(load(tmp_path / "x.zip"))
+
+
+def test_a_period_near_zero_asks_for_no_window_of_terabytes() -> None:
+    times = np.array([0.0, 1e-12, 2e-12, 0.5, 0.5 + 1e-12])
+    assert len(evened(times, 1e-13)) == 5

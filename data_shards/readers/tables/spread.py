@@ -104,7 +104,7 @@ def evened(times: NDArray[np.float64], period: float) -> NDArray[np.float64]:
     Where samples were lost, none catches up, and the gap stays.
     """
     turns = np.arange(len(times)) * period
-    size = _window(period)
+    size = min(_window(period), len(times))
     punctual = minimum_filter1d(times - turns, size, origin=-(size // 2), mode="nearest")
     return turns + punctual
 

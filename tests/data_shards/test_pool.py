@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,12 @@ def test_without_a_place_for_it_the_job_stops_and_says_how() -> None:
 
 
 def once(path: Path) -> str:
-    """Die of the first attempt at a piece, as the neighbour of one that took all the memory does."""
-    if not path.exists():
-        path.touch()
+    """Pieces a and b die of their first attempt, both in work: neighbours of one that took all the memory."""
+    first = not path.exists()
+    path.touch()
+    if first and path.name in "ab":
+        while not all((path.parent / name).exists() for name in "ab"):
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)
     return path.name
 

@@ -76,12 +76,8 @@ def evaluated(process: Process, config: PretrainConfig, out: Path) -> None:
 def test_the_loss_is_the_same_to_the_bit_on_any_number_of_processes(shards: Path, tmp_path: Path) -> None:
     """Five processes for three pieces; those of the first one's statistics, as it is the first that saves."""
     config = contrastive(shards, tmp_path / "run")
-    piece = heldout.PIECE
-    try:
-        evaluated(ALONE, config, tmp_path)
-    finally:
-        heldout.PIECE = piece
-    in_processes(2, evaluated, config, tmp_path)
+    for world in (1, 2):  # one of them in a process of its own, too: threads decide how sums are rounded
+        in_processes(world, evaluated, config, tmp_path)
     in_processes(5, evaluated, replace(config, data=replace(config.data, batch=20, lanes=5)), tmp_path)
     found = {path.name: json.loads(path.read_text()) for path in tmp_path.glob("*-of-*.json")}
     assert len(found) == 8

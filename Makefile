@@ -11,8 +11,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 demo: $(VENV)/.demo
 	$(BIN)/python -m launch.demo
 
+# The Slurm cluster by itself: a machine has room for one, and its nodes need the cores.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup --durations 10
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --durations 10 --ignore tests/cluster
+	$(BIN)/python -m pytest tests/cluster
 
 # What needs a GPU: tests, then figures. The quick one leaves out what waits for compilers, and takes 3 minutes.
 gpu: $(VENV)/.dev

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 # Tiny networks on two cores that several processes share: one thread each is faster, and repeats to the bit.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -20,32 +19,6 @@ from data_shards.layout import MISSING, RATE, SECONDS_PER_HOUR
 from data_shards.quality.policy import POLICIES
 from data_shards.shards import writer
 from data_shards.shards.shard_plan import ShardOptions
-
-TABLES = pytest.StashKey[dict[tuple[str, ...], list[tuple[str, ...]]]]()
-"""Tables for people that tests fill, printed at the end: heading → rows."""
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[TABLES] = {}
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    output = getattr(session.config, "workeroutput", None)
-    if output is not None:  # one of several test processes: hand the tables to the one that prints
-        output["tables"] = [(list(heading), rows) for heading, rows in session.config.stash[TABLES].items()]
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    for heading, rows in getattr(node, "workeroutput", {}).get("tables", []):
-        node.config.stash[TABLES].setdefault(tuple(heading), []).extend(rows)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for heading, rows in config.stash[TABLES].items():
-        terminalreporter.write_line(f"\n| {' | '.join(heading)} |\n|{'---|' * len(heading)}")
-        for row in sorted(rows):
-            terminalreporter.write_line(f"| {' | '.join(row)} |")
 
 
 def signal(seed: int, seconds: int) -> np.ndarray:

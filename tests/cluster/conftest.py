@@ -9,7 +9,6 @@ import pytest
 
 from tests.cluster.cluster import Cluster, obstacle
 from tests.cluster.stories import Row, Scene, Story, tell, train_undisturbed
-from tests.conftest import TABLES
 
 AT_A_TIME = 3
 """Stories: most of their time is waiting for Slurm, and with two nodes each there are some to spare."""
@@ -28,14 +27,7 @@ def whole_cluster() -> Iterator[Cluster]:
     signal.signal(signal.SIGTERM, before)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One cluster, so one test process: a machine holds a single bridge of that name."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.xdist_group("cluster"))
-
-
-HEADING = ("fault", "what was done", "seconds lost", "steps repeated", "result")
+ROWS = pytest.StashKey[list[Row]]()
 TOLD = pytest.StashKey[dict[Story, Future[None]]]()
 
 
@@ -59,7 +51,7 @@ def profile(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def rows(request: pytest.FixtureRequest) -> list[Row]:
     """The table of faults, printed at the end of the tests."""
-    return request.config.stash[TABLES].setdefault(HEADING, [])
+    return request.config.stash.setdefault(ROWS, [])
 
 
 @pytest.fixture(scope="session")
@@ -92,3 +84,12 @@ def told(
     pool.shutdown(wait=False, cancel_futures=True)
     whole_cluster.cancel_all()
     pool.shutdown(wait=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    rows = config.stash.get(ROWS, [])
+    if rows:
+        terminalreporter.write_line("\n| fault | what was done | seconds lost | steps repeated | result |")
+        terminalreporter.write_line("|---|---|---|---|---|")
+    for fault, done, lost, repeated, result in sorted(rows):
+        terminalreporter.write_line(f"| {fault} | {done} | {lost} | {repeated} | {result} |")

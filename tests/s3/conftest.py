@@ -16,14 +16,6 @@ from urllib.request import urlopen
 
 import pytest
 
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In one test process, so that the store is started once."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.xdist_group("s3"))
-
-
 KEY, SECRET = "harnet-test", "not-to-be-seen-anywhere"
 
 

@@ -37,7 +37,7 @@ class Facts:
     """What is known of a recording before its samples are read."""
 
     nominal_rate: float
-    """Samples per second that the device was set to."""
+    """Samples per second that the device was set to; of a table, what most of its times say."""
     device: str
     """Maker and model, such as "Axivity AX3"."""
     clock: str

@@ -28,7 +28,7 @@ class TooShort(HarnetError):
 
 def refuse_rate(nominal: float, measured: float, named: str) -> None:
     """Raises `HarnetError`, which begins with `named`, for rates in Hz from which no 30 Hz can be made."""
-    for rate, origin in ((nominal, "set in the device"), (measured, "by its times")):
+    for rate, origin in ((nominal, "nominal"), (measured, "by its times")):
         if not SLOWEST * (1 - CLOCK_DRIFT) <= rate <= FASTEST:
             raise HarnetError(
                 f"{named}: {rate:.4g} Hz {origin}; {SLOWEST:g} to {FASTEST:g} Hz can be used: leave it out"

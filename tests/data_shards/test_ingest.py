@@ -120,7 +120,7 @@ def test_bad_files_are_listed_and_stop_nobody(tmp_path: Path, workers: int, caps
     text = capsys.readouterr().out
     assert Cohort.open(out).recordings() == ["good0", "good1"]
     for message in (
-        "Hz set in the device; 19 to 5000 Hz can be used",
+        "Hz nominal; 19 to 5000 Hz can be used",
         "short.csv: its longest stretch without a gap is 5.0 s, less than one window of 10 s",
         "metres.csv: the norm is 9.8",
         "give --units m/s2",

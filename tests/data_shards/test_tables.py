@@ -1,5 +1,7 @@
 """Tables as the world writes them: each oddity in its kinds, against the same signal in a plain table."""
 
+import gc
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,8 +12,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from data_shards.readers import ReadOptions, load
+from data_shards.readers.oddities import Tally
 from data_shards.readers.tables import lines
 from data_shards.readers.tables import text as tables_text
+from data_shards.readers.tables.cells import Cells
+from data_shards.readers.tables.dialect import Dialect
+from data_shards.readers.tables.lines import Piece
 from data_shards.recording import Loaded
 from harnet.errors import HarnetError
 
@@ -340,3 +346,13 @@ def test_any_mixture_of_forms_and_a_few_odd_rows(data: st.DataObject, tmp_path: 
     kept = np.delete(np.arange(COUNT), lost)
     np.testing.assert_array_equal(found.acceleration, signal()[kept].astype(np.float32))
     np.testing.assert_allclose(found.times, START + kept / RATE, atol=1e-6)
+
+
+def test_a_table_that_was_read_leaves_memory() -> None:
+    """A worker reads thousands of files; Arrow keeps what its options refer to, which the collector cannot see."""
+    cells = Cells(Dialect(",", False, (), fields=4, skip=0), range(4), Tally("x"))
+    assert cells.columns(Piece(b"0,0,0,1\n1,0,0\n2,0,0,1\n", 1, last=True))[0].tolist() == [1, 3]
+    gone = weakref.ref(cells)
+    del cells
+    gc.collect()
+    assert gone() is None

@@ -35,9 +35,7 @@ class Cells:
         self._tally = tally
         self._names = [f"{place}" for place in places]
         self._separator = dialect.separator
-        self._parse = pcsv.ParseOptions(
-            delimiter=self._separator, quote_char='"' if dialect.quoted else False, invalid_row_handler=self._foreign
-        )
+        self._quote: str | bool = '"' if dialect.quoted else False
         self._convert = pcsv.ConvertOptions(
             include_columns=self._names,
             column_types=dict.fromkeys(self._names, pa.string()),
@@ -63,7 +61,10 @@ class Cells:
                 block_size=len(content) + 1,
                 column_names=self._fields,
             ),
-            parse_options=self._parse,
+            # Not kept: the collector cannot follow Arrow to its handler, so each file would stay in memory for ever.
+            parse_options=pcsv.ParseOptions(
+                delimiter=self._separator, quote_char=self._quote, invalid_row_handler=self._foreign
+            ),
             convert_options=self._convert,
         )
         columns = [table[name].combine_chunks() for name in self._names]

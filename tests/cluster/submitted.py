@@ -18,7 +18,8 @@ from tests.cluster.cluster import eventually
 
 PATIENCE = 300
 """Seconds that anything may take. A busy machine is slow, and a test that waits for a state loses nothing by it."""
-STEPS = 24
+STEPS = 40
+"""Many more than the one at which something is done to a run: it must not be over before that is done."""
 SETTINGS = {
     "model.architecture": "harnet5", "run.precision": "fp32", "run.device": "cpu", "run.steps": STEPS,
     "optimizer.warmup-steps": 2, "data.batch": 12, "data.lanes": 12, "data.workers": 0, "data.windows-per-visit": 16,

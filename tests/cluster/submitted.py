@@ -18,8 +18,7 @@ from tests.cluster.cluster import eventually
 
 PATIENCE = 300
 """Seconds that anything may take. A busy machine is slow, and a test that waits for a state loses nothing by it."""
-STEPS = 40
-"""Many more than the one at which something is done to a run: it must not be over before that is done."""
+STEPS = 24
 SETTINGS = {
     "model.architecture": "harnet5", "run.precision": "fp32", "run.device": "cpu", "run.steps": STEPS,
     "optimizer.warmup-steps": 2, "data.batch": 12, "data.lanes": 12, "data.workers": 0, "data.windows-per-visit": 16,
@@ -122,6 +121,8 @@ def held(run: Submitted) -> Iterator[None]:
     tasks = run.tasks()
     for task in tasks:
         os.kill(task, signal.SIGSTOP)
+    # A signal is taken when its process has its turn, which on a busy machine may be after the next line here.
+    eventually(lambda: not any(map(runs, tasks)), PATIENCE, "all tasks to stand still")
     yield
     eventually(lambda: not any(map(stands_still, tasks)), PATIENCE, "a signal to all tasks")
     for task in tasks:
@@ -129,13 +130,25 @@ def held(run: Submitted) -> Iterator[None]:
             os.kill(task, signal.SIGCONT)
 
 
+def runs(task: int) -> bool:
+    """Whether a process is there and not stopped."""
+    facts = facts_of(task)
+    return bool(facts) and facts["State"].split()[0] not in ("T", "Z", "X")
+
+
 def stands_still(task: int) -> bool:
     """Whether a process is stopped, and neither TERM nor USR2 waits for it to go on."""
+    facts = facts_of(task)
+    if not facts or facts["State"].split()[0] != "T":
+        return False
+    pending = int(facts["ShdPnd"], 16)
+    return not any(pending >> (number - 1) & 1 for number in (signal.SIGTERM, signal.SIGUSR2))
+
+
+def facts_of(task: int) -> dict[str, str]:
+    """What Linux says of a process; nothing if it is gone."""
     try:
         lines = Path(f"/proc/{task}/status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
-        return False
-    facts = dict(line.split(":", 1) for line in lines)
-    pending = int(facts["ShdPnd"], 16)
-    asked = any(pending >> (number - 1) & 1 for number in (signal.SIGTERM, signal.SIGUSR2))
-    return facts["State"].split()[0] == "T" and not asked
+        return {}
+    return dict(line.split(":", 1) for line in lines)

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from data_shards.cohort import index as cohort_index
-from data_shards.cohort.info import Quality, RecordingInfo, Source
+from data_shards.cohort.info import Quality, RecordingInfo, SourceFile
 from data_shards.cohort.store import Cohort
 from data_shards.ingest.calibration import not_calibrated
 from data_shards.ingest.preparation import PREPROCESSING
@@ -39,7 +39,7 @@ WEEK = RecordingInfo(
     ),
     notes=(),
     metadata={"device_id": 12345, "session_id": 1, "sample_rate_hz": 100.0, "accel_range": 8},
-    source=Source(name="x.cwa", bytes=258_049_024, mtime_ns=10**18, xxh3="0" * 16, kind="Axivity", settings={}),
+    source=SourceFile(name="x.cwa", bytes=258_049_024, mtime_ns=10**18, xxh3="0" * 16, kind="Axivity", settings={}),
     preprocessing=PREPROCESSING,
     package_version="0",
 )

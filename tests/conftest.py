@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 
-from data_shards.cohort.info import Quality, RecordingInfo, Source
+from data_shards.cohort.info import Quality, RecordingInfo, SourceFile
 from data_shards.cohort.store import Cohort
 from data_shards.ingest.calibration import not_calibrated
 from data_shards.ingest.preparation import PREPROCESSING
@@ -59,7 +59,9 @@ def add_recording(
         ),
         notes=(),
         metadata={},
-        source=Source(name="formula", bytes=0, mtime_ns=0, xxh3="0" * 16, kind="formula", settings={"seed": str(seed)}),
+        source=SourceFile(
+            name="formula", bytes=0, mtime_ns=0, xxh3="0" * 16, kind="formula", settings={"seed": str(seed)}
+        ),
         preprocessing=PREPROCESSING,
         package_version="test",
     )

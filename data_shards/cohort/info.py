@@ -9,7 +9,7 @@ SYNTHETIC = "synthetic"
 """`RecordingInfo.device` of people made by formula: whatever is shown of them says so."""
 
 
-class Source(TypedDict):
+class SourceFile(TypedDict):
     """The file that a recording came from, and how it was read."""
 
     name: str
@@ -122,7 +122,7 @@ class RecordingInfo:
     """What was dropped, mended or seen."""
     metadata: dict[str, str | int | float]
     """Facts from the device file's header."""
-    source: Source
+    source: SourceFile
     """Where it came from."""
     preprocessing: Preprocessing
     """What was done to it."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from data_shards.cohort import ledger
-from data_shards.cohort.info import RecordingInfo, Source
+from data_shards.cohort.info import RecordingInfo, SourceFile
 from data_shards.cohort.store import Cohort
 from data_shards.ingest.checks import TooShort
 from data_shards.ingest.names import Identity, identity
@@ -125,7 +125,9 @@ def _killed(path: Path, how: str, cohort: Cohort, options: IngestOptions) -> lis
     return outcomes
 
 
-def _without_reading(path: Path, label: str, source: Source, cohort: Cohort, options: IngestOptions) -> Outcome | None:
+def _without_reading(
+    path: Path, label: str, source: SourceFile, cohort: Cohort, options: IngestOptions
+) -> Outcome | None:
     """What becomes of the one recording in a file, where its name tells; None if it has to be read."""
     names = identity(path, label, None, options)
     if names.participant in options.exclude:
@@ -138,7 +140,7 @@ def _without_reading(path: Path, label: str, source: Source, cohort: Cohort, opt
     return _compare(path, there, source)
 
 
-def _add(found: Found, path: Path, cohort: Cohort, source: Source, options: IngestOptions) -> Outcome:
+def _add(found: Found, path: Path, cohort: Cohort, source: SourceFile, options: IngestOptions) -> Outcome:
     """Prepare and write one recording."""
     names = identity(path, found.label, found.participant, options)
     if names.participant in options.exclude:
@@ -155,7 +157,7 @@ def _add(found: Found, path: Path, cohort: Cohort, source: Source, options: Inge
         return _outcome(path, cohort.write_hours(prepared.hours, prepared.stream(), info), "ingested")
 
 
-def _info(names: Identity, recording: Recording, prepared: Prepared, source: Source) -> RecordingInfo:
+def _info(names: Identity, recording: Recording, prepared: Prepared, source: SourceFile) -> RecordingInfo:
     """What is kept of a recording whose hours are all through."""
     return RecordingInfo(
         recording=names.recording,
@@ -179,7 +181,7 @@ def _info(names: Identity, recording: Recording, prepared: Prepared, source: Sou
     )
 
 
-def _compare(path: Path, there: RecordingInfo, source: Source) -> Outcome:
+def _compare(path: Path, there: RecordingInfo, source: SourceFile) -> Outcome:
     """The name is taken: by the same recording, or by another. Without a hash, `source` is the file that is known."""
     known = there.source
     if source["xxh3"] and (known["bytes"], known["xxh3"]) != (source["bytes"], source["xxh3"]):

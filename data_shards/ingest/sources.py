@@ -7,7 +7,7 @@ from pathlib import Path
 
 import xxhash
 
-from data_shards.cohort.info import Source
+from data_shards.cohort.info import SourceFile
 from data_shards.ingest.names import Identity, identity, shared_names
 from data_shards.ingest.options import IngestOptions
 from data_shards.ingest.walk import files_below, listed_below
@@ -121,13 +121,13 @@ def known_reader(path: Path, options: IngestOptions) -> Reader:
         raise HarnetError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def unhashed(path: Path, reader: Reader, options: IngestOptions) -> Source:
+def unhashed(path: Path, reader: Reader, options: IngestOptions) -> SourceFile:
     """What tells a file from others without reading it; its `xxh3` is empty."""
     try:
         about = path.stat()
     except OSError as error:
         raise HarnetError(f"{path}: cannot be read ({error.strerror})") from error
-    return Source(
+    return SourceFile(
         name=path.name,
         bytes=about.st_size,
         mtime_ns=about.st_mtime_ns,
@@ -137,7 +137,7 @@ def unhashed(path: Path, reader: Reader, options: IngestOptions) -> Source:
     )
 
 
-def hashed(path: Path, source: Source) -> Source:
+def hashed(path: Path, source: SourceFile) -> SourceFile:
     """The same with the hash of the whole file."""
     digest = xxhash.xxh3_64()
     try:

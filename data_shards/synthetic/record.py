@@ -5,7 +5,7 @@ import importlib.metadata
 import numpy as np
 from numpy.typing import NDArray
 
-from data_shards.cohort.info import SYNTHETIC, Calibration, Preprocessing, Quality, RecordingInfo, Source
+from data_shards.cohort.info import SYNTHETIC, Calibration, Preprocessing, Quality, RecordingInfo, SourceFile
 from data_shards.cohort.store import HourData
 from data_shards.ingest.calibration import calibrate, correction
 from data_shards.ingest.daylight import clock_hours
@@ -103,10 +103,10 @@ def settings(options: SynthOptions) -> dict[str, str]:
     return {name: str(value) for name, value in {"seed": options.seed, **length}.items()}
 
 
-def source(options: SynthOptions, number: int) -> Source:
+def source(options: SynthOptions, number: int) -> SourceFile:
     """There is no file."""
     name = f"person {number} of the formula"
-    return Source(name=name, bytes=0, mtime_ns=0, xxh3="0" * 16, kind=SYNTHETIC, settings=settings(options))
+    return SourceFile(name=name, bytes=0, mtime_ns=0, xxh3="0" * 16, kind=SYNTHETIC, settings=settings(options))
 
 
 def _clipped_share(accel: NDArray[np.int16]) -> float:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_shards.cohort import store as cohort_module
-from data_shards.cohort.info import Preprocessing, Quality, RecordingInfo, Source
+from data_shards.cohort.info import Preprocessing, Quality, RecordingInfo, SourceFile
 from data_shards.cohort.store import Cohort, HourData, is_valid_name, sanitised
 from data_shards.ingest.calibration import not_calibrated
 from data_shards.layout import COUNTS_PER_G, MISSING, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
@@ -42,7 +42,7 @@ INFO = RecordingInfo(
     ),
     notes=(Note("damaged blocks", 6, "of 145"),),
     metadata={"device_id": 1234, "exercise": "ROW"},
-    source=Source(name="p1.cwa", bytes=10, mtime_ns=7, xxh3="00ff", kind="Axivity", settings={}),
+    source=SourceFile(name="p1.cwa", bytes=10, mtime_ns=7, xxh3="00ff", kind="Axivity", settings={}),
     preprocessing=Preprocessing(
         rate=RATE, units="g", counts_per_g=COUNTS_PER_G, filter="f", calibration="c", wear_rule="w"
     ),

@@ -13,7 +13,7 @@ import pytest
 
 from data_shards.cohort import index as cohort_index
 from data_shards.cohort import ledger
-from data_shards.cohort.info import Preprocessing, Quality, RecordingInfo, Source
+from data_shards.cohort.info import Preprocessing, Quality, RecordingInfo, SourceFile
 from data_shards.cohort.store import Cohort
 from data_shards.ingest.calibration import not_calibrated
 from data_shards.layout import MISSING, SAMPLES_PER_HOUR
@@ -41,7 +41,7 @@ INFO = RecordingInfo(
     ),
     notes=(Note("cut end", 1, "a note\twith a tab\nand a line"),),
     metadata={"device_id": 1, "é": "ü"},
-    source=Source(name="p1.cwa", bytes=1, mtime_ns=1, xxh3="0", kind="test", settings={}),
+    source=SourceFile(name="p1.cwa", bytes=1, mtime_ns=1, xxh3="0", kind="test", settings={}),
     preprocessing=Preprocessing(rate=30, units="g", counts_per_g=4096, filter="f", calibration="c", wear_rule="w"),
     package_version="0",
 )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_shards.cohort.info import Calibration, Preprocessing, Quality, RecordingInfo, Source
+from data_shards.cohort.info import Calibration, Preprocessing, Quality, RecordingInfo, SourceFile
 from data_shards.ingest.calibration import not_calibrated
 from data_shards.quality.policy import POLICIES, RULES, QualityPolicy, broken_rule, find_policy, flow, worn_days
 from harnet.errors import HarnetError
@@ -37,7 +37,7 @@ GOOD = RecordingInfo(
     quality=QUALITY,
     notes=(),
     metadata={},
-    source=Source(name="p1.cwa", bytes=1, mtime_ns=1, xxh3="0", kind="test", settings={}),
+    source=SourceFile(name="p1.cwa", bytes=1, mtime_ns=1, xxh3="0", kind="test", settings={}),
     preprocessing=Preprocessing(rate=30, units="g", counts_per_g=4096, filter="f", calibration="c", wear_rule="w"),
     package_version="0",
 )

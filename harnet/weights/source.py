@@ -17,7 +17,7 @@ _PLAIN = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
 """A name of a file in the folder: nothing that leads out of it."""
 
 
-class Source(Protocol):
+class BundleSource(Protocol):
     """Where a bundle lies."""
 
     def where(self, name: str) -> str:
@@ -80,7 +80,7 @@ class RemoteFolder:
             raise HarnetError(f"{url}: cannot be read ({said}): check the URL") from None
 
 
-def open_source(source: str | Path, download: bool = False) -> Source:
+def open_source(source: str | Path, download: bool = False) -> BundleSource:
     """A URL is whatever contains "://"; a name on the Hub is what has the form of one and is no local path.
 
     The network is used for a URL, and for a name on the Hub only with `download`; else that is looked for in the local
@@ -94,12 +94,12 @@ def open_source(source: str | Path, download: bool = False) -> Source:
     return LocalFolder(path)
 
 
-def listed_files(source: Source) -> list[str]:
+def listed_files(source: BundleSource) -> list[str]:
     """Names of the files that SHA256SUMS lists, in its order."""
     return list(_sums(source))
 
 
-def read_checked(source: Source, name: str) -> bytes:
+def read_checked(source: BundleSource, name: str) -> bytes:
     """The bytes of `name`; HarnetError if SHA256SUMS is missing, does not list it, or says otherwise."""
     # The config is what makes a folder a bundle: a folder without it is named as such, not as one without sums.
     content = source.read(name) if name == CONFIG else None
@@ -116,7 +116,7 @@ def read_checked(source: Source, name: str) -> bytes:
     return content
 
 
-def _sums(source: Source) -> dict[str, str]:
+def _sums(source: BundleSource) -> dict[str, str]:
     """SHA-256 of each file by its name. HarnetError if the list is missing or damaged, or leads out of the folder."""
     where = source.where(SUMS)
     try:

@@ -21,7 +21,7 @@ from data_shards.stream.reader import Reader
 from data_shards.stream.remote import open_storage
 from data_shards.stream.shard_files import Shards
 from pretrain.config import PretrainConfig
-from pretrain.data.loading import Part, Source
+from pretrain.data.loading import LoadingOptions, Part
 from pretrain.objectives import Outcome
 from pretrain.parallel.distributed import Process
 
@@ -40,7 +40,7 @@ class HeldOut:
 
     def __init__(self, config: PretrainConfig, process: Process, manifest: Manifest) -> None:
         self._process, self._manifest = process, manifest
-        self._source = Source.of(config.data)
+        self._source = LoadingOptions.of(config.data)
         seconds = config.order().window_seconds
         due = due_windows(manifest, "heldout", seconds, DRAWS_PER_DAY)
         wanted = min(due, config.data.heldout_windows)

@@ -45,7 +45,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Source:
+class LoadingOptions:
     """How shards are read, which decides nothing about the order."""
 
     cache: NodeCache = field(default_factory=NodeCache.open)
@@ -56,7 +56,7 @@ class Source:
     """Share of damaged blocks above which a run stops."""
 
     @classmethod
-    def of(cls, data: DataConfig) -> "Source":
+    def of(cls, data: DataConfig) -> "LoadingOptions":
         """What a run's options say of it.
 
         Raises:
@@ -75,7 +75,7 @@ def open_manifest(data: DataConfig) -> Manifest:
     Raises:
         HarnetError: there is none, or it or the list of people is damaged.
     """
-    source = Source.of(data)
+    source = LoadingOptions.of(data)
     without = read_ids(data.exclude) if data.exclude else frozenset()
     return shared_manifest.open_manifest(str(data.shards), source.cache, without, source.remote)
 
@@ -84,7 +84,13 @@ class _Reader(IterableDataset[Part | HarnetError]):
     """What one loader process reads of the run: its lanes, in every global batch, epoch after epoch."""
 
     def __init__(
-        self, manifest: Manifest, split: str, order: OrderConfig, process: Process, source: Source, first_step: int
+        self,
+        manifest: Manifest,
+        split: str,
+        order: OrderConfig,
+        process: Process,
+        source: LoadingOptions,
+        first_step: int,
     ) -> None:
         self._manifest, self._split, self._order, self._source = manifest, split, order, source
         self._rank, self._world = process.rank, process.world
@@ -121,7 +127,7 @@ def parts(
     process: Process,
     workers: int,
     first_step: int = 0,
-    source: Source | None = None,
+    source: LoadingOptions | None = None,
 ) -> Iterator[Part]:
     """This process's parts of global batch `first_step` of the run and of all that follow, without end.
 
@@ -132,7 +138,7 @@ def parts(
             `Unreachable` if shards could not be read for as long as the source's patience lasts.
     """
     lanes_of(process.rank, process.world * max(workers, 1), order.lanes)
-    dataset = _Reader(manifest, split, order, process, source or Source(), first_step)
+    dataset = _Reader(manifest, split, order, process, source or LoadingOptions(), first_step)
     if workers == 0 and process.device.type == "cpu":
         yield from map(_sound, dataset)
         return

@@ -11,7 +11,7 @@ from harnet.errors import HarnetError
 from pretrain import objectives
 from pretrain.config import PretrainConfig, in_common
 from pretrain.data.heldout import HeldOut
-from pretrain.data.loading import Source, open_manifest
+from pretrain.data.loading import LoadingOptions, open_manifest
 from pretrain.objectives import Objective
 from pretrain.optim import optimizers
 from pretrain.optim.ema import AverageNetwork
@@ -36,7 +36,7 @@ def begin(config: PretrainConfig, process: Process) -> Run:
         HarnetError: the run folder is of another run, the shards cannot feed it, or processes disagree.
     """
     manifest = open_manifest(config.data)
-    planner = Planner(manifest, "train", config.order(), Source.of(config.data).cache)
+    planner = Planner(manifest, "train", config.order(), LoadingOptions.of(config.data).cache)
     config = config.in_steps(planner.steps)
     lanes_of(process.rank, process.world * config.run.accumulate, config.data.lanes)
     arithmetic.settle(process.device, config.run.deterministic)

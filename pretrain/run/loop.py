@@ -17,7 +17,7 @@ from harnet.errors import HarnetError
 from harnet.progress import bar
 from pretrain.config import PretrainConfig
 from pretrain.data.heldout import HeldOut
-from pretrain.data.loading import Part, Source, parts
+from pretrain.data.loading import LoadingOptions, Part, parts
 from pretrain.objectives import Objective
 from pretrain.optim import schedules
 from pretrain.optim.schedules import Horizon
@@ -88,7 +88,7 @@ class Run:
             self.process,
             self.config.data.workers,
             first_step=state.step,
-            source=Source.of(self.config.data),
+            source=LoadingOptions.of(self.config.data),
         )
         # A stop may have come after the checkpoint of this step and before its held-out loss.
         stopped, enough = False, self.look(log)

@@ -35,7 +35,7 @@ from data_shards.synthetic.make import synthesise
 from data_shards.synthetic.options import SynthOptions
 from harnet.run_folder import read_log
 from pretrain.config import DataConfig, PretrainConfig, RunConfig
-from pretrain.data.loading import Part, parts
+from pretrain.data.loading import LocalBatch, parts
 from pretrain.model import ModelConfig
 from pretrain.optim.optimizers import OptimizerConfig
 from pretrain.parallel.distributed import Process
@@ -101,7 +101,7 @@ class Benchmark:
             optimizer=OptimizerConfig(fused=fused),
         )
 
-    def rate(self, run: Run, batches: Iterator[Part], budget: float) -> float:
+    def rate(self, run: Run, batches: Iterator[LocalBatch], budget: float) -> float:
         """Windows/s of whole steps, for about `budget` seconds."""
         steps, start = 0, time.perf_counter()
         while time.perf_counter() - start < budget or steps < 2:

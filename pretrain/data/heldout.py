@@ -21,7 +21,7 @@ from data_shards.stream.reader import Reader
 from data_shards.stream.remote import open_storage
 from data_shards.stream.shard_files import Shards
 from pretrain.config import PretrainConfig
-from pretrain.data.loading import LoadingOptions, Part
+from pretrain.data.loading import LoadingOptions, LocalBatch
 from pretrain.objectives import Outcome
 from pretrain.parallel.distributed import Process
 
@@ -52,7 +52,9 @@ class HeldOut:
         if self.windows:
             self._order = OrderConfig(seconds, self.windows, self.pieces, SEED, DRAWS_PER_DAY, PER_HOUR, each)
 
-    def evaluate(self, network: nn.Module, outcome: Callable[[nn.Module, Part, int], Outcome]) -> dict[str, float]:
+    def evaluate(
+        self, network: nn.Module, outcome: Callable[[nn.Module, LocalBatch, int], Outcome]
+    ) -> dict[str, float]:
         """Means over the held-out windows of the objective's metrics; empty without such people.
 
         `network` runs in evaluation mode, with the first process's batch statistics, and comes back in the mode it was
@@ -78,7 +80,7 @@ class HeldOut:
         return dict(zip(names, means.tolist(), strict=True))
 
     @cached_property
-    def own(self) -> dict[int, Part]:
+    def own(self) -> dict[int, LocalBatch]:
         """The pieces of this process, by number."""
         lanes = range(self._process.rank, self.pieces, self._process.world)
         if not lanes:
@@ -89,4 +91,6 @@ class HeldOut:
             batch = next(Reader(shards, self._order, lanes, self._source.max_damaged).batches(plan))
         windows: list[Tensor] = list(torch.from_numpy(batch.windows).chunk(len(lanes)))
         positions = torch.from_numpy(batch.positions).chunk(len(lanes))
-        return {lane: Part(own, places, epoch=0) for lane, own, places in zip(lanes, windows, positions, strict=True)}
+        return {
+            lane: LocalBatch(own, places, epoch=0) for lane, own, places in zip(lanes, windows, positions, strict=True)
+        }

@@ -29,7 +29,7 @@ from pretrain.transforms.draws import window_keys
 
 
 @dataclass(frozen=True)
-class Part:
+class LocalBatch:
     """This process's part of a global batch."""
 
     windows: Tensor
@@ -80,7 +80,7 @@ def open_manifest(data: DataConfig) -> Manifest:
     return shared_manifest.open_manifest(str(data.shards), source.cache, without, source.remote)
 
 
-class _Reader(IterableDataset[Part | HarnetError]):
+class _Reader(IterableDataset[LocalBatch | HarnetError]):
     """What one loader process reads of the run: its lanes, in every global batch, epoch after epoch."""
 
     def __init__(
@@ -96,14 +96,14 @@ class _Reader(IterableDataset[Part | HarnetError]):
         self._rank, self._world = process.rank, process.world
         self._first_step = first_step
 
-    def __iter__(self) -> Iterator[Part | HarnetError]:
+    def __iter__(self) -> Iterator[LocalBatch | HarnetError]:
         """Parts; a user's error comes last, as an element: raised in a loader process it would be a page of text."""
         try:
             yield from self._parts()
         except HarnetError as error:
             yield error
 
-    def _parts(self) -> Iterator[Part]:
+    def _parts(self) -> Iterator[LocalBatch]:
         descriptors.raise_limit()
         worker = get_worker_info()
         number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
@@ -117,7 +117,7 @@ class _Reader(IterableDataset[Part | HarnetError]):
                 plan = planner.plan(epoch)
                 for batch in reader.batches(plan, step if epoch == first_epoch else 0):
                     windows, positions = torch.from_numpy(batch.windows), torch.from_numpy(batch.positions)
-                    yield Part(windows, positions, epoch, batch.blocks, batch.damaged)
+                    yield LocalBatch(windows, positions, epoch, batch.blocks, batch.damaged)
 
 
 def parts(
@@ -128,7 +128,7 @@ def parts(
     workers: int,
     first_step: int = 0,
     source: LoadingOptions | None = None,
-) -> Iterator[Part]:
+) -> Iterator[LocalBatch]:
     """This process's parts of global batch `first_step` of the run and of all that follow, without end.
 
     The result does not depend on the number of loader `workers`.
@@ -162,13 +162,15 @@ def parts(
     yield from ahead(_joined(pieces, workers, order.per_lane, process.device), depth=2)
 
 
-def _sound(found: Part | HarnetError) -> Part:
+def _sound(found: LocalBatch | HarnetError) -> LocalBatch:
     if isinstance(found, HarnetError):
         raise found
     return found
 
 
-def _joined(pieces: Iterator[Part | HarnetError], workers: int, per_lane: int, device: torch.device) -> Iterator[Part]:
+def _joined(
+    pieces: Iterator[LocalBatch | HarnetError], workers: int, per_lane: int, device: torch.device
+) -> Iterator[LocalBatch]:
     """Parts, in memory that a GPU can copy from by itself while the host goes on.
 
     The loader hands out one element of each worker in turn: together they are one part. Lanes are dealt to workers in
@@ -188,10 +190,10 @@ def _joined(pieces: Iterator[Part | HarnetError], workers: int, per_lane: int, d
             windows[:, worker] = piece.windows.view(-1, per_lane, *shape)
             positions[:, worker] = piece.positions.view(-1, per_lane)
         blocks, damaged = sum(piece.blocks for piece in found), sum(piece.damaged for piece in found)
-        yield Part(windows.flatten(0, 2), positions.flatten(), found[0].epoch, blocks, damaged)
+        yield LocalBatch(windows.flatten(0, 2), positions.flatten(), found[0].epoch, blocks, damaged)
 
 
-def to_device(part: Part, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def to_device(part: LocalBatch, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Windows as (b, 3, T) int16 counts and their (b,) keys, on the device; what travels is int16."""
     counts = part.windows.to(device, non_blocking=True)
     return counts, window_keys(seed, part.epoch, part.positions.to(device, non_blocking=True))

@@ -17,7 +17,7 @@ from harnet.errors import HarnetError
 from harnet.progress import bar
 from pretrain.config import PretrainConfig
 from pretrain.data.heldout import HeldOut
-from pretrain.data.loading import LoadingOptions, Part, parts
+from pretrain.data.loading import LoadingOptions, LocalBatch, parts
 from pretrain.objectives import Objective
 from pretrain.optim import schedules
 from pretrain.optim.schedules import Horizon
@@ -148,7 +148,7 @@ class Run:
         average = self.heldout.evaluate(self.state.average.network, self.computing.outcome)
         return values | {f"ema/{name}": value for name, value in average.items()}
 
-    def step(self, batches: Iterator[Part], stop_requested: bool) -> tuple[bool, bool]:
+    def step(self, batches: Iterator[LocalBatch], stop_requested: bool) -> tuple[bool, bool]:
         """One update on one global batch, given to the device; what came of the one before is settled.
 
         Returns whether any process was asked to stop, and whether a checkpoint is due by the first process's clock; of
@@ -193,7 +193,7 @@ class Run:
         rows = self.planner.plan(asked.epoch).rows_of(asked.positions.numpy())
         return [self.manifest.name_of(row) for row in sorted(set(rows.tolist()))]
 
-    def gradient(self, part: Part) -> Gradient:
+    def gradient(self, part: LocalBatch) -> Gradient:
         """Forward and backward of this process's part of a batch."""
         return self.computing.gradient(part)
 

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from data_shards.layout import RATE
 from harnet.encoder import AXES
 from pretrain.config import PretrainConfig
-from pretrain.data.loading import Part, to_device
+from pretrain.data.loading import LocalBatch, to_device
 from pretrain.objectives import Objective, Outcome
 from pretrain.parallel.compilation import Prepare, as_written, compile_or_go_on, compiled_if_equal, resolved
 from pretrain.parallel.distributed import Process
@@ -39,7 +39,7 @@ class Step:
         self._network, self._wrapped = network, _wrap(network, process)
         self._prepare: Prepare = objective.prepare
 
-    def gradient(self, part: Part) -> Gradient:
+    def gradient(self, part: LocalBatch) -> Gradient:
         """Fill the parameters' gradients, clipped, from `accumulate` pieces of the part, each with its own forward."""
         count = self._config.run.accumulate
         self._network.zero_grad(set_to_none=True)
@@ -53,7 +53,7 @@ class Step:
         metrics = {name: _mean([one.metrics[name] for one in outcomes]) for name in outcomes[0].metrics}
         return Gradient(_mean([one.loss.detach() for one in outcomes]), norm.detach(), metrics)
 
-    def outcome(self, network: nn.Module, part: Part, seed: int | None = None) -> Outcome:
+    def outcome(self, network: nn.Module, part: LocalBatch, seed: int | None = None) -> Outcome:
         """Transforms, forward under the configured precision, loss; drawn with the run's seed unless told another."""
         seed = self._config.run.seed if seed is None else seed
         counts, keys = to_device(part, seed, self._process.device)
@@ -116,7 +116,7 @@ class Step:
         return context
 
 
-def pieces_of(part: Part, count: int) -> list[Part]:
+def pieces_of(part: LocalBatch, count: int) -> list[LocalBatch]:
     """A part in `count` pieces of equal length, by position.
 
     Lanes are numbered along the batch and dealt to processes in turn, so if `count` x processes divides the number of

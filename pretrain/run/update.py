@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pretrain.data.loading import Part
+from pretrain.data.loading import LocalBatch
 from pretrain.parallel.distributed import Process
 from pretrain.run.step import Gradient
 
@@ -36,7 +36,7 @@ class Update:
         return loss, norm, refused > 0
 
 
-def update(optimizer: torch.optim.Optimizer, found: Gradient, part: Part, step: int, process: Process) -> Update:
+def update(optimizer: torch.optim.Optimizer, found: Gradient, part: LocalBatch, step: int, process: Process) -> Update:
     """Ask for an update; every process must call it.
 
     It is refused on all processes if the loss of one of them, or the gradient, is not finite: weights, moments and

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harnet.errors import HarnetError
 from pretrain.config import PretrainConfig
-from pretrain.data.loading import Part
+from pretrain.data.loading import LocalBatch
 from pretrain.parallel.distributed import Process
 from pretrain.run import checkpoint
 from pretrain.run.build import begin
@@ -35,7 +35,7 @@ def with_bad_loss(process: Process, config: PretrainConfig, out: Path) -> None:
     """The second process alone has a loss of NaN, in step 5."""
     real = Run.gradient
 
-    def gradient(self: Run, part: Part) -> Gradient:
+    def gradient(self: Run, part: LocalBatch) -> Gradient:
         found = real(self, part)
         bad = self.state.step == 4 and process.rank == 1
         return replace(found, loss=found.loss * float("nan")) if bad else found

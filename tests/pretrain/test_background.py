@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pretrain.config import PretrainConfig
-from pretrain.data.loading import Part
+from pretrain.data.loading import LocalBatch
 from pretrain.parallel.distributed import Process
 from pretrain.run import checkpoint
 from pretrain.run.background import Background, on_host
@@ -42,7 +42,7 @@ class Gate:
             self.begun_at.append((step, self.reached))
             return save(run, step, *others)
 
-        def passing(run: Run, part: Part) -> Gradient:
+        def passing(run: Run, part: LocalBatch) -> Gradient:
             self.reached = run.state.step + 1
             if self.reached >= open_at:
                 self.open.set()

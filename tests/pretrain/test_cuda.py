@@ -16,7 +16,7 @@ from harnet.errors import HarnetError
 from harnet.run_folder import read_log
 from pretrain import objectives
 from pretrain.config import PretrainConfig
-from pretrain.data.loading import Part, parts
+from pretrain.data.loading import LocalBatch, parts
 from pretrain.objectives.simclr import SimCLRConfig
 from pretrain.objectives.views import View
 from pretrain.optim import optimizers
@@ -144,7 +144,7 @@ def test_no_step_waits_for_the_device(shards: Path, tmp_path: Path) -> None:
 def test_a_refused_update_leaves_every_bit_on_the_device() -> None:
     network = torch.nn.Linear(5, 4, device="cuda")
     optimizer = optimizers.create(network, OptimizerConfig())
-    part = Part(torch.zeros(1, 3, 150, dtype=torch.int16), torch.arange(1), 0)
+    part = LocalBatch(torch.zeros(1, 3, 150, dtype=torch.int16), torch.arange(1), 0)
     for bad in (False, True):
         before = [one.clone() for one in everything(network, optimizer)]
         loss = network(torch.ones(2, 5, device="cuda")).square().mean() * (math.nan if bad else 1.0)

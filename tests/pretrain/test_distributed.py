@@ -11,7 +11,7 @@ from data_shards.stream.plan import steps_per_epoch
 from harnet import run_folder
 from harnet.errors import HarnetError
 from harnet.run_folder import read_log
-from pretrain.data.loading import Part, parts
+from pretrain.data.loading import LocalBatch, parts
 from pretrain.parallel import flight_recorder
 from pretrain.parallel.distributed import Process, joined
 from pretrain.parallel.slurm import torch_variables
@@ -176,6 +176,6 @@ def test_epochs_follow_one_another_and_can_be_entered_anywhere(shards: Path, tmp
     assert not torch.equal(start.windows, entered.windows)
 
 
-def stream(shards: Path, out: Path, rank: int, world: int, workers: int, first_step: int = 2) -> Iterator[Part]:
+def stream(shards: Path, out: Path, rank: int, world: int, workers: int, first_step: int = 2) -> Iterator[LocalBatch]:
     process = Process(rank, world, torch.device("cpu"))
     return parts(manifest.read(shards), "train", small(shards, out).order(), process, workers, first_step)

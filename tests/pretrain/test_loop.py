@@ -19,7 +19,7 @@ from harnet.heads import PretextModel
 from harnet.run_folder import read_log
 from pretrain import objectives
 from pretrain.config import PretrainConfig
-from pretrain.data.loading import Part, parts
+from pretrain.data.loading import LocalBatch, parts
 from pretrain.parallel.distributed import Process
 from pretrain.run import checkpoint
 from pretrain.run.loop import Run
@@ -234,7 +234,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
 ) -> None:
     real = Run.gradient
 
-    def gradient(self: Run, part: Part) -> Gradient:
+    def gradient(self: Run, part: LocalBatch) -> Gradient:
         found = real(self, part)
         return replace(found, loss=found.loss * float("nan")) if self.state.step == 4 else found
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harnet.errors import HarnetError
-from pretrain.data.loading import Part
+from pretrain.data.loading import LocalBatch
 from pretrain.run import garbage
 from pretrain.run.loop import Run
 from pretrain.run.step import Gradient
@@ -46,7 +46,7 @@ def test_garbage_is_collected_at_fixed_steps_only(
     on, collected, steps = [], [], []
     gradient = Run.gradient
 
-    def watched(self: Run, part: Part) -> Gradient:
+    def watched(self: Run, part: LocalBatch) -> Gradient:
         on.append(gc.isenabled())
         steps.append(self.state.step + 1)
         return gradient(self, part)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pretrain.config import PretrainConfig
-from pretrain.data.loading import Part
+from pretrain.data.loading import LocalBatch
 from pretrain.optim import optimizers
 from pretrain.optim.optimizers import OptimizerConfig
 from pretrain.parallel.distributed import Process
@@ -23,7 +23,7 @@ from pretrain.run.update import update
 from tests.pretrain.runs import digest, in_processes, losses, small, together
 
 ALONE = Process(0, 1, torch.device("cpu"))
-PART = Part(torch.zeros(2, 3, 150, dtype=torch.int16), torch.arange(2), epoch=0)
+PART = LocalBatch(torch.zeros(2, 3, 150, dtype=torch.int16), torch.arange(2), epoch=0)
 
 
 def trained(recipe: OptimizerConfig, steps: int) -> tuple[nn.Module, torch.optim.Optimizer]:

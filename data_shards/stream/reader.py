@@ -17,7 +17,7 @@ MAX_DAMAGED = 0.001
 
 
 @dataclass(frozen=True)
-class Batch:
+class LaneBatch:
     """One reader's part of a global batch."""
 
     windows: NDArray[np.int16]
@@ -42,7 +42,9 @@ class Reader:
         self._memory = np.empty((len(lanes), config.group, 3, config.window_seconds * RATE), np.int16)
         self._scratch = np.empty(SCRATCH_BYTES, np.uint8)
 
-    def batches(self, plan: EpochPlan, first_step: int = 0, out: NDArray[np.int16] | None = None) -> Iterator[Batch]:
+    def batches(
+        self, plan: EpochPlan, first_step: int = 0, out: NDArray[np.int16] | None = None
+    ) -> Iterator[LaneBatch]:
         """This reader's parts of global batches `first_step` to the epoch's last.
 
         Seeking costs nothing: the groups that hold the first step are read, and nothing before them.
@@ -70,4 +72,4 @@ class Reader:
             items = as_items(windows)
             for number, lane in enumerate(lanes):
                 lane.give(step * each, items[number * each : (number + 1) * each])
-            yield Batch(windows, step * config.batch + place, tally.read - blocks, tally.damaged - damaged)
+            yield LaneBatch(windows, step * config.batch + place, tally.read - blocks, tally.damaged - damaged)

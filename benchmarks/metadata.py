@@ -77,7 +77,7 @@ def stages(folder: Path, count: int) -> None:
     from data_shards.stream.node_cache import NodeCache
     from data_shards.stream.plan import OrderConfig
     from data_shards.stream.planner import Planner
-    from data_shards.stream.reader import Reader
+    from data_shards.stream.reader import LaneReader
     from data_shards.stream.shard_files import Shards
     from data_shards.stream.shared_manifest import open_manifest
 
@@ -89,7 +89,7 @@ def stages(folder: Path, count: int) -> None:
         contents = open_manifest(str(out / "shards"), kept)
         plan = Planner(contents, "train", order, kept).plan(0)
         with Shards(contents) as shards:
-            for _ in Reader(shards, order, range(16)).batches(plan):
+            for _ in LaneReader(shards, order, range(16)).batches(plan):
                 pass
 
     options = ShardOptions(quality=POLICIES["none"], blocks_per_shard=BLOCKS_PER_SHARD)

@@ -97,14 +97,14 @@ def read(shards: Path) -> None:
     """One epoch of the stream, in one process."""
     from data_shards.shards import manifest
     from data_shards.stream.plan import OrderConfig, plan_epoch
-    from data_shards.stream.reader import Reader
+    from data_shards.stream.reader import LaneReader
     from data_shards.stream.shard_files import Shards
 
     order = OrderConfig(window_seconds=10, batch=64, lanes=4, seed=0, windows_per_visit=16, shuffle_windows=64)
     contents = manifest.read(shards)
     plan = plan_epoch(contents, "train", order, 0)
     with Shards(contents) as open_shards:
-        windows = sum(len(batch.windows) for batch in Reader(open_shards, order, range(order.lanes)).batches(plan))
+        windows = sum(len(batch.windows) for batch in LaneReader(open_shards, order, range(order.lanes)).batches(plan))
     print(f"{windows} windows from {len(contents.shards)} shards")
 
 

@@ -31,7 +31,7 @@ from data_shards.shards import writer
 from data_shards.shards.manifest import Manifest
 from data_shards.shards.shard_plan import ShardOptions
 from data_shards.stream.plan import OrderConfig, plan_epoch
-from data_shards.stream.reader import Reader
+from data_shards.stream.reader import LaneReader
 from data_shards.stream.shard_files import Shards
 from data_shards.synthetic.make import synthesise
 from data_shards.synthetic.options import SynthOptions
@@ -64,7 +64,7 @@ def ours(contents: Manifest, repeats: int) -> list[Row]:
     out = np.empty(SHAPE, np.int16)
     rows = []
     with Shards(contents) as shards:
-        reader = Reader(shards, ORDER, range(ORDER.lanes))
+        reader = LaneReader(shards, ORDER, range(ORDER.lanes))
 
         def read(into: np.ndarray | None) -> Callable[[], int]:
             return lambda: sum(len(batch.windows) for plan in plans for batch in reader.batches(plan, out=into))
@@ -83,7 +83,7 @@ def all_windows(contents: Manifest) -> np.ndarray:
     """(n, 3, 300) the windows of epoch 0, in the order of the stream."""
     plan = plan_epoch(contents, "train", ORDER, 0)
     with Shards(contents) as shards:
-        reader = Reader(shards, ORDER, range(ORDER.lanes))
+        reader = LaneReader(shards, ORDER, range(ORDER.lanes))
         return np.concatenate([batch.windows for batch in reader.batches(plan)])
 
 

@@ -30,7 +30,7 @@ class LaneBatch:
     """Those of them that were damaged, and were skipped."""
 
 
-class Reader:
+class LaneReader:
     """Reads some lanes of a run, epoch after epoch, in one process.
 
     Its memory, a shuffle group of each lane (3.7 MB of ten-second windows by default), is taken once.

@@ -17,7 +17,7 @@ from data_shards.shards.manifest import Manifest
 from data_shards.stream.expectation import due_windows
 from data_shards.stream.plan import OrderConfig
 from data_shards.stream.planner import Planner
-from data_shards.stream.reader import Reader
+from data_shards.stream.reader import LaneReader
 from data_shards.stream.remote import open_storage
 from data_shards.stream.shard_files import Shards
 from pretrain.config import PretrainConfig
@@ -88,7 +88,7 @@ class HeldOut:
         plan = Planner(self._manifest, "heldout", self._order, self._source.cache).plan(0)
         storage = open_storage(self._manifest, self._source.remote)
         with Shards(self._manifest, storage, self._source.remote.patience) as shards:
-            batch = next(Reader(shards, self._order, lanes, self._source.max_damaged).batches(plan))
+            batch = next(LaneReader(shards, self._order, lanes, self._source.max_damaged).batches(plan))
         windows: list[Tensor] = list(torch.from_numpy(batch.windows).chunk(len(lanes)))
         positions = torch.from_numpy(batch.positions).chunk(len(lanes))
         return {

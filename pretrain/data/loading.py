@@ -16,7 +16,7 @@ from data_shards.stream.node_cache import NodeCache
 from data_shards.stream.patience import Patience
 from data_shards.stream.plan import OrderConfig, lanes_of
 from data_shards.stream.planner import Planner
-from data_shards.stream.reader import MAX_DAMAGED, Reader
+from data_shards.stream.reader import MAX_DAMAGED, LaneReader
 from data_shards.stream.remote import RemoteOptions, open_storage
 from data_shards.stream.shard_files import Shards
 from data_shards.withdrawals import read_ids
@@ -112,7 +112,7 @@ class _Reader(IterableDataset[LocalBatch | HarnetError]):
         first_epoch, step = divmod(self._first_step, planner.steps)
         storage = open_storage(self._manifest, self._source.remote)
         with Shards(self._manifest, storage, self._source.remote.patience) as shards:
-            reader = Reader(shards, self._order, lanes, self._source.max_damaged)
+            reader = LaneReader(shards, self._order, lanes, self._source.max_damaged)
             for epoch in count(first_epoch):
                 plan = planner.plan(epoch)
                 for batch in reader.batches(plan, step if epoch == first_epoch else 0):

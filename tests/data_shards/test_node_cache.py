@@ -17,7 +17,7 @@ from data_shards.stream import node_cache
 from data_shards.stream.node_cache import KEPT_DAYS, NodeCache
 from data_shards.stream.plan import OrderConfig, plan_epoch, steps_per_epoch
 from data_shards.stream.planner import Planner
-from data_shards.stream.reader import Reader
+from data_shards.stream.reader import LaneReader
 from data_shards.stream.shard_files import Shards
 from data_shards.stream.shared_manifest import open_manifest
 from harnet.errors import HarnetError
@@ -186,7 +186,7 @@ def test_people_who_withdrew_are_not_there(shards: Path, cache: NodeCache) -> No
     rows = [row for row, code in enumerate(plain.columns["participant"]) if plain.participants[code] not in gone]
     assert [left.key_of(row) for row in range(len(left.columns["hour"]))] == [plain.key_of(row) for row in rows]
     with Shards(left) as files:
-        assert list(Reader(files, ORDER, range(12)).batches(plan_epoch(left, "train", ORDER, 0)))
+        assert list(LaneReader(files, ORDER, range(12)).batches(plan_epoch(left, "train", ORDER, 0)))
 
 
 def test_no_manifest_is_said(tmp_path: Path, cache: NodeCache) -> None:

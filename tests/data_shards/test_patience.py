@@ -22,7 +22,7 @@ from data_shards.stream import descriptors, shard_files
 from data_shards.stream.damage import DamagedBlock
 from data_shards.stream.patience import Patience
 from data_shards.stream.plan import OrderConfig, plan_epoch
-from data_shards.stream.reader import Reader
+from data_shards.stream.reader import LaneReader
 from data_shards.stream.shard_files import Shards
 from data_shards.stream.storage import LocalStorage, Missing
 from harnet.errors import HarnetError, Unreachable
@@ -36,7 +36,9 @@ def digest(folder: Path, storage: LocalStorage | None = None) -> str:
     contents = manifest.read(folder)
     found = hashlib.sha256()
     with Shards(contents, storage, QUICK) as shards:
-        for batch in Reader(shards, ORDER, range(12), max_damaged=0.0).batches(plan_epoch(contents, "train", ORDER, 0)):
+        for batch in LaneReader(shards, ORDER, range(12), max_damaged=0.0).batches(
+            plan_epoch(contents, "train", ORDER, 0)
+        ):
             found.update(batch.windows.tobytes())
     return found.hexdigest()
 
@@ -159,7 +161,7 @@ def test_what_lasts_stops_the_run_and_names_the_shard(shards: Path, fault: Excep
             Shards(contents, storage, QUICK) as files,
             pytest.raises(Unreachable, match=r"train-0.*\.tar: could not be read for 0.5 s \(.*the same command"),
         ):
-            list(Reader(files, ORDER, range(12), max_damaged=1.0).batches(plan_epoch(contents, "train", ORDER, 0)))
+            list(LaneReader(files, ORDER, range(12), max_damaged=1.0).batches(plan_epoch(contents, "train", ORDER, 0)))
 
 
 def test_faults_between_two_looks_at_wrong_bytes_are_waited_for(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from data_shards.shards import manifest
 from data_shards.shards.block import window_starts
 from data_shards.stream.plan import OrderConfig, lanes_of, plan_epoch
-from data_shards.stream.reader import Reader
+from data_shards.stream.reader import LaneReader
 from data_shards.stream.shard_files import Shards
 from harnet.errors import HarnetError
 
@@ -27,7 +27,7 @@ def batches(
     parts = []
     for rank in range(world):
         with Shards(contents) as shards:
-            reader = Reader(shards, order, lanes_of(rank, world, order.lanes), max_damaged)
+            reader = LaneReader(shards, order, lanes_of(rank, world, order.lanes), max_damaged)
             parts.append(list(reader.batches(plan, first_step)))
     whole = []
     for step, pieces in enumerate(zip(*parts, strict=True), start=first_step):
@@ -106,7 +106,7 @@ def test_a_given_batch_is_filled_over_and_over(shards: Path) -> None:
     plan = plan_epoch(contents, "train", ORDER, 0)
     out = np.empty((48, 3, 300), np.int16)
     with Shards(contents) as files:
-        reader = Reader(files, ORDER, range(12))
+        reader = LaneReader(files, ORDER, range(12))
         for given_one, fresh in zip(reader.batches(plan, out=out), batches(shards, 1), strict=True):
             assert given_one.windows is out
             np.testing.assert_array_equal(out, fresh)
@@ -116,7 +116,7 @@ def test_an_epoch_reads_each_visit_once_but_where_lanes_meet(shards: Path) -> No
     contents = manifest.read(shards)
     plan = plan_epoch(contents, "train", ORDER, 0)
     with Shards(contents) as files:
-        read = sum(batch.blocks for batch in Reader(files, ORDER, range(12)).batches(plan))
+        read = sum(batch.blocks for batch in LaneReader(files, ORDER, range(12)).batches(plan))
     assert read <= len(plan.rows) + ORDER.lanes - 1
 
 
@@ -164,12 +164,12 @@ def test_damaged_blocks_are_counted_and_too_many_stop_the_run(copied: Path) -> N
     plan = plan_epoch(contents, "train", ORDER, 0)
     names = [damage(copied, int(row)) for row in plan.rows[:2]]
     with Shards(contents) as files:
-        found = list(Reader(files, ORDER, range(12), max_damaged=1.0).batches(plan))
+        found = list(LaneReader(files, ORDER, range(12), max_damaged=1.0).batches(plan))
     # Every lane that takes windows of a damaged block counts it.
     assert 2 <= sum(batch.damaged for batch in found) <= sum(batch.blocks for batch in found)
     allowed = 1.5 / len(plan.rows)
     with Shards(contents) as files, pytest.raises(HarnetError, match=r"2 of \d+ block reads met damage") as error:
-        list(Reader(files, ORDER, range(12), max_damaged=allowed).batches(plan))
+        list(LaneReader(files, ORDER, range(12), max_damaged=allowed).batches(plan))
     assert any(name in str(error.value) for name in names)
 
 

@@ -17,7 +17,7 @@ from data_shards.stream.block_cache import BlockCache
 from data_shards.stream.node_cache import KEPT_DAYS, NodeCache
 from data_shards.stream.patience import Patience
 from data_shards.stream.plan import OrderConfig, plan_epoch
-from data_shards.stream.reader import Reader
+from data_shards.stream.reader import LaneReader
 from data_shards.stream.remote import RemoteOptions, open_storage
 from data_shards.stream.shard_files import Shards
 from data_shards.stream.shared_manifest import open_manifest
@@ -58,7 +58,7 @@ def s3(object_store: Server, shards: Path, monkeypatch: pytest.MonkeyPatch) -> s
 def windows(contents: Manifest, options: RemoteOptions = FAST, steps: int | None = None) -> list[np.ndarray]:
     plan = plan_epoch(contents, "train", ORDER, 0)
     with Shards(contents, open_storage(contents, options), options.patience) as shards:
-        return [batch.windows for batch in islice(Reader(shards, ORDER, range(12)).batches(plan), steps)]
+        return [batch.windows for batch in islice(LaneReader(shards, ORDER, range(12)).batches(plan), steps)]
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_a_server_that_dies_is_waited_for_and_then_named(http: Server, shards: P
     contents = open_manifest(f"{http.url}/files", cache, remote=FAST)
     plan = plan_epoch(contents, "train", ORDER, 0)
     with Shards(contents, open_storage(contents, FAST), FAST.patience) as files:
-        batches = Reader(files, ORDER, range(12)).batches(plan)
+        batches = LaneReader(files, ORDER, range(12)).batches(plan)
         next(batches)
         http.stop()
         with pytest.raises(Unreachable, match=rf"{http.url}/files/train-.*could not be read for 1 s"):
@@ -149,7 +149,7 @@ def test_a_missing_object_stops_the_run(memory: str, cache: NodeCache) -> None:
         Shards(contents, open_storage(contents, FAST), FAST.patience) as files,
         pytest.raises(Unreachable, match=rf"{name}: could not be read .* is missing"),
     ):
-        list(Reader(files, ORDER, range(12), max_damaged=1.0).batches(plan))
+        list(LaneReader(files, ORDER, range(12), max_damaged=1.0).batches(plan))
 
 
 def test_a_cut_object_is_damage_too(memory: str, cache: NodeCache) -> None:

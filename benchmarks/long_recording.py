@@ -30,7 +30,7 @@ SECONDS_AT_A_TIME = 2400
 HEAD = b"harnet benchmark, days: "
 
 
-class Formula(readers.Reader):
+class Formula(readers.DeviceReader):
     """A file that says how many days to make."""
 
     kind = "formula"

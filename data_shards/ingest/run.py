@@ -19,7 +19,7 @@ from data_shards.ingest.scratch import Scratch
 from data_shards.ingest.sources import Planned, hashed, known_reader, one_name, plan, unhashed
 from data_shards.notes import Note
 from data_shards.parallel import run_all
-from data_shards.readers import Found, Reader
+from data_shards.readers import DeviceReader, Found
 from data_shards.recording import Recording
 from harnet.errors import HarnetError
 
@@ -215,14 +215,14 @@ def _note(cohort: Cohort, path: Path, outcomes: Sequence[Outcome], options: Inge
     ledger.note(cohort.root, path, refused)
 
 
-def _recordings(reader: Reader, path: Path, options: IngestOptions) -> Iterator[Found]:
+def _recordings(reader: DeviceReader, path: Path, options: IngestOptions) -> Iterator[Found]:
     """What the reader finds; a fault in a reader is shown whole, and counts against its file alone."""
     for found in _told(reader.read(path, options.read), reader, path):
         pieces = _told(found.recording.pieces, reader, path)
         yield replace(found, recording=replace(found.recording, pieces=pieces))
 
 
-def _told(items: Iterator[Item], reader: Reader, path: Path) -> Iterator[Item]:
+def _told(items: Iterator[Item], reader: DeviceReader, path: Path) -> Iterator[Item]:
     try:
         yield from items
     except HarnetError:

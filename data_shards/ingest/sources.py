@@ -11,7 +11,7 @@ from data_shards.cohort.info import SourceFile
 from data_shards.ingest.names import Identity, identity, shared_names
 from data_shards.ingest.options import IngestOptions
 from data_shards.ingest.walk import files_below, listed_below
-from data_shards.readers import Reader, reader_for
+from data_shards.readers import DeviceReader, reader_for
 from data_shards.readers.protocol import Unusable
 from harnet.errors import HarnetError
 
@@ -113,7 +113,7 @@ def listed(paths: Sequence[str]) -> str:
     return f"{len(paths)} files ({names}{', …' if len(paths) > 3 else ''})"
 
 
-def known_reader(path: Path, options: IngestOptions) -> Reader:
+def known_reader(path: Path, options: IngestOptions) -> DeviceReader:
     """The reader for a file; `HarnetError` if it is of no known kind or cannot be read."""
     try:
         return reader_for(path, options.read)
@@ -121,7 +121,7 @@ def known_reader(path: Path, options: IngestOptions) -> Reader:
         raise HarnetError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def unhashed(path: Path, reader: Reader, options: IngestOptions) -> SourceFile:
+def unhashed(path: Path, reader: DeviceReader, options: IngestOptions) -> SourceFile:
     """What tells a file from others without reading it; its `xxh3` is empty."""
     try:
         about = path.stat()

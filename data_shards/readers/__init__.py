@@ -1,6 +1,6 @@
 """Device files → `Recording`: one file a device, chosen by content.
 
-To add a device: write one file here with a `Reader`, and add it to `READERS`.
+To add a device: write one file here with a `DeviceReader`, and add it to `READERS`.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from data_shards.readers.geneactiv import GENEActiv
 from data_shards.readers.matrix import Matrix
 from data_shards.readers.nhanes import Nhanes
 from data_shards.readers.parquet import Parquet
-from data_shards.readers.protocol import HEAD_BYTES, Found, FoundLoaded, Reader, ReadOptions, Units
+from data_shards.readers.protocol import HEAD_BYTES, DeviceReader, Found, FoundLoaded, ReadOptions, Units
 from data_shards.readers.seglearn import Seglearn
 from data_shards.readers.table import Table
 from harnet.errors import HarnetError
@@ -24,10 +24,10 @@ from harnet.errors import HarnetError
 __all__ = [
     "HEAD_BYTES",
     "READERS",
+    "DeviceReader",
     "Found",
     "FoundLoaded",
     "ReadOptions",
-    "Reader",
     "Units",
     "head_of",
     "load",
@@ -35,7 +35,7 @@ __all__ = [
     "reader_for",
 ]
 
-READERS: tuple[Reader, ...] = (
+READERS: tuple[DeviceReader, ...] = (
     Axivity(),
     GENEActiv(),
     ActiGraph(),
@@ -56,7 +56,7 @@ def head_of(path: Path) -> bytes:
         return file.read(HEAD_BYTES)
 
 
-def reader_for(path: Path, options: ReadOptions) -> Reader:
+def reader_for(path: Path, options: ReadOptions) -> DeviceReader:
     """The reader that knows this file's first bytes; `HarnetError` if none does."""
     head = head_of(path)
     if not head:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from data_shards.readers.absurd import MOST_OF_RANGE, without_absurd
 from data_shards.readers.actigraph_log import PACKED, PIECE_BYTES, Content, choose_seconds, read_seconds, unpack
 from data_shards.readers.oddities import Tally
-from data_shards.readers.protocol import Found, Reader, ReadOptions
+from data_shards.readers.protocol import DeviceReader, Found, ReadOptions
 from data_shards.readers.samples import forward
 from data_shards.recording import Piece, Recording
 from harnet.errors import HarnetError
@@ -79,7 +79,7 @@ class Info:
         return self.log.lower().endswith(LOGS[1])
 
 
-class ActiGraph(Reader):
+class ActiGraph(DeviceReader):
     """Seconds that the device slept through (idle sleep mode) are a jump in time; no value is repeated into them."""
 
     kind = "ActiGraph .gt3x"

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from data_shards.readers.oddities import Tally
-from data_shards.readers.protocol import HEAD_BYTES, Found, Reader, ReadOptions
+from data_shards.readers.protocol import HEAD_BYTES, DeviceReader, Found, ReadOptions
 from data_shards.readers.tables.assembly import recording_of
 from data_shards.readers.tables.dialect import SEPARATORS, Dialect, split, text_lines
 from data_shards.readers.tables.stamps import Stamps, number_of
@@ -45,7 +45,7 @@ class Header:
     """Maker and model, such as "ActiGraph GT3X+"."""
 
 
-class ActiLife(Reader):
+class ActiLife(DeviceReader):
     """Times are the wall clock's where the device was set up."""
 
     kind = "ActiLife RAW .csv"

@@ -11,7 +11,7 @@ from typing import IO
 
 from data_shards.readers.actigraph import LOGS, archive_errors, bare_name
 from data_shards.readers.compressed import MAX_BYTES, Compressed
-from data_shards.readers.protocol import HEAD_BYTES, Reader, ReadOptions, Unusable
+from data_shards.readers.protocol import HEAD_BYTES, DeviceReader, ReadOptions, Unusable
 from harnet.errors import HarnetError
 
 MAGIC = b"PK\x03\x04"
@@ -21,7 +21,7 @@ MOST_MEMBERS = 1000
 class Zipped(Compressed):
     """The recording is named after the archive."""
 
-    def __init__(self, inner: Reader, member: str) -> None:
+    def __init__(self, inner: DeviceReader, member: str) -> None:
         super().__init__(inner, lambda path, mode: _Member(path, member))
         self._suffix = Path(member).suffix
 
@@ -46,13 +46,13 @@ def is_archive(head: bytes, path: Path) -> bool:
         return False
 
 
-def archived(path: Path, readers: Sequence[Reader], options: ReadOptions) -> Reader:
+def archived(path: Path, readers: Sequence[DeviceReader], options: ReadOptions) -> DeviceReader:
     """The reader for the one device file in a zip archive.
 
     Raises:
         HarnetError: there is none, or more than one, or the archive is damaged, locked or too large.
     """
-    found: list[tuple[Reader, str]] = []
+    found: list[tuple[DeviceReader, str]] = []
     others: list[str] = []
     for member, head in _heads(path):
         reader = next((reader for reader in readers if reader.recognises(head, options)), None)

@@ -14,7 +14,7 @@ from data_shards.readers.absurd import without_absurd
 from data_shards.readers.axivity_blocks import BLOCK_START, HEADER_BYTES, HEADER_START, Blocks
 from data_shards.readers.axivity_times import nodes
 from data_shards.readers.oddities import Tally
-from data_shards.readers.protocol import Found, Reader, ReadOptions, pieces_of, speaking_of
+from data_shards.readers.protocol import DeviceReader, Found, ReadOptions, pieces_of, speaking_of
 from data_shards.readers.samples import Thermometer, forward
 from data_shards.recording import Piece, Recording
 from harnet.errors import HarnetError
@@ -23,7 +23,7 @@ PUBLIC_METADATA = ("device_id", "session_id", "gyro_range", "firmware_revision")
 """Kept from the header. Its free-text annotation may hold a name, so it is never copied."""
 
 
-class Axivity(Reader):
+class Axivity(DeviceReader):
     """Sound data blocks only: damaged ones are left out and show as a jump in time."""
 
     kind = "Axivity .cwa (AX3, AX6)"

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from data_shards.readers.protocol import HEAD_BYTES, Found, Reader, ReadOptions, pieces_of, speaking_of
+from data_shards.readers.protocol import HEAD_BYTES, DeviceReader, Found, ReadOptions, pieces_of, speaking_of
 from harnet.errors import HarnetError
 
 MAX_BYTES = 8 << 30
@@ -55,10 +55,10 @@ def unpacked_head(opener: Opener, path: Path) -> bytes:
     return next(pieces(opener, path, HEAD_BYTES), b"")
 
 
-class Compressed(Reader):
+class Compressed(DeviceReader):
     """Puts the file's content where the reader of that content finds it, under the name without its last suffix."""
 
-    def __init__(self, inner: Reader, opener: Opener) -> None:
+    def __init__(self, inner: DeviceReader, opener: Opener) -> None:
         self.inner = inner
         self.opener = opener
         self.kind = f"{inner.kind}, compressed"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data_shards.readers.oddities import Tally
-from data_shards.readers.protocol import HEAD_BYTES, Found, Reader, ReadOptions
+from data_shards.readers.protocol import HEAD_BYTES, DeviceReader, Found, ReadOptions
 from data_shards.readers.tables.assembly import recording_of
 from data_shards.readers.tables.dialect import SEPARATORS, Dialect, split, text_lines
 from data_shards.readers.tables.stamps import FIRST_CLOCK_SECOND, LAST_CLOCK_SECOND, number_of
@@ -23,7 +23,7 @@ MOST_HZ = 1000.0
 """The E4 has 32; whoever writes files like its own stays below this."""
 
 
-class Empatica(Reader):
+class Empatica(DeviceReader):
     """The file is always called ACC.csv, so the folder around it names the recording."""
 
     kind = "Empatica E4 ACC.csv"

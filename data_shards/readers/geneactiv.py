@@ -24,7 +24,7 @@ from data_shards.readers.geneactiv_pages import (
     read_pages,
 )
 from data_shards.readers.oddities import Tally
-from data_shards.readers.protocol import Found, Reader, ReadOptions
+from data_shards.readers.protocol import DeviceReader, Found, ReadOptions
 from data_shards.readers.samples import Thermometer, forward
 from data_shards.recording import Piece, Recording
 from harnet.errors import HarnetError
@@ -43,7 +43,7 @@ _NUMBERS = tuple(f"{axis} {what}" for axis in "xyz" for what in ("gain", "offset
 """Calibration by the maker; without them the library would give raw counts."""
 
 
-class GENEActiv(Reader):
+class GENEActiv(DeviceReader):
     """Sound pages only: damaged ones are left out and show as a jump in time."""
 
     kind = "GENEActiv .bin"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from data_shards.readers.oddities import Tally
 from data_shards.readers.order import Pieces, in_order
-from data_shards.readers.protocol import Found, Reader, ReadOptions
+from data_shards.readers.protocol import DeviceReader, Found, ReadOptions
 from data_shards.readers.samples import Thermometer, forward
 from data_shards.recording import Piece, Recording
 from harnet.errors import HarnetError
@@ -55,7 +55,7 @@ class _Packet(NamedTuple):
     """Bytes after the CRC."""
 
 
-class Matrix(Reader):
+class Matrix(DeviceReader):
     """Sound packets only: damaged ones are left out and show as a jump in time."""
 
     kind = "Parmay Matrix .BIN"

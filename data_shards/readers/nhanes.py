@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from data_shards.readers.absurd import without_absurd
 from data_shards.readers.oddities import MEND_SHARE, Kind, Tally
 from data_shards.readers.order import in_time
-from data_shards.readers.protocol import Found, Reader, ReadOptions
+from data_shards.readers.protocol import DeviceReader, Found, ReadOptions
 from data_shards.readers.samples import forward
 from data_shards.recording import Piece, Recording
 from harnet.errors import HarnetError
@@ -64,7 +64,7 @@ class Hours:
     """As 2.5.0."""
 
 
-class Nhanes(Reader):
+class Nhanes(DeviceReader):
     """The participant is the sequence number (SEQN) that the tar is called by."""
 
     kind = "NHANES 2011-2014 tar of hourly .sensor.csv.gz"

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data_shards.readers.oddities import Tally
-from data_shards.readers.protocol import PER_G, Found, Reader, ReadOptions
+from data_shards.readers.protocol import PER_G, DeviceReader, Found, ReadOptions
 from data_shards.readers.table import Table
 from data_shards.readers.tables.assembly import recording_of
 from data_shards.readers.tables.cells import numbers
@@ -25,7 +25,7 @@ MAGIC = b"PAR1"
 PIECE_ROWS = 1 << 18
 
 
-class Parquet(Reader):
+class Parquet(DeviceReader):
     """Columns, units and checks are those of a CSV table; a column of timestamps with a zone is UTC, without local."""
 
     kind = "Parquet with the columns time,x,y,z (or those named with --columns)"

@@ -59,7 +59,7 @@ class FoundLoaded:
     """As in `Found`."""
 
 
-class Reader(ABC):
+class DeviceReader(ABC):
     """Reads the files of one kind of device, which it knows by their first bytes, never by their name."""
 
     kind: str

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from data_shards.readers.protocol import Found, Reader, ReadOptions
+from data_shards.readers.protocol import DeviceReader, Found, ReadOptions
 from data_shards.recording import Loaded
 from harnet.errors import HarnetError
 
@@ -25,7 +25,7 @@ RATE = 50.0
 """Samples per second (seglearn's documentation of `load_watch`)."""
 
 
-class Seglearn(Reader):
+class Seglearn(DeviceReader):
     """Each exercise of each person is a recording of its own; there is no clock, so times start at 0."""
 
     kind = "seglearn watch_dataset.npy"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data_shards.readers.oddities import Tally
-from data_shards.readers.protocol import PER_G, Found, Reader, ReadOptions
+from data_shards.readers.protocol import PER_G, DeviceReader, Found, ReadOptions
 from data_shards.readers.tables.assembly import recording_of
 from data_shards.readers.tables.dialect import column_names, sniff, text_lines
 from data_shards.readers.tables.text import CellTimes, TextRows
@@ -14,7 +14,7 @@ SNIFFED_BYTES = 1 << 16
 """Read to tell the dialect: the header row of a table of hundreds of columns is longer than `HEAD_BYTES`."""
 
 
-class Table(Reader):
+class Table(DeviceReader):
     """Times are UNIX seconds (UTC), seconds from the start (no clock), or ISO 8601 (UTC with an offset, else local)."""
 
     kind = "CSV with the columns time,x,y,z (or those named with --columns)"

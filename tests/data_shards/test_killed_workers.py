@@ -13,12 +13,12 @@ import pytest
 import data_shards.readers
 from data_shards.cohort.store import Cohort
 from data_shards.ingest.run import IngestOptions, ingest
-from data_shards.readers import Found, Reader, ReadOptions
+from data_shards.readers import DeviceReader, Found, ReadOptions
 
 MAGIC = b"kill with "
 
 
-class Deadly(Reader):
+class Deadly(DeviceReader):
     """Reads files that name the signal that reading them brings."""
 
     kind = "deadly"

@@ -22,7 +22,7 @@ from data_shards.ingest.run import ingest_file
 from data_shards.ingest.scratch import Scratch
 from data_shards.ingest.wear import WearDetector, detect
 from data_shards.layout import MISSING, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
-from data_shards.readers import Found, Reader, ReadOptions
+from data_shards.readers import DeviceReader, Found, ReadOptions
 from data_shards.recording import Loaded, Piece
 from harnet.errors import HarnetError
 from tests.data_shards.whole import check, prepare
@@ -139,7 +139,7 @@ def by_definition(counts: np.ndarray) -> np.ndarray:
     return np.repeat(wear, 10).astype(np.uint8)
 
 
-class Failing(Reader):
+class Failing(DeviceReader):
     """A reader that fails after ten minutes of samples."""
 
     kind = "failing"

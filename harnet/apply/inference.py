@@ -43,7 +43,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Batch:
+class InferenceBatch:
     """Windows for one pass through the model."""
 
     windows: Tensor | None
@@ -66,7 +66,7 @@ def outputs(
     recording ends that recording alone.
     """
     device = next(model.parameters()).device
-    computing: tuple[Batch, Tensor | None, Any] | None = None
+    computing: tuple[InferenceBatch, Tensor | None, Any] | None = None
     for batch_ in ahead(batches(recordings, batch, pinned=device.type == "cuda")):
         launched = (batch_, *_launch(model, batch_.windows, device, finish, precision))
         if computing is not None:
@@ -76,7 +76,7 @@ def outputs(
         yield from _by_share(*computing)
 
 
-def batches(recordings: Sequence[Callable[[], Pieces]], size: int, pinned: bool) -> Iterator[Batch]:
+def batches(recordings: Sequence[Callable[[], Pieces]], size: int, pinned: bool) -> Iterator[InferenceBatch]:
     """Fill batches of `size` windows from consecutive pieces and recordings."""
     windows, used, shares = None, 0, list[Share]()
     for place, pieces in enumerate(recordings):
@@ -92,7 +92,7 @@ def batches(recordings: Sequence[Callable[[], Pieces]], size: int, pinned: bool)
                     shares.append(Share(place, starts[done : done + taken]))
                     done, used = done + taken, used + taken
                     if used == size:
-                        yield Batch(windows, tuple(shares))
+                        yield InferenceBatch(windows, tuple(shares))
                         windows, used, shares = None, 0, []
         except HarnetError as found:
             error = found
@@ -100,7 +100,7 @@ def batches(recordings: Sequence[Callable[[], Pieces]], size: int, pinned: bool)
     if windows is not None:
         windows[used:] = 0
     if shares:
-        yield Batch(windows, tuple(shares))
+        yield InferenceBatch(windows, tuple(shares))
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:
@@ -131,7 +131,7 @@ def _launch(
     return found, event
 
 
-def _by_share(batch: Batch, found: Tensor | None, event: Any) -> Iterator[tuple[Share, NDArray[np.float32]]]:
+def _by_share(batch: InferenceBatch, found: Tensor | None, event: Any) -> Iterator[tuple[Share, NDArray[np.float32]]]:
     if event is not None:
         event.synchronize()
     rows = np.empty((0, 0), np.float32) if found is None else found.numpy()

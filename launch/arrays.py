@@ -15,7 +15,7 @@ from pathlib import Path
 from harnet.errors import HarnetError
 from harnet.run_folder import SUBMISSIONS
 from launch import records, slurm
-from launch.batch import Batch, environment_of, gpus_asked_for, module, python
+from launch.batch import BatchJob, environment_of, gpus_asked_for, module, python
 from launch.element import DONE, done
 from launch.profile import Profile
 from launch.shared_files import check_shared
@@ -66,7 +66,7 @@ class Array:
         """Elements that are not done."""
         return sorted(set(range(1, self.count + 1)) - done(self.markers))
 
-    def elements(self) -> Batch:
+    def elements(self) -> BatchJob:
         """The array, of what is missing."""
         command = [
             python(self.profile), *module("launch.element"), str(self.markers), str(self.count), self.kind,
@@ -74,14 +74,14 @@ class Array:
         ]  # fmt: skip
         return self._batch(self.kind, command, {"array": ranges(self.missing)})
 
-    def check_of_all(self, after: str | None) -> Batch:
+    def check_of_all(self, after: str | None) -> BatchJob:
         """The job that checks the whole once no element is left, whatever became of them."""
         command = [python(self.profile), *module("launch"), *self.verification]
         return self._batch(f"verify-{self.kind}", command, {"dependency": f"afterany:{after}"} if after else {})
 
-    def _batch(self, name: str, command: list[str], more: dict[str, str]) -> Batch:
+    def _batch(self, name: str, command: list[str], more: dict[str, str]) -> BatchJob:
         gpus = {"gpus-per-node": gpus_asked_for(self.profile, self.gpus)} if self.gpus else {}
-        return Batch(self.folder, self.profile, f"harnet-{name}", command, {"nodes": "1"} | gpus | more)
+        return BatchJob(self.folder, self.profile, f"harnet-{name}", command, {"nodes": "1"} | gpus | more)
 
     def check(self) -> None:
         """Raise a HarnetError, in one line, for what would make all elements fail."""

@@ -20,7 +20,7 @@ from launch import slurm
 from launch.profile import Profile, refuse_control
 
 
-class Batch:
+class BatchJob:
     """A job, or an array of jobs, about to be submitted."""
 
     def __init__(

@@ -13,7 +13,7 @@ from harnet.errors import HarnetError
 from harnet.redaction import redacted
 from harnet.run_folder import SLURM, SUBMISSIONS
 from launch import records, slurm
-from launch.batch import Batch, environment_of, gpus_asked_for, module, python, python_of_tasks, refuse_secrets
+from launch.batch import BatchJob, environment_of, gpus_asked_for, module, python, python_of_tasks, refuse_secrets
 from launch.profile import Profile
 from launch.shared_files import check_shared
 from pretrain.config import PretrainConfig, differences
@@ -60,7 +60,7 @@ class Training:
         """The configuration with its length in steps."""
         return self.config.in_steps(steps_per_epoch(self.manifest, "train", self.config.order()))
 
-    def batch(self) -> Batch:
+    def batch(self) -> BatchJob:
         """The job."""
         job = [
             python(self.profile), *module("launch.job"), str(self.run),
@@ -73,7 +73,7 @@ class Training:
         more = {"nodes": nodes, "mincpus": str(self.processes_per_node * max(1, self.profile.cpus_per_task))}
         if self.gpus_per_node:
             more["gpus-per-node"] = gpus_asked_for(self.profile, self.gpus_per_node)
-        return Batch(self.run / SLURM, self.profile, f"harnet-{self.run.name}", job, more)
+        return BatchJob(self.run / SLURM, self.profile, f"harnet-{self.run.name}", job, more)
 
     def check(self) -> None:
         """Raise a HarnetError, in one line, for whatever would make the job fail."""

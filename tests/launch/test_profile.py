@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harnet.errors import HarnetError
-from launch.batch import Batch, environment_of
+from launch.batch import BatchJob, environment_of
 from launch.profile import Profile, read
 from launch.shared_files import check_shared, file_system
 
@@ -80,25 +80,25 @@ def test_a_virtual_environment_is_where_it_lies_and_not_where_its_link_leads(tmp
 
 
 def test_a_folder_with_a_per_cent_sign_is_one_that_slurm_does_not_change(tmp_path: Path) -> None:
-    script = Batch(tmp_path / "50%u of it", Profile(), "harnet-run", ["true"], {"nodes": "1"}).script
+    script = BatchJob(tmp_path / "50%u of it", Profile(), "harnet-run", ["true"], {"nodes": "1"}).script
     (line,) = [line for line in script.splitlines() if line.startswith("#SBATCH --output=")]
     assert shlex.split(line)[1] == f"--output={tmp_path}/50%%u of it/%j.log"
 
 
 def test_what_goes_into_a_script_is_a_line_each(tmp_path: Path) -> None:
     with pytest.raises(HarnetError, match=r"job: its name is 'harnet-a\\nrm'; it may hold no line break"):
-        Batch(tmp_path, Profile(), "harnet-a\nrm", ["true"], {})
+        BatchJob(tmp_path, Profile(), "harnet-a\nrm", ["true"], {})
     with pytest.raises(HarnetError, match=r"job: the folder of its logs .* no line break"):
-        Batch(tmp_path / "a\nb", Profile(), "harnet-a", ["true"], {})
+        BatchJob(tmp_path / "a\nb", Profile(), "harnet-a", ["true"], {})
     command = ["python", "a file\nof two lines", "$HOME"]
-    script = Batch(tmp_path, Profile(setup=("true\ntrue",)), "harnet-a", command, {}).script
+    script = BatchJob(tmp_path, Profile(setup=("true\ntrue",)), "harnet-a", command, {}).script
     done = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert shlex.join(command) in script
 
 
 def test_no_job_takes_a_password_in_an_option(tmp_path: Path) -> None:
-    batch = Batch(tmp_path, Profile(), "harnet-embed", ["embed", "--weights", "https://me:s3cret@host/w"], {})
+    batch = BatchJob(tmp_path, Profile(), "harnet-embed", ["embed", "--weights", "https://me:s3cret@host/w"], {})
     with pytest.raises(HarnetError, match="would stand in the batch script") as caught:
         batch.check()
     assert "s3cret" not in str(caught.value)

@@ -14,7 +14,7 @@ from harnet.evaluation import linear
 from harnet.evaluation.protocols import Recipe
 from harnet.heads import Classifier, ClassifierModel
 from harnet.transfer.dataset import LabelledWindows
-from harnet.transfer.loop import Fitted, Part, class_weights, in_batches, train
+from harnet.transfer.loop import Fitted, LabelledInputs, class_weights, in_batches, train
 from harnet.weights.load import Bundle, classifier_on
 
 FOREST, HANDMADE_LINEAR = "forest", "handmade-linear"
@@ -100,7 +100,7 @@ def run_arm(
     data, targets = inputs.data, torch.from_numpy(inputs.data.labels)
     network, rates, source = _network(arm, inputs, rows.train, setting, seed)
     network.to(setting.device)
-    learnt, held = (Part(source[r], targets[r]) for r in map(torch.from_numpy, (rows.train, rows.validation)))
+    learnt, held = (LabelledInputs(source[r], targets[r]) for r in map(torch.from_numpy, (rows.train, rows.validation)))
     validation = held if len(rows.validation) else None
     done = fit(network, rates, learnt, validation, len(data.classes), setting.recipe, seed, setting.device, on_step)
     tested = source[torch.from_numpy(rows.test)]
@@ -111,8 +111,8 @@ def run_arm(
 def fit(
     network: nn.Module,
     rates: list[tuple[nn.Module, float]],
-    learnt: Part,
-    validation: Part | None,
+    learnt: LabelledInputs,
+    validation: LabelledInputs | None,
     classes: int,
     recipe: Recipe,
     seed: int,

@@ -14,7 +14,7 @@ PREDICTION_BATCH = 256
 
 
 @dataclass(frozen=True)
-class Part:
+class LabelledInputs:
     """Inputs with their classes."""
 
     inputs: Tensor
@@ -69,8 +69,8 @@ class Fitted:
 def train(
     network: nn.Module,
     rates: Sequence[tuple[nn.Module, float]],
-    learnt: Part,
-    validation: Part | None,
+    learnt: LabelledInputs,
+    validation: LabelledInputs | None,
     weights: Tensor,
     schedule: Schedule,
     seed: int,
@@ -108,7 +108,9 @@ def train(
 class _Best:
     """Keeps the best parameters of a network by its loss on people who were set aside."""
 
-    def __init__(self, network: nn.Module, validation: Part, weights: Tensor, schedule: Schedule, device: str) -> None:
+    def __init__(
+        self, network: nn.Module, validation: LabelledInputs, weights: Tensor, schedule: Schedule, device: str
+    ) -> None:
         self._network, self._validation, self._weights = network, validation, weights
         self._schedule, self._device = schedule, device
         self._loss, self._step, self._misses, self._state = math.inf, 0, 0, dict[str, Tensor]()

@@ -11,7 +11,7 @@ from torch import nn
 
 from harnet.errors import HarnetError
 from harnet.heads import ClassifierModel
-from harnet.transfer.loop import Part, Schedule, class_weights, in_batches, train
+from harnet.transfer.loop import LabelledInputs, Schedule, class_weights, in_batches, train
 
 STAGES = 5
 """Of every encoder."""
@@ -141,13 +141,13 @@ def _trained(model: ClassifierModel, config: TrainingConfig) -> tuple[nn.Module,
     return model, [head, *zip(from_output, rates, strict=True)]
 
 
-def _part(model: ClassifierModel, labelled: Labelled, config: TrainingConfig) -> Part:
+def _part(model: ClassifierModel, labelled: Labelled, config: TrainingConfig) -> LabelledInputs:
     """Windows, or features (N, F) of a frozen encoder in evaluation mode."""
     inputs, targets = (torch.from_numpy(column) for column in labelled)
     if config.freeze_encoder:
         model.eval()
         inputs = in_batches(lambda x: model.feature_extractor(x).flatten(1), inputs, config.device)
-    return Part(inputs, targets)
+    return LabelledInputs(inputs, targets)
 
 
 def predict(model: ClassifierModel, windows: NDArray[np.float32], device: str = "cpu") -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from harnet.evaluation.protocols import PROTOCOLS, PUBLISHED, ROBUST
 from harnet.evaluation.splits import Split
 from harnet.evaluation.suite import SuiteConfig, evaluate
 from harnet.heads import PretextModel
-from harnet.transfer.loop import Part
+from harnet.transfer.loop import LabelledInputs
 from harnet.weights.bundle import BundleConfig, save
 from launch.cli import main
 
@@ -210,10 +210,10 @@ def test_the_people_of_a_small_budget_are_among_those_of_a_larger_one() -> None:
         choose_rows(people, split, Piece("x", "robust", "forest", 0, 0, Budget("people", 5)))
 
 
-def part(random: np.random.Generator, count: int, flipped: bool = False) -> Part:
+def part(random: np.random.Generator, count: int, flipped: bool = False) -> LabelledInputs:
     inputs = torch.from_numpy(random.standard_normal((count, 4)).astype(np.float32))
     targets = (inputs[:, 0] > 0).long()
-    return Part(inputs, 1 - targets if flipped else targets)
+    return LabelledInputs(inputs, 1 - targets if flipped else targets)
 
 
 def test_training_stops_after_the_least_steps_and_puts_the_best_back() -> None:
@@ -248,7 +248,7 @@ def test_a_class_that_only_the_validation_person_did_does_not_decide() -> None:
     """Three classes; nobody in training did the third, and it alone would call every step a step back."""
     random = np.random.default_rng(0)
     held = part(random, 32)
-    odd = Part(torch.cat([held.inputs, held.inputs]), torch.cat([held.targets, torch.full((32,), 2)]))
+    odd = LabelledInputs(torch.cat([held.inputs, held.inputs]), torch.cat([held.targets, torch.full((32,), 2)]))
     kept = []
     for validation in (held, odd):
         torch.manual_seed(0)

@@ -17,7 +17,7 @@ _RENAMED = "give the folder its own name back"
 
 
 @dataclass(frozen=True)
-class Checked:
+class RecordingCheck:
     """What reading one recording came to."""
 
     problems: tuple[Problem, ...]
@@ -58,17 +58,17 @@ def verify(root: Path, workers: int = 1) -> Report:
     return Report(tuple(problems), len(recordings), sum(checked.bytes for checked in found), unsealed)
 
 
-def verify_recording(root: Path, recording: str) -> Checked:
+def verify_recording(root: Path, recording: str) -> RecordingCheck:
     """Read one recording: each file there, with the hash of the seal; decoded if there is no seal."""
     folder = root / recording
     try:
         group, name = integrity.read(folder), Cohort(root).info(recording).recording
     except HarnetError as error:
-        return Checked((_problem(folder, error),), 0, True)
+        return RecordingCheck((_problem(folder, error),), 0, True)
     problems = [] if name == recording else [Problem(str(folder), f"holds the recording {name}", _RENAMED)]
     if group.files is None:
         size = sum((folder / name).stat().st_size for name in integrity.listed(folder))
-        return Checked((*problems, *_undecodable(root, recording)), size, False)
+        return RecordingCheck((*problems, *_undecodable(root, recording)), size, False)
     there, size = set(integrity.listed(folder)), 0
     for path, sealed in group.files.items():
         if path not in there:
@@ -82,7 +82,7 @@ def verify_recording(root: Path, recording: str) -> Checked:
     problems += [
         Problem(str(folder / path), "not of this recording", _STRANGER) for path in sorted(there - {*group.files})
     ]
-    return Checked(tuple(problems), size, True)
+    return RecordingCheck(tuple(problems), size, True)
 
 
 def _undecodable(root: Path, recording: str) -> list[Problem]:

@@ -27,7 +27,7 @@ SWAPPED = "files were swapped or copied under a wrong name: give each its own na
 
 
 @dataclass(frozen=True)
-class Checked:
+class ShardCheck:
     """What reading one shard came to."""
 
     problems: list[Problem]
@@ -58,20 +58,20 @@ def verify(folder: Path, workers: int = 1) -> list[Problem]:
     return problems + [Problem(str(path), "not in the manifest", STRANGER) for path in strangers]
 
 
-def verify_shard(folder: Path, shard: ShardRows) -> Checked:
+def verify_shard(folder: Path, shard: ShardRows) -> ShardCheck:
     """Read one shard: there, of the right size and hash, each block and what stands before it as the manifest says."""
     path = folder / shard.info.name
     try:
         file = path.open("rb")
     except FileNotFoundError:
-        return Checked([_damage(str(path), "missing")], "")
+        return ShardCheck([_damage(str(path), "missing")], "")
     with file:
         size = os.fstat(file.fileno()).st_size
         whole = xxhash.xxh3_128()
         states = list(_walk(file, size, shard, whole)) if shard.in_order else []
         for piece in iter(partial(file.read, 1 << 20), b""):
             whole.update(piece)
-    return Checked(_problems(path, size, shard, whole.hexdigest(), states), whole.hexdigest())
+    return ShardCheck(_problems(path, size, shard, whole.hexdigest(), states), whole.hexdigest())
 
 
 _GOOD, _HEAD_DIFFERS, _DIFFERS, _CUT_OFF = range(4)

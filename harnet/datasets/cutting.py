@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from harnet.datasets.labelled import Labelled
+from harnet.datasets.labelled import ParsedDataset
 from harnet.encoder import SAMPLING_RATE
 from harnet.errors import HarnetError
 
@@ -79,12 +79,12 @@ class Windows:
         self._seconds += (length + np.minimum(np.diff(starts) * step, length).sum()) / rate
         return len(starts)
 
-    def finish(self, where: str, expected: str, notes: Sequence[str] = ()) -> Labelled:
+    def finish(self, where: str, expected: str, notes: Sequence[str] = ()) -> ParsedDataset:
         """All windows; HarnetError, beginning with `where` and saying what was `expected`, if there are none."""
         if not self._windows:
             raise HarnetError(f"{where}: no window of {self.cutting.seconds} s in it; expected {expected}")
         windows, labels = np.concatenate(self._windows), np.concatenate(self._labels)
-        return Labelled(windows, labels, np.array(self._people, dtype=np.str_), float(self._seconds), tuple(notes))
+        return ParsedDataset(windows, labels, np.array(self._people, dtype=np.str_), float(self._seconds), tuple(notes))
 
 
 def stretches(times: NDArray[np.floating], longest_gap: float) -> list[slice]:

@@ -16,7 +16,7 @@ FACTS = "dataset.json"
 
 
 @dataclass(frozen=True)
-class Labelled:
+class ParsedDataset:
     """Windows of one data set."""
 
     windows: NDArray[np.float32]
@@ -41,7 +41,7 @@ class Labelled:
         return [first, f"labels: {shares}", *self.notes]
 
 
-def save(found: Labelled, folder: Path, facts: dict[str, str]) -> None:
+def save(found: ParsedDataset, folder: Path, facts: dict[str, str]) -> None:
     """Write X.npy, Y.npy, pid.npy and `dataset.json`; HarnetError if the folder holds anything else.
 
     `facts`: name, title, device, source and licence of the data set.

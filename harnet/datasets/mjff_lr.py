@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harnet.datasets.cutting import UNLABELLED, Cutting, Windows, stretches
-from harnet.datasets.labelled import Labelled
+from harnet.datasets.labelled import ParsedDataset
 from harnet.errors import HarnetError
 
 RATE = 50
@@ -27,7 +27,7 @@ _COLUMNS = ("subject_id", "task_code", "timestamp_start", "timestamp_end")
 _EXPECTED = "GENEActiv/<subject>/rawdata_day<k>.txt and TaskScoresPartI.csv of the MJFF Levodopa Response Study"
 
 
-def read(folder: Path, cutting: Cutting) -> Labelled:
+def read(folder: Path, cutting: Cutting) -> ParsedDataset:
     """Windows within tasks, labelled by task code; HarnetError if tables are missing or of another form."""
     tasks = _tasks(folder)
     classes = sorted(set(tasks["task_code"]))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harnet.datasets import adl, capture24, dsads, mjff_lr, opportunity, pamap2, realworld, selfback, wisdm
 from harnet.datasets.cutting import Cutting
-from harnet.datasets.labelled import Labelled
+from harnet.datasets.labelled import ParsedDataset
 from harnet.errors import HarnetError
 
 
@@ -25,7 +25,7 @@ class DataSet:
     """Paper or page."""
     licence: str
     """As its owner states it."""
-    read: Callable[[Path, Cutting], Labelled]
+    read: Callable[[Path, Cutting], ParsedDataset]
     """Raw folder -> labelled windows."""
     url: str = ""
     """Where it can be downloaded; empty if a person must ask for it."""

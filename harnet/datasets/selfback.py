@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harnet.datasets import parquet
 from harnet.datasets.cutting import Cutting, Windows, on_a_grid, stretches
-from harnet.datasets.labelled import Labelled
+from harnet.datasets.labelled import ParsedDataset
 from harnet.errors import HarnetError
 
 ACTIVITIES = (
@@ -27,7 +27,7 @@ LONGEST_GAP = 0.5
 HEADER = ["time", "x", "y", "z"]
 
 
-def read(folder: Path, cutting: Cutting) -> Labelled:
+def read(folder: Path, cutting: Cutting) -> ParsedDataset:
     """Windows of the wrist; HarnetError if none is there or a file is not of the known form."""
     made = Windows(cutting, ACTIVITIES)
     for person, activity, times, signal in _recordings(folder):

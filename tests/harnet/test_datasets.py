@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from harnet.datasets import capture24, dsads, mjff_lr, opportunity, pamap2, realworld, selfback, wisdm
 from harnet.datasets.cutting import STANDARD_GRAVITY, UNLABELLED, Cutting, Windows
-from harnet.datasets.labelled import Labelled
+from harnet.datasets.labelled import ParsedDataset
 from harnet.datasets.registry import DATASETS
 from harnet.errors import HarnetError
 from harnet.transfer.dataset import read_windows
@@ -392,5 +392,5 @@ def test_the_list_says_how_each_is_obtained(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_labelled_windows_name_what_was_left_out() -> None:
-    found = Labelled(np.zeros((1, 3, 300), np.float32), np.array(["a"]), np.array(["p"]), 10.0, ("note",))
+    found = ParsedDataset(np.zeros((1, 3, 300), np.float32), np.array(["a"]), np.array(["p"]), 10.0, ("note",))
     assert found.summary() == ["1 people, 1 windows, 0.00 h, 1 labels", "labels: a 1", "note"]

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_shards.readers.absurd import MOST_OF_RANGE, without_absurd
-from data_shards.readers.actigraph_log import PACKED, PIECE_BYTES, Content, choose_seconds, read_seconds, unpack
+from data_shards.readers.actigraph_log import PACKED, PIECE_BYTES, InflatedMember, choose_seconds, read_seconds, unpack
 from data_shards.readers.oddities import Tally
 from data_shards.readers.protocol import DeviceReader, Found, ReadOptions
 from data_shards.readers.samples import forward
@@ -256,7 +256,7 @@ def _old_samples(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator
     done = 0
     rest = b""
     with archive.open(info.log) as file:
-        content = Content(file)
+        content = InflatedMember(file)
         while piece := content.read():
             data = rest + piece
             # The last sample of all may end within a byte, and within nine.

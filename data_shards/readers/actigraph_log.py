@@ -70,7 +70,7 @@ def choose_seconds(file: IO[bytes], largest: int, tally: Tally) -> Seconds:
     Raises:
         HarnetError: the clock was reset.
     """
-    content = Content(file)
+    content = InflatedMember(file)
     records = _Records(content)
     # Typed arrays: a list of tuples would take 250 bytes a second.
     kinds, times, starts, sizes, digests = (array(code) for code in "BIqHI")
@@ -103,7 +103,7 @@ def choose_seconds(file: IO[bytes], largest: int, tally: Tally) -> Seconds:
 
 def read_seconds(file: IO[bytes], seconds: Seconds) -> Iterator[tuple[int, NDArray[np.float64], NDArray[np.uint8]]]:
     """The chosen records in runs of one type and size: type, times (n,) and payloads (n, bytes)."""
-    content = Content(file)
+    content = InflatedMember(file)
     data, begin, index = b"", 0, 0
     alike = zip(seconds.kinds.tolist(), seconds.sizes.tolist(), strict=True)
     for (kind, size), run in groupby(alike):
@@ -122,7 +122,7 @@ def read_seconds(file: IO[bytes], seconds: Seconds) -> Iterator[tuple[int, NDArr
             index, left = index + some, left - some
 
 
-class Content:
+class InflatedMember:
     """A member of the archive, piece by piece, up to the first byte that cannot be unpacked."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -147,7 +147,7 @@ class Content:
 class _Records:
     """The sound records of a log, in runs of at most a piece."""
 
-    def __init__(self, content: Content) -> None:
+    def __init__(self, content: InflatedMember) -> None:
         self.damaged = 0
         self._done = 0
         self._content = content

@@ -19,14 +19,14 @@ MAX_BYTES = 8 << 30
 PIECE_BYTES = 1 << 22
 
 
-class Content(Protocol):
+class UnpackedStream(Protocol):
     """What unpacks as it is read."""
 
     def read(self, size: int, /) -> bytes:
         """At most so many bytes; none at the end."""
 
 
-Opener = Callable[[Path, str], AbstractContextManager[Content]]
+Opener = Callable[[Path, str], AbstractContextManager[UnpackedStream]]
 OPENERS: dict[bytes, Opener] = {b"\x1f\x8b\x08": gzip.open, b"BZh": bz2.open}  # type: ignore[dict-item]
 """First bytes (RFC 1952; bzip2's manual) → what unpacks it."""
 

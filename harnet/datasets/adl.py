@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harnet.datasets.cutting import Cutting, Windows
+from harnet.datasets.cutting import WindowCutting, Windows
 from harnet.datasets.labelled import ParsedDataset
 from harnet.errors import HarnetError
 
@@ -22,7 +22,7 @@ _NAME = re.compile(r"Accelerometer-[\d-]+-(?P<activity>[a-z_]+)-(?P<person>[fm]\
 _EXPECTED = "a trial of ADL: <Activity>/Accelerometer-<date>-<activity>-<subject>.txt"
 
 
-def read(folder: Path, cutting: Cutting) -> ParsedDataset:
+def read(folder: Path, cutting: WindowCutting) -> ParsedDataset:
     """Windows of the seven people and five classes; HarnetError if none is there or a file is not of the known form."""
     made = Windows(cutting, CLASSES)
     for path in sorted(folder.rglob("Accelerometer-*.txt")):

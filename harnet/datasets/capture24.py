@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from harnet.datasets.cutting import UNLABELLED, Cutting, Windows, stretches
+from harnet.datasets.cutting import UNLABELLED, WindowCutting, Windows, stretches
 from harnet.datasets.labelled import ParsedDataset
 from harnet.errors import HarnetError
 from harnet.progress import bar
@@ -26,7 +26,7 @@ _NAME = re.compile(r"(P\d{3})\.csv(?:\.gz)?")
 _COLUMNS = ["time", "x", "y", "z", "annotation"]
 
 
-def read(folder: Path, cutting: Cutting, scheme: str = "Walmsley2020") -> ParsedDataset:
+def read(folder: Path, cutting: WindowCutting, scheme: str = "Walmsley2020") -> ParsedDataset:
     """Windows of all people with the labels of `scheme`; HarnetError if the dictionary or all recordings lack."""
     paths = sorted(path for path in folder.rglob("P*.csv*") if _NAME.fullmatch(path.name))
     mapping = _dictionary(folder, scheme) if paths else {}

@@ -25,7 +25,7 @@ _CHUNK = 4096
 
 
 @dataclass(frozen=True)
-class Cutting:
+class WindowCutting:
     """How windows are cut; as published (Yuan et al. 2024) by default."""
 
     seconds: int = 10
@@ -42,7 +42,7 @@ class Cutting:
 class Windows:
     """Collects the windows of a data set, stretch by stretch."""
 
-    cutting: Cutting
+    cutting: WindowCutting
     """Length and step."""
     classes: Sequence[str]
     """Names of the labels; `add` takes indices into it."""

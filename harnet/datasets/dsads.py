@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harnet.datasets import parquet
-from harnet.datasets.cutting import STANDARD_GRAVITY, Cutting, Windows
+from harnet.datasets.cutting import STANDARD_GRAVITY, WindowCutting, Windows
 from harnet.datasets.labelled import ParsedDataset
 from harnet.errors import HarnetError
 
@@ -34,7 +34,7 @@ _ACTIVITY = re.compile(r"a(\d\d)")
 _RECORDING = re.compile(r"a(\d\d)-rightwrist")
 
 
-def read(folder: Path, cutting: Cutting) -> ParsedDataset:
+def read(folder: Path, cutting: WindowCutting) -> ParsedDataset:
     """Windows of the right wrist; HarnetError if none is there or a file is not of the known form."""
     made, people = Windows(cutting, ACTIVITIES), set()
     for person, activity, signal in _recordings(folder):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harnet.datasets.cutting import UNLABELLED, Cutting, Windows, stretches
+from harnet.datasets.cutting import UNLABELLED, WindowCutting, Windows, stretches
 from harnet.datasets.labelled import ParsedDataset
 from harnet.errors import HarnetError
 
@@ -27,7 +27,7 @@ _COLUMNS = ("subject_id", "task_code", "timestamp_start", "timestamp_end")
 _EXPECTED = "GENEActiv/<subject>/rawdata_day<k>.txt and TaskScoresPartI.csv of the MJFF Levodopa Response Study"
 
 
-def read(folder: Path, cutting: Cutting) -> ParsedDataset:
+def read(folder: Path, cutting: WindowCutting) -> ParsedDataset:
     """Windows within tasks, labelled by task code; HarnetError if tables are missing or of another form."""
     tasks = _tasks(folder)
     classes = sorted(set(tasks["task_code"]))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harnet.datasets.cutting import UNLABELLED, Cutting, Windows, stretches
+from harnet.datasets.cutting import UNLABELLED, WindowCutting, Windows, stretches
 from harnet.datasets.labelled import ParsedDataset
 from harnet.errors import HarnetError
 
@@ -23,7 +23,7 @@ LONGEST_GAP = 0.5
 _NAME = re.compile(r"(S[1-4])-(?:ADL\d|Drill)\.dat")
 
 
-def read(folder: Path, cutting: Cutting) -> ParsedDataset:
+def read(folder: Path, cutting: WindowCutting) -> ParsedDataset:
     """Windows of the four people; HarnetError if one is missing or a file is of another form."""
     made = Windows(cutting, list(ACTIVITIES.values()))
     paths = [path for path in sorted(folder.rglob("S?-*.dat")) if _NAME.fullmatch(path.name)]

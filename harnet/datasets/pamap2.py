@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harnet.datasets.cutting import STANDARD_GRAVITY, UNLABELLED, Cutting, Windows, stretches
+from harnet.datasets.cutting import STANDARD_GRAVITY, UNLABELLED, WindowCutting, Windows, stretches
 from harnet.datasets.labelled import ParsedDataset
 from harnet.errors import HarnetError
 
@@ -25,7 +25,7 @@ LONGEST_GAP = 0.5
 _NAME = re.compile(r"subject(10\d)\.dat")
 
 
-def read(folder: Path, cutting: Cutting) -> ParsedDataset:
+def read(folder: Path, cutting: WindowCutting) -> ParsedDataset:
     """Windows of subjects 101 to 108; HarnetError if one is missing or a file is of another form."""
     made = Windows(cutting, list(ACTIVITIES.values()))
     paths = {}

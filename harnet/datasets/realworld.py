@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harnet.datasets.cutting import STANDARD_GRAVITY, Cutting, Windows, on_a_grid, stretches
+from harnet.datasets.cutting import STANDARD_GRAVITY, WindowCutting, Windows, on_a_grid, stretches
 from harnet.datasets.labelled import ParsedDataset
 from harnet.errors import HarnetError
 
@@ -30,7 +30,7 @@ _PERSON = re.compile(r"proband(\d+)")
 _TABLE = re.compile(r"acc_([a-z]+)(?:_\d+)?_forearm\.csv")
 
 
-def read(folder: Path, cutting: Cutting) -> ParsedDataset:
+def read(folder: Path, cutting: WindowCutting) -> ParsedDataset:
     """Windows of the forearm; HarnetError for an archive that is broken or a table of another form."""
     made = Windows(cutting, ACTIVITIES)
     people = set()

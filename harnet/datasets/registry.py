@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from harnet.datasets import adl, capture24, dsads, mjff_lr, opportunity, pamap2, realworld, selfback, wisdm
-from harnet.datasets.cutting import Cutting
+from harnet.datasets.cutting import WindowCutting
 from harnet.datasets.labelled import ParsedDataset
 from harnet.errors import HarnetError
 
@@ -25,7 +25,7 @@ class DataSet:
     """Paper or page."""
     licence: str
     """As its owner states it."""
-    read: Callable[[Path, Cutting], ParsedDataset]
+    read: Callable[[Path, WindowCutting], ParsedDataset]
     """Raw folder -> labelled windows."""
     url: str = ""
     """Where it can be downloaded; empty if a person must ask for it."""

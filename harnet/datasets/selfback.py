@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harnet.datasets import parquet
-from harnet.datasets.cutting import Cutting, Windows, on_a_grid, stretches
+from harnet.datasets.cutting import WindowCutting, Windows, on_a_grid, stretches
 from harnet.datasets.labelled import ParsedDataset
 from harnet.errors import HarnetError
 
@@ -27,7 +27,7 @@ LONGEST_GAP = 0.5
 HEADER = ["time", "x", "y", "z"]
 
 
-def read(folder: Path, cutting: Cutting) -> ParsedDataset:
+def read(folder: Path, cutting: WindowCutting) -> ParsedDataset:
     """Windows of the wrist; HarnetError if none is there or a file is not of the known form."""
     made = Windows(cutting, ACTIVITIES)
     for person, activity, times, signal in _recordings(folder):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harnet.datasets.cutting import STANDARD_GRAVITY, Cutting, Windows, stretches
+from harnet.datasets.cutting import STANDARD_GRAVITY, WindowCutting, Windows, stretches
 from harnet.datasets.labelled import ParsedDataset
 from harnet.errors import HarnetError
 
@@ -29,7 +29,7 @@ _NAME = re.compile(r"data_(16\d\d)_accel_watch\.txt")
 _EXPECTED = "raw/watch/accel/data_16xx_accel_watch.txt of the WISDM 2019 data set"
 
 
-def read(folder: Path, cutting: Cutting) -> ParsedDataset:
+def read(folder: Path, cutting: WindowCutting) -> ParsedDataset:
     """Windows of all people; HarnetError for a line of another form, naming file and line."""
     made, notes, lost = Windows(cutting, list(ACTIVITIES.values())), [], 0
     paths = sorted(path for path in folder.rglob("data_*_accel_watch.txt") if _NAME.fullmatch(path.name))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from harnet.datasets.cutting import Cutting
+from harnet.datasets.cutting import WindowCutting
 from harnet.datasets.fetch import fetch
 from harnet.datasets.labelled import save
 from harnet.datasets.registry import DATASETS, find
@@ -56,7 +56,7 @@ class MakeWindows:
     """The raw data, unpacked."""
     out: Path
     """Folder for the windows; its name is what `harnet evaluate` calls the data set."""
-    cutting: tyro.conf.OmitArgPrefixes[Cutting] = field(default_factory=Cutting)
+    cutting: tyro.conf.OmitArgPrefixes[WindowCutting] = field(default_factory=WindowCutting)
     """How windows are cut."""
     json: bool = False
     """Print the facts as JSON."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harnet.datasets.adl import PEOPLE, read
-from harnet.datasets.cutting import Cutting
+from harnet.datasets.cutting import WindowCutting
 from harnet.errors import HarnetError
 from launch.cli import main
 
@@ -33,7 +33,7 @@ def write(folder: Path, lines: str, people: tuple[str, ...] = PEOPLE) -> Path:
 
 
 def test_gravity_survives_resampling(tmp_path: Path) -> None:
-    found = read(write(tmp_path, "63 42 21\n" * 480), Cutting())
+    found = read(write(tmp_path, "63 42 21\n" * 480), WindowCutting())
     assert (len(found.windows), found.labels[0], found.people[0]) == (14, "walk", "f1")
     assert found.seconds == 7 * 15
     np.testing.assert_allclose(found.windows, np.broadcast_to([[1.5], [0.5], [-0.5]], (14, 3, 300)), atol=1e-3)
@@ -44,11 +44,11 @@ def test_gravity_survives_resampling(tmp_path: Path) -> None:
 )
 def test_files_of_another_form_are_named(tmp_path: Path, lines: str, says: str) -> None:
     with pytest.raises(HarnetError, match=rf"walk-f1.txt.*{says}"):
-        read(write(tmp_path, lines), Cutting())
+        read(write(tmp_path, lines), WindowCutting())
 
 
 def test_an_empty_or_partial_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HarnetError, match="a trial of ADL"):
-        read(tmp_path, Cutting())
+        read(tmp_path, WindowCutting())
     with pytest.raises(HarnetError, match="no trial of m3, m4"):
-        read(write(tmp_path, "63 42 21\n" * 480, PEOPLE[:-2]), Cutting())
+        read(write(tmp_path, "63 42 21\n" * 480, PEOPLE[:-2]), WindowCutting())

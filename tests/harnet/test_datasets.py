@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from harnet.datasets import capture24, dsads, mjff_lr, opportunity, pamap2, realworld, selfback, wisdm
-from harnet.datasets.cutting import STANDARD_GRAVITY, UNLABELLED, Cutting, Windows
+from harnet.datasets.cutting import STANDARD_GRAVITY, UNLABELLED, WindowCutting, Windows
 from harnet.datasets.labelled import ParsedDataset
 from harnet.datasets.registry import DATASETS
 from harnet.errors import HarnetError
@@ -23,7 +23,7 @@ from harnet.transfer.dataset import read_windows
 from launch.cli import main
 
 G = STANDARD_GRAVITY
-CUT = Cutting()
+CUT = WindowCutting()
 
 
 def wisdm_lines(person: int, codes: str = "AS", stamped: bool = True) -> list[str]:
@@ -334,7 +334,7 @@ def test_spoilt_tables_of_mjff_are_named(tmp_path: Path) -> None:
 def test_a_window_carries_its_most_frequent_label(runs: list[tuple[int, int]], overlap: bool, seconds: int) -> None:
     labels = np.concatenate([np.full(length, label) for label, length in runs])
     signal = np.tile([0.0, 0.0, 1.0], (len(labels), 1))
-    made, length = Windows(Cutting(seconds, overlap), ("no", "yes")), seconds * 20
+    made, length = Windows(WindowCutting(seconds, overlap), ("no", "yes")), seconds * 20
     step = length // 2 if overlap else length
     count = made.add("p", signal, labels, 20)
     expected = []

@@ -16,7 +16,7 @@ from harnet.errors import HarnetError
 from harnet.parts import WHOLE, Part
 from harnet.weights.bundle import BundleConfig
 from launch.device_files import FileOptions
-from launch.recordings import Cutting, chosen, cohort_of, is_store, remove_leftovers, summaries, work_through
+from launch.recordings import InferenceOptions, chosen, cohort_of, is_store, remove_leftovers, summaries, work_through
 
 Tables = Callable[[Path, Mapping[str, Sequence[Path]]], tuple[int, int]]
 """Writes the tables of days and people from summary files by participant; returns the rows of each."""
@@ -52,11 +52,11 @@ class ApplyOptions:
     json: bool = False
     """Print the result as JSON."""
 
-    def cutting(self, config: BundleConfig) -> Cutting:
+    def cutting(self, config: BundleConfig) -> InferenceOptions:
         """How windows are cut for these weights."""
         seconds = find_architecture(config.architecture, config.width).seconds
         precision = self.precision or ("bf16" if self.device.startswith("cuda") else "fp32")
-        return Cutting(seconds, seconds if self.step is None else self.step, self.batch, precision)
+        return InferenceOptions(seconds, seconds if self.step is None else self.step, self.batch, precision)
 
     def apply(
         self,

@@ -47,7 +47,7 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Cutting:
+class InferenceOptions:
     """How windows are cut and go through the model."""
 
     seconds: int
@@ -86,7 +86,7 @@ class Work:
     """Output folder."""
     threads: int
     """Of torch, in each process."""
-    cutting: Cutting
+    cutting: InferenceOptions
     """How windows are cut."""
     task: Task
     """What becomes of them."""
@@ -149,7 +149,7 @@ def work_through(
     out: Path,
     recordings: Sequence[Chosen],
     task: Task,
-    cutting: Cutting,
+    cutting: InferenceOptions,
     workers: int,
     threads: int,
 ) -> list[str]:

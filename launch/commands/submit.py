@@ -24,7 +24,7 @@ SECONDS_BETWEEN_LOOKS = 5.0
 
 
 @dataclass(frozen=True)
-class Options:
+class SubmitOptions:
     """Have Slurm do what the same command of `harnet` would do here.
 
     All options of that command follow in the same line. A training run continues by itself after a time limit,
@@ -76,7 +76,7 @@ class Command:
 
     what: str
     """One of `KINDS`."""
-    options: Options
+    options: SubmitOptions
     """Of the submission."""
     arguments: tuple[str, ...]
     """Of the command itself."""
@@ -90,8 +90,12 @@ class Command:
         elif what not in KINDS:
             raise HarnetError(f"what to submit is {what!r}; one of: {', '.join(KINDS)}")
         options, others = tyro.cli(
-            Options, prog=f"{program} {what}", description=inspect.getdoc(Options), args=rest, return_unknown_args=True,
-        )  # fmt: skip
+            SubmitOptions,
+            prog=f"{program} {what}",
+            description=inspect.getdoc(SubmitOptions),
+            args=rest,
+            return_unknown_args=True,
+        )
         return cls(what, options, tuple(others))
 
     def run(self) -> int:
@@ -103,7 +107,7 @@ class Command:
         return KINDS[self.what](self.options, self.arguments)
 
 
-def pretrain(options: Options, arguments: tuple[str, ...]) -> int:
+def pretrain(options: SubmitOptions, arguments: tuple[str, ...]) -> int:
     """Submit a training run."""
     from launch.submission import Training, as_json, as_text
     from pretrain.command import Command as Pretrain
@@ -149,14 +153,14 @@ def follow(run: Path) -> int:
     return int(found.state != "finished")
 
 
-def array(kind: str, options: Options, arguments: tuple[str, ...]) -> int:
+def array(kind: str, options: SubmitOptions, arguments: tuple[str, ...]) -> int:
     """Submit an array over the parts of a command, and a check of the whole."""
     from launch import divisible
 
     return submit_array(divisible.array(kind, arguments, options.jobs, read(options.profile)), options)
 
 
-def submit_array(array: "Array", options: Options) -> int:
+def submit_array(array: "Array", options: SubmitOptions) -> int:
     """Check, queue, say where to look."""
     array.check()
     if options.dry_run:
@@ -189,7 +193,7 @@ def wait_for(verification: str, array: "Array") -> int:
     return int(not good)
 
 
-KINDS: dict[str, Callable[[Options, tuple[str, ...]], int]] = {
+KINDS: dict[str, Callable[[SubmitOptions, tuple[str, ...]], int]] = {
     "pretrain": pretrain,
     **{kind: partial(array, kind) for kind in ("ingest", "shard", "quality", "embed", "predict", "evaluate")},
 }

@@ -15,7 +15,7 @@ from pretrain.toml import with_files
 
 
 @dataclass(frozen=True)
-class Options(PretrainConfig):
+class PretrainOptions(PretrainConfig):
     """Train an encoder on shards, self-supervised, on one process or many.
 
     Options come from --config FILE (TOML) first and from the command line second; of several files, each overrides
@@ -45,9 +45,9 @@ class Command:
         """The command from its arguments; leaves with code 2 and a message that names the option if one is wrong."""
         spelt_out, files = with_files(arguments)
         options = tyro.cli(
-            Options,
+            PretrainOptions,
             prog=program,
-            description=inspect.getdoc(Options),
+            description=inspect.getdoc(PretrainOptions),
             args=spelt_out,
             config=(tyro.conf.FlagConversionOff,),
         )

@@ -23,7 +23,7 @@ from data_shards.readers import DeviceReader, Found
 from data_shards.recording import Recording
 from harnet.errors import HarnetError
 
-__all__ = ["IngestOptions", "Outcome", "ingest", "ingest_file"]
+__all__ = ["IngestOptions", "IngestOutcome", "ingest", "ingest_file"]
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ Status = Literal["ingested", "already there", "excluded", "refused"]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class IngestOutcome:
     """What became of one recording, or of one file in which none could be found."""
 
     source: str
@@ -55,7 +55,7 @@ class Outcome:
 
 def ingest(
     paths: Sequence[Path], out: Path, options: IngestOptions, workers: int = 1
-) -> tuple[list[Outcome], tuple[str, ...]]:
+) -> tuple[list[IngestOutcome], tuple[str, ...]]:
     """Add all recordings in `paths`, or this part of them, to the store at `out`, which is made if need be.
 
     Returns the outcomes, in the order of the files, and the paths of other files skipped in folders.
@@ -64,12 +64,12 @@ def ingest(
     planned = plan(paths, options)
     # A path that leads nowhere is a slip of the hand, and no file of the cohort's.
     if not planned.files and not any(path.exists() for path, _ in planned.refused):
-        return [Outcome(str(path), "refused", reason) for path, reason in planned.refused], planned.skipped
+        return [IngestOutcome(str(path), "refused", reason) for path, reason in planned.refused], planned.skipped
     cohort = Cohort.create(out)
     taken = _taken(cohort, planned.files, options)
     outcomes = []
     for path, reason in (*planned.refused, *taken.items()):
-        outcomes.append(Outcome(str(path), "refused", reason))
+        outcomes.append(IngestOutcome(str(path), "refused", reason))
         if path.exists():
             _note(cohort, path, outcomes[-1:], options)
     files = [file.path for file in planned.files if file.path not in taken]
@@ -94,12 +94,12 @@ def _taken(cohort: Cohort, files: Sequence[Planned], options: IngestOptions) -> 
     return taken
 
 
-def ingest_file(path: Path, cohort: Cohort, options: IngestOptions) -> list[Outcome]:
+def ingest_file(path: Path, cohort: Cohort, options: IngestOptions) -> list[IngestOutcome]:
     """Add the recordings in one file to the store; trouble with the file is an outcome, trouble with the store raises.
 
     Raises OSError if the store cannot be written to.
     """
-    outcomes: list[Outcome] = []
+    outcomes: list[IngestOutcome] = []
     try:
         reader = known_reader(path, options)
         source = unhashed(path, reader, options)
@@ -112,26 +112,26 @@ def ingest_file(path: Path, cohort: Cohort, options: IngestOptions) -> list[Outc
             for found in _recordings(reader, path, options):
                 outcomes.append(_add(found, path, cohort, source, options))
     except HarnetError as error:
-        outcomes.append(Outcome(str(path), "refused", str(error)))
+        outcomes.append(IngestOutcome(str(path), "refused", str(error)))
     _note(cohort, path, outcomes, options)
     return outcomes
 
 
-def _killed(path: Path, how: str, cohort: Cohort, options: IngestOptions) -> list[Outcome]:
+def _killed(path: Path, how: str, cohort: Cohort, options: IngestOptions) -> list[IngestOutcome]:
     """The outcome of a file whose process died, with nothing else in work."""
     reason = f"{path}: its process was {how}: ingest it where there is more memory, or leave it out"
-    outcomes = [Outcome(str(path), "refused", reason)]
+    outcomes = [IngestOutcome(str(path), "refused", reason)]
     _note(cohort, path, outcomes, options)
     return outcomes
 
 
 def _without_reading(
     path: Path, label: str, source: SourceFile, cohort: Cohort, options: IngestOptions
-) -> Outcome | None:
+) -> IngestOutcome | None:
     """What becomes of the one recording in a file, where its name tells; None if it has to be read."""
     names = identity(path, label, None, options)
     if names.participant in options.exclude:
-        return Outcome(str(path), "excluded")
+        return IngestOutcome(str(path), "excluded")
     if names.recording not in cohort:
         return None
     there = cohort.info(names.recording)
@@ -140,11 +140,11 @@ def _without_reading(
     return _compare(path, there, source)
 
 
-def _add(found: Found, path: Path, cohort: Cohort, source: SourceFile, options: IngestOptions) -> Outcome:
+def _add(found: Found, path: Path, cohort: Cohort, source: SourceFile, options: IngestOptions) -> IngestOutcome:
     """Prepare and write one recording."""
     names = identity(path, found.label, found.participant, options)
     if names.participant in options.exclude:
-        return Outcome(str(path), "excluded")
+        return IngestOutcome(str(path), "excluded")
     if names.recording in cohort:
         return _compare(path, cohort.info(names.recording), source)
     named = str(path) if found.participant is None else f"{path} ({names.recording})"
@@ -152,7 +152,7 @@ def _add(found: Found, path: Path, cohort: Cohort, source: SourceFile, options: 
         try:
             prepared = Prepared(found.recording, named, options.preparation(), scratch)
         except HarnetError as error:
-            return Outcome(str(path), "refused", str(error), too_short=isinstance(error, TooShort))
+            return IngestOutcome(str(path), "refused", str(error), too_short=isinstance(error, TooShort))
         info = partial(_info, names, found.recording, prepared, source)
         return _outcome(path, cohort.write_hours(prepared.hours, prepared.stream(), info), "ingested")
 
@@ -181,7 +181,7 @@ def _info(names: Identity, recording: Recording, prepared: Prepared, source: Sou
     )
 
 
-def _compare(path: Path, there: RecordingInfo, source: SourceFile) -> Outcome:
+def _compare(path: Path, there: RecordingInfo, source: SourceFile) -> IngestOutcome:
     """The name is taken: by the same recording, or by another. Without a hash, `source` is the file that is known."""
     known = there.source
     if source["xxh3"] and (known["bytes"], known["xxh3"]) != (source["bytes"], source["xxh3"]):
@@ -189,18 +189,18 @@ def _compare(path: Path, there: RecordingInfo, source: SourceFile) -> Outcome:
             f"{path}: its name is taken by another recording, from {known['name']} ({known['bytes']} bytes, "
             f"xxh3 {known['xxh3']}): tell them apart with --participant-pattern, or rename the file"
         )
-        return Outcome(str(path), "refused", reason)
+        return IngestOutcome(str(path), "refused", reason)
     if known["settings"] != source["settings"] or there.preprocessing != PREPROCESSING:
         reason = f"{path}: is there already, ingested with other settings: use the same ones, or another --out"
-        return Outcome(str(path), "refused", reason, there.recording)
+        return IngestOutcome(str(path), "refused", reason, there.recording)
     return _outcome(path, there, "already there")
 
 
-def _outcome(path: Path, info: RecordingInfo, status: Status) -> Outcome:
-    return Outcome(str(path), status, "", info.recording, info.complete_seconds, info.worn_seconds, info.notes)
+def _outcome(path: Path, info: RecordingInfo, status: Status) -> IngestOutcome:
+    return IngestOutcome(str(path), status, "", info.recording, info.complete_seconds, info.worn_seconds, info.notes)
 
 
-def _note(cohort: Cohort, path: Path, outcomes: Sequence[Outcome], options: IngestOptions) -> None:
+def _note(cohort: Cohort, path: Path, outcomes: Sequence[IngestOutcome], options: IngestOptions) -> None:
     """Keep what of a file is not in the store, under the names that it would have, so that people can withdraw."""
     try:
         found = identity(path, path.stem, None, options)

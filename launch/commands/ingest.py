@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 
 from data_shards.cohort.store import Cohort
-from data_shards.ingest.run import Outcome, ingest
+from data_shards.ingest.run import IngestOutcome, ingest
 from data_shards.ingest.sources import Plan, Planned, listed, plan
 from data_shards.quality.policy import Flow, find_policy, flow
 from harnet.parts import Part
@@ -119,7 +119,7 @@ def _row(file: Planned) -> tuple[str, str, str, str]:
     return str(file.path), file.kind, names.participant if names else inside, names.recording if names else inside
 
 
-def as_text(outcomes: list[Outcome], skipped: tuple[str, ...], out: Path) -> str:
+def as_text(outcomes: list[IngestOutcome], skipped: tuple[str, ...], out: Path) -> str:
     """The summary for people: a line for each note and each refusal, then the totals."""
     count = Counter(outcome.status for outcome in outcomes)
     lines = [f"note: {each.source}: {note}" for each in outcomes for note in each.notes]
@@ -143,7 +143,7 @@ def as_text(outcomes: list[Outcome], skipped: tuple[str, ...], out: Path) -> str
     return "\n".join(lines)
 
 
-def as_json(outcomes: list[Outcome], skipped: tuple[str, ...], out: Path, found: Flow | None) -> str:
+def as_json(outcomes: list[IngestOutcome], skipped: tuple[str, ...], out: Path, found: Flow | None) -> str:
     """The summary for scripts. It holds paths as the user gave them, and no participant."""
     count = Counter(outcome.status for outcome in outcomes)
     return json.dumps(
@@ -163,5 +163,5 @@ def as_json(outcomes: list[Outcome], skipped: tuple[str, ...], out: Path, found:
     )
 
 
-def _hours(outcomes: list[Outcome], field: str) -> float:
+def _hours(outcomes: list[IngestOutcome], field: str) -> float:
     return float(sum(getattr(outcome, field) for outcome in outcomes)) / 3600

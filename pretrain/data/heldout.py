@@ -22,7 +22,7 @@ from data_shards.stream.remote import open_storage
 from data_shards.stream.shard_files import Shards
 from pretrain.config import PretrainConfig
 from pretrain.data.loading import LoadingOptions, LocalBatch
-from pretrain.objectives import Outcome
+from pretrain.objectives import ObjectiveOutput
 from pretrain.parallel.distributed import Process
 
 SEED = 0
@@ -53,7 +53,7 @@ class HeldOut:
             self._order = OrderConfig(seconds, self.windows, self.pieces, SEED, DRAWS_PER_DAY, PER_HOUR, each)
 
     def evaluate(
-        self, network: nn.Module, outcome: Callable[[nn.Module, LocalBatch, int], Outcome]
+        self, network: nn.Module, outcome: Callable[[nn.Module, LocalBatch, int], ObjectiveOutput]
     ) -> dict[str, float]:
         """Means over the held-out windows of the objective's metrics; empty without such people.
 

@@ -11,10 +11,10 @@ from pretrain.objectives.context import ContextConfig
 from pretrain.objectives.masked import MaskedConfig
 from pretrain.objectives.mixture import Mixture
 from pretrain.objectives.multitask import MultiTaskConfig
-from pretrain.objectives.protocol import Forward, Objective, ObjectiveConfig, Outcome, Prepared
+from pretrain.objectives.protocol import Forward, Objective, ObjectiveConfig, ObjectiveOutput, Prepared
 from pretrain.objectives.simclr import SimCLRConfig
 
-__all__ = ["Forward", "Objective", "Objectives", "Outcome", "Prepared", "chosen", "create", "names", "outcome"]
+__all__ = ["Forward", "Objective", "ObjectiveOutput", "Objectives", "Prepared", "chosen", "create", "names", "outcome"]
 
 JOINED_BY = "+"
 _NOT_ONE = ("objective", "objective_weights")
@@ -74,7 +74,7 @@ def _options(config: Objectives, name: str) -> ObjectiveConfig:
     return options
 
 
-def outcome(objective: Objective, network: Forward, counts: Tensor, keys: Tensor) -> Outcome:
+def outcome(objective: Objective, network: Forward, counts: Tensor, keys: Tensor) -> ObjectiveOutput:
     """One batch from stored counts to loss: prepare, run the network once, score.
 
     Args:

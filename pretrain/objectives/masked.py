@@ -10,7 +10,7 @@ from harnet.encoder import AXES, STILLNESS_FLOOR_G, Encoder
 from harnet.errors import HarnetError
 from pretrain.checks import at_least
 from pretrain.model import ModelConfig
-from pretrain.objectives.protocol import Outcome, Prepared
+from pretrain.objectives.protocol import ObjectiveOutput, Prepared
 from pretrain.transforms import chain, counts, draws
 
 HIDDEN = 512
@@ -87,7 +87,7 @@ class Masked:
         inputs = torch.where(seen[:, None], x, mean_over(x, seen))
         return Prepared(inputs, {"signal": standardised(x, known), "scored": (known & hidden).to(x.dtype)})
 
-    def score(self, outputs: Tensor, targets: dict[str, Tensor]) -> Outcome:
+    def score(self, outputs: Tensor, targets: dict[str, Tensor]) -> ObjectiveOutput:
         """Mean squared error over hidden, recorded samples, every window alike; and that of predicting the mean.
 
         A window in which nothing is to be scored counts as zero, so that the mean over processes stays that of the
@@ -100,7 +100,9 @@ class Masked:
             return ((found - signal).square().sum(dim=1) * share).sum(dim=1).mean()
 
         loss = error(outputs.float())
-        return Outcome(loss, {"loss": loss.detach(), "loss/predicting_the_mean": error(torch.zeros_like(signal))})
+        return ObjectiveOutput(
+            loss, {"loss": loss.detach(), "loss/predicting_the_mean": error(torch.zeros_like(signal))}
+        )
 
     def draw_mask(self, keys: Tensor, length: int) -> Tensor:
         """(N, T) bool, True in the hidden patches: the same number of them, at least one and not all, in each window.

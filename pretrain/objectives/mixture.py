@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from data_shards.layout import RATE
-from pretrain.objectives.protocol import Objective, Outcome, Prepared
+from pretrain.objectives.protocol import Objective, ObjectiveOutput, Prepared
 from pretrain.transforms.draws import child_keys
 
 
@@ -56,7 +56,7 @@ class Mixture:
             targets |= {f"{name}/{target}": value for target, value in prepared.targets.items()}
         return Prepared(torch.cat(inputs), targets)
 
-    def score(self, outputs: tuple[Tensor, ...], targets: dict[str, Tensor]) -> Outcome:
+    def score(self, outputs: tuple[Tensor, ...], targets: dict[str, Tensor]) -> ObjectiveOutput:
         """The weighted sum of the losses; each one's metrics under "objective/metric"."""
         total, metrics = torch.zeros((), device=outputs[0].device), dict[str, Tensor]()
         for (name, part), weight, output in zip(self.parts.items(), self.weights, outputs, strict=True):
@@ -64,4 +64,4 @@ class Mixture:
             found = part.score(output, own)
             total = total + weight * found.loss
             metrics |= {f"{name}/{metric}": value for metric, value in found.metrics.items()}
-        return Outcome(total, metrics | {"loss": total.detach()})
+        return ObjectiveOutput(total, metrics | {"loss": total.detach()})

@@ -13,7 +13,7 @@ from harnet.errors import HarnetError
 from harnet.heads import PRETEXT_HEADS, PretextModel
 from pretrain.checks import at_least
 from pretrain.model import ModelConfig
-from pretrain.objectives.protocol import Outcome, Prepared
+from pretrain.objectives.protocol import ObjectiveOutput, Prepared
 from pretrain.transforms import chain, counts, draws, texture
 from pretrain.transforms.constants import constant
 
@@ -75,7 +75,7 @@ class MultiTask:
         labels = self.draw_labels(keys)
         return Prepared(self.transform(counts.to_g(windows), keys, labels), {"labels": labels})
 
-    def score(self, outputs: Tensor, targets: dict[str, Tensor]) -> Outcome:
+    def score(self, outputs: Tensor, targets: dict[str, Tensor]) -> ObjectiveOutput:
         """Mean cross-entropy of the configured tasks, and loss and accuracy of each."""
         logits, labels = outputs.float(), targets["labels"]
         losses, metrics = [], {}
@@ -86,7 +86,7 @@ class MultiTask:
             metrics[f"accuracy/{ORDER[place]}"] = (logits[:, place].argmax(1) == labels[:, place]).float().mean()
         loss = torch.stack(losses).mean()
         # Heads that are not trained still take part, with a gradient of zero: DDP waits for every parameter.
-        return Outcome(loss + 0.0 * logits.sum(), metrics | {"loss": loss.detach()})
+        return ObjectiveOutput(loss + 0.0 * logits.sum(), metrics | {"loss": loss.detach()})
 
     def draw_labels(self, keys: Tensor) -> Tensor:
         """(N, 4) int64, 1 where a task's transform is applied; always 0 for tasks that are not configured."""

@@ -29,7 +29,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ObjectiveOutput:
     """What a batch gave."""
 
     loss: Tensor
@@ -55,7 +55,7 @@ class Objective(Protocol):
             keys: (N,) int64 of `pretrain.transforms.draws`; every random draw comes from them.
         """
 
-    def score(self, outputs: Any, targets: dict[str, Tensor]) -> Outcome:
+    def score(self, outputs: Any, targets: dict[str, Tensor]) -> ObjectiveOutput:
         """Loss and metrics, in float32, of the network's output for `Prepared.inputs`.
 
         With several processes every one of them must call it: an objective may exchange outputs.

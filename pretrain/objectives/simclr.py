@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from harnet.encoder import Encoder
 from pretrain.checks import at_least
 from pretrain.model import ModelConfig
-from pretrain.objectives.protocol import Outcome, Prepared
+from pretrain.objectives.protocol import ObjectiveOutput, Prepared
 from pretrain.objectives.views import ViewsConfig
 from pretrain.transforms import counts, draws
 
@@ -79,12 +79,12 @@ class SimCLR:
         """(2N, 3, T) in g of what views are made: each window twice. `keys` are for objectives that draw it."""
         return counts.to_g(windows).repeat(2, 1, 1)
 
-    def score(self, outputs: Tensor, targets: dict[str, Tensor]) -> Outcome:
+    def score(self, outputs: Tensor, targets: dict[str, Tensor]) -> ObjectiveOutput:
         """NT-Xent over the views of all processes, and how often the other view is the most similar of them."""
         vectors = F.normalize(outputs.float(), dim=1)
         everyone, first = gathered(vectors)
         loss, found = contrasted(vectors, everyone, first, self.config.temperature)
-        return Outcome(loss, {"loss": loss.detach(), "accuracy/other_view": found})
+        return ObjectiveOutput(loss, {"loss": loss.detach(), "accuracy/other_view": found})
 
 
 def contrasted(

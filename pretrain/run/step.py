@@ -13,7 +13,7 @@ from data_shards.layout import RATE
 from harnet.encoder import AXES
 from pretrain.config import PretrainConfig
 from pretrain.data.loading import LocalBatch, to_device
-from pretrain.objectives import Objective, Outcome
+from pretrain.objectives import Objective, ObjectiveOutput
 from pretrain.parallel.compilation import Prepare, as_written, compile_or_go_on, compiled_if_equal, resolved
 from pretrain.parallel.distributed import Process
 from pretrain.transforms.draws import window_keys
@@ -53,7 +53,7 @@ class Step:
         metrics = {name: _mean([one.metrics[name] for one in outcomes]) for name in outcomes[0].metrics}
         return Gradient(_mean([one.loss.detach() for one in outcomes]), norm.detach(), metrics)
 
-    def outcome(self, network: nn.Module, part: LocalBatch, seed: int | None = None) -> Outcome:
+    def outcome(self, network: nn.Module, part: LocalBatch, seed: int | None = None) -> ObjectiveOutput:
         """Transforms, forward under the configured precision, loss; drawn with the run's seed unless told another."""
         seed = self._config.run.seed if seed is None else seed
         counts, keys = to_device(part, seed, self._process.device)

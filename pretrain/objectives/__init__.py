@@ -11,10 +11,20 @@ from pretrain.objectives.context import ContextConfig
 from pretrain.objectives.masked import MaskedConfig
 from pretrain.objectives.mixture import Mixture
 from pretrain.objectives.multitask import MultiTaskConfig
-from pretrain.objectives.protocol import Forward, Objective, ObjectiveConfig, ObjectiveOutput, Prepared
+from pretrain.objectives.protocol import Forward, Objective, ObjectiveConfig, ObjectiveOutput, PreparedBatch
 from pretrain.objectives.simclr import SimCLRConfig
 
-__all__ = ["Forward", "Objective", "ObjectiveOutput", "Objectives", "Prepared", "chosen", "create", "names", "outcome"]
+__all__ = [
+    "Forward",
+    "Objective",
+    "ObjectiveOutput",
+    "Objectives",
+    "PreparedBatch",
+    "chosen",
+    "create",
+    "names",
+    "outcome",
+]
 
 JOINED_BY = "+"
 _NOT_ONE = ("objective", "objective_weights")

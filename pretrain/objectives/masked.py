@@ -10,7 +10,7 @@ from harnet.encoder import AXES, STILLNESS_FLOOR_G, Encoder
 from harnet.errors import HarnetError
 from pretrain.checks import at_least
 from pretrain.model import ModelConfig
-from pretrain.objectives.protocol import ObjectiveOutput, Prepared
+from pretrain.objectives.protocol import ObjectiveOutput, PreparedBatch
 from pretrain.transforms import chain, counts, draws
 
 HIDDEN = 512
@@ -75,7 +75,7 @@ class Masked:
         """Encoder and decoder."""
         return ReconstructionModel(self.model.encoder())
 
-    def prepare(self, windows: Tensor, keys: Tensor) -> Prepared:
+    def prepare(self, windows: Tensor, keys: Tensor) -> PreparedBatch:
         """Windows with hidden parts; "signal" (N, 3, T) to be found; "scored" (N, T) float32, 1 where it counts."""
         known = counts.present(windows)
         x = counts.to_g(windows).mul_(known[:, None])
@@ -85,7 +85,7 @@ class Masked:
         seen = known & ~hidden
         # Hidden samples hold the mean of the seen ones: nothing stands out, and standardising puts them at zero.
         inputs = torch.where(seen[:, None], x, mean_over(x, seen))
-        return Prepared(inputs, {"signal": standardised(x, known), "scored": (known & hidden).to(x.dtype)})
+        return PreparedBatch(inputs, {"signal": standardised(x, known), "scored": (known & hidden).to(x.dtype)})
 
     def score(self, outputs: Tensor, targets: dict[str, Tensor]) -> ObjectiveOutput:
         """Mean squared error over hidden, recorded samples, every window alike; and that of predicting the mean.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from data_shards.layout import RATE
-from pretrain.objectives.protocol import Objective, ObjectiveOutput, Prepared
+from pretrain.objectives.protocol import Objective, ObjectiveOutput, PreparedBatch
 from pretrain.transforms.draws import child_keys
 
 
@@ -46,7 +46,7 @@ class Mixture:
         views = [len(part.prepare(window[..., : part.seconds * RATE], key).inputs) for part in self.parts.values()]
         return MixtureModel({name: part.build() for name, part in self.parts.items()}, views)
 
-    def prepare(self, windows: Tensor, keys: Tensor) -> Prepared:
+    def prepare(self, windows: Tensor, keys: Tensor) -> PreparedBatch:
         """The windows of one objective after those of the other; targets under "objective/target"."""
         inputs: list[Tensor] = []
         targets: dict[str, Tensor] = {}
@@ -54,7 +54,7 @@ class Mixture:
             prepared = part.prepare(windows[..., : part.seconds * RATE], child_keys(keys, name))
             inputs.append(prepared.inputs)
             targets |= {f"{name}/{target}": value for target, value in prepared.targets.items()}
-        return Prepared(torch.cat(inputs), targets)
+        return PreparedBatch(torch.cat(inputs), targets)
 
     def score(self, outputs: tuple[Tensor, ...], targets: dict[str, Tensor]) -> ObjectiveOutput:
         """The weighted sum of the losses; each one's metrics under "objective/metric"."""

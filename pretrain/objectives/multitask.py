@@ -13,7 +13,7 @@ from harnet.errors import HarnetError
 from harnet.heads import PRETEXT_HEADS, PretextModel
 from pretrain.checks import at_least
 from pretrain.model import ModelConfig
-from pretrain.objectives.protocol import ObjectiveOutput, Prepared
+from pretrain.objectives.protocol import ObjectiveOutput, PreparedBatch
 from pretrain.transforms import chain, counts, draws, texture
 from pretrain.transforms.constants import constant
 
@@ -70,10 +70,10 @@ class MultiTask:
             model.architecture, model.standardise, model.initialisation, zero_heads=True, width=model.width
         )
 
-    def prepare(self, windows: Tensor, keys: Tensor) -> Prepared:
+    def prepare(self, windows: Tensor, keys: Tensor) -> PreparedBatch:
         """Transformed windows, and "labels" (N, 4) int64."""
         labels = self.draw_labels(keys)
-        return Prepared(self.transform(counts.to_g(windows), keys, labels), {"labels": labels})
+        return PreparedBatch(self.transform(counts.to_g(windows), keys, labels), {"labels": labels})
 
     def score(self, outputs: Tensor, targets: dict[str, Tensor]) -> ObjectiveOutput:
         """Mean cross-entropy of the configured tasks, and loss and accuracy of each."""

@@ -19,7 +19,7 @@ a tensor, or a tuple of them, which only the `score` of the same objective looks
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedBatch:
     """A batch with all that was drawn for it."""
 
     inputs: Tensor
@@ -47,7 +47,7 @@ class Objective(Protocol):
     def build(self) -> nn.Module:
         """The network, its encoder under the name `feature_extractor`, newly initialised on the CPU."""
 
-    def prepare(self, counts: Tensor, keys: Tensor) -> Prepared:
+    def prepare(self, counts: Tensor, keys: Tensor) -> PreparedBatch:
         """Draw and transform, in float32, on the device of `counts`, without waiting for it.
 
         Args:
@@ -56,7 +56,7 @@ class Objective(Protocol):
         """
 
     def score(self, outputs: Any, targets: dict[str, Tensor]) -> ObjectiveOutput:
-        """Loss and metrics, in float32, of the network's output for `Prepared.inputs`.
+        """Loss and metrics, in float32, of the network's output for `PreparedBatch.inputs`.
 
         With several processes every one of them must call it: an objective may exchange outputs.
         """

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from harnet.encoder import Encoder
 from pretrain.checks import at_least
 from pretrain.model import ModelConfig
-from pretrain.objectives.protocol import ObjectiveOutput, Prepared
+from pretrain.objectives.protocol import ObjectiveOutput, PreparedBatch
 from pretrain.objectives.views import ViewsConfig
 from pretrain.transforms import counts, draws
 
@@ -70,10 +70,10 @@ class SimCLR:
         """Encoder and projection head."""
         return ProjectionModel(self.model.encoder(), self.config.projection)
 
-    def prepare(self, windows: Tensor, keys: Tensor) -> Prepared:
+    def prepare(self, windows: Tensor, keys: Tensor) -> PreparedBatch:
         """(2N, 3, T): first views of all windows, then second views; batch normalisation sees both together."""
         both = torch.cat([draws.child_keys(keys, "first view"), draws.child_keys(keys, "second view")])
-        return Prepared(self.config.changed(self.pairs(windows, keys), both))
+        return PreparedBatch(self.config.changed(self.pairs(windows, keys), both))
 
     def pairs(self, windows: Tensor, keys: Tensor) -> Tensor:
         """(2N, 3, T) in g of what views are made: each window twice. `keys` are for objectives that draw it."""

@@ -6,10 +6,10 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-from pretrain.objectives import Prepared
+from pretrain.objectives import PreparedBatch
 from pretrain.parallel.distributed import Process
 
-Prepare = Callable[[Tensor, Tensor], Prepared]
+Prepare = Callable[[Tensor, Tensor], PreparedBatch]
 """`Objective.prepare`: stored counts and keys to what the network is given."""
 
 DRAWN_ALIKE_G = 1e-3
@@ -70,7 +70,7 @@ def compiled_if_equal(prepare: Prepare, counts: Tensor, keys: Tensor) -> tuple[P
     return compiled, "transforms compiled"
 
 
-def _alike(found: Prepared, expected: Prepared) -> bool:
+def _alike(found: PreparedBatch, expected: PreparedBatch) -> bool:
     pairs = [(found.inputs, expected.inputs), *((found.targets[name], one) for name, one in expected.targets.items())]
     return all(torch.allclose(one.float(), other.float(), rtol=0.0, atol=DRAWN_ALIKE_G) for one, other in pairs)
 

@@ -13,12 +13,12 @@ from harnet.errors import HarnetError
 from pretrain import objectives
 from pretrain.config import DataConfig, PretrainConfig, RunConfig, differences
 from pretrain.model import ModelConfig
-from pretrain.objectives import ObjectiveOutput, Objectives, Prepared
+from pretrain.objectives import ObjectiveOutput, Objectives, PreparedBatch
 from pretrain.transforms import chain, counts
 from pretrain.transforms.draws import child_keys, window_keys
 
 # Names that the example in CONTRIBUTING.md uses.
-IN_THE_EXAMPLE = (OrderedDict, dataclass, field, F, ObjectiveOutput, Prepared, chain, counts)
+IN_THE_EXAMPLE = (OrderedDict, dataclass, field, F, ObjectiveOutput, PreparedBatch, chain, counts)
 
 MODEL = ModelConfig(architecture="harnet5", width=8)
 EVERY = pytest.mark.parametrize("name", [*objectives.names(), "context+multitask"])

@@ -37,7 +37,7 @@ class Preparation:
     """Calibrations for recordings that cannot be calibrated by themselves."""
 
 
-class Prepared:
+class PreparedRecording:
     """A recording that can be stored: facts at once, its hours one by one, and when these are through, the rest."""
 
     def __init__(self, recording: Recording, named: str, how: Preparation, scratch: Scratch) -> None:

@@ -14,7 +14,7 @@ from data_shards.cohort.store import Cohort
 from data_shards.ingest.checks import TooShort
 from data_shards.ingest.names import Identity, identity
 from data_shards.ingest.options import IngestOptions
-from data_shards.ingest.preparation import PREPROCESSING, Prepared
+from data_shards.ingest.preparation import PREPROCESSING, PreparedRecording
 from data_shards.ingest.scratch import Scratch
 from data_shards.ingest.sources import Planned, hashed, known_reader, one_name, plan, unhashed
 from data_shards.notes import Note
@@ -150,14 +150,14 @@ def _add(found: Found, path: Path, cohort: Cohort, source: SourceFile, options: 
     named = str(path) if found.participant is None else f"{path} ({names.recording})"
     with Scratch(cohort.root) as scratch:
         try:
-            prepared = Prepared(found.recording, named, options.preparation(), scratch)
+            prepared = PreparedRecording(found.recording, named, options.preparation(), scratch)
         except HarnetError as error:
             return IngestOutcome(str(path), "refused", str(error), too_short=isinstance(error, TooShort))
         info = partial(_info, names, found.recording, prepared, source)
         return _outcome(path, cohort.write_hours(prepared.hours, prepared.stream(), info), "ingested")
 
 
-def _info(names: Identity, recording: Recording, prepared: Prepared, source: SourceFile) -> RecordingInfo:
+def _info(names: Identity, recording: Recording, prepared: PreparedRecording, source: SourceFile) -> RecordingInfo:
     """What is kept of a recording whose hours are all through."""
     return RecordingInfo(
         recording=names.recording,

@@ -10,7 +10,7 @@ import pytest
 from data_shards.cohort.store import Cohort
 from data_shards.ingest import known_devices
 from data_shards.ingest.known_devices import TAKEN, KnownDevices
-from data_shards.ingest.preparation import Preparation, Prepared
+from data_shards.ingest.preparation import Preparation, PreparedRecording
 from data_shards.ingest.scratch import Scratch
 from data_shards.notes import Note
 from data_shards.recording import Loaded
@@ -45,10 +45,10 @@ def known() -> KnownDevices:
     return KnownDevices("file", "0" * 16, {"Axivity AX3 12345": prepared.calibration})
 
 
-def prepared_with(known: KnownDevices, short: Loaded) -> tuple[Prepared, float]:
+def prepared_with(known: KnownDevices, short: Loaded) -> tuple[PreparedRecording, float]:
     """What is known, and the mean norm in g."""
     with Scratch() as scratch:
-        found = Prepared(short.stream(), "file", Preparation(known_devices=known), scratch)
+        found = PreparedRecording(short.stream(), "file", Preparation(known_devices=known), scratch)
         accel = np.concatenate([data.accel for _, data in found.stream()], axis=1)
     there = accel[:, accel[0] != -32768] / 4096
     return found, float(np.abs(np.linalg.norm(there, axis=0) - 1).mean())

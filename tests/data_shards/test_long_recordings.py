@@ -17,7 +17,7 @@ from data_shards.cohort.stored import ArrayWriter, HourData
 from data_shards.ingest import gathering, scratch
 from data_shards.ingest.checks import LONGEST_DAYS
 from data_shards.ingest.options import IngestOptions
-from data_shards.ingest.preparation import Preparation, Prepared
+from data_shards.ingest.preparation import Preparation, PreparedRecording
 from data_shards.ingest.run import ingest_file
 from data_shards.ingest.scratch import Scratch
 from data_shards.ingest.wear import WearDetector, detect
@@ -58,7 +58,7 @@ def test_a_beginning_and_a_scratch_file_of_any_size_give_the_same(
 
 def test_a_pause_of_a_year_takes_no_room() -> None:
     with Scratch() as held:
-        prepared = Prepared(recording(2, pauses=((1, 365 * 24),)).stream(), "file", Preparation(), held)
+        prepared = PreparedRecording(recording(2, pauses=((1, 365 * 24),)).stream(), "file", Preparation(), held)
         hours = [hour for hour, _ in prepared.stream()]
     assert hours == [0, 1, prepared.hours - 2, prepared.hours - 1]
     assert prepared.hours == 365 * 24 + 3

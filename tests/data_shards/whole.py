@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from data_shards.ingest.calibration import Correction
 from data_shards.ingest.gathering import even, gather
-from data_shards.ingest.preparation import Preparation, Prepared, counts_of
+from data_shards.ingest.preparation import Preparation, PreparedRecording, counts_of
 from data_shards.ingest.resampling import Resampler, gap_threshold, hours_spanned, measured_rate, stretches
 from data_shards.ingest.scratch import Scratch
 from data_shards.ingest.survey import Survey, Surveyor
@@ -53,10 +53,10 @@ def survey(recording: Loaded, piece: int = 1 << 18) -> Survey:
     return surveyor(recording, piece).seconds()
 
 
-def prepare(recording: Loaded) -> tuple[Prepared, NDArray[np.int16], NDArray[np.uint8]]:
+def prepare(recording: Loaded) -> tuple[PreparedRecording, NDArray[np.int16], NDArray[np.uint8]]:
     """All that is known, counts and wear."""
     with Scratch() as scratch:
-        prepared = Prepared(recording.stream(), "file", Preparation(), scratch)
+        prepared = PreparedRecording(recording.stream(), "file", Preparation(), scratch)
         accel = np.full((3, prepared.hours * SAMPLES_PER_HOUR), MISSING, np.int16)
         wear = np.zeros(prepared.hours * 3600, np.uint8)
         for hour, data in prepared.stream():

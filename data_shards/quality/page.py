@@ -32,7 +32,7 @@ HOURS_LISTED = 8
 
 
 @dataclass(frozen=True)
-class Page:
+class RecordingPage:
     """One page to write."""
 
     number: int
@@ -73,7 +73,7 @@ def write_report(
     audited = audit(cohort, policy, out / "recordings.csv")
     drawn = audited.names[:pictures]
     chunks = [drawn[start : start + PER_PAGE] for start in range(0, len(drawn), PER_PAGE)] or [()]
-    pages = [Page(index + 1, names, None if index else audited) for index, names in enumerate(chunks)]
+    pages = [RecordingPage(index + 1, names, None if index else audited) for index, names in enumerate(chunks)]
     work = partial(_write_page, cohort=cohort, out=out, policy=policy, pages=len(pages), drawn=len(drawn))
     drawing = pages if part is None else part.of(pages)
     run_all(work, drawing, workers, "quality report", "page")
@@ -85,7 +85,7 @@ def write_report(
     return audited
 
 
-def _write_page(page: Page, cohort: Cohort, out: Path, policy: QualityPolicy, pages: int, drawn: int) -> None:
+def _write_page(page: RecordingPage, cohort: Cohort, out: Path, policy: QualityPolicy, pages: int, drawn: int) -> None:
     made_of = _made_of(page, cohort, policy, pages, drawn)
     path = out / page.file_name
     if path.exists() and made_of.encode() in _head(path):
@@ -105,7 +105,7 @@ def _write_page(page: Page, cohort: Cohort, out: Path, policy: QualityPolicy, pa
     write_atomically(path, html)
 
 
-def _made_of(page: Page, cohort: Cohort, policy: QualityPolicy, pages: int, drawn: int) -> str:
+def _made_of(page: RecordingPage, cohort: Cohort, policy: QualityPolicy, pages: int, drawn: int) -> str:
     """A digest of all that a page shows; a recording that is written again has another time."""
     stamps = [(cohort.root / name).stat().st_mtime_ns for name in page.names]
     shown = [importlib.metadata.version("harnet"), page, policy, pages, drawn, cohort.root.name, stamps]

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from data_shards.synthetic.people import Person, Purpose, draws
+from data_shards.synthetic.people import Purpose, SyntheticPerson, draws
 
 DAY = 86_400
 """Seconds."""
@@ -41,7 +41,7 @@ AFTER = {
 """Activity -> the two that may follow, and the probability of the first."""
 
 
-def diary(person: Person, seed: int, number: int, days: int) -> NDArray[np.uint8]:
+def diary(person: SyntheticPerson, seed: int, number: int, days: int) -> NDArray[np.uint8]:
     """(days * 86,400,) the `Activity` of each second from midnight of the person's first day."""
     doing = _bouts(person, draws(seed, number, Purpose.BOUTS), days)
     random = draws(seed, number, Purpose.EVENTS)
@@ -71,7 +71,7 @@ def bouts(doing: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64
     return starts, np.diff(np.concatenate([starts, [len(doing)]])), doing[starts]
 
 
-def _bouts(person: Person, random: np.random.Generator, days: int) -> NDArray[np.uint8]:
+def _bouts(person: SyntheticPerson, random: np.random.Generator, days: int) -> NDArray[np.uint8]:
     doing = np.empty(days * DAY, np.uint8)
     now, activity = 0.0, Activity.SITTING
     while now < len(doing):
@@ -84,7 +84,7 @@ def _bouts(person: Person, random: np.random.Generator, days: int) -> NDArray[np
     return doing
 
 
-def _mood(person: Person, activity: Activity, now: float) -> float:
+def _mood(person: SyntheticPerson, activity: Activity, now: float) -> float:
     """How much longer than usual a bout is, by the hour, the day of the week and the person."""
     hour, weekend = now / 3600 % 24, (int(now // DAY) + person.first_day) % 7 >= 5
     factor = 1.0
@@ -100,7 +100,7 @@ def _mood(person: Person, activity: Activity, now: float) -> float:
     return factor
 
 
-def _nights(person: Person, random: np.random.Generator, days: int) -> list[tuple[float, float]]:
+def _nights(person: SyntheticPerson, random: np.random.Generator, days: int) -> list[tuple[float, float]]:
     """(onset, wake) in seconds since the first midnight; the first night began before it."""
     nights = []
     for day in range(-1, days):

@@ -18,7 +18,7 @@ from scipy.special import ndtri
 
 from data_shards.layout import COUNTS_PER_G, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
 from data_shards.synthetic.diary import Activity, bouts
-from data_shards.synthetic.people import Person, Purpose, draws
+from data_shards.synthetic.people import Purpose, SyntheticPerson, draws
 
 Floats = NDArray[np.float32]
 
@@ -81,7 +81,7 @@ class Course:
     """(seconds,) temperature of the device."""
 
 
-def course(person: Person, seed: int, number: int, doing: NDArray[np.uint8]) -> Course:
+def course(person: SyntheticPerson, seed: int, number: int, doing: NDArray[np.uint8]) -> Course:
     """Draw what changes slowly for a diary of whole hours."""
     starts, lengths, activities = bouts(doing)
     bout = np.repeat(np.arange(len(starts)), lengths)
@@ -102,7 +102,7 @@ def course(person: Person, seed: int, number: int, doing: NDArray[np.uint8]) -> 
     return Course(gravity, np.append(effort, 0).astype(np.float32), strides, vigour, celsius.astype(np.float32))
 
 
-def measure(person: Person, seed: int, number: int, slowly: Course) -> NDArray[np.int16]:
+def measure(person: SyntheticPerson, seed: int, number: int, slowly: Course) -> NDArray[np.int16]:
     """(3, hours * 108,000) int16 in 1/4096 g, as the device measures it, errors included."""
     random = draws(seed, number, Purpose.TEXTURE)
     movement, noise = _tables(seed)
@@ -124,7 +124,9 @@ def measure(person: Person, seed: int, number: int, slowly: Course) -> NDArray[n
     return counts
 
 
-def _hour_of(person: Person, slowly: Course, seconds: slice, movement: Floats, starts: NDArray[np.int64]) -> Floats:
+def _hour_of(
+    person: SyntheticPerson, slowly: Course, seconds: slice, movement: Floats, starts: NDArray[np.int64]
+) -> Floats:
     """(3, 3600, 30) true acceleration in g."""
     signal = np.stack([_drawn_out(axis[seconds.start : seconds.stop + 3], _CUBIC) for axis in slowly.gravity])
     signal /= np.sqrt(np.einsum("ask,ask->sk", signal, signal))
@@ -144,7 +146,7 @@ def _hour_of(person: Person, slowly: Course, seconds: slice, movement: Floats, s
 
 
 def _gravity(
-    person: Person,
+    person: SyntheticPerson,
     random: np.random.Generator,
     doing: NDArray[np.uint8],
     turning: NDArray[np.bool_],
@@ -170,7 +172,11 @@ def _gravity(
 
 
 def _gait(
-    person: Person, random: np.random.Generator, bout: NDArray[np.int64], activities: NDArray[np.uint8], slow: Floats
+    person: SyntheticPerson,
+    random: np.random.Generator,
+    bout: NDArray[np.int64],
+    activities: NDArray[np.uint8],
+    slow: Floats,
 ) -> tuple[Floats, Floats]:
     """Strides per second and their vigour: a pace of the bout that wanders by two per cent."""
     pace, strength = (_of(activities, [GAIT.get(each, (0.0, 0.0))[part] for each in Activity]) for part in (0, 1))

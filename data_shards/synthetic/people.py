@@ -41,7 +41,7 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Person:
+class SyntheticPerson:
     """One synthetic person with a device."""
 
     name: str
@@ -72,10 +72,10 @@ class Person:
     """Its errors."""
 
 
-def person(seed: int, number: int) -> Person:
+def person(seed: int, number: int) -> SyntheticPerson:
     """The person of that number in the cohort of that seed."""
     random = draws(seed, number, Purpose.PERSON)
-    return Person(
+    return SyntheticPerson(
         name=f"synthetic-{number:06d}",
         first_day=int(random.integers(0, 366)),
         sleep_onset=float(random.normal(11.2, 0.9)),  # adults fall asleep about 23 h, an hour earlier or later

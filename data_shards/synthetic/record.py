@@ -19,7 +19,7 @@ from data_shards.recording import Temperature
 from data_shards.synthetic.diary import diary
 from data_shards.synthetic.motion import course, measure
 from data_shards.synthetic.options import MORNING, SynthOptions
-from data_shards.synthetic.people import Person
+from data_shards.synthetic.people import SyntheticPerson
 
 NOTE = "synthetic: made by formula, not a recording"
 """Part of what is said of the filter."""
@@ -43,7 +43,7 @@ THERMOMETER_SECONDS = 60
 """Between readings of the temperature."""
 
 
-def record(someone: Person, options: SynthOptions, number: int) -> tuple[RecordingInfo, HourData]:
+def record(someone: SyntheticPerson, options: SynthOptions, number: int) -> tuple[RecordingInfo, HourData]:
     """The recording of a person, whose draws are those of (seed, number)."""
     slowly = course(someone, options.seed, number, lived(someone, options, number))
     accel = measure(someone, options.seed, number, slowly)
@@ -84,7 +84,7 @@ def record(someone: Person, options: SynthOptions, number: int) -> tuple[Recordi
     return info, HourData(accel, worn.motion, worn.wear)
 
 
-def lived(someone: Person, options: SynthOptions, number: int) -> NDArray[np.uint8]:
+def lived(someone: SyntheticPerson, options: SynthOptions, number: int) -> NDArray[np.uint8]:
     """What a person does in each second of the recording."""
     doing = diary(someone, options.seed, number, options.days if not options.hours else 1)
     if not options.hours:
@@ -92,7 +92,7 @@ def lived(someone: Person, options: SynthOptions, number: int) -> NDArray[np.uin
     return doing[MORNING * SECONDS_PER_HOUR :][: options.hours * SECONDS_PER_HOUR]
 
 
-def first_hour(someone: Person, options: SynthOptions) -> int:
+def first_hour(someone: SyntheticPerson, options: SynthOptions) -> int:
     """Clock hour since 1970 at which a person's recording begins."""
     return MONDAY_HOUR + 24 * someone.first_day + (MORNING if options.hours else 0)
 

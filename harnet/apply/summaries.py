@@ -116,7 +116,7 @@ class PersonDay:
 
 
 @dataclass(frozen=True)
-class Person:
+class PersonSummary:
     """All recordings of a person."""
 
     participant: str
@@ -133,7 +133,7 @@ class Person:
     """(K,) mean with the same weight for each hour of the day; None unless all 24 were worn."""
 
 
-def person_tables(participant: str, parts: Iterable[RecordingSummary]) -> tuple[list[PersonDay], Person | None]:
+def person_tables(participant: str, parts: Iterable[RecordingSummary]) -> tuple[list[PersonDay], PersonSummary | None]:
     """The rows of one person from all of their recordings; no person row if nothing was worn."""
     days: dict[int, tuple[float, NDArray[np.float64]]] = {}
     wear_by_hour, sums_by_hour = np.zeros(24), np.zeros((24, 1))
@@ -151,4 +151,4 @@ def person_tables(participant: str, parts: Iterable[RecordingSummary]) -> tuple[
     total = float(wear_by_hour.sum())
     day_mean = (sums_by_hour / wear_by_hour[:, None]).mean(axis=0) if covered.all() else None
     wear_mean = sums_by_hour.sum(axis=0) / total
-    return rows, Person(participant, len(rows), total, int(covered.sum()), wear_mean, day_mean)
+    return rows, PersonSummary(participant, len(rows), total, int(covered.sum()), wear_mean, day_mean)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from harnet.apply.summaries import Person, PersonDay, RecordingSummary, person_tables
+from harnet.apply.summaries import PersonDay, PersonSummary, RecordingSummary, person_tables
 from harnet.files import atomic_path
 
 MINUTES_A_DAY = 1440.0
@@ -74,7 +74,7 @@ def write_features(out: Path, recordings: Recordings, size: int) -> tuple[int, i
         pq.ParquetWriter(days_path, day_schema, compression="zstd") as day_writer,
         pq.ParquetWriter(people_path, person_schema, compression="zstd") as person_writer,
     ):
-        found: list[tuple[list[PersonDay], Person | None]] = []
+        found: list[tuple[list[PersonDay], PersonSummary | None]] = []
         for one in _people(recordings):
             found.append(one)
             if len(found) == PEOPLE_A_GROUP:
@@ -84,7 +84,7 @@ def write_features(out: Path, recordings: Recordings, size: int) -> tuple[int, i
 
 
 def _flush(
-    found: list[tuple[list[PersonDay], Person | None]],
+    found: list[tuple[list[PersonDay], PersonSummary | None]],
     day_writer: pq.ParquetWriter,
     person_writer: pq.ParquetWriter,
     counts: list[int],
@@ -121,7 +121,7 @@ def _flush(
     )
 
 
-def _people(recordings: Recordings) -> Iterator[tuple[list[PersonDay], Person | None]]:
+def _people(recordings: Recordings) -> Iterator[tuple[list[PersonDay], PersonSummary | None]]:
     for participant in sorted(recordings):
         yield person_tables(participant, (RecordingSummary.load(path) for path in recordings[participant]))
 

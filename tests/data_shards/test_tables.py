@@ -17,7 +17,7 @@ from data_shards.readers.tables import lines
 from data_shards.readers.tables import text as tables_text
 from data_shards.readers.tables.cells import Cells
 from data_shards.readers.tables.dialect import Dialect
-from data_shards.readers.tables.lines import Piece
+from data_shards.readers.tables.lines import LineChunk
 from data_shards.recording import Loaded
 from harnet.errors import HarnetError
 
@@ -351,7 +351,7 @@ def test_any_mixture_of_forms_and_a_few_odd_rows(data: st.DataObject, tmp_path: 
 def test_a_table_that_was_read_leaves_memory() -> None:
     """A worker reads thousands of files; Arrow keeps what its options refer to, which the collector cannot see."""
     cells = Cells(Dialect(",", False, (), fields=4, skip=0), range(4), Tally("x"))
-    assert cells.columns(Piece(b"0,0,0,1\n1,0,0\n2,0,0,1\n", 1, last=True))[0].tolist() == [1, 3]
+    assert cells.columns(LineChunk(b"0,0,0,1\n1,0,0\n2,0,0,1\n", 1, last=True))[0].tolist() == [1, 3]
     gone = weakref.ref(cells)
     del cells
     gc.collect()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from data_shards.readers.oddities import Tally
 from data_shards.readers.tables.dialect import Dialect, without_spaces
-from data_shards.readers.tables.lines import LF, Piece
+from data_shards.readers.tables.lines import LF, LineChunk
 from data_shards.readers.tables.stamps import LONGEST_STAMP
 
 NO_VALUE = ("", "nan", "NaN", "NAN", "na", "NA", "N/A", "#N/A", "null", "NULL", "None", "-", "?", ".")
@@ -45,7 +45,7 @@ class Cells:
         )
         self._odd: list[str] = []
 
-    def columns(self, piece: Piece) -> tuple[NDArray[np.int64], list[pa.Array]]:
+    def columns(self, piece: LineChunk) -> tuple[NDArray[np.int64], list[pa.Array]]:
         """The line number of each row, (n,), and the cells of each column as strings, null where there is none."""
         content = self._ending_whole(piece)
         blank = _blank_lines(content)
@@ -79,7 +79,7 @@ class Cells:
         self._odd.append(row.text)
         return "skip"
 
-    def _ending_whole(self, piece: Piece) -> bytes:
+    def _ending_whole(self, piece: LineChunk) -> bytes:
         """The content without a last line that was cut."""
         content = piece.content
         if not piece.last or content.endswith(LF):

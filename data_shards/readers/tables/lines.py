@@ -15,7 +15,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
-class Piece:
+class LineChunk:
     """Some lines of a file."""
 
     content: bytes
@@ -26,7 +26,7 @@ class Piece:
     """Whether the file ends here."""
 
 
-def pieces(path: Path, skip: int = 0, size: int | None = None) -> Iterator[Piece]:
+def pieces(path: Path, skip: int = 0, size: int | None = None) -> Iterator[LineChunk]:
     """The file after its first `skip` lines. Lines may end with LF, CR LF or CR.
 
     Raises:
@@ -54,4 +54,4 @@ def pieces(path: Path, skip: int = 0, size: int | None = None) -> Iterator[Piece
                 content = content[content.find(LF) + 1 :] if b"\n" in content else b""
             line = first + content.count(LF)
             if content:
-                yield Piece(content, first, not more)
+                yield LineChunk(content, first, not more)

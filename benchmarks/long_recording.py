@@ -22,7 +22,7 @@ from data_shards.cohort.store import Cohort
 from data_shards.ingest.options import IngestOptions
 from data_shards.ingest.run import ingest
 from data_shards.readers.samples import Thermometer
-from data_shards.recording import Piece, Recording
+from data_shards.recording import Recording, SampleChunk
 
 RATE = 100
 START = 1_700_000_000.0
@@ -53,7 +53,7 @@ class Formula(readers.DeviceReader):
         yield readers.Found(recording, path.stem)
 
 
-def pieces(days: float, thermometer: Thermometer) -> Iterator[Piece]:
+def pieces(days: float, thermometer: Thermometer) -> Iterator[SampleChunk]:
     """A new posture every five minutes, moving in every third."""
     random = np.random.default_rng(0)
     step = np.arange(SECONDS_AT_A_TIME * RATE) / RATE
@@ -64,7 +64,7 @@ def pieces(days: float, thermometer: Thermometer) -> Iterator[Piece]:
         postures /= 0.97 * np.linalg.norm(postures, axis=1, keepdims=True)
         times = START + begin + step
         thermometer.add(times[::120], (30 + 3 * np.sin(times[::120] / 86400 * 2 * np.pi)).astype(np.float32))
-        yield Piece(times, np.repeat(postures, 300 * RATE, axis=0).astype(np.float32) + noise)
+        yield SampleChunk(times, np.repeat(postures, 300 * RATE, axis=0).astype(np.float32) + noise)
 
 
 def main() -> None:

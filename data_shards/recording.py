@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from data_shards.notes import Note
 
 
-class Piece(NamedTuple):
+class SampleChunk(NamedTuple):
     """Some samples in a row, as many as a reader decodes at a time."""
 
     times: NDArray[np.float64]
@@ -61,7 +61,7 @@ class Recording(Facts):
     samples, so they come piece by piece, once, and only until the next recording of the file is asked for.
     """
 
-    pieces: Iterator[Piece]
+    pieces: Iterator[SampleChunk]
     """All samples, to be read once. Raises `HarnetError` where the file turns out to be unusable."""
     notes: Callable[[], tuple[Note, ...]] = tuple
     """What was dropped or mended (`data_shards.readers.oddities`): complete once `pieces` is exhausted."""
@@ -85,9 +85,9 @@ class Loaded(Facts):
     """A recording in memory."""
 
     times: NDArray[np.float64]
-    """(n,) as in `Piece`."""
+    """(n,) as in `SampleChunk`."""
     acceleration: NDArray[np.float32]
-    """(n, 3) as in `Piece`."""
+    """(n, 3) as in `SampleChunk`."""
     notes: tuple[Note, ...] = ()
     """What was dropped or mended."""
     temperature: Temperature | None = None
@@ -100,7 +100,7 @@ class Loaded(Facts):
     def stream(self) -> Recording:
         """The same as a stream of one piece."""
         return Recording(
-            pieces=iter((Piece(self.times, self.acceleration),)),
+            pieces=iter((SampleChunk(self.times, self.acceleration),)),
             notes=lambda: self.notes,
             temperature=lambda: self.temperature,
             **_facts(self),

@@ -16,7 +16,7 @@ from data_shards.ingest import checks
 from data_shards.ingest.resampling import Resampler, gap_threshold, measured_rate, stretches
 from data_shards.ingest.scratch import Scratch
 from data_shards.ingest.survey import Survey, Surveyor
-from data_shards.recording import Piece, Recording
+from data_shards.recording import Recording, SampleChunk
 from harnet.errors import HarnetError
 
 PIECE_SAMPLES = 1 << 18
@@ -76,30 +76,30 @@ def gather(recording: Recording, named: str, min_seconds: float, scratch: Scratc
     return Gathered(first, last, np.array(resampler.gaps), surveyor.finish(), surveyor.clipped_share)
 
 
-def even(pieces: Iterable[Piece], size: int) -> Iterator[Piece]:
+def even(pieces: Iterable[SampleChunk], size: int) -> Iterator[SampleChunk]:
     """The same samples in pieces of `size` each; the last may be smaller."""
-    held: list[Piece] = []
+    held: list[SampleChunk] = []
     lacking = size
     for times, acceleration in pieces:
         begin = 0
         while len(times) - begin >= lacking:
-            held.append(Piece(times[begin : begin + lacking], acceleration[begin : begin + lacking]))
+            held.append(SampleChunk(times[begin : begin + lacking], acceleration[begin : begin + lacking]))
             yield _joined(held)
             begin += lacking
             held, lacking = [], size
         if begin < len(times):
-            held.append(Piece(times[begin:], acceleration[begin:]))
+            held.append(SampleChunk(times[begin:], acceleration[begin:]))
             lacking -= len(times) - begin
     if held:
         yield _joined(held)
 
 
-def _joined(pieces: list[Piece]) -> Piece:
+def _joined(pieces: list[SampleChunk]) -> SampleChunk:
     """Copied, since a part of an array would keep all of it."""
-    return Piece(*(np.concatenate(values) for values in zip(*pieces, strict=True)))
+    return SampleChunk(*(np.concatenate(values) for values in zip(*pieces, strict=True)))
 
 
-def _begin(recording: Recording, beginning: Iterable[Piece], named: str, scratch: Scratch) -> Resampler:
+def _begin(recording: Recording, beginning: Iterable[SampleChunk], named: str, scratch: Scratch) -> Resampler:
     """What resamples a recording that begins so."""
     times = np.concatenate([np.empty(0), *(piece.times for piece in beginning)])
     if len(times) < 2:
@@ -110,7 +110,7 @@ def _begin(recording: Recording, beginning: Iterable[Piece], named: str, scratch
     return Resampler(rate, threshold, scratch.write)
 
 
-def _shrinking(beginning: "deque[Piece]", rest: Iterator[Piece]) -> Iterator[Piece]:
+def _shrinking(beginning: "deque[SampleChunk]", rest: Iterator[SampleChunk]) -> Iterator[SampleChunk]:
     """The pieces held and then the others; none is held once it was given."""
     while beginning:
         yield beginning.popleft()

@@ -18,7 +18,7 @@ from scipy.ndimage import map_coordinates
 from scipy.signal import firwin, kaiserord, oaconvolve
 
 from data_shards.layout import COUNTS_PER_G, RATE, SAMPLES_PER_HOUR
-from data_shards.recording import Piece
+from data_shards.recording import SampleChunk
 
 STOPBAND_DECIBEL = 80.0
 """Kaiser window design (Kaiser 1974; scipy.signal.kaiserord). One count at ±8 g full scale is -90 dB."""
@@ -121,7 +121,7 @@ class Resampler:
         self._low = low_pass(round(rate, 1))
         self._threshold = threshold
         self._sink = sink
-        self._held: list[Piece] = []
+        self._held: list[SampleChunk] = []
         """The part of this stretch on which what is still to come depends."""
         self._begun = 0.0
         """Time of the first sample of this stretch."""
@@ -130,7 +130,7 @@ class Resampler:
         self._next = 0
         """First 30 Hz sample of this stretch that is still to come."""
 
-    def add(self, piece: Piece) -> None:
+    def add(self, piece: SampleChunk) -> None:
         """Take the next samples."""
         times, acceleration = piece
         before = self._held[-1].times[-1] if self._held else times[0]
@@ -141,13 +141,13 @@ class Resampler:
                 self.gaps.append(float(steps[start]))
                 self._end()
             if stop > start:
-                self._extend(Piece(times[start:stop], acceleration[start:stop]))
+                self._extend(SampleChunk(times[start:stop], acceleration[start:stop]))
 
     def finish(self) -> None:
         """Give the rest."""
         self._end()
 
-    def _extend(self, piece: Piece) -> None:
+    def _extend(self, piece: SampleChunk) -> None:
         if not self._count:
             self._begun = float(piece.times[0])
             self._next = _grid(self._begun, self._begun)[0]
@@ -160,7 +160,7 @@ class Resampler:
             self._give(self._next + PIECE_SAMPLES)
             needed = int(np.searchsorted(held.times, self._next / RATE)) - self._low.margin - 1
             if needed > 0:
-                self._held = [Piece(held.times[needed:], held.acceleration[needed:])]
+                self._held = [SampleChunk(held.times[needed:], held.acceleration[needed:])]
 
     def _end(self) -> None:
         """This stretch is over."""
@@ -177,9 +177,9 @@ class Resampler:
         self._sink(self._next, _evaluate(self._low, *self._join(), grid / RATE))
         self._next = stop
 
-    def _join(self) -> Piece:
+    def _join(self) -> SampleChunk:
         if len(self._held) > 1:
-            self._held = [Piece(*(np.concatenate(values) for values in zip(*self._held, strict=True)))]
+            self._held = [SampleChunk(*(np.concatenate(values) for values in zip(*self._held, strict=True)))]
         return self._held[0]
 
 

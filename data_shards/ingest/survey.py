@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_shards.recording import Piece
+from data_shards.recording import SampleChunk
 from harnet.errors import HarnetError
 
 CLIP_TOLERANCE = 0.004
@@ -63,7 +63,7 @@ class Surveyor:
         self._parts: list[Survey] = []
         self._windows: list[Survey] = []
 
-    def add(self, piece: Piece) -> None:
+    def add(self, piece: SampleChunk) -> None:
         """Sum up some samples; `HarnetError` if one is not finite."""
         signal = np.ascontiguousarray(piece.acceleration.T)
         if self._limit is not None:

@@ -23,7 +23,7 @@ from data_shards.readers.actigraph_log import PACKED, PIECE_BYTES, InflatedMembe
 from data_shards.readers.oddities import Tally
 from data_shards.readers.protocol import DeviceReader, Found, ReadOptions
 from data_shards.readers.samples import forward
-from data_shards.recording import Piece, Recording
+from data_shards.recording import Recording, SampleChunk
 from harnet.errors import HarnetError
 
 ZIP_START = b"PK\x03\x04"
@@ -211,7 +211,7 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, str]:
     return {"info": found[0]["info.txt"], "log": found[0][log]}
 
 
-def _pieces(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[Piece]:
+def _pieces(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[SampleChunk]:
     with archive_errors(tally.named):
         size = archive.getinfo(info.log).file_size
         if size > MAX_BYTES:
@@ -226,7 +226,7 @@ def _pieces(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[Piec
         raise HarnetError(f"{tally.named}: no second of acceleration in the log: leave it out")
 
 
-def _seconds(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[Piece]:
+def _seconds(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[SampleChunk]:
     """The samples of log.bin."""
     with archive.open(info.log) as file:
         seconds = choose_seconds(file, int(6 * (MOST_SAMPLES * info.rate + 1)), tally)
@@ -235,7 +235,9 @@ def _seconds(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[Pie
             yield _samples(kind, times, payloads, info, tally)
 
 
-def _samples(kind: int, seconds: NDArray[np.float64], payloads: NDArray[np.uint8], info: Info, tally: Tally) -> Piece:
+def _samples(
+    kind: int, seconds: NDArray[np.float64], payloads: NDArray[np.uint8], info: Info, tally: Tally
+) -> SampleChunk:
     """Records of one type and size, which are seconds of equally many samples."""
     counts = unpack(payloads) if kind == PACKED else payloads[:, : payloads.shape[1] // 6 * 6].copy().view("<i2")
     limit = MOST_OF_RANGE * info.range_g * info.scale
@@ -248,10 +250,10 @@ def _samples(kind: int, seconds: NDArray[np.float64], payloads: NDArray[np.uint8
     # A second with more samples than its nominal number is still a second.
     times = seconds[:, None] + np.arange(per_second) / max(info.rate, per_second)
     acceleration = (counts.reshape(-1, 3) / np.float32(info.scale)).astype(np.float32)
-    return Piece(*without_absurd(times.ravel(), acceleration, info.range_g, tally))
+    return SampleChunk(*without_absurd(times.ravel(), acceleration, info.range_g, tally))
 
 
-def _old_samples(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[Piece]:
+def _old_samples(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[SampleChunk]:
     """activity.bin: one stream of packed samples from the start on, two in every nine bytes."""
     done = 0
     rest = b""
@@ -264,6 +266,6 @@ def _old_samples(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator
             rest = data[stop:]
             counts = unpack(np.frombuffer(data[:stop], np.uint8).reshape(1, -1)).reshape(-1, 3)
             times = info.start + np.arange(done, done + len(counts)) / info.rate
-            yield Piece(times, (counts / np.float32(info.scale)).astype(np.float32))
+            yield SampleChunk(times, (counts / np.float32(info.scale)).astype(np.float32))
             done += len(counts)
     content.count_in(tally, info.log)

@@ -16,7 +16,7 @@ from data_shards.readers.axivity_times import nodes
 from data_shards.readers.oddities import Tally
 from data_shards.readers.protocol import DeviceReader, Found, ReadOptions, pieces_of, speaking_of
 from data_shards.readers.samples import Thermometer, forward
-from data_shards.recording import Piece, Recording
+from data_shards.recording import Recording, SampleChunk
 from harnet.errors import HarnetError
 
 PUBLIC_METADATA = ("device_id", "session_id", "gyro_range", "firmware_revision")
@@ -71,7 +71,7 @@ def _decode(path: Path, blocks: Blocks, tally: Tally) -> Recording:
     )
 
 
-def _pieces(path: Path, blocks: Blocks, thermometer: Thermometer, tally: Tally) -> Iterator[Piece]:
+def _pieces(path: Path, blocks: Blocks, thermometer: Thermometer, tally: Tally) -> Iterator[SampleChunk]:
     first = np.cumsum(blocks.counts) - blocks.counts
     clock = nodes(blocks.anchor_times, blocks.anchor_samples, blocks.counts, blocks.rate)
     for start in range(0, len(blocks.counts), axivity_blocks.BLOCKS_AT_A_TIME):
@@ -88,7 +88,7 @@ def _pieces(path: Path, blocks: Blocks, thermometer: Thermometer, tally: Tally) 
         heated = (counts > 0) & (blocks.thermometer[some] > 0)
         thermometer.add(np.interp(first[some][heated], *clock), celsius(blocks.thermometer[some][heated]))
         times = np.interp(first[start] + np.arange(len(acceleration)), *clock)
-        yield Piece(*without_absurd(times, acceleration, blocks.range_g, tally))
+        yield SampleChunk(*without_absurd(times, acceleration, blocks.range_g, tally))
 
 
 def _undecodable(path: Path, error: Exception) -> HarnetError:

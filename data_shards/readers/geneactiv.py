@@ -26,7 +26,7 @@ from data_shards.readers.geneactiv_pages import (
 from data_shards.readers.oddities import Tally
 from data_shards.readers.protocol import DeviceReader, Found, ReadOptions
 from data_shards.readers.samples import Thermometer, forward
-from data_shards.recording import Piece, Recording
+from data_shards.recording import Recording, SampleChunk
 from harnet.errors import HarnetError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -82,7 +82,7 @@ class GENEActiv(DeviceReader):
 
 def _pieces(
     file: IO[bytes], pages: Pages, decoder: "_Decoder", thermometer: Thermometer, tally: Tally
-) -> Iterator[Piece]:
+) -> Iterator[SampleChunk]:
     for some in read_pages(file, pages, PAGES_AT_A_TIME):
         celsius = np.array([page.celsius for page in some], np.float32)
         there = ~np.isnan(celsius)
@@ -140,7 +140,7 @@ class _Decoder:
         self._temporary = temporary
         self._path = path
 
-    def samples(self, pages: list[Page]) -> Piece:
+    def samples(self, pages: list[Page]) -> SampleChunk:
         """Times and acceleration of these pages."""
         lines = [*self._lines, f"Number of Pages:{len(pages)}"]
         header = "\n".join(lines) + "\n" * (HEADER_LINES - len(lines) + 1)
@@ -154,7 +154,7 @@ class _Decoder:
         if len(series["low_frequency"]["datetime"]) != len(pages):
             raise HarnetError(f"{self._path}: {len(pages)} pages, of which the library read fewer: leave it out")
         fast = series["high_frequency"]
-        return Piece(fast["datetime"] / 1e9, fast["acceleration"])
+        return SampleChunk(fast["datetime"] / 1e9, fast["acceleration"])
 
 
 def _written(page: Page) -> bytes:

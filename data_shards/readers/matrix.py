@@ -21,7 +21,7 @@ from data_shards.readers.oddities import Tally
 from data_shards.readers.order import Pieces, in_order
 from data_shards.readers.protocol import DeviceReader, Found, ReadOptions
 from data_shards.readers.samples import Thermometer, forward
-from data_shards.recording import Piece, Recording
+from data_shards.recording import Recording, SampleChunk
 from harnet.errors import HarnetError
 
 REMARKS_BYTES = 512
@@ -125,14 +125,16 @@ def _rate(packets: list[_Packet]) -> float:
     return round(sum(packet.readings for packet in near) / seconds, 1)
 
 
-def _pieces(content: mmap.mmap, packets: list[_Packet], range_g: int, thermometer: Thermometer) -> Iterator[Piece]:
+def _pieces(
+    content: mmap.mmap, packets: list[_Packet], range_g: int, thermometer: Thermometer
+) -> Iterator[SampleChunk]:
     for packet in packets:
         body = content[packet.start : packet.start + packet.size]
         first, last, count, gyroscope, warm, _ = struct.unpack_from("<IIIIII", body)
         tenths = np.frombuffer(body, "<i2", 2 * warm, 24 + 6 * (count + gyroscope)).reshape(-1, 2)
         thermometer.add(_spread(first, last, warm), (tenths[:, 0] / 10).astype(np.float32))
         signal = np.frombuffer(body, "<i2", 3 * count, 24).reshape(-1, 3)
-        yield Piece(_spread(first, last, count), (signal * np.float32(range_g / FULL_SCALE)).astype(np.float32))
+        yield SampleChunk(_spread(first, last, count), (signal * np.float32(range_g / FULL_SCALE)).astype(np.float32))
 
 
 def _spread(first: int, last: int, count: int) -> NDArray[np.float64]:

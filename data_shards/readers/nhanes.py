@@ -24,7 +24,7 @@ from data_shards.readers.oddities import MEND_SHARE, Kind, Tally
 from data_shards.readers.order import in_time
 from data_shards.readers.protocol import DeviceReader, Found, ReadOptions
 from data_shards.readers.samples import forward
-from data_shards.recording import Piece, Recording
+from data_shards.recording import Recording, SampleChunk
 from harnet.errors import HarnetError
 
 RATE = 80.0
@@ -95,7 +95,7 @@ class Nhanes(DeviceReader):
             raise HarnetError(f"{path}: the tar is damaged ({error}): download it again") from error
 
 
-def _pieces(archive: tarfile.TarFile, hours: Hours, flagged: int | None, tally: Tally) -> Iterator[Piece]:
+def _pieces(archive: tarfile.TarFile, hours: Hours, flagged: int | None, tally: Tally) -> Iterator[SampleChunk]:
     """The samples, an hour at a time; damaged hours are counted."""
     damaged = []
     for copies in hours.members:
@@ -182,9 +182,9 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[bytes, 
     return bytes(content), whole
 
 
-def _hour(archive: tarfile.TarFile, member: tarfile.TarInfo, tally: Tally) -> tuple[Piece, str]:
+def _hour(archive: tarfile.TarFile, member: tarfile.TarInfo, tally: Tally) -> tuple[SampleChunk, str]:
     """One hourly file; without samples, and why, if it cannot be used."""
-    nothing = Piece(np.empty(0), np.empty((0, 3), np.float32))
+    nothing = SampleChunk(np.empty(0), np.empty((0, 3), np.float32))
     match = _HOUR.fullmatch(member.name.rsplit("/", 1)[-1])
     assert match is not None
     try:
@@ -201,7 +201,7 @@ def _hour(archive: tarfile.TarFile, member: tarfile.TarInfo, tally: Tally) -> tu
     for kind, count in odd.items():
         tally.add(kind, count, f"rows of {match[3]}")
     tally.add("cut end", int(not whole), f"hour {match[3]}")
-    return Piece(*without_absurd(on_grid(milliseconds[kept]), acceleration[kept], RANGE_G, tally)), ""
+    return SampleChunk(*without_absurd(on_grid(milliseconds[kept]), acceleration[kept], RANGE_G, tally)), ""
 
 
 def _odd_rows(

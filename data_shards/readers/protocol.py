@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data_shards.recording import Loaded, Piece, Recording
+from data_shards.recording import Loaded, Recording, SampleChunk
 from harnet.errors import HarnetError
 
 HEAD_BYTES = 4096
@@ -99,7 +99,7 @@ def speaking_of(path: Path, inner: Path) -> Iterator[None]:
         raise HarnetError(f"{path}{str(error).removeprefix(str(inner))}") from error
 
 
-def pieces_of(path: Path, inner: Path, pieces: Iterator[Piece]) -> Iterator[Piece]:
+def pieces_of(path: Path, inner: Path, pieces: Iterator[SampleChunk]) -> Iterator[SampleChunk]:
     """The same pieces, whose errors about `inner` name `path`."""
     with speaking_of(path, inner):
         yield from pieces

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_shards.readers.oddities import Tally
-from data_shards.recording import Piece, Temperature
+from data_shards.recording import SampleChunk, Temperature
 
 MOST_READINGS = 1 << 22
 """Of a thermometer that are kept: 58 days of an AX3's, which come every 1.2 s; of more, every second one is dropped."""
 
 
-def forward(pieces: Iterable[Piece], tally: Tally) -> Iterator[Piece]:
+def forward(pieces: Iterable[SampleChunk], tally: Tally) -> Iterator[SampleChunk]:
     """The samples that are later than all before them; the others are left out and counted.
 
     Raises:
@@ -33,7 +33,7 @@ def forward(pieces: Iterable[Piece], tally: Tally) -> Iterator[Piece]:
             times, acceleration = times[later], acceleration[later]
         if len(times):
             latest = float(times[-1])
-            yield Piece(times, acceleration)
+            yield SampleChunk(times, acceleration)
     tally.judge(total)
 
 

@@ -23,7 +23,7 @@ from data_shards.ingest.scratch import Scratch
 from data_shards.ingest.wear import WearDetector, detect
 from data_shards.layout import MISSING, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
 from data_shards.readers import DeviceReader, Found, ReadOptions
-from data_shards.recording import Loaded, Piece
+from data_shards.recording import Loaded, SampleChunk
 from harnet.errors import HarnetError
 from tests.data_shards.whole import check, prepare
 
@@ -151,7 +151,7 @@ class Failing(DeviceReader):
         there = recording(0.2)
         trouble = {b"fail": ZeroDivisionError("x"), b"fail2": OSError(5, "Input/output error")}[path.read_bytes()]
 
-        def pieces() -> Iterator[Piece]:
+        def pieces() -> Iterator[SampleChunk]:
             yield from there.stream().pieces
             raise trouble
 

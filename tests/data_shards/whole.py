@@ -10,7 +10,7 @@ from data_shards.ingest.resampling import Resampler, gap_threshold, hours_spanne
 from data_shards.ingest.scratch import Scratch
 from data_shards.ingest.survey import Survey, Surveyor
 from data_shards.layout import MISSING, SAMPLES_PER_HOUR
-from data_shards.recording import Loaded, Piece
+from data_shards.recording import Loaded, SampleChunk
 
 
 def check(recording: Loaded, named: str, min_seconds: float) -> None:
@@ -29,7 +29,7 @@ def resample(
     threshold = gap_threshold(times)
     with Scratch() as scratch:
         resampler = Resampler(measured_rate(times, stretches(times, threshold)), threshold, scratch.write)
-        for some in even([Piece(times, acceleration)], piece):
+        for some in even([SampleChunk(times, acceleration)], piece):
             resampler.add(some)
         resampler.finish()
         first, hours = hours_spanned(times[0], times[-1])

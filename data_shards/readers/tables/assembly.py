@@ -11,7 +11,7 @@ from data_shards.readers.tables.rows import Rows
 from data_shards.readers.tables.timeline import Timeline, nominal_rate
 from data_shards.readers.tables.values import Values
 from data_shards.readers.tables.wallclock import WallClock
-from data_shards.recording import Piece, Recording
+from data_shards.recording import Recording, SampleChunk
 from harnet.errors import HarnetError
 
 
@@ -65,13 +65,13 @@ def recording_of(
     )
 
 
-def _pieces(placed: Iterable[Rows], values: Values, timeline: Timeline, tally: Tally) -> Iterator[Piece]:
+def _pieces(placed: Iterable[Rows], values: Values, timeline: Timeline, tally: Tally) -> Iterator[SampleChunk]:
     count = 0
     for rows, last in _with_last(placed):
         sound = values.feed(rows, last)
         count += len(sound)
         if len(sound):
-            yield Piece(sound.times, sound.acceleration)
+            yield SampleChunk(sound.times, sound.acceleration)
     tally.judge(_met(timeline, tally))
     if count < 2:
         _refuse(count, timeline, tally)

@@ -44,7 +44,7 @@ class ShardOptions:
 
 
 @dataclass(frozen=True)
-class Piece:
+class HoursInShard:
     """Hours of one recording in one shard."""
 
     recording: str
@@ -63,7 +63,7 @@ class ShardPlan:
     """File name."""
     split: Split
     """Whose blocks it holds."""
-    pieces: tuple[Piece, ...]
+    pieces: tuple[HoursInShard, ...]
     """In the order of the file."""
 
 
@@ -122,8 +122,8 @@ class _Cut:
     """The shards of one split, filled one after the other."""
 
     size: int
-    full: list[tuple[Piece, ...]] = field(default_factory=list)
-    open: list[Piece] = field(default_factory=list)
+    full: list[tuple[HoursInShard, ...]] = field(default_factory=list)
+    open: list[HoursInShard] = field(default_factory=list)
     room: int = 0
 
     def add(self, recording: str, hours: NDArray[np.int32]) -> None:
@@ -132,10 +132,10 @@ class _Cut:
                 self.full += [tuple(self.open)] if self.open else []
                 self.open, self.room = [], self.size
             # A copy, so that a shard does not keep alive the hours of the others.
-            self.open.append(Piece(recording, hours[: self.room].copy()))
+            self.open.append(HoursInShard(recording, hours[: self.room].copy()))
             hours, self.room = hours[self.room :], self.room - len(self.open[-1].hours)
 
-    def finished(self) -> Iterable[tuple[Piece, ...]]:
+    def finished(self) -> Iterable[tuple[HoursInShard, ...]]:
         return [*self.full, tuple(self.open)] if self.open else self.full
 
 

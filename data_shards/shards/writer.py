@@ -27,7 +27,7 @@ from data_shards.shards import manifest, tar
 from data_shards.shards.block import Block, count_starts, encode, trim
 from data_shards.shards.compression import Compression
 from data_shards.shards.manifest import SCHEMA, WINDOW_SECONDS, ShardInfo
-from data_shards.shards.shard_plan import CohortPlan, Piece, ShardOptions, ShardPlan, plan
+from data_shards.shards.shard_plan import CohortPlan, HoursInShard, ShardOptions, ShardPlan, plan
 from data_shards.shards.signal_hours import SignalHours
 from harnet.errors import HarnetError
 from harnet.files import atomic_path, claim, claimed
@@ -116,7 +116,7 @@ class HashedFile:
         self.size += len(content)
 
 
-def read_blocks(cohort: Cohort, piece: Piece) -> Iterator[Block]:
+def read_blocks(cohort: Cohort, piece: HoursInShard) -> Iterator[Block]:
     """Hours of a recording as blocks."""
     stored = cohort.open_recording(piece.recording)
     info, signal = stored.info, SignalHours(stored)

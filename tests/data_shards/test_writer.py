@@ -25,7 +25,7 @@ from data_shards.cohort.store import Cohort
 from data_shards.quality.policy import POLICIES, QualityPolicy
 from data_shards.shards import manifest, writer
 from data_shards.shards.block import from_range
-from data_shards.shards.shard_plan import Piece, ShardOptions, plan
+from data_shards.shards.shard_plan import HoursInShard, ShardOptions, plan
 from data_shards.shards.split import split_of
 from data_shards.shards.verify import verify
 from harnet.errors import HarnetError
@@ -50,7 +50,7 @@ def test_stock_webdataset_reads_every_block(cohort: Cohort, shards: Path) -> Non
         about = sample["about.json"]
         info = cohort.info(about["recording"])
         hour = np.array([about["hour"] - info.first_hour], np.int32)
-        (block,) = writer.read_blocks(cohort, Piece(about["recording"], hour))
+        (block,) = writer.read_blocks(cohort, HoursInShard(about["recording"], hour))
         np.testing.assert_array_equal(sample["accel.npy"], block.accel)
         np.testing.assert_array_equal(sample["motion.npy"], block.motion)
         np.testing.assert_array_equal(sample["wear.npy"], block.wear)

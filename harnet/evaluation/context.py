@@ -17,7 +17,7 @@ from harnet.encoder import SEVERAL_STAGES
 from harnet.evaluation import handmade
 from harnet.evaluation.across import Across
 from harnet.evaluation.arms import Inputs, Rows, Setting, encode
-from harnet.evaluation.pieces import Piece, choose_rows
+from harnet.evaluation.pieces import Trial, choose_rows
 from harnet.evaluation.protocols import Protocol
 from harnet.evaluation.splits import Split, fixed_folds, make_splits
 from harnet.files import atomic_path
@@ -75,16 +75,16 @@ class Context:
         people = self.data(name).people.tolist()
         return make_splits(people, protocol, fixed_folds(name, people)[0])
 
-    def rows(self, piece: Piece) -> Rows:
+    def rows(self, piece: Trial) -> Rows:
         """Windows that a piece learns from, stops by and is tested on."""
         return choose_rows(self.data(piece.dataset).people, self.split(piece), piece)
 
-    def protocol(self, piece: Piece) -> Protocol:
+    def protocol(self, piece: Trial) -> Protocol:
         """The protocol of a piece."""
         (found,) = (protocol for protocol in self.source.protocols if protocol.name == piece.protocol)
         return found
 
-    def split(self, piece: Piece) -> Split:
+    def split(self, piece: Trial) -> Split:
         """The people of a piece."""
         return self.splits(piece.dataset, self.protocol(piece))[piece.fold]
 

@@ -36,7 +36,7 @@ ALL = Budget(EVERYBODY)
 
 
 @dataclass(frozen=True)
-class Piece:
+class Trial:
     """What to do."""
 
     dataset: str
@@ -63,7 +63,7 @@ class Piece:
 
 
 def run_piece(
-    piece: Piece, inputs: Inputs, split: Split, setting: Setting, out: Path, on_step: Callable[[], object]
+    piece: Trial, inputs: Inputs, split: Split, setting: Setting, out: Path, on_step: Callable[[], object]
 ) -> None:
     """Train and test one piece and write its file."""
     data = inputs.data
@@ -88,7 +88,7 @@ def run_piece(
     write_atomically(path, json.dumps(result) + "\n")
 
 
-def choose_rows(people: NDArray[np.str_], split: Split, piece: Piece) -> Rows:
+def choose_rows(people: NDArray[np.str_], split: Split, piece: Trial) -> Rows:
     """Which windows a piece learns from, stops by and is tested on.
 
     With fewer labels there are no validation people: who has one labelled person has none to spare. The people of a

@@ -17,7 +17,7 @@ from harnet.errors import HarnetError
 from harnet.evaluation.across import Across
 from harnet.evaluation.arms import ARMS, NETWORKS
 from harnet.evaluation.context import Context, Source
-from harnet.evaluation.pieces import ALL, Budget, Piece, run_piece
+from harnet.evaluation.pieces import ALL, Budget, Trial, run_piece
 from harnet.evaluation.protocols import PROTOCOLS, find_protocols
 from harnet.evaluation.tables import write_tables
 from harnet.files import write_atomically
@@ -154,7 +154,7 @@ def dataset_names(config: SuiteConfig) -> tuple[str, ...]:
     return (config.across.name,) if config.across else tuple(dict.fromkeys(wanted))
 
 
-def plan(config: SuiteConfig, context: Context, names: Iterable[str]) -> Iterable[Piece]:
+def plan(config: SuiteConfig, context: Context, names: Iterable[str]) -> Iterable[Trial]:
     """Every piece of the suite. The curve belongs to the first protocol that is asked for."""
     for name in names:
         for number, protocol in enumerate(context.source.protocols):
@@ -162,10 +162,10 @@ def plan(config: SuiteConfig, context: Context, names: Iterable[str]) -> Iterabl
                 for fold in range(len(context.splits(name, protocol))):
                     for seed in range(config.seeds):
                         for arm in dict.fromkeys(config.arms):
-                            yield Piece(name, protocol.name, arm, seed, fold, budget)
+                            yield Trial(name, protocol.name, arm, seed, fold, budget)
 
 
-def _units(piece: Piece, context: Context) -> int:
+def _units(piece: Trial, context: Context) -> int:
     """Share of a piece in the progress bar: steps where an encoder is trained, next to nothing otherwise."""
     if piece.arm not in NETWORKS:
         return 1
@@ -174,12 +174,12 @@ def _units(piece: Piece, context: Context) -> int:
 
 
 def _in_this_process(
-    pieces: list[Piece], context: Context, config: SuiteConfig, units: dict[Piece, int], update: Callable[[int], object]
+    pieces: list[Trial], context: Context, config: SuiteConfig, units: dict[Trial, int], update: Callable[[int], object]
 ) -> None:
     for piece in pieces:
         seen = 0
 
-        def step(piece: Piece = piece) -> None:
+        def step(piece: Trial = piece) -> None:
             nonlocal seen
             if seen < units[piece]:
                 seen += 1
@@ -190,7 +190,7 @@ def _in_this_process(
 
 
 def _in_processes(
-    pieces: list[Piece], context: Context, config: SuiteConfig, units: dict[Piece, int], update: Callable[[int], object]
+    pieces: list[Trial], context: Context, config: SuiteConfig, units: dict[Trial, int], update: Callable[[int], object]
 ) -> None:
     # Spawned, since torch's threads do not survive a fork.
     spawn = multiprocessing.get_context("spawn")
@@ -221,12 +221,12 @@ def _start(source: Source) -> None:
     _context = Context(source)
 
 
-def _run_here(piece: Piece) -> None:
+def _run_here(piece: Trial) -> None:
     assert _context is not None
     _run(_context, piece, lambda: None)
 
 
-def _run(context: Context, piece: Piece, on_step: Callable[[], object]) -> None:
+def _run(context: Context, piece: Trial, on_step: Callable[[], object]) -> None:
     inputs, setting = context.inputs(piece.dataset), context.setting(context.protocol(piece))
     with context.quiet():
         run_piece(piece, inputs, context.split(piece), setting, context.source.out, on_step)

@@ -13,7 +13,7 @@ from torch import nn
 from harnet.errors import HarnetError
 from harnet.evaluation import suite
 from harnet.evaluation.arms import ARMS, LINEAR, QUESTIONS, fit
-from harnet.evaluation.pieces import Budget, Piece, choose_rows, run_piece
+from harnet.evaluation.pieces import Budget, Trial, choose_rows, run_piece
 from harnet.evaluation.protocols import PROTOCOLS, PUBLISHED, ROBUST
 from harnet.evaluation.splits import Split
 from harnet.evaluation.suite import SuiteConfig, evaluate
@@ -107,9 +107,9 @@ def test_all_arms_with_intervals_and_paired_differences(config: SuiteConfig) -> 
 def test_a_stopped_suite_continues_to_the_same_numbers(config: SuiteConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = evaluate(config)
     stopped = replace(config, out=config.out.with_name("stopped"))
-    done: list[Piece] = []
+    done: list[Trial] = []
 
-    def stop_after_five(piece: Piece, *rest: object) -> None:
+    def stop_after_five(piece: Trial, *rest: object) -> None:
         if len(done) == 5:
             raise KeyboardInterrupt
         run_piece(piece, *rest)  # type: ignore[arg-type]
@@ -197,17 +197,17 @@ def test_the_people_of_a_small_budget_are_among_those_of_a_larger_one() -> None:
     split = Split(("a", "b", "c"), ("d",), ("e",))
     before: set[str] = set()
     for count in (1, 2, 4):
-        rows = choose_rows(people, split, Piece("x", "robust", "forest", 0, 0, Budget("people", count)))
+        rows = choose_rows(people, split, Trial("x", "robust", "forest", 0, 0, Budget("people", count)))
         chosen = set(people[rows.train].tolist())
         assert len(chosen) == count
         assert before < chosen
         assert "e" not in chosen
         assert not len(rows.validation)
         before = chosen
-    rows = choose_rows(people, split, Piece("x", "robust", "forest", 0, 0, Budget("windows", 0.25)))
+    rows = choose_rows(people, split, Trial("x", "robust", "forest", 0, 0, Budget("windows", 0.25)))
     assert len(rows.train) == 4
     with pytest.raises(HarnetError, match="4 people to learn from"):
-        choose_rows(people, split, Piece("x", "robust", "forest", 0, 0, Budget("people", 5)))
+        choose_rows(people, split, Trial("x", "robust", "forest", 0, 0, Budget("people", 5)))
 
 
 def part(random: np.random.Generator, count: int, flipped: bool = False) -> LabelledInputs:
@@ -297,9 +297,9 @@ def test_the_tested_person_never_reaches_the_training(
 ) -> None:
     """Every window that a network is fitted to or stopped by belongs to somebody else than those tested."""
     people = np.load(labelled / "tiny" / "pid.npy")
-    seen: list[Piece] = []
+    seen: list[Trial] = []
 
-    def watch(piece: Piece, inputs: object, split: Split, *rest: object) -> None:
+    def watch(piece: Trial, inputs: object, split: Split, *rest: object) -> None:
         rows = choose_rows(people, split, piece)
         tested = set(people[rows.test].tolist())
         learnt = set(people[np.concatenate([rows.train, rows.validation])].tolist())

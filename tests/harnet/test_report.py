@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from harnet.errors import HarnetError
-from harnet.evaluation.pieces import Budget, Piece
+from harnet.evaluation.pieces import Budget, Trial
 from harnet.evaluation.tables import write_tables
 from harnet.files import write_atomically
 from harnet.report.page import ReportConfig, verdict, write_page
@@ -23,7 +23,7 @@ CLASSES = ["<script>alert(1)</script>", "climb stairs", "walk"]
 LEVELS = {"forest": 0.8, "scratch": 0.5, "frozen": 0.4, "fine-tuned": 0.7}
 
 
-def write_piece(out: Path, piece: Piece, level: float, random: np.random.Generator) -> None:
+def write_piece(out: Path, piece: Trial, level: float, random: np.random.Generator) -> None:
     """A finished piece with scores near `level`, as `run_piece` writes it."""
     people = []
     for person in range(2):
@@ -49,7 +49,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for protocol, budget in points:
             for arm, level in LEVELS.items():
                 for fold in range(3):
-                    write_piece(out, Piece(dataset, protocol, arm, 0, fold, budget), level, random)
+                    write_piece(out, Trial(dataset, protocol, arm, 0, fold, budget), level, random)
     facts = {
         name: {"digest": "0", "windows": 360, "people": 6, "classes": CLASSES, "folds": [], "folds_from": "dealt",
                "described": {"title": name, "device": f"{name} watch", "source": "nobody", "licence": "none"}}

@@ -18,7 +18,7 @@ from data_shards.ingest.daylight import wall_clock
 from data_shards.layout import SECONDS_PER_HOUR
 from data_shards.parallel import run_all
 from harnet.apply.inference import Precision
-from harnet.apply.recordings import Recording, Task, apply
+from harnet.apply.recordings import Task, WindowedRecording, apply
 from harnet.errors import HarnetError
 from harnet.weights.config import BundleConfig
 from harnet.weights.fingerprint import check_preprocessing
@@ -96,7 +96,7 @@ class Work:
         torch.set_num_threads(self.threads)
         reasons = []
         recordings = [
-            Recording(each.name, partial(self._windows, each.name), wall_of(each.wall_shifts)) for each in group
+            WindowedRecording(each.name, partial(self._windows, each.name), wall_of(each.wall_shifts)) for each in group
         ]
         for recording, result in apply(self.task, recordings, self.cutting.batch, self.cutting.precision):
             if isinstance(result, HarnetError):

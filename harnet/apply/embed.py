@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from zarr.codecs import BloscCodec
 
-from harnet.apply.recordings import Network, Recording, Results, Wall
+from harnet.apply.recordings import Network, Results, Wall, WindowedRecording
 from harnet.apply.summaries import RecordingSummary, WearSums
 from harnet.encoder import Encoder
 from harnet.files import fsync_tree, publish
@@ -53,7 +53,7 @@ class Embedding:
         """The encoder."""
         return Network(_Stages(_encoder(self.weights, self.device), self.stages), _as_it_is)
 
-    def results(self, recording: Recording) -> Results:
+    def results(self, recording: WindowedRecording) -> Results:
         """A group in the store, or sums alone."""
         size = _encoder(self.weights, self.device).architecture.features_of(self.stages)
         sums = WearSums(size, self.step)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harnet.apply.recordings import Network, Recording, Results, Wall
+from harnet.apply.recordings import Network, Results, Wall, WindowedRecording
 from harnet.apply.smoothing import Smoother
 from harnet.apply.summaries import RecordingSummary, WearSums
 from harnet.files import atomic_path
@@ -42,7 +42,7 @@ class Prediction:
         """Encoder and classifier."""
         return Network(_classifier(self.weights, self.device)[0], _probabilities)
 
-    def results(self, recording: Recording) -> Results:
+    def results(self, recording: WindowedRecording) -> Results:
         """A table of windows."""
         path = self.out / WINDOWS / f"{recording.name}.parquet"
         return Classes(path, _classifier(self.weights, self.device)[1], self.step, self.smoother, recording.wall)

@@ -17,7 +17,7 @@ Wall = Callable[[NDArray[np.int64]], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
-class Recording:
+class WindowedRecording:
     """One recording to work on."""
 
     name: str
@@ -61,13 +61,13 @@ class Task(Protocol):
     def network(self) -> Network:
         """The model, loaded once in each process."""
 
-    def results(self, recording: Recording) -> Results:
+    def results(self, recording: WindowedRecording) -> Results:
         """New results of a recording; what an earlier attempt left of them is gone."""
 
 
 def apply(
-    task: Task, recordings: Sequence[Recording], batch: int, precision: Precision
-) -> Iterator[tuple[Recording, RecordingSummary | HarnetError]]:
+    task: Task, recordings: Sequence[WindowedRecording], batch: int, precision: Precision
+) -> Iterator[tuple[WindowedRecording, RecordingSummary | HarnetError]]:
     """Work through `recordings`; yields each, once its results are published, with their summary, or why there is none.
 
     `batch` windows go through the model at once, from whichever recordings they are.

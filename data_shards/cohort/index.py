@@ -43,7 +43,7 @@ _SEGMENT = re.compile(r"(?P<level>\d)-\d{20}-[0-9a-f]{16}\.rows")
 
 
 @dataclass(frozen=True)
-class Row:
+class IndexRow:
     """What the index says of one recording."""
 
     recording: str
@@ -63,12 +63,12 @@ class Row:
         return b"%s\t%d\t%s\t%s\n" % (self.recording.encode(), self.stamp, digest.encode(), self.facts)
 
 
-def row_of(info: RecordingInfo, folder: Path) -> Row:
+def row_of(info: RecordingInfo, folder: Path) -> IndexRow:
     """The row of the recording that is complete in `folder`."""
-    return Row(info.recording, folder.stat().st_mtime_ns, json.dumps(asdict(info), separators=(",", ":")).encode())
+    return IndexRow(info.recording, folder.stat().st_mtime_ns, json.dumps(asdict(info), separators=(",", ":")).encode())
 
 
-def add(root: Path, rows: Iterable[Row]) -> None:
+def add(root: Path, rows: Iterable[IndexRow]) -> None:
     """Add a segment of these rows to the index of the store at `root`."""
     folder = root / FOLDER
     folder.mkdir(exist_ok=True)
@@ -76,7 +76,7 @@ def add(root: Path, rows: Iterable[Row]) -> None:
     _merge(root, folder)
 
 
-def find(root: Path, stamps: Mapping[str, int]) -> dict[str, Row]:
+def find(root: Path, stamps: Mapping[str, int]) -> dict[str, IndexRow]:
     """The rows that speak for the recordings in `stamps` (name → stamp of the folder as it is now)."""
     for _ in range(ATTEMPTS):
         try:
@@ -125,7 +125,7 @@ def _merge(root: Path, folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _holds(row: Row, root: Path) -> bool:
+def _holds(row: IndexRow, root: Path) -> bool:
     """Whether the recording of which a row speaks is still in its place."""
     try:
         return os.stat(root / row.recording).st_mtime_ns == row.stamp
@@ -147,11 +147,11 @@ def _segments(folder: Path) -> list[tuple[int, list[Path]]]:
     return sorted(levels.items())
 
 
-def _write(path: Path, rows: Iterable[Row]) -> None:
+def _write(path: Path, rows: Iterable[IndexRow]) -> None:
     write_atomically(path, b"".join(row.line() for row in rows))
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def _rows(path: Path) -> Iterator[IndexRow]:
     """The sound rows of a segment; a damaged one is passed over, like one that was never written."""
     with path.open("rb") as file:
         for line in file:
@@ -160,4 +160,4 @@ def _rows(path: Path) -> Iterator[Row]:
                 continue
             name, stamp, digest, facts = fields
             if xxhash.xxh3_64_hexdigest(facts).encode() == digest:
-                yield Row(name.decode(errors="replace"), int(stamp), facts)
+                yield IndexRow(name.decode(errors="replace"), int(stamp), facts)

@@ -48,7 +48,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Row:
+class EncoderRow:
     """One encoder's features."""
 
     name: str
@@ -134,7 +134,7 @@ def agreement(
     return float(same.mean()), float(chance.mean())
 
 
-def compare(bundle: Bundle, shown: Shown, neighbours: int = NEIGHBOURS, seed: int = 0) -> tuple[Row, Row]:
+def compare(bundle: Bundle, shown: Shown, neighbours: int = NEIGHBOURS, seed: int = 0) -> tuple[EncoderRow, EncoderRow]:
     """The bundle's encoder and a freshly drawn one on the same windows: what of a picture is the training's doing?"""
     _check_neighbours(neighbours, len(shown.windows))
     rows = []
@@ -144,12 +144,12 @@ def compare(bundle: Bundle, shown: Shown, neighbours: int = NEIGHBOURS, seed: in
             found = features(encoder, shown.windows)
             same, chance = agreement(found, shown.activity, shown.person, neighbours)
             progress.update()
-            rows.append(Row(name, place(found, neighbours, seed), same, chance))
+            rows.append(EncoderRow(name, place(found, neighbours, seed), same, chance))
             progress.update()
     return rows[0], rows[1]
 
 
-def draw(rows: Sequence[Row], shown: Shown, title: str, path: Path) -> None:
+def draw(rows: Sequence[EncoderRow], shown: Shown, title: str, path: Path) -> None:
     """A row an encoder, a column a colouring; SVG or PNG by the name of `path`. People get a colour and no name."""
     from matplotlib.figure import Figure
 

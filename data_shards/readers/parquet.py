@@ -17,7 +17,7 @@ from data_shards.readers.table import Table
 from data_shards.readers.tables.assembly import recording_of
 from data_shards.readers.tables.cells import numbers
 from data_shards.readers.tables.dialect import Dialect
-from data_shards.readers.tables.rows import Rows
+from data_shards.readers.tables.rows import TableRows
 from data_shards.readers.tables.text import CellTimes, clock_of
 from harnet.errors import HarnetError
 
@@ -72,19 +72,19 @@ class _Content:
         self._count = 0
         self._clock = ""
 
-    def begun(self) -> tuple[str, Iterator[Rows]]:
+    def begun(self) -> tuple[str, Iterator[TableRows]]:
         """The clock, and all rows in pieces."""
         rows = self._all()
         first = next(rows, None)
         return self._clock or "none", chain([] if first is None else [first], rows)
 
-    def _all(self) -> Iterator[Rows]:
+    def _all(self) -> Iterator[TableRows]:
         with _readable(self._path):
             for batch in self._batches:
                 if batch.num_rows:
                     yield self._rows(batch)
 
-    def _rows(self, batch: pa.RecordBatch) -> Rows:
+    def _rows(self, batch: pa.RecordBatch) -> TableRows:
         number = np.arange(self._count + 1, self._count + batch.num_rows + 1)
         self._count += batch.num_rows
         times = self._times(batch.column(self._columns[0]))
@@ -96,7 +96,7 @@ class _Content:
         odd = np.isnan(times)
         if odd.any():
             self._tally.add("missing values", int(odd.sum()), f"the first in row {number[int(np.argmax(odd))]:,}")
-        return Rows(number[~odd], times[~odd], acceleration[~odd])
+        return TableRows(number[~odd], times[~odd], acceleration[~odd])
 
     def _times(self, column: pa.Array) -> NDArray[np.float64]:
         kind = column.type

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from data_shards.readers.oddities import Tally
 from data_shards.readers.protocol import ReadOptions
-from data_shards.readers.tables.rows import Rows
+from data_shards.readers.tables.rows import TableRows
 from data_shards.readers.tables.timeline import Timeline, nominal_rate
 from data_shards.readers.tables.values import Values
 from data_shards.readers.tables.wallclock import WallClock
@@ -16,7 +16,7 @@ from harnet.errors import HarnetError
 
 
 def recording_of(
-    rows: Iterable[Rows],
+    rows: Iterable[TableRows],
     clock: str,
     options: ReadOptions,
     tally: Tally,
@@ -34,7 +34,7 @@ def recording_of(
         clock: `Recording.clock` of their times.
         options: What the user said about tables.
         tally: Of what was odd so far; `tally.named` is the file.
-        where: What `Rows.number` counts.
+        where: What `TableRows.number` counts.
         rate: Samples per second that the device was set to; 0 if the file does not say it.
         device: `Recording.device`.
         range_g: `Recording.range_g`.
@@ -65,7 +65,7 @@ def recording_of(
     )
 
 
-def _pieces(placed: Iterable[Rows], values: Values, timeline: Timeline, tally: Tally) -> Iterator[SampleChunk]:
+def _pieces(placed: Iterable[TableRows], values: Values, timeline: Timeline, tally: Tally) -> Iterator[SampleChunk]:
     count = 0
     for rows, last in _with_last(placed):
         sound = values.feed(rows, last)
@@ -90,7 +90,7 @@ def _refuse(count: int, timeline: Timeline, tally: Tally) -> NoReturn:
     raise HarnetError(f"{tally.named}: {count} of {met} data rows are sound: nothing to ingest{told}")
 
 
-def _placed(rows: Iterable[Rows], timeline: Timeline) -> Iterator[Rows]:
+def _placed(rows: Iterable[TableRows], timeline: Timeline) -> Iterator[TableRows]:
     for piece in rows:
         if len(settled := timeline.feed(piece)):
             yield settled
@@ -99,7 +99,7 @@ def _placed(rows: Iterable[Rows], timeline: Timeline) -> Iterator[Rows]:
         yield rest
 
 
-def _with_last(pieces: Iterable[Rows]) -> Iterator[tuple[Rows, bool]]:
+def _with_last(pieces: Iterable[TableRows]) -> Iterator[tuple[TableRows, bool]]:
     """Each piece, and whether it is the last one."""
     before = None
     for piece in pieces:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Rows:
+class TableRows:
     """Some rows in the order of the file."""
 
     number: NDArray[np.int64]
@@ -24,13 +24,13 @@ class Rows:
     def __len__(self) -> int:
         return len(self.times)
 
-    def __getitem__(self, index: "slice | NDArray[np.bool_]") -> "Rows":
-        return Rows(self.number[index], self.times[index], self.acceleration[index])
+    def __getitem__(self, index: "slice | NDArray[np.bool_]") -> "TableRows":
+        return TableRows(self.number[index], self.times[index], self.acceleration[index])
 
     @staticmethod
-    def joined(*some: "Rows") -> "Rows":
+    def joined(*some: "TableRows") -> "TableRows":
         """All of them, one after the other."""
-        return Rows(
+        return TableRows(
             np.concatenate([rows.number for rows in some]),
             np.concatenate([rows.times for rows in some]),
             np.concatenate([rows.acceleration for rows in some]),

@@ -13,7 +13,7 @@ from data_shards.readers.oddities import Tally
 from data_shards.readers.tables.cells import Cells, numbers, texts
 from data_shards.readers.tables.dialect import Dialect
 from data_shards.readers.tables.lines import pieces
-from data_shards.readers.tables.rows import Rows
+from data_shards.readers.tables.rows import TableRows
 from data_shards.readers.tables.stamps import FIRST_CLOCK_SECOND, LAST_CLOCK_SECOND, Stamps, is_stamp
 from harnet.errors import HarnetError
 
@@ -105,13 +105,13 @@ class TextRows:
         cells = Cells(dialect, places, tally)
         self._pieces = (cells.columns(piece) for piece in pieces(path, dialect.skip))
 
-    def begun(self) -> tuple[str, Iterator[Rows]]:
+    def begun(self) -> tuple[str, Iterator[TableRows]]:
         """The clock, and all rows in pieces."""
         rows = (self._rows(number, columns) for number, columns in self._pieces if len(number))
         first = next(rows, None)
         return self._times.clock or "none", chain([] if first is None else [first], rows)
 
-    def _rows(self, number: NDArray[np.int64], columns: Sequence[pa.Array]) -> Rows:
+    def _rows(self, number: NDArray[np.int64], columns: Sequence[pa.Array]) -> TableRows:
         self._met += len(number)
         times = self._times.seconds(columns[:-3], len(number))
         acceleration = np.empty((len(number), 3), np.float32)
@@ -131,7 +131,7 @@ class TextRows:
             self._tally.add("foreign lines", int(rows.sum()), where)
             self._judge_early()
             number, times, acceleration = number[~rows], times[~rows], acceleration[~rows]
-        return Rows(number, times, acceleration)
+        return TableRows(number, times, acceleration)
 
     def _judge_early(self) -> None:
         """A file of gigabytes that is no table is not read to its end."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_shards.readers.oddities import Kind, Tally
-from data_shards.readers.tables.rows import Rows
+from data_shards.readers.tables.rows import TableRows
 from data_shards.readers.tables.spread import (
     IRREGULAR_SHARE,
     LOOK_AHEAD,
@@ -49,18 +49,18 @@ class Timeline:
         """Samples met so far."""
         self._tally = tally
         self._where = where
-        self._window: Rows | None = None
+        self._window: TableRows | None = None
         self._done = 0
         self._latest = -np.inf
         self._bunched = False
         self._period = np.inf
 
-    def feed(self, rows: Rows) -> Rows:
+    def feed(self, rows: TableRows) -> TableRows:
         """Add rows; those whose times are settled by now come back."""
         if not len(rows):
             return rows
         self.rows += len(rows)
-        window = rows if self._window is None else Rows.joined(self._window, rows)
+        window = rows if self._window is None else TableRows.joined(self._window, rows)
         look = self._look(window.times)
         if len(window) - self._done <= max(2 * look, LEAST_SETTLED) and len(window) < MOST_HELD:
             self._window = window
@@ -71,7 +71,7 @@ class Timeline:
         self._window, self._done = window[begin:], stop - begin
         return settled
 
-    def finish(self) -> Rows | None:
+    def finish(self) -> TableRows | None:
         """The rows that are left; None if there are none."""
         if self._window is None:
             return None
@@ -87,7 +87,7 @@ class Timeline:
         look = int(min(seconds / period, len(times))) if period > 1e-9 else len(times)
         return max(look, 2 * int(groups.counts.max()), LEAST_LOOK)
 
-    def _settled(self, window: Rows, start: int, stop: int, last: bool) -> Rows:
+    def _settled(self, window: TableRows, start: int, stop: int, last: bool) -> TableRows:
         """Rows `start` to `stop` of a window, at their times."""
         if self.rate is None and not self._bunched and is_even(window.times) and window.times[start] > self._latest:
             self._latest = float(window.times[stop - 1]) if stop > start else self._latest
@@ -114,7 +114,7 @@ class Timeline:
         there = there[forward]
         if len(there):
             self._latest = float(times[there[-1]])
-        return Rows(window.number[there], times[there], window.acceleration[there])
+        return TableRows(window.number[there], times[there], window.acceleration[there])
 
     def _refuse_reset(self, number: NDArray[np.int64], times: NDArray[np.float64]) -> None:
         back = -np.diff(times, prepend=self._latest)
@@ -125,7 +125,7 @@ class Timeline:
                 "and goes on from there: was it reset? Split the file there; if summer time ended, give --timezone"
             )
 
-    def _placed(self, rows: Rows, last: bool) -> NDArray[np.float64]:
+    def _placed(self, rows: TableRows, last: bool) -> NDArray[np.float64]:
         """Times of samples of which none is misstamped."""
         times = rows.times
         if self.rate is not None:
@@ -152,7 +152,7 @@ class Timeline:
         placed = squeezed(np.concatenate([evened(times[part], period) for part in parts]), period)
         return placed if (times - placed).max() < 2 * LOOK_AHEAD else times
 
-    def _spread(self, rows: Rows, parts: list[slice]) -> NDArray[np.float64]:
+    def _spread(self, rows: TableRows, parts: list[slice]) -> NDArray[np.float64]:
         """Times of samples whose stamps are rounded to a unit that many of them share."""
         groups = [Groups(rows.times[part]) for part in parts]
         whole = Groups(rows.times)
@@ -166,7 +166,7 @@ class Timeline:
             each.unit, each.usual = whole.unit, whole.usual
         return np.concatenate([each.spread() for each in groups])
 
-    def _at_rate(self, times: NDArray[np.float64], rate: float, rows: Rows) -> NDArray[np.float64]:
+    def _at_rate(self, times: NDArray[np.float64], rate: float, rows: TableRows) -> NDArray[np.float64]:
         """Each sample one period after the one before it, or at its own stamp if that is later."""
         turns = np.arange(len(times)) / rate
         placed: NDArray[np.float64] = turns + np.maximum.accumulate(times - turns)
@@ -180,7 +180,7 @@ class Timeline:
             )
         return placed
 
-    def _count(self, kind: Kind, window: Rows, odd: NDArray[np.bool_], start: int, stop: int) -> None:
+    def _count(self, kind: Kind, window: TableRows, odd: NDArray[np.bool_], start: int, stop: int) -> None:
         count = int(odd[start:stop].sum())
         if count:
             first = int(window.number[start + int(np.argmax(odd[start:stop]))])
@@ -223,7 +223,7 @@ def _isolated(times: NDArray[np.float64], at_start: bool, at_end: bool) -> NDArr
     return odd
 
 
-def _repeated(window: Rows) -> NDArray[np.bool_]:
+def _repeated(window: TableRows) -> NDArray[np.bool_]:
     """Rows that are the one before them again, if most are that share a stamp: the file was written twice."""
     odd = np.zeros(len(window), bool)
     shared = np.diff(window.times) == 0

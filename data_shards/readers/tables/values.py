@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_shards.readers.oddities import Kind, Tally
-from data_shards.readers.tables.rows import Rows
+from data_shards.readers.tables.rows import TableRows
 
 MOST_G = 20.0
 """g. Devices for wrists measure 16 g at most; their axes may be off by some tenths."""
@@ -27,10 +27,10 @@ class Values:
         self._least = max(int(FILLER_SECONDS * rate), 2)
         self._most = MOST_G if range_g is None else min(MOST_G, MOST_OF_RANGE * range_g)
         self._in_unit = False
-        self._held: Rows | None = None
+        self._held: TableRows | None = None
         self._filler: NDArray[np.float32] | None = None
 
-    def feed(self, rows: Rows, last: bool = False) -> Rows:
+    def feed(self, rows: TableRows, last: bool = False) -> TableRows:
         """Add rows; a run of one value at their end comes back with the next ones, unless these are the last."""
         absent = _any(np.isnan(rows.acceleration))
         lengths = np.diff(np.concatenate([[0], np.flatnonzero(np.diff(absent)) + 1, [len(rows)]]))
@@ -39,7 +39,7 @@ class Values:
         rows = self._without("repeated fillers", rows, blank)
         rows = self._without("missing values", rows, absent[~blank])
         if self._held is not None:
-            rows, self._held = Rows.joined(self._held, rows), None
+            rows, self._held = TableRows.joined(self._held, rows), None
         if not len(rows):
             return rows
         self._in_unit = in_unit = self._in_unit or _in_unit(rows)
@@ -52,7 +52,7 @@ class Values:
             rows = self._without("absurd values", rows, _any(np.abs(rows.acceleration) > self._most))
         return rows
 
-    def _fillers(self, rows: Rows, in_unit: bool) -> NDArray[np.bool_]:
+    def _fillers(self, rows: TableRows, in_unit: bool) -> NDArray[np.bool_]:
         """Samples in long runs of one value that is far from gravity, or of exact zeros in whatever unit."""
         suspect: NDArray[np.bool_] = (rows.acceleration == 0).all(axis=1)
         if in_unit:
@@ -68,7 +68,7 @@ class Values:
         self._filler = rows.acceleration[-1].copy() if fillers[-1] else None
         return fillers
 
-    def _without(self, kind: Kind, rows: Rows, odd: NDArray[np.bool_]) -> Rows:
+    def _without(self, kind: Kind, rows: TableRows, odd: NDArray[np.bool_]) -> TableRows:
         count = int(odd.sum())
         if not count:
             return rows
@@ -82,13 +82,13 @@ def _any(axes: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.logical_or.reduce(axes, axis=1)
 
 
-def _run_lengths(rows: Rows) -> NDArray[np.int64]:
+def _run_lengths(rows: TableRows) -> NDArray[np.int64]:
     """Lengths of the runs of samples with one value, in order."""
     changes = np.flatnonzero((np.diff(rows.acceleration, axis=0) != 0).any(axis=1)) + 1
     return np.diff(np.concatenate([[0], changes, [len(rows)]]))
 
 
-def _in_unit(rows: Rows) -> bool:
+def _in_unit(rows: TableRows) -> bool:
     """Whether the usual norm can be that of a wrist in g; samples that repeat the one before them tell nothing."""
     changes = np.flatnonzero(_any(np.diff(rows.acceleration, axis=0) != 0)) + 1
     some = _norm(rows.acceleration[changes])

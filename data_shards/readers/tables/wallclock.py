@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from data_shards.readers.tables.rows import Rows
+from data_shards.readers.tables.rows import TableRows
 from harnet.errors import HarnetError
 
 HOUR = 3600.0
@@ -27,7 +27,7 @@ class WallClock:
         self._shift = 0.0
         self._last = np.nan
 
-    def feed(self, rows: Rows) -> Rows:
+    def feed(self, rows: TableRows) -> TableRows:
         """The same rows on the clock of the first one.
 
         Raises:
@@ -44,7 +44,7 @@ class WallClock:
                 raise HarnetError(self._advice(int(rows.number[index])))
             shift[index:] -= change or 0
         self._shift = float(shift[-1])
-        return Rows(rows.number, rows.times + shift, rows.acceleration) if shift.any() else rows
+        return TableRows(rows.number, rows.times + shift, rows.acceleration) if shift.any() else rows
 
     def _change(self, before: float, step: float) -> float | None:
         """Seconds that the clocks were put forward between two stamps; negative if back; None if they were not."""

@@ -62,7 +62,7 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Rows:
+class SplitIndices:
     """Indices of windows."""
 
     train: NDArray[np.int64]
@@ -90,7 +90,12 @@ class Setting:
 
 
 def run_arm(
-    arm: str, inputs: Inputs, rows: Rows, setting: Setting, seed: int, on_step: Callable[[], object] = lambda: None
+    arm: str,
+    inputs: Inputs,
+    rows: SplitIndices,
+    setting: Setting,
+    seed: int,
+    on_step: Callable[[], object] = lambda: None,
 ) -> tuple[NDArray[np.int64], Fitted | None]:
     """Train an arm and classify the test windows: their classes (n,), and what happened in training."""
     if arm == FOREST:
@@ -125,7 +130,7 @@ def fit(
     return train(network, rates, learnt, validation, weights, schedule, seed, device, on_step)
 
 
-def _forest(inputs: Inputs, rows: Rows, setting: Setting, seed: int) -> NDArray[np.int64]:
+def _forest(inputs: Inputs, rows: SplitIndices, setting: Setting, seed: int) -> NDArray[np.int64]:
     """A forest needs nobody to stop by, so it learns from the validation people too: a strong baseline."""
     from sklearn.ensemble import RandomForestClassifier
 
@@ -141,7 +146,7 @@ def _forest(inputs: Inputs, rows: Rows, setting: Setting, seed: int) -> NDArray[
     return predicted
 
 
-def _linear(arm: str, inputs: Inputs, rows: Rows, setting: Setting, seed: int) -> NDArray[np.int64]:
+def _linear(arm: str, inputs: Inputs, rows: SplitIndices, setting: Setting, seed: int) -> NDArray[np.int64]:
     """Like the forest it needs nobody to stop by, and learns from the validation people too."""
     if arm == HANDMADE_LINEAR:
         features = inputs.handmade

@@ -16,7 +16,7 @@ from harnet.datasets.labelled import FACTS
 from harnet.encoder import SEVERAL_STAGES
 from harnet.evaluation import handmade
 from harnet.evaluation.across import Across
-from harnet.evaluation.arms import Inputs, Rows, Setting, encode
+from harnet.evaluation.arms import Inputs, Setting, SplitIndices, encode
 from harnet.evaluation.pieces import Trial, choose_rows
 from harnet.evaluation.protocols import Protocol
 from harnet.evaluation.splits import Split, fixed_folds, make_splits
@@ -75,7 +75,7 @@ class Context:
         people = self.data(name).people.tolist()
         return make_splits(people, protocol, fixed_folds(name, people)[0])
 
-    def rows(self, piece: Trial) -> Rows:
+    def rows(self, piece: Trial) -> SplitIndices:
         """Windows that a piece learns from, stops by and is tested on."""
         return choose_rows(self.data(piece.dataset).people, self.split(piece), piece)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harnet.errors import HarnetError
-from harnet.evaluation.arms import Inputs, Rows, Setting, run_arm
+from harnet.evaluation.arms import Inputs, Setting, SplitIndices, run_arm
 from harnet.evaluation.splits import Split
 from harnet.files import write_atomically
 from harnet.transfer.metrics import confusion, score_person
@@ -88,7 +88,7 @@ def run_piece(
     write_atomically(path, json.dumps(result) + "\n")
 
 
-def choose_rows(people: NDArray[np.str_], split: Split, piece: Trial) -> Rows:
+def choose_rows(people: NDArray[np.str_], split: Split, piece: Trial) -> SplitIndices:
     """Which windows a piece learns from, stops by and is tested on.
 
     With fewer labels there are no validation people: who has one labelled person has none to spare. The people of a
@@ -97,7 +97,7 @@ def choose_rows(people: NDArray[np.str_], split: Split, piece: Trial) -> Rows:
     test = np.flatnonzero(np.isin(people, split.test))
     if piece.budget == ALL:
         train, validation = (np.flatnonzero(np.isin(people, part)) for part in (split.train, split.validation))
-        return Rows(train, validation, test)
+        return SplitIndices(train, validation, test)
     others = sorted([*split.train, *split.validation])
     random = np.random.default_rng([piece.seed, piece.fold, 1])
     if piece.budget.kind == "people":
@@ -110,7 +110,7 @@ def choose_rows(people: NDArray[np.str_], split: Split, piece: Trial) -> Rows:
     else:
         pool = random.permutation(np.flatnonzero(np.isin(people, others)))
         train = np.sort(pool[: max(1, round(piece.budget.amount * len(pool)))])
-    return Rows(train, np.empty(0, np.int64), test)
+    return SplitIndices(train, np.empty(0, np.int64), test)
 
 
 def read_pieces(out: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from data_shards.ingest.daylight import Clocks, clock_hours, in_words, wall_shif
 from data_shards.ingest.gathering import gather
 from data_shards.ingest.known_devices import TAKEN, KnownDevices
 from data_shards.ingest.resampling import FILTER, hours_spanned, to_counts
-from data_shards.ingest.scratch import Run, Scratch
+from data_shards.ingest.scratch import GridRun, Scratch
 from data_shards.ingest.wear import WEAR_RULE, Wear, WearDetector
 from data_shards.layout import COUNTS_PER_G, MISSING, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
 from data_shards.notes import Note
@@ -117,7 +117,7 @@ class PreparedRecording:
         return hour - self.first_hour, HourData(counts, worn.motion, worn.wear)
 
 
-def counts_of(hour: int, runs: list[Run], correct: Correction | None) -> NDArray[np.int16]:
+def counts_of(hour: int, runs: list[GridRun], correct: Correction | None) -> NDArray[np.int16]:
     """A clock hour, (3, 108,000), with what it holds calibrated."""
     counts = np.full((3, SAMPLES_PER_HOUR), MISSING, np.int16)
     for start, values in runs:

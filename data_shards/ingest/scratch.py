@@ -16,7 +16,7 @@ IN_MEMORY = 256 << 20
 """Bytes. A week is 218 MB, so only longer recordings reach the disk: 11 GB for a year."""
 
 
-class Run(NamedTuple):
+class GridRun(NamedTuple):
     """Samples of the 30 Hz grid without a gap, within one clock hour."""
 
     start: int
@@ -54,18 +54,18 @@ class Scratch:
             # A file without a name cannot say where there is no room.
             raise OSError(error.errno, error.strerror, str(self._folder)) from error
 
-    def hours(self) -> Iterator[tuple[int, list[Run]]]:
+    def hours(self) -> Iterator[tuple[int, list[GridRun]]]:
         """Clock hours since 1970 that hold a sample, in order, with what they hold."""
         self._file.seek(0)
         for hour, runs in groupby(self._by_hour(), key=lambda run: run.start // SAMPLES_PER_HOUR):
             yield hour, list(runs)
 
-    def _by_hour(self) -> Iterator[Run]:
+    def _by_hour(self) -> Iterator[GridRun]:
         for start, count in self._runs:
             values = np.frombuffer(self._file.read(12 * count), np.float32).reshape(3, count)
             done = 0
             while done < count:
                 into = (start + done) % SAMPLES_PER_HOUR
                 stop = min(count, done + SAMPLES_PER_HOUR - into)
-                yield Run(start + done, values[:, done:stop])
+                yield GridRun(start + done, values[:, done:stop])
                 done = stop

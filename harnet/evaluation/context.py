@@ -51,7 +51,7 @@ class Source:
     """Two data sets to learn from and to test on; then the suite has no other."""
 
 
-class Context:
+class SuiteContext:
     """Lazily read, then kept. Raises HarnetError for weights or data that cannot be used."""
 
     def __init__(self, source: Source) -> None:

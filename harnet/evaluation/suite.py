@@ -16,7 +16,7 @@ from harnet.claims import SETTINGS, taken
 from harnet.errors import HarnetError
 from harnet.evaluation.across import Across
 from harnet.evaluation.arms import ARMS, NETWORKS
-from harnet.evaluation.context import Context, Source
+from harnet.evaluation.context import Source, SuiteContext
 from harnet.evaluation.pieces import ALL, Budget, Trial, run_piece
 from harnet.evaluation.protocols import PROTOCOLS, find_protocols
 from harnet.evaluation.tables import write_tables
@@ -126,8 +126,8 @@ def piece_names(config: SuiteConfig) -> list[str]:
     return [str(piece.path(Path())) for piece in plan(config, context, dataset_names(config))]
 
 
-def _context_of(config: SuiteConfig) -> Context:
-    return Context(
+def _context_of(config: SuiteConfig) -> SuiteContext:
+    return SuiteContext(
         Source(
             config.weights,
             config.data,
@@ -154,7 +154,7 @@ def dataset_names(config: SuiteConfig) -> tuple[str, ...]:
     return (config.across.name,) if config.across else tuple(dict.fromkeys(wanted))
 
 
-def plan(config: SuiteConfig, context: Context, names: Iterable[str]) -> Iterable[Trial]:
+def plan(config: SuiteConfig, context: SuiteContext, names: Iterable[str]) -> Iterable[Trial]:
     """Every piece of the suite. The curve belongs to the first protocol that is asked for."""
     for name in names:
         for number, protocol in enumerate(context.source.protocols):
@@ -165,7 +165,7 @@ def plan(config: SuiteConfig, context: Context, names: Iterable[str]) -> Iterabl
                             yield Trial(name, protocol.name, arm, seed, fold, budget)
 
 
-def _units(piece: Trial, context: Context) -> int:
+def _units(piece: Trial, context: SuiteContext) -> int:
     """Share of a piece in the progress bar: steps where an encoder is trained, next to nothing otherwise."""
     if piece.arm not in NETWORKS:
         return 1
@@ -174,7 +174,11 @@ def _units(piece: Trial, context: Context) -> int:
 
 
 def _in_this_process(
-    pieces: list[Trial], context: Context, config: SuiteConfig, units: dict[Trial, int], update: Callable[[int], object]
+    pieces: list[Trial],
+    context: SuiteContext,
+    config: SuiteConfig,
+    units: dict[Trial, int],
+    update: Callable[[int], object],
 ) -> None:
     for piece in pieces:
         seen = 0
@@ -190,7 +194,11 @@ def _in_this_process(
 
 
 def _in_processes(
-    pieces: list[Trial], context: Context, config: SuiteConfig, units: dict[Trial, int], update: Callable[[int], object]
+    pieces: list[Trial],
+    context: SuiteContext,
+    config: SuiteConfig,
+    units: dict[Trial, int],
+    update: Callable[[int], object],
 ) -> None:
     # Spawned, since torch's threads do not survive a fork.
     spawn = multiprocessing.get_context("spawn")
@@ -211,14 +219,14 @@ def _in_processes(
             raise
 
 
-_context: Context | None = None
+_context: SuiteContext | None = None
 
 
 def _start(source: Source) -> None:
     """In a new process. Ctrl-C is the parent's to handle."""
     global _context
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _context = Context(source)
+    _context = SuiteContext(source)
 
 
 def _run_here(piece: Trial) -> None:
@@ -226,13 +234,13 @@ def _run_here(piece: Trial) -> None:
     _run(_context, piece, lambda: None)
 
 
-def _run(context: Context, piece: Trial, on_step: Callable[[], object]) -> None:
+def _run(context: SuiteContext, piece: Trial, on_step: Callable[[], object]) -> None:
     inputs, setting = context.inputs(piece.dataset), context.setting(context.protocol(piece))
     with context.quiet():
         run_piece(piece, inputs, context.split(piece), setting, context.source.out, on_step)
 
 
-def _claim(config: SuiteConfig, context: Context, names: tuple[str, ...]) -> dict[str, Any]:
+def _claim(config: SuiteConfig, context: SuiteContext, names: tuple[str, ...]) -> dict[str, Any]:
     """Make `out` the folder of these settings, or add data sets to it; HarnetError if it is the folder of others."""
     path = config.out / SETTINGS
     settings: dict[str, Any] = {

@@ -7,7 +7,7 @@ from torch.backends import cudnn
 
 import harnet
 from harnet.apply.inference import _launch
-from harnet.evaluation.context import Context
+from harnet.evaluation.context import SuiteContext
 from harnet.repeatable import repeatable_convolutions
 
 WANTED = {"enabled": True, "benchmark": False, "deterministic": True, "allow_tf32": False}
@@ -26,7 +26,7 @@ def test_cudnn_stays_on_and_tf32_off_and_all_is_put_back() -> None:
 
 def test_evaluation_computes_with_them() -> None:
     suite: Any = SimpleNamespace(source=SimpleNamespace(threads=1))
-    with Context.quiet(suite):
+    with SuiteContext.quiet(suite):
         assert flags() == WANTED
 
 

@@ -32,7 +32,7 @@ HANDMADE, LAST, STAGES = "handmade", "encoder", "stages"
 
 
 @dataclass(frozen=True)
-class Source:
+class SuiteInputs:
     """From where a process reads everything."""
 
     weights: str
@@ -54,7 +54,7 @@ class Source:
 class SuiteContext:
     """Lazily read, then kept. Raises HarnetError for weights or data that cannot be used."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: SuiteInputs) -> None:
         self.source = source
         self.bundle = read_bundle(source.weights)
         self._data = cache(self._read)

@@ -16,7 +16,7 @@ from harnet.claims import SETTINGS, taken
 from harnet.errors import HarnetError
 from harnet.evaluation.across import Across
 from harnet.evaluation.arms import ARMS, NETWORKS
-from harnet.evaluation.context import Source, SuiteContext
+from harnet.evaluation.context import SuiteContext, SuiteInputs
 from harnet.evaluation.pieces import ALL, Budget, Trial, run_piece
 from harnet.evaluation.protocols import PROTOCOLS, find_protocols
 from harnet.evaluation.tables import write_tables
@@ -128,7 +128,7 @@ def piece_names(config: SuiteConfig) -> list[str]:
 
 def _context_of(config: SuiteConfig) -> SuiteContext:
     return SuiteContext(
-        Source(
+        SuiteInputs(
             config.weights,
             config.data,
             config.out,
@@ -222,7 +222,7 @@ def _in_processes(
 _context: SuiteContext | None = None
 
 
-def _start(source: Source) -> None:
+def _start(source: SuiteInputs) -> None:
     """In a new process. Ctrl-C is the parent's to handle."""
     global _context
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -4,7 +4,7 @@
 
 `features.svg`: the features of labelled windows on a plane (UMAP), of these weights and of the same encoder freshly
 drawn. `attribution.svg`: which samples of one window speak for the class that the model names (integrated gradients);
-weights without a classifier have none. Needs `pip install 'harnet[interpret,evaluate]'`.
+weights without a classifier have none. Needs `pip install 'harnet[interpret]'`.
 """
 
 import argparse

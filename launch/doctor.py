@@ -58,7 +58,7 @@ def _python() -> Finding:
 
 
 def _packages() -> Iterator[Finding]:
-    for name, extra in (("torch", ""), ("numpy", ""), ("webdataset", "pretrain"), ("submitit", "slurm")):
+    for name, extra in (("torch", ""), ("numpy", ""), ("tensorboard", "train"), ("submitit", "train")):
         try:
             yield Finding(name, True, importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:

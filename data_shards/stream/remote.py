@@ -109,7 +109,7 @@ class Remote:
         except HarnetError:
             raise
         except ImportError as error:
-            raise HarnetError(f"{self.where(name)}: {error}; install harnet[remote]") from None
+            raise HarnetError(f"{self.where(name)}: {error}; pip install 'harnet[train]'") from None
         except Exception as error:
             # Of any of many libraries, its text and its causes with the secrets of the URL in them: one clean line.
             said = redacted(str(error)).replace(self._query or "\0", "?***") or type(error).__name__

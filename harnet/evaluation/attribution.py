@@ -2,7 +2,7 @@
 
     python -m harnet.evaluation.attribution results/model labelled/adl --window 0 --out attribution.svg
 
-Needs `pip install 'harnet[interpret,evaluate]'` and a classifier, such as `harnet finetune` saves.
+Needs `pip install 'harnet[interpret]'` and a classifier, such as `harnet finetune` saves.
 """
 
 import argparse

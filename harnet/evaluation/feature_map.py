@@ -3,7 +3,7 @@
     python -m harnet.evaluation.feature_map weights labelled/adl --out features.svg
 
 Coloured by activity and by person, and by device where several folders of labelled windows are named. Needs
-`pip install 'harnet[interpret,evaluate]'`; the weights may have a classifier, which is not looked at.
+`pip install 'harnet[interpret]'`; the weights may have a classifier, which is not looked at.
 """
 
 import argparse

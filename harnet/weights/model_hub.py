@@ -40,7 +40,7 @@ def snapshot(found: HubId, download: bool) -> Path:
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     except ModuleNotFoundError as error:
         raise HarnetError(f"{named}: no such folder; if it is a name on the Hugging Face Hub: "
-                          "pip install 'harnet[hub]'") from error  # fmt: skip
+                          "pip install 'harnet[apply]'") from error  # fmt: skip
     try:
         folder = huggingface_hub.snapshot_download(
             found.repository,

@@ -53,7 +53,7 @@ class Probe:
         try:
             import sklearn  # noqa: F401
         except ModuleNotFoundError:
-            raise HarnetError("probe.folder needs scikit-learn: pip install 'harnet[transfer]'") from None
+            raise HarnetError("probe.folder needs scikit-learn: pip install 'harnet[train]'") from None
         self._config = config
         data = read_windows(config.folder, architecture)
         taken = np.unique(np.linspace(0, len(data.windows) - 1, config.windows).astype(int))

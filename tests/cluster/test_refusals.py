@@ -133,4 +133,4 @@ def test_without_slurm_or_submitit_one_line_says_so(
         pytest.skip("needs Slurm's commands for the rest: apt-get install slurm-wlm munge iproute2")
     monkeypatch.setitem(sys.modules, "submitit", None)
     error = refused(capsys, "submit", "pretrain", *options(shards, tmp_path / "run"))
-    assert error.strip() == "harnet submit: needs the package 'submitit': pip install 'harnet[slurm]'"
+    assert error.strip() == "harnet submit: needs the package 'submitit': pip install 'harnet[train]'"

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from harnet.owners import new_name
+
 LACKING = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.ENOLCK)
 """What file systems say of an operation that they do not have (Lustre without flock, exFAT, CIFS, FUSE)."""
 _CLAIM = "claimed"
@@ -48,7 +50,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
 
     On any exception, ctrl-C and a full disk included, the temporary file is removed and `final` is untouched.
     """
-    temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex}.tmp")
+    temporary = final.with_name(f".{final.name}.{new_name()}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as file:

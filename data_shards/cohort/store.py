@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
@@ -27,6 +26,7 @@ from data_shards.cohort.stored import ArrayWriter, HourData, StoredRecording, op
 from data_shards.layout import SAMPLES_PER_HOUR, SECONDS_PER_HOUR
 from harnet.errors import HarnetError
 from harnet.files import fsync_folder, fsync_tree, publish, write_atomically
+from harnet.owners import OWNED, is_dead, new_name
 
 __all__ = ["FORMAT", "Cohort", "HourData", "StoredRecording", "is_valid_name", "sanitised"]
 
@@ -38,7 +38,8 @@ STALE_SECONDS = 24 * 3600
 """After a day without a change, a temporary folder of another machine belongs to no running process."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
-_TEMPORARY = re.compile(r"\.writing-(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{32}")
+_RECORDING = re.compile(rf"\.writing-{OWNED}")
+_FILE = re.compile(rf"\..+\.{OWNED}\.tmp")
 _REMOVED = re.compile(r"\.removing-[0-9a-f]{32}")
 
 
@@ -161,7 +162,7 @@ class Cohort:
 
         Raises `HarnetError` if the name is taken, and whatever `data` raises.
         """
-        temporary = self.root / f".writing-{_host()}-{os.getpid()}-{uuid.uuid4().hex}"
+        temporary = self.root / f".writing-{new_name()}"
         try:
             writer = ArrayWriter(temporary, hours)
             for hour, arrays in data:
@@ -240,8 +241,8 @@ def _is_stale(entry: Path) -> bool:
     """Whether what is temporary in the store belongs to no running process."""
     if _REMOVED.fullmatch(entry.name):
         return True
-    match = _TEMPORARY.fullmatch(entry.name)
-    if match is not None and match["host"] == _host() and not _is_alive(int(match["pid"])):
+    owned = _RECORDING.fullmatch(entry.name) or _FILE.fullmatch(entry.name)
+    if owned is not None and is_dead(owned):
         return True
     try:
         return time.time() - entry.stat().st_mtime > STALE_SECONDS
@@ -251,7 +252,7 @@ def _is_stale(entry: Path) -> bool:
 
 def _remove_temporary(entry: Path, ignore_errors: bool) -> None:
     """Remove an entry of the store if it is temporary, by its name."""
-    if _TEMPORARY.fullmatch(entry.name) or _REMOVED.fullmatch(entry.name):
+    if _RECORDING.fullmatch(entry.name) or _REMOVED.fullmatch(entry.name):
         shutil.rmtree(entry, ignore_errors)
     elif entry.name.startswith(".") and entry.name.endswith(".tmp"):
         entry.unlink(missing_ok=True)
@@ -269,18 +270,3 @@ def _publish_new(temporary: Path, final: Path, recording: str) -> None:
 
 def _group_json(attributes: dict[str, Any]) -> str:
     return json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}, indent=2)
-
-
-def _host() -> str:
-    """A short name of this machine that is safe in a file name."""
-    return uuid.uuid5(uuid.NAMESPACE_DNS, socket.gethostname()).hex[:8]
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

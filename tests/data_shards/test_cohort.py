@@ -187,6 +187,25 @@ def write_and_die(root: Path) -> None:
     add(Cohort.open(root))
 
 
+def test_a_killed_create_leaves_nothing_for_long(tmp_path: Path) -> None:
+    """Killed before the rename, a small file of the store's own is left; whoever opens the store to write removes it."""
+    process = multiprocessing.get_context("spawn").Process(target=create_and_die, args=(tmp_path / "cohort.zarr",))
+    process.start()
+    process.join()
+    assert process.exitcode == 9
+    (left,) = (tmp_path / "cohort.zarr").iterdir()
+    assert left.name.startswith(".zarr.json.")
+    ours = left.with_name(left.name.replace(f"-{process.pid}-", f"-{os.getpid()}-"))
+    shutil.copy(left, ours)
+    cohort = Cohort.create(tmp_path / "cohort.zarr")
+    assert sorted(os.listdir(cohort.root)) == [ours.name, "zarr.json"]  # a live process keeps its own
+
+
+def create_and_die(root: Path) -> None:
+    os.replace = lambda *paths: os._exit(9)  # type: ignore[assignment]
+    Cohort.create(root)
+
+
 def test_other_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(HarnetError, match="holds other files"):

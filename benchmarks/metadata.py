@@ -93,14 +93,15 @@ def stages(folder: Path, count: int) -> None:
                 pass
 
     options = ShardOptions(quality=POLICIES["none"], blocks_per_shard=BLOCKS_PER_SHARD)
-    other = Cohort.create(out / "other.zarr")
+    other, listed = Cohort.create(out / "other.zarr"), Cohort.open(cohort.root, out / "recordings")
     for stage, work in {
         "ingest, first element: find the files": lambda: listed_below([inputs], out / "listing"),
         "ingest, each further element: find them": lambda: listed_below([inputs], out / "listing"),
         "ingest: store a twentieth of them": lambda: [
             store_one_more(other, f"r{number}") for number in range(count // 20)
         ],
-        "quality, shard: what is known of all": lambda: list(cohort.infos()),
+        "shard, quality, embed, first element: list": lambda: list(listed.infos()),
+        "shard, ..., each further element: list": lambda: list(listed.infos()),
         "shard: all recordings, then the manifest": lambda: writer.write(cohort, out / "shards", options),
         "verify: the store": lambda: stores.verify(cohort.root),
         "verify: the shards": lambda: verify(out / "shards"),

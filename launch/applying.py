@@ -45,6 +45,8 @@ class ApplyOptions:
     part: str = WHOLE
     """Of a cohort store, take this share of the recordings, such as 3/100 in an array of jobs, or 2/8 on the second of
     eight GPUs. The tables are written by the same command without --part, when all parts are done."""
+    listing: Path | None = None
+    """With --part: where the first part keeps the list of recordings, for all others to read; of one array only."""
     workers: int = 1
     """Processes, each with some recordings at a time; on a GPU they share it."""
     threads: int = 0
@@ -77,7 +79,7 @@ class ApplyOptions:
         claim(
             self.out, {"task": task.name, "step": cutting.step, "precision": cutting.precision, **settings}, task.name
         )
-        cohort, failed = cohort_of(self.inputs, self.out, self.files, self.workers)
+        cohort, failed = cohort_of(self.inputs, self.out, self.files, self.workers, self.listing)
         recordings = part.of(chosen(cohort, config, self.files, self.weights))
         make(folder)
         if part.count == 1:

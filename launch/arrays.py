@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +46,7 @@ class Array:
     profile: Profile
     """The site."""
     listed: bool = False
-    """Whether the first element finds the inputs for all: else each would walk through all of them."""
+    """Whether the first element lists the inputs for all: else each would ask the file system for all of them."""
     gpus: int = 0
     """GPUs of each element, and of the check, which does what is missing."""
 
@@ -62,6 +63,11 @@ class Array:
         return self.folder / DONE / hashlib.sha256(work.encode()).hexdigest()[:16]
 
     @property
+    def listing(self) -> Path:
+        """The list of inputs that the first element makes."""
+        return self.markers.with_suffix(".listing")
+
+    @property
     def missing(self) -> list[int]:
         """Elements that are not done."""
         return sorted(set(range(1, self.count + 1)) - done(self.markers))
@@ -70,7 +76,7 @@ class Array:
         """The array, of what is missing."""
         command = [
             python(self.profile), *module("launch.element"), str(self.markers), str(self.count), self.kind,
-            *self.arguments, *(["--listing", str(self.markers.with_suffix(".files"))] if self.listed else []),
+            *self.arguments, *(["--listing", str(self.listing)] if self.listed else []),
         ]  # fmt: skip
         return self._batch(self.kind, command, {"array": ranges(self.missing)})
 
@@ -104,6 +110,8 @@ class Array:
     def submit(self) -> dict[str, object]:
         """Queue what is missing and the check; return their numbers and where the logs are."""
         missing, numbers = self.missing, []
+        # Of an earlier array, which has ended: what it listed may have changed.
+        shutil.rmtree(self.listing, ignore_errors=True)
         if missing:
             numbers.append(self.elements().submit())
             self._note(numbers)  # now: should the check not be taken, these are at work all the same

@@ -23,7 +23,7 @@ class Divisible:
     per_element: int
     """Items of an element, if the user asks for no number of elements."""
     listed: bool = False
-    """Whether the command takes `--listing`."""
+    """Whether the command takes `--listing`: else each element would ask something of every input."""
     check: Callable[[Any], tuple[str, ...]] | None = None
     """Command line that checks the whole; None for the command itself over all of it, which does what is missing."""
 
@@ -77,6 +77,7 @@ _APPLIED = Divisible(
     items=_to_apply,
     inputs=lambda command: _and_weights(command.inputs, command.weights),
     per_element=50,
+    listed=True,
 )
 
 DIVISIBLE = {
@@ -90,10 +91,14 @@ DIVISIBLE = {
         items=lambda command: _recordings(command.cohort),
         inputs=lambda command: [command.cohort],
         per_element=200,
+        listed=True,
         check=lambda command: ("verify", str(command.out)),
     ),
     "quality": Divisible(
-        items=lambda command: _recordings(command.cohort), inputs=lambda command: [command.cohort], per_element=500
+        items=lambda command: _recordings(command.cohort),
+        inputs=lambda command: [command.cohort],
+        per_element=500,
+        listed=True,
     ),
     "embed": _APPLIED,
     "predict": _APPLIED,

@@ -109,13 +109,15 @@ class Work:
         return worn_windows(self.cohort.open_recording(name), self.cutting.seconds, self.cutting.step)
 
 
-def cohort_of(inputs: Sequence[Path], out: Path, files: FileOptions, workers: int) -> tuple[Cohort, list[str]]:
+def cohort_of(
+    inputs: Sequence[Path], out: Path, files: FileOptions, workers: int, listing: Path | None = None
+) -> tuple[Cohort, list[str]]:
     """The store that was given, or a new one in `out` with the device files that were; and what could not be read.
 
     HarnetError if there is no recording to work on.
     """
     if is_store(inputs):
-        return Cohort.open(inputs[0]), []
+        return Cohort.open(inputs[0], listing), []
     # Not above, for the readers' sake; see FileOptions.
     from data_shards.ingest.run import ingest
 

@@ -24,6 +24,7 @@ from data_shards.cohort import integrity, ledger
 from data_shards.cohort.info import RecordingInfo
 from data_shards.cohort.stored import ArrayWriter, HourData, StoredRecording, open_arrays
 from data_shards.layout import SAMPLES_PER_HOUR, SECONDS_PER_HOUR
+from data_shards.listing import damaged, listed
 from harnet.errors import HarnetError
 from harnet.files import fsync_folder, fsync_tree, publish, write_atomically
 from harnet.owners import OWNED, is_dead, new_name
@@ -49,6 +50,8 @@ class Cohort:
 
     root: Path
     """The store's folder, such as cohort.zarr."""
+    listing: Path | None = None
+    """Where the first element of a job array notes which recordings there are, so that the others need not look."""
 
     @classmethod
     def create(cls, path: Path) -> "Cohort":
@@ -72,7 +75,7 @@ class Cohort:
         return cohort
 
     @classmethod
-    def open(cls, path: Path) -> "Cohort":
+    def open(cls, path: Path, listing: Path | None = None) -> "Cohort":
         """Open an existing store; `HarnetError` if there is none at `path`."""
         path = Path(path)
         version = integrity.read(path).attributes.get("harnet_cohort")
@@ -82,7 +85,7 @@ class Cohort:
             newer = isinstance(version, int) and version > FORMAT
             advice = "upgrade harnet" if newer else "made by an earlier one: ingest the files into a new folder"
             raise HarnetError(f"{path}: cohort format {version!r}, this harnet reads {FORMAT}: {advice}")
-        return cls(path)
+        return cls(path, listing)
 
     def recordings(self) -> list[str]:
         """Names of all complete recordings, sorted. Lists one folder and opens nothing."""
@@ -109,16 +112,27 @@ class Cohort:
 
     def infos(self) -> Iterator[RecordingInfo]:
         """What is known of every recording, in order of name: from the index, and of those not in it by `info`."""
-        with os.scandir(self.root) as entries:
-            stamps = {
-                entry.name: entry.stat().st_mtime_ns
-                for entry in entries
-                if _NAME.fullmatch(entry.name) and entry.is_dir()
-            }
+        stamps = self._stamps() if self.listing is None else self._listed(self.listing)
         rows = cohort_index.find(self.root, stamps)
         for recording in sorted(stamps):
             row = rows.pop(recording, None)
             yield self.info(recording) if row is None else row.info()
+
+    def _stamps(self) -> dict[str, int]:
+        """When each recording was put in its place. Asks something of each folder."""
+        with os.scandir(self.root) as entries:
+            return {
+                entry.name: entry.stat().st_mtime_ns
+                for entry in entries
+                if _NAME.fullmatch(entry.name) and entry.is_dir()
+            }
+
+    def _listed(self, listing: Path) -> dict[str, int]:
+        """The same, as the first that asked has found it."""
+        found = listed(listing, [os.path.abspath(self.root)], self._stamps)
+        if not isinstance(found, dict) or not all(isinstance(stamp, int) for stamp in found.values()):
+            raise damaged(listing)
+        return found
 
     def index(self, recordings: Collection[str]) -> None:
         """Add those of `recordings` to the index that it lacks: of killed writers, or of a store that was copied."""

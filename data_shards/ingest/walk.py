@@ -5,14 +5,12 @@ folders' entries, and with a `listing` only the first element walks; the others 
 the same files, too, even if some arrive meanwhile.
 """
 
-import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harnet.errors import HarnetError
-from harnet.files import claim, claimed
+from data_shards.listing import damaged, listed
 
 _LOG = logging.getLogger(__name__)
 
@@ -24,18 +22,11 @@ def listed_below(paths: Sequence[Path], listing: Path) -> list[tuple[Path, bool]
         HarnetError: it is of other paths, or damaged.
     """
     asked = [os.path.abspath(path) for path in paths]
-    text = claimed(listing)
-    if text is None:
-        walked = [(str(path), named) for path, named in files_below(paths)]
-        text = claim(listing, json.dumps({"inputs": asked, "files": walked}))
+    found = listed(listing, asked, lambda: [(str(path), named) for path, named in files_below(paths)])
     try:
-        found = json.loads(text)
-        inputs, files = found["inputs"], [(Path(path), bool(named)) for path, named in found["files"]]
-    except (ValueError, KeyError, TypeError):
-        raise HarnetError(f"{listing}: damaged: delete it, and run the same command again") from None
-    if inputs != asked:
-        raise HarnetError(f"{listing}: lists the files of other inputs: give each array a --listing of its own")
-    return files
+        return [(Path(path), bool(named)) for path, named in found]
+    except (ValueError, TypeError):
+        raise damaged(listing) from None
 
 
 def files_below(paths: Sequence[Path]) -> list[tuple[Path, bool]]:

@@ -33,6 +33,8 @@ class Command:
     """Draw at most so many recordings, 100 a page, those left out first; recordings.csv lists all."""
     part: str = WHOLE
     """Draw this share of the pages, such as 3/100 in the third element of a job array of a hundred."""
+    listing: Path | None = None
+    """With --part: where the first part keeps the list of recordings, for all others to read; of one array only."""
     workers: int = 1
     """Processes, each drawing a page at a time."""
     json: bool = False
@@ -42,7 +44,8 @@ class Command:
         """Write the report, then print the flow of recordings."""
         part = Part.parse(self.part)
         policy = find_policy(self.policy)
-        audited = write_report(Cohort.open(self.cohort), self.out, policy, self.pictures, self.workers, part)
+        cohort = Cohort.open(self.cohort, self.listing)
+        audited = write_report(cohort, self.out, policy, self.pictures, self.workers, part)
         if self.json:
             print(json.dumps(audited.flow.as_dict(), indent=2))
             return 0

@@ -28,7 +28,7 @@ class Command:
     Example:
         harnet shard cohort.zarr --out shards --workers 8
         harnet shard cohort.zarr --out shards --quality none --compression zstd
-        harnet shard cohort.zarr --out shards --part 3/100       # one element of a job array
+        harnet shard cohort.zarr --out shards --part 3/100 --listing recordings-$SLURM_ARRAY_JOB_ID
     """
 
     cohort: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="COHORT")]
@@ -47,6 +47,8 @@ class Command:
     """Another salt holds out other people."""
     part: str | None = None
     """Write this share of the shards only, such as 3/100. Whoever comes last writes the manifest."""
+    listing: Path | None = None
+    """With --part: where the first part keeps the list of recordings, for all others to read; of one array only."""
     workers: int = 1
     """Processes, each writing shards of its own."""
     json: bool = False
@@ -62,7 +64,7 @@ class Command:
         )
         exclude = read_ids(self.exclude) if self.exclude else frozenset()
         part = Part.parse(self.part) if self.part else None
-        written = write(Cohort.open(self.cohort), self.out, options, self.workers, part, exclude)
+        written = write(Cohort.open(self.cohort, self.listing), self.out, options, self.workers, part, exclude)
         summary = _left_out(written)
         summary |= {"missing_shards": len(written.missing)} if written.missing else summarise(self.out)
         print(json.dumps(summary, indent=2) if self.json else self._as_text(written, summary, part))

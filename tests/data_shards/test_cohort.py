@@ -188,7 +188,7 @@ def write_and_die(root: Path) -> None:
 
 
 def test_a_killed_create_leaves_nothing_for_long(tmp_path: Path) -> None:
-    """Killed before the rename, a small file of the store's own is left; whoever opens the store to write removes it."""
+    """Killed before the rename, a file of the store's own is left; whoever opens the store to write removes it."""
     process = multiprocessing.get_context("spawn").Process(target=create_and_die, args=(tmp_path / "cohort.zarr",))
     process.start()
     process.join()

@@ -24,7 +24,7 @@ from pretrain.model import ModelConfig
 from pretrain.objectives import Objectives
 from pretrain.objectives.multitask import ORDER, MultiTask, MultiTaskConfig
 from pretrain.transforms import chain, counts, texture
-from pretrain.transforms.draws import window_keys
+from pretrain.transforms.window_random import window_keys
 
 LENGTH = 300
 MODEL = ModelConfig("harnet10")

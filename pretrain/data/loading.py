@@ -25,7 +25,7 @@ from pretrain.config import DataConfig
 from pretrain.data.ahead import ahead
 from pretrain.parallel.distributed import Process
 from pretrain.run.signals import kept_from_children
-from pretrain.transforms.draws import window_keys
+from pretrain.transforms.window_random import window_keys
 
 
 @dataclass(frozen=True)

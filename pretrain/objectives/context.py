@@ -20,7 +20,7 @@ from pretrain.checks import at_least
 from pretrain.model import ModelConfig
 from pretrain.objectives.simclr import SimCLR, SimCLRConfig
 from pretrain.objectives.views import View
-from pretrain.transforms import counts, draws
+from pretrain.transforms import counts, window_random
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Context(SimCLR):
         Their distance is uniform from 0 to the option's, and the two together lie anywhere in the stretch.
         """
         room = length - self.model.seconds * RATE
-        u = draws.uniform(keys, "crops", 2)
+        u = window_random.uniform(keys, "crops", 2)
         distance = (u[:, 0] * (min(self._apart, room) + 1)).long()
         earlier = (u[:, 1] * (room - distance + 1)).long()
         return earlier, earlier + distance

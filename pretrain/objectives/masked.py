@@ -11,7 +11,7 @@ from harnet.errors import HarnetError
 from pretrain.checks import at_least
 from pretrain.model import ModelConfig
 from pretrain.objectives.protocol import ObjectiveOutput, PreparedBatch
-from pretrain.transforms import chain, counts, draws
+from pretrain.transforms import chain, counts, window_random
 
 HIDDEN = 512
 """Width of the decoder's hidden layer."""
@@ -112,7 +112,7 @@ class Masked:
         samples = round(self.config.patch_seconds * RATE)
         patches = -(-length // samples)
         hidden = min(max(round(self.config.share * patches), 1), patches - 1)
-        places = draws.uniform(keys, "mask", patches).argsort(dim=1).argsort(dim=1)
+        places = window_random.uniform(keys, "mask", patches).argsort(dim=1).argsort(dim=1)
         return (places < hidden).repeat_interleave(samples, dim=1)[:, :length]
 
 

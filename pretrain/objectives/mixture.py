@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from data_shards.layout import RATE
 from pretrain.objectives.protocol import Objective, ObjectiveOutput, PreparedBatch
-from pretrain.transforms.draws import child_keys
+from pretrain.transforms.window_random import child_keys
 
 
 class MixtureModel(nn.Module):

@@ -14,7 +14,7 @@ from harnet.heads import PRETEXT_HEADS, PretextModel
 from pretrain.checks import at_least
 from pretrain.model import ModelConfig
 from pretrain.objectives.protocol import ObjectiveOutput, PreparedBatch
-from pretrain.transforms import chain, counts, draws, texture
+from pretrain.transforms import chain, counts, texture, window_random
 from pretrain.transforms.constants import constant
 
 Task = Literal["reversal", "scaling", "permutation", "time_warp"]
@@ -91,7 +91,7 @@ class MultiTask:
     def draw_labels(self, keys: Tensor) -> Tensor:
         """(N, 4) int64, 1 where a task's transform is applied; always 0 for tasks that are not configured."""
         configured = constant(tuple(int(place in self._places) for place in range(len(ORDER))), keys.device)
-        return draws.integers(keys, "labels", 2, len(ORDER)) * configured
+        return window_random.integers(keys, "labels", 2, len(ORDER)) * configured
 
     def transform(self, x: Tensor, keys: Tensor, labels: Tensor) -> Tensor:
         """The windows with the labelled transforms in order, then a random orientation: (N, 3, T) g -> (N, 3, T)."""

@@ -52,7 +52,7 @@ class Objective(Protocol):
 
         Args:
             counts: (N, 3, T) int16 windows as stored, 1/4096 g; MISSING (all three axes) where nothing was recorded.
-            keys: (N,) int64 of `pretrain.transforms.draws`; every random draw comes from them.
+            keys: (N,) int64 of `pretrain.transforms.window_random`; every random draw comes from them.
         """
 
     def score(self, outputs: Any, targets: dict[str, Tensor]) -> ObjectiveOutput:

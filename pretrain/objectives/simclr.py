@@ -14,7 +14,7 @@ from pretrain.checks import at_least
 from pretrain.model import ModelConfig
 from pretrain.objectives.protocol import ObjectiveOutput, PreparedBatch
 from pretrain.objectives.views import ViewsConfig
-from pretrain.transforms import counts, draws
+from pretrain.transforms import counts, window_random
 
 LOGITS_AT_ONCE = 1 << 26
 """Similarities that are held at a time: 268 MB in float32, a few copies of which come and go."""
@@ -72,7 +72,7 @@ class SimCLR:
 
     def prepare(self, windows: Tensor, keys: Tensor) -> PreparedBatch:
         """(2N, 3, T): first views of all windows, then second views; batch normalisation sees both together."""
-        both = torch.cat([draws.child_keys(keys, "first view"), draws.child_keys(keys, "second view")])
+        both = torch.cat([window_random.child_keys(keys, "first view"), window_random.child_keys(keys, "second view")])
         return PreparedBatch(self.config.changed(self.pairs(windows, keys), both))
 
     def pairs(self, windows: Tensor, keys: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from harnet.errors import HarnetError
 from pretrain.checks import at_least
-from pretrain.transforms import chain, draws, texture
+from pretrain.transforms import chain, texture, window_random
 
 View = Literal["reversal", "scaling", "permutation", "time_warp", "rotation", "tilt", "mirror", "gain", "noise"]
 
@@ -54,5 +54,5 @@ class ViewsConfig:
             "noise": partial(texture.noisy, sigma=self.noise_g),
         }
         transforms = {str(name): every[name] for name in self.transforms}
-        applied = draws.chances(keys, "views", self.probability, len(transforms))
+        applied = window_random.chances(keys, "views", self.probability, len(transforms))
         return chain.apply_to_some(x, keys, transforms, applied.unbind(1))

@@ -16,7 +16,7 @@ from pretrain.data.loading import LocalBatch, to_device
 from pretrain.objectives import Objective, ObjectiveOutput
 from pretrain.parallel.compilation import Prepare, as_written, compile_or_go_on, compiled_if_equal, resolved
 from pretrain.parallel.distributed import Process
-from pretrain.transforms.draws import window_keys
+from pretrain.transforms.window_random import window_keys
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pretrain.transforms.draws import integers
+from pretrain.transforms.window_random import integers
 
 
 def draw_signs(keys: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pretrain.transforms.constants import constant
-from pretrain.transforms.draws import integers, uniform
+from pretrain.transforms.window_random import integers, uniform
 
 _AXIS_ORDERS = tuple(permutations(range(3)))
 

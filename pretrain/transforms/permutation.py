@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pretrain.transforms.constants import constant
-from pretrain.transforms.draws import integers, uniform
+from pretrain.transforms.window_random import integers, uniform
 
 SEGMENTS = 4
 LEAST_LENGTH = 11

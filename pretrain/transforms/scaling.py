@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pretrain.transforms.draws import uniform
+from pretrain.transforms.window_random import uniform
 
 RANGE = 0.5
 LEAST = 0.15

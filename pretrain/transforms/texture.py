@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from data_shards.layout import RATE
 from pretrain.transforms.constants import table
-from pretrain.transforms.draws import normal
+from pretrain.transforms.window_random import normal
 
 TAPS = 31
 """Of a Hamming-windowed FIR filter: a transition of about 3 Hz at 30 Hz."""

@@ -6,7 +6,7 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from pretrain.transforms.constants import table
-from pretrain.transforms.draws import normal
+from pretrain.transforms.window_random import normal
 
 KNOTS = 6
 SIGMA = 0.2

@@ -19,7 +19,7 @@ from pretrain.parallel.distributed import Process
 from pretrain.run.probe import ProbeConfig
 from pretrain.run.training import train
 from pretrain.transforms import chain
-from pretrain.transforms.draws import window_keys
+from pretrain.transforms.window_random import window_keys
 from tests.pretrain.runs import alone, digest, in_processes, losses, small, together
 
 # torch 2.13's own compiler still uses its deprecated torch.jit.

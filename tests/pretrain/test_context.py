@@ -11,7 +11,7 @@ from pretrain.config import DataConfig, PretrainConfig, RunConfig
 from pretrain.model import ModelConfig
 from pretrain.objectives.context import ContextConfig
 from pretrain.transforms import counts
-from pretrain.transforms.draws import window_keys
+from pretrain.transforms.window_random import window_keys
 from tests.pretrain.runs import alone, digest, losses, small, stop_before, together
 
 MODEL = ModelConfig(architecture="harnet10", width=8)

@@ -29,7 +29,7 @@ from pretrain.run.loop import Run
 from pretrain.run.step import Gradient, Step
 from pretrain.run.training import train
 from pretrain.run.update import update
-from pretrain.transforms.draws import window_keys
+from pretrain.transforms.window_random import window_keys
 from tests.pretrain.runs import in_processes, losses, small, stop_before, train_in
 from tests.pretrain.test_update import everything
 

@@ -6,7 +6,7 @@ from pretrain import objectives
 from pretrain.model import ModelConfig
 from pretrain.objectives.multitask import ORDER, MultiTask, MultiTaskConfig
 from pretrain.transforms import counts
-from pretrain.transforms.draws import window_keys
+from pretrain.transforms.window_random import window_keys
 
 KEYS = window_keys(seed=0, epoch=0, positions=torch.arange(64))
 WINDOWS = (1000 * torch.randn(64, 3, 150, generator=torch.Generator().manual_seed(0))).short()

@@ -15,7 +15,7 @@ from pretrain.config import DataConfig, PretrainConfig, RunConfig, differences
 from pretrain.model import ModelConfig
 from pretrain.objectives import ObjectiveOutput, Objectives, PreparedBatch
 from pretrain.transforms import chain, counts
-from pretrain.transforms.draws import child_keys, window_keys
+from pretrain.transforms.window_random import child_keys, window_keys
 
 # Names that the example in CONTRIBUTING.md uses.
 IN_THE_EXAMPLE = (OrderedDict, dataclass, field, F, ObjectiveOutput, PreparedBatch, chain, counts)

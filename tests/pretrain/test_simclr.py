@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from pretrain.model import ModelConfig
 from pretrain.objectives.simclr import SimCLR, SimCLRConfig, contrasted
 from pretrain.transforms import counts
-from pretrain.transforms.draws import window_keys
+from pretrain.transforms.window_random import window_keys
 
 KEYS = window_keys(seed=0, epoch=0, positions=torch.arange(16))
 WINDOWS = (1000 * torch.randn(16, 3, 150, generator=torch.Generator().manual_seed(0))).short()

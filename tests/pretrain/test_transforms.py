@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data_shards.layout import MISSING
 from pretrain.transforms import chain, counts, orientation, permutation, reversal, scaling, texture, time_warp
-from pretrain.transforms.draws import chances, child_keys, integers, normal, uniform, window_keys
+from pretrain.transforms.window_random import chances, child_keys, integers, normal, uniform, window_keys
 
 KEYS = window_keys(seed=3, epoch=1, positions=torch.arange(4000))
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from data_shards.layout import RATE, SAMPLES_PER_HOUR
 from data_shards.shards.block import range_length
 from data_shards.stream.damage import DamagedBlock, DamageTally
-from data_shards.stream.draws import draw_starts
 from data_shards.stream.plan import EpochPlan
 from data_shards.stream.shard_files import Shards
+from data_shards.stream.window_sampling import draw_starts
 from harnet.errors import HarnetError
 
 SCRATCH_BYTES = range_length(SAMPLES_PER_HOUR) + 4096

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from data_shards.shards.block import range_length, window_starts
 from data_shards.shards.manifest import Manifest, ShardInfo
-from data_shards.stream.draws import draw_starts, moving_sum
 from data_shards.stream.expectation import expected_windows
 from data_shards.stream.plan import OrderConfig, lanes_of, plan_epoch, steps_per_epoch
+from data_shards.stream.window_sampling import draw_starts, moving_sum
 from harnet.errors import HarnetError
 
 ORDER = OrderConfig(window_seconds=10, batch=32, lanes=8, seed=5, windows_per_visit=64, shuffle_windows=100)

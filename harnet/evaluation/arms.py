@@ -14,7 +14,7 @@ from harnet.evaluation import linear
 from harnet.evaluation.protocols import Recipe
 from harnet.heads import Classifier, ClassifierModel
 from harnet.transfer.dataset import LabelledWindows
-from harnet.transfer.loop import Fitted, LabelledInputs, class_weights, in_batches, train
+from harnet.transfer.supervised_loop import Fitted, LabelledInputs, class_weights, in_batches, train
 from harnet.weights.load import Bundle, classifier_on
 
 FOREST, HANDMADE_LINEAR = "forest", "handmade-linear"

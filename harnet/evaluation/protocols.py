@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harnet.errors import HarnetError
-from harnet.transfer.loop import Schedule
+from harnet.transfer.supervised_loop import Schedule
 
 FEW_PEOPLE = 10
 """Data sets of at most so many people are tested leaving one person out, larger ones in splits."""

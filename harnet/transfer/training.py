@@ -11,7 +11,7 @@ from torch import nn
 
 from harnet.errors import HarnetError
 from harnet.heads import ClassifierModel
-from harnet.transfer.loop import LabelledInputs, Schedule, class_weights, in_batches, train
+from harnet.transfer.supervised_loop import LabelledInputs, Schedule, class_weights, in_batches, train
 
 STAGES = 5
 """Of every encoder."""

@@ -18,7 +18,7 @@ from harnet.evaluation.protocols import PROTOCOLS, PUBLISHED, ROBUST
 from harnet.evaluation.splits import Split
 from harnet.evaluation.suite import SuiteConfig, evaluate
 from harnet.heads import PretextModel
-from harnet.transfer.loop import LabelledInputs
+from harnet.transfer.supervised_loop import LabelledInputs
 from harnet.weights.bundle import BundleConfig, save
 from launch.cli import main
 

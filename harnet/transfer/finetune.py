@@ -22,10 +22,10 @@ from harnet.files import write_atomically
 from harnet.heads import ClassifierModel
 from harnet.progress import bar
 from harnet.repeatable import repeatable_convolutions
+from harnet.transfer.classifier_fit import TrainingConfig, fit, predict
 from harnet.transfer.dataset import LabelledWindows, read_windows
 from harnet.transfer.folds import people_folds, set_aside
 from harnet.transfer.metrics import PersonScore, confusion, score_person, summarise
-from harnet.transfer.training import TrainingConfig, fit, predict
 from harnet.weights.bundle import save
 from harnet.weights.config import BundleConfig
 from harnet.weights.load import Bundle, classifier_on, read_bundle

@@ -7,8 +7,8 @@ from typing import Any
 
 import tyro
 
+from harnet.transfer.classifier_fit import TrainingConfig
 from harnet.transfer.finetune import FINAL_MODEL, RESULTS, FinetuneConfig, finetune
-from harnet.transfer.training import TrainingConfig
 
 NO_WEIGHTS = "none"
 

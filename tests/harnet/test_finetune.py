@@ -10,8 +10,8 @@ import torch
 
 from harnet.errors import HarnetError
 from harnet.heads import ClassifierModel, PretextModel
+from harnet.transfer.classifier_fit import TrainingConfig, fit, predict
 from harnet.transfer.finetune import FinetuneConfig, finetune
-from harnet.transfer.training import TrainingConfig, fit, predict
 from harnet.weights.bundle import BundleConfig, save
 from harnet.weights.load import load_classifier
 from launch.cli import main

@@ -13,7 +13,7 @@ from pathlib import Path
 from harnet.encoder import SAMPLING_RATE
 from harnet.evaluation import attribution, feature_map
 from harnet.transfer.classifier_fit import predict
-from harnet.transfer.dataset import read_windows
+from harnet.transfer.labelled_windows import read_windows
 from harnet.weights.load import load_classifier, read_bundle
 
 

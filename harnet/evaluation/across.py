@@ -15,8 +15,8 @@ import numpy as np
 from harnet.datasets.labelled import FACTS
 from harnet.errors import HarnetError
 from harnet.evaluation.splits import FOLD_SEED, VALIDATION_SHARE, Split
-from harnet.transfer.dataset import LabelledWindows, read_windows
 from harnet.transfer.folds import set_aside
+from harnet.transfer.labelled_windows import LabelledWindows, read_windows
 
 CLASSES: dict[str, dict[str, tuple[str, ...]]] = {
     "selfback": {

@@ -13,7 +13,7 @@ from harnet.encoder import SEVERAL_STAGES, Encoder, find_architecture
 from harnet.evaluation import linear
 from harnet.evaluation.protocols import Recipe
 from harnet.heads import Classifier, ClassifierModel
-from harnet.transfer.dataset import LabelledWindows
+from harnet.transfer.labelled_windows import LabelledWindows
 from harnet.transfer.supervised_loop import Fitted, LabelledInputs, class_weights, in_batches, train
 from harnet.weights.load import Bundle, classifier_on
 

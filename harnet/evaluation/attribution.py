@@ -17,7 +17,7 @@ from harnet.encoder import AXES, SAMPLING_RATE
 from harnet.errors import HarnetError
 from harnet.evaluation.drawing import check_picture, save_picture
 from harnet.heads import ClassifierModel
-from harnet.transfer.dataset import read_windows
+from harnet.transfer.labelled_windows import read_windows
 from harnet.weights.load import load_classifier
 
 STEPS = 64

@@ -22,7 +22,7 @@ from harnet.evaluation.protocols import Protocol
 from harnet.evaluation.splits import Split, fixed_folds, make_splits
 from harnet.files import atomic_path
 from harnet.repeatable import repeatable_convolutions
-from harnet.transfer.dataset import LabelledWindows, read_windows
+from harnet.transfer.labelled_windows import LabelledWindows, read_windows
 from harnet.weights.load import build_encoder, read_bundle
 
 FEATURES = "features"

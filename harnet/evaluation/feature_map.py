@@ -24,7 +24,7 @@ from harnet.errors import HarnetError
 from harnet.evaluation.arms import encode
 from harnet.evaluation.drawing import check_picture, evenly, save_picture, scatter
 from harnet.progress import bar
-from harnet.transfer.dataset import read_windows
+from harnet.transfer.labelled_windows import read_windows
 from harnet.weights.load import Bundle, build_encoder, read_bundle
 
 NEIGHBOURS = 15

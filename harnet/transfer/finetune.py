@@ -23,8 +23,8 @@ from harnet.heads import ClassifierModel
 from harnet.progress import bar
 from harnet.repeatable import repeatable_convolutions
 from harnet.transfer.classifier_fit import TrainingConfig, fit, predict
-from harnet.transfer.dataset import LabelledWindows, read_windows
 from harnet.transfer.folds import people_folds, set_aside
+from harnet.transfer.labelled_windows import LabelledWindows, read_windows
 from harnet.transfer.metrics import PersonScore, confusion, score_person, summarise
 from harnet.weights.bundle import save
 from harnet.weights.config import BundleConfig
@@ -40,7 +40,7 @@ class FinetuneConfig:
     """One fine-tuning experiment. HarnetError where options contradict each other."""
 
     data: Path
-    """Folder with X.npy, Y.npy and pid.npy; see `harnet.transfer.dataset.read_windows`."""
+    """Folder with X.npy, Y.npy and pid.npy; see `harnet.transfer.labelled_windows.read_windows`."""
     out: Path
     """Folder for the results; made if missing."""
     training: TrainingConfig

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from harnet.errors import HarnetError
-from harnet.transfer.dataset import read_windows
 from harnet.transfer.folds import people_folds
+from harnet.transfer.labelled_windows import read_windows
 from pretrain.checks import at_least
 
 SEED = 0

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from harnet.errors import HarnetError
-from harnet.transfer.dataset import read_windows
+from harnet.transfer.labelled_windows import read_windows
 
 Arrays = dict[str, np.ndarray]
 

@@ -19,7 +19,7 @@ from harnet.datasets.cutting import STANDARD_GRAVITY, UNLABELLED, WindowCutting,
 from harnet.datasets.labelled import ParsedDataset
 from harnet.datasets.registry import DATASETS
 from harnet.errors import HarnetError
-from harnet.transfer.dataset import read_windows
+from harnet.transfer.labelled_windows import read_windows
 from launch.cli import main
 
 G = STANDARD_GRAVITY

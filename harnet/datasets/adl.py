@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harnet.datasets.cutting import WindowCutting, Windows
-from harnet.datasets.labelled import ParsedDataset
+from harnet.datasets.parsed_dataset import ParsedDataset
 from harnet.errors import HarnetError
 
 PEOPLE = ("f1", "f2", "f3", "m1", "m2", "m3", "m4")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from harnet.datasets.cutting import UNLABELLED, WindowCutting, Windows, stretches
-from harnet.datasets.labelled import ParsedDataset
+from harnet.datasets.parsed_dataset import ParsedDataset
 from harnet.errors import HarnetError
 from harnet.progress import bar
 

@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from harnet.datasets.labelled import ParsedDataset
+from harnet.datasets.parsed_dataset import ParsedDataset
 from harnet.encoder import SAMPLING_RATE
 from harnet.errors import HarnetError
 

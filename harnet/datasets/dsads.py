@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from harnet.datasets import parquet
 from harnet.datasets.cutting import STANDARD_GRAVITY, WindowCutting, Windows
-from harnet.datasets.labelled import ParsedDataset
+from harnet.datasets.parsed_dataset import ParsedDataset
 from harnet.errors import HarnetError
 
 ACTIVITIES = (

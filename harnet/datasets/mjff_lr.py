@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harnet.datasets.cutting import UNLABELLED, WindowCutting, Windows, stretches
-from harnet.datasets.labelled import ParsedDataset
+from harnet.datasets.parsed_dataset import ParsedDataset
 from harnet.errors import HarnetError
 
 RATE = 50

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from harnet.datasets.cutting import UNLABELLED, WindowCutting, Windows, stretches
-from harnet.datasets.labelled import ParsedDataset
+from harnet.datasets.parsed_dataset import ParsedDataset
 from harnet.errors import HarnetError
 
 ACTIVITIES = {1: "stand", 2: "walk", 4: "sit", 5: "lie"}

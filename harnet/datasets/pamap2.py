@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from harnet.datasets.cutting import STANDARD_GRAVITY, UNLABELLED, WindowCutting, Windows, stretches
-from harnet.datasets.labelled import ParsedDataset
+from harnet.datasets.parsed_dataset import ParsedDataset
 from harnet.errors import HarnetError
 
 ACTIVITIES = {1: "lying", 2: "sitting", 3: "standing", 4: "walking", 12: "ascending stairs", 13: "descending stairs",

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from harnet.datasets.cutting import STANDARD_GRAVITY, WindowCutting, Windows, on_a_grid, stretches
-from harnet.datasets.labelled import ParsedDataset
+from harnet.datasets.parsed_dataset import ParsedDataset
 from harnet.errors import HarnetError
 
 ACTIVITIES = ("climbingdown", "climbingup", "jumping", "lying", "running", "sitting", "standing", "walking")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harnet.datasets import adl, capture24, dsads, mjff_lr, opportunity, pamap2, realworld, selfback, wisdm
 from harnet.datasets.cutting import WindowCutting
-from harnet.datasets.labelled import ParsedDataset
+from harnet.datasets.parsed_dataset import ParsedDataset
 from harnet.errors import HarnetError
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harnet.datasets import parquet
 from harnet.datasets.cutting import WindowCutting, Windows, on_a_grid, stretches
-from harnet.datasets.labelled import ParsedDataset
+from harnet.datasets.parsed_dataset import ParsedDataset
 from harnet.errors import HarnetError
 
 ACTIVITIES = (

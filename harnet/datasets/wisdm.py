@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harnet.datasets.cutting import STANDARD_GRAVITY, WindowCutting, Windows, stretches
-from harnet.datasets.labelled import ParsedDataset
+from harnet.datasets.parsed_dataset import ParsedDataset
 from harnet.errors import HarnetError
 
 ACTIVITIES = {

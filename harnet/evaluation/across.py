@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from harnet.datasets.labelled import FACTS
+from harnet.datasets.parsed_dataset import FACTS
 from harnet.errors import HarnetError
 from harnet.evaluation.splits import FOLD_SEED, VALIDATION_SHARE, Split
 from harnet.transfer.folds import set_aside

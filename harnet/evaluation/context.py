@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from harnet.datasets.labelled import FACTS
+from harnet.datasets.parsed_dataset import FACTS
 from harnet.encoder import SEVERAL_STAGES
 from harnet.evaluation import handmade
 from harnet.evaluation.across import Across

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from harnet.console import exit_with, guarded
-from harnet.datasets.labelled import FACTS
+from harnet.datasets.parsed_dataset import FACTS
 from harnet.encoder import Encoder
 from harnet.errors import HarnetError
 from harnet.evaluation.arms import encode

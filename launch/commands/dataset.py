@@ -10,7 +10,7 @@ import tyro
 
 from harnet.datasets.cutting import WindowCutting
 from harnet.datasets.fetch import fetch
-from harnet.datasets.labelled import save
+from harnet.datasets.parsed_dataset import save
 from harnet.datasets.registry import DATASETS, find
 
 

@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from harnet.datasets import capture24, dsads, mjff_lr, opportunity, pamap2, realworld, selfback, wisdm
 from harnet.datasets.cutting import STANDARD_GRAVITY, UNLABELLED, WindowCutting, Windows
-from harnet.datasets.labelled import ParsedDataset
+from harnet.datasets.parsed_dataset import ParsedDataset
 from harnet.datasets.registry import DATASETS
 from harnet.errors import HarnetError
 from harnet.transfer.labelled_windows import read_windows

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harnet.datasets import parquet
+from harnet.datasets import labelled_parquet
 from harnet.datasets.cutting import STANDARD_GRAVITY, WindowCutting, Windows
 from harnet.datasets.parsed_dataset import ParsedDataset
 from harnet.errors import HarnetError
@@ -52,7 +52,7 @@ def _recordings(folder: Path) -> Iterator[tuple[str, int, NDArray[np.float64]]]:
             segments = [_segment(path) for path in sorted(home.glob("s[0-9][0-9].txt"))]
             if segments:
                 yield home.name, int(match[1]) - 1, np.concatenate(segments) / STANDARD_GRAVITY
-    for found in parquet.recordings(folder):
+    for found in labelled_parquet.recordings(folder):
         if match := _RECORDING.fullmatch(found.name):
             yield found.person.removeprefix("dsads-"), int(match[1]) - 1, found.signal
 

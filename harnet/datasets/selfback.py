@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harnet.datasets import parquet
+from harnet.datasets import labelled_parquet
 from harnet.datasets.cutting import WindowCutting, Windows, on_a_grid, stretches
 from harnet.datasets.parsed_dataset import ParsedDataset
 from harnet.errors import HarnetError
@@ -42,7 +42,7 @@ def _recordings(folder: Path) -> Iterator[tuple[str, str, NDArray[np.float64], N
     for activity in ACTIVITIES:
         for path in sorted(folder.rglob(f"w/{activity}/*.csv")):
             yield path.stem, activity, *_read(path)
-    for found in parquet.recordings(folder):
+    for found in labelled_parquet.recordings(folder):
         activity = found.name.replace("-", "_")
         if activity in ACTIVITIES:
             yield found.person.removeprefix("selfback-"), activity, found.times, found.signal

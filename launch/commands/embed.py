@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from harnet.apply.embed import FEATURES, Embedding, Stored, open_root
-from harnet.apply.tables import write_features
+from harnet.apply.summary_tables import write_features
 from harnet.encoder import find_architecture
 from harnet.weights.load import read_bundle
 from launch.applying import ApplyOptions

@@ -5,7 +5,7 @@ from functools import partial
 
 from harnet.apply.predict import WINDOWS, Prediction
 from harnet.apply.smoothing import Smoother
-from harnet.apply.tables import write_minutes
+from harnet.apply.summary_tables import write_minutes
 from harnet.errors import HarnetError
 from harnet.weights.load import read_bundle
 from launch.applying import ApplyOptions

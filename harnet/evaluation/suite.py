@@ -19,7 +19,7 @@ from harnet.evaluation.arms import ARMS, NETWORKS
 from harnet.evaluation.context import SuiteContext, SuiteInputs
 from harnet.evaluation.pieces import ALL, Budget, Trial, run_piece
 from harnet.evaluation.protocols import PROTOCOLS, find_protocols
-from harnet.evaluation.tables import write_tables
+from harnet.evaluation.result_tables import write_tables
 from harnet.files import write_atomically
 from harnet.parts import WHOLE, Part
 from harnet.progress import bar

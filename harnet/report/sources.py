@@ -12,7 +12,7 @@ from harnet import run_folder
 from harnet.errors import HarnetError
 from harnet.evaluation.context import FEATURES
 from harnet.evaluation.drawing import evenly
-from harnet.evaluation.tables import RESULTS
+from harnet.evaluation.result_tables import RESULTS
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 from harnet.evaluation.arms import ARMS, asked
 from harnet.evaluation.pieces import EVERYBODY
+from harnet.evaluation.result_tables import RESULTS
 from harnet.evaluation.suite import SuiteConfig, evaluate
-from harnet.evaluation.tables import RESULTS
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pytest
 
 from harnet.errors import HarnetError
 from harnet.evaluation.pieces import Budget, Trial
-from harnet.evaluation.tables import write_tables
+from harnet.evaluation.result_tables import write_tables
 from harnet.files import write_atomically
 from harnet.report.page import ReportConfig, verdict, write_page
 from harnet.report.sources import read_log

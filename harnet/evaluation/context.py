@@ -17,9 +17,9 @@ from harnet.encoder import SEVERAL_STAGES
 from harnet.evaluation import handmade
 from harnet.evaluation.across import Across
 from harnet.evaluation.arms import Inputs, Setting, SplitIndices, encode
-from harnet.evaluation.pieces import Trial, choose_rows
 from harnet.evaluation.protocols import Protocol
 from harnet.evaluation.splits import Split, fixed_folds, make_splits
+from harnet.evaluation.trials import Trial, choose_rows
 from harnet.files import atomic_path
 from harnet.repeatable import repeatable_convolutions
 from harnet.transfer.labelled_windows import LabelledWindows, read_windows

@@ -15,8 +15,8 @@ import numpy as np
 
 import harnet
 from harnet.evaluation.arms import ARMS, SCRATCH
-from harnet.evaluation.pieces import EVERYBODY, read_pieces
 from harnet.evaluation.scores import difference, interval
+from harnet.evaluation.trials import EVERYBODY, read_pieces
 from harnet.files import write_atomically
 
 RESULTS = "results.json"

@@ -12,7 +12,7 @@ from markupsafe import Markup
 import harnet
 from harnet.errors import HarnetError
 from harnet.evaluation.arms import ARMS, asked
-from harnet.evaluation.pieces import EVERYBODY
+from harnet.evaluation.trials import EVERYBODY
 from harnet.files import write_atomically
 from harnet.report import figures, sources
 

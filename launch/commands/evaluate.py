@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from harnet.evaluation.arms import ARMS, asked
-from harnet.evaluation.pieces import EVERYBODY
 from harnet.evaluation.result_tables import RESULTS
 from harnet.evaluation.suite import SuiteConfig, evaluate
+from harnet.evaluation.trials import EVERYBODY
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from torch import nn
 from harnet.errors import HarnetError
 from harnet.evaluation import suite
 from harnet.evaluation.arms import ARMS, LINEAR, QUESTIONS, fit
-from harnet.evaluation.pieces import Budget, Trial, choose_rows, run_piece
 from harnet.evaluation.protocols import PROTOCOLS, PUBLISHED, ROBUST
 from harnet.evaluation.splits import Split
 from harnet.evaluation.suite import SuiteConfig, evaluate
+from harnet.evaluation.trials import Budget, Trial, choose_rows, run_piece
 from harnet.heads import PretextModel
 from harnet.transfer.supervised_loop import LabelledInputs
 from harnet.weights.bundle import BundleConfig, save

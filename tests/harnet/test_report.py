@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from harnet.errors import HarnetError
-from harnet.evaluation.pieces import Budget, Trial
 from harnet.evaluation.result_tables import write_tables
+from harnet.evaluation.trials import Budget, Trial
 from harnet.files import write_atomically
 from harnet.report.page import ReportConfig, verdict, write_page
 from harnet.report.sources import read_log

@@ -16,9 +16,9 @@ from harnet.claims import SETTINGS, taken
 from harnet.errors import HarnetError
 from harnet.evaluation.across import Across
 from harnet.evaluation.arms import ARMS, NETWORKS
-from harnet.evaluation.context import SuiteContext, SuiteInputs
 from harnet.evaluation.protocols import PROTOCOLS, find_protocols
 from harnet.evaluation.result_tables import write_tables
+from harnet.evaluation.suite_context import SuiteContext, SuiteInputs
 from harnet.evaluation.trials import ALL, Budget, Trial, run_piece
 from harnet.files import write_atomically
 from harnet.parts import WHOLE, Part

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from harnet import run_folder
 from harnet.errors import HarnetError
-from harnet.evaluation.context import FEATURES
 from harnet.evaluation.drawing import evenly
 from harnet.evaluation.result_tables import RESULTS
+from harnet.evaluation.suite_context import FEATURES
 
 
 @dataclass(frozen=True)

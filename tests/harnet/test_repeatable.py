@@ -7,7 +7,7 @@ from torch.backends import cudnn
 
 import harnet
 from harnet.apply.inference import _launch
-from harnet.evaluation.context import SuiteContext
+from harnet.evaluation.suite_context import SuiteContext
 from harnet.repeatable import repeatable_convolutions
 
 WANTED = {"enabled": True, "benchmark": False, "deterministic": True, "allow_tf32": False}

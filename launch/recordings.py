@@ -20,7 +20,7 @@ from data_shards.parallel import run_all
 from harnet.apply.inference import Precision
 from harnet.apply.recordings import Task, WindowedRecording, apply
 from harnet.errors import HarnetError
-from harnet.weights.config import BundleConfig
+from harnet.weights.bundle_config import BundleConfig
 from harnet.weights.fingerprint import check_preprocessing
 from launch.device_files import FileOptions
 

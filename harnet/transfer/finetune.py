@@ -27,7 +27,7 @@ from harnet.transfer.folds import people_folds, set_aside
 from harnet.transfer.labelled_windows import LabelledWindows, read_windows
 from harnet.transfer.metrics import PersonScore, confusion, score_person, summarise
 from harnet.weights.bundle import save
-from harnet.weights.config import BundleConfig
+from harnet.weights.bundle_config import BundleConfig
 from harnet.weights.load import Bundle, classifier_on, read_bundle
 
 SCRATCH = "scratch"

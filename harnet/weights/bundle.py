@@ -22,8 +22,8 @@ from torch import Tensor
 
 from harnet.errors import HarnetError
 from harnet.files import fsync_tree, publish
+from harnet.weights.bundle_config import BundleConfig
 from harnet.weights.card import model_card
-from harnet.weights.config import BundleConfig
 from harnet.weights.contract import check_state
 from harnet.weights.graphs import onnx_bytes, program_bytes
 from harnet.weights.hub import bundle_hubconf

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from harnet.encoder import find_architecture
-from harnet.weights.config import BundleConfig
+from harnet.weights.bundle_config import BundleConfig
 
 _FORMATS = {
     "onnx": "\n`model.onnx`: the same in ONNX, input `windows` (N, 3, L), any N.\n",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harnet.encoder import ARCHITECTURES, AXES, SAMPLING_RATE, find_architecture
 from harnet.errors import HarnetError
-from harnet.weights.config import BundleConfig
+from harnet.weights.bundle_config import BundleConfig
 
 COMPARED = ("rate", "units", "counts_per_g", "filter")
 """Entries of a store's preprocessing that must be those of the weights. Calibration and wear rule may differ."""

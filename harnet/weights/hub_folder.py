@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from harnet.encoder import PUBLISHED_WIDTH
-from harnet.weights.config import BundleConfig
+from harnet.weights.bundle_config import BundleConfig
 from harnet.weights.published import FILES, published_bytes
 
 CHECKPOINTS = "model_check_point"

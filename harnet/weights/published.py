@@ -17,7 +17,7 @@ from torch import Tensor
 from harnet.encoder import ARCHITECTURES, check_width
 from harnet.errors import HarnetError
 from harnet.heads import PRETEXT_HEADS
-from harnet.weights.config import BundleConfig
+from harnet.weights.bundle_config import BundleConfig
 from harnet.weights.contract import ENCODER_PREFIX, check_state, encoder_layout
 
 SUFFIXES = (".mdl", ".pt", ".pth")

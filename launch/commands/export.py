@@ -14,7 +14,7 @@ from harnet.errors import HarnetError
 from harnet.heads import PRETEXT_HEADS
 from harnet.run_folder import AVERAGE, read_log
 from harnet.weights.bundle import Format, save
-from harnet.weights.config import BundleConfig
+from harnet.weights.bundle_config import BundleConfig
 from harnet.weights.contract import ENCODER_PREFIX
 from harnet.weights.load import read_bundle
 from harnet.weights.names import CONFIG

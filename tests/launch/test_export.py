@@ -11,7 +11,7 @@ from harnet import run_folder
 from harnet.heads import PRETEXT_HEADS, PretextModel
 from harnet.run_folder import read_log
 from harnet.weights.bundle import save
-from harnet.weights.config import BundleConfig
+from harnet.weights.bundle_config import BundleConfig
 from harnet.weights.load import read_bundle
 from launch.cli import main
 from launch.commands.export import publishable

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import tyro
 
+from harnet.weights.bundle_source import listed_files, open_source, read_checked
 from harnet.weights.fingerprint import fingerprint
 from harnet.weights.load import Bundle, read_bundle
 from harnet.weights.published import is_published
-from harnet.weights.source import listed_files, open_source, read_checked
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Annotated
 import tyro
 
 from harnet.errors import HarnetError
+from harnet.weights.bundle_source import listed_files, open_source, read_checked
 from harnet.weights.load import read_bundle
 from harnet.weights.model_hub import publish_folder
-from harnet.weights.source import listed_files, open_source, read_checked
 
 
 @dataclass(frozen=True)

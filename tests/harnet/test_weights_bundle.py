@@ -18,8 +18,8 @@ from harnet.console import guarded
 from harnet.errors import HarnetError
 from harnet.heads import ClassifierModel, PretextModel
 from harnet.weights.bundle import BundleConfig, save
+from harnet.weights.bundle_source import listed_files, open_source, read_checked
 from harnet.weights.load import load_classifier, read_bundle
-from harnet.weights.source import listed_files, open_source, read_checked
 
 State = dict[str, Tensor]
 STEM = "feature_extractor.layer1.0.weight"

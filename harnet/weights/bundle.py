@@ -23,13 +23,13 @@ from torch import Tensor
 from harnet.errors import HarnetError
 from harnet.files import fsync_tree, publish
 from harnet.weights.bundle_config import BundleConfig
+from harnet.weights.bundle_files import CARD, CONFIG, HUBCONF, MODEL, ONNX, PROGRAM, SUMS, TORCH_HUB
 from harnet.weights.card import model_card
 from harnet.weights.contract import check_state
 from harnet.weights.graphs import onnx_bytes, program_bytes
 from harnet.weights.hub import bundle_hubconf
 from harnet.weights.hub_folder import hub_folder
 from harnet.weights.load import Bundle, build_classifier, build_encoder
-from harnet.weights.names import CARD, CONFIG, HUBCONF, MODEL, ONNX, PROGRAM, SUMS, TORCH_HUB
 
 __all__ = ["FORMATS", "BundleConfig", "Format", "save"]
 

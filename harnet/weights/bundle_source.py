@@ -9,8 +9,8 @@ import fsspec
 
 from harnet.errors import HarnetError
 from harnet.redaction import redacted
+from harnet.weights.bundle_files import CONFIG, SUMS
 from harnet.weights.model_hub import HubId, snapshot
-from harnet.weights.names import CONFIG, SUMS
 
 _SUM_LINE = re.compile(r"([0-9a-f]{64}) [ *](\S+)")
 _PLAIN = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)

@@ -13,9 +13,9 @@ from harnet.encoder import ARCHITECTURES, PUBLISHED_WIDTH, Encoder
 from harnet.errors import HarnetError
 from harnet.heads import ClassifierModel
 from harnet.weights.bundle_config import BundleConfig, parse_config
+from harnet.weights.bundle_files import CONFIG, MODEL
 from harnet.weights.bundle_source import open_source, read_checked
 from harnet.weights.contract import CLASSIFIER_PREFIX, check_state, encoder_state
-from harnet.weights.names import CONFIG, MODEL
 from harnet.weights.published import is_published, read_published
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harnet.errors import HarnetError
-from harnet.weights.names import CONFIG, MODEL, SUMS
+from harnet.weights.bundle_files import CONFIG, MODEL, SUMS
 
 _ID = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 

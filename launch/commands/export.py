@@ -15,9 +15,9 @@ from harnet.heads import PRETEXT_HEADS
 from harnet.run_folder import AVERAGE, read_log
 from harnet.weights.bundle import Format, save
 from harnet.weights.bundle_config import BundleConfig
+from harnet.weights.bundle_files import CONFIG
 from harnet.weights.contract import ENCODER_PREFIX
 from harnet.weights.load import read_bundle
-from harnet.weights.names import CONFIG
 from harnet.weights.published import is_published
 from pretrain import objectives
 from pretrain.run import checkpoint

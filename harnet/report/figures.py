@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from harnet.evaluation.arms import ARMS
 from harnet.evaluation.drawing import PALETTE, scatter
 from harnet.evaluation.trials import EVERYBODY
-from harnet.report.sources import Plane
+from harnet.report.report_inputs import Plane
 
 _SHADES = ("#8a6d3b", "#c7a252", "#8c96a0", "#b5669c", "#d9a3c6", "#7d4a6d", "#5aa0c8", "#2f7fb0", "#3f8f5a", "#14506b")
 COLOURS = dict(zip(ARMS, _SHADES, strict=True))

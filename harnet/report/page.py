@@ -14,7 +14,7 @@ from harnet.errors import HarnetError
 from harnet.evaluation.arms import ARMS, asked
 from harnet.evaluation.trials import EVERYBODY
 from harnet.files import write_atomically
-from harnet.report import figures, sources
+from harnet.report import figures, report_inputs
 
 UNEXPLAINED = "Nothing here is a claim about other people, devices or data sets."
 
@@ -37,17 +37,18 @@ class ReportConfig:
 
 def write_page(config: ReportConfig) -> list[str]:
     """Write the page; returns what it lacks and why, a line each. HarnetError where a folder that is named is wrong."""
-    results = sources.read_results(config.results)
+    results = report_inputs.read_results(config.results)
     if config.page.is_dir():
         raise HarnetError(f"{config.page}: is a folder: give the name of an HTML file")
     lacking = []
-    plane = sources.read_plane(config.results, config.data, results)
+    plane = report_inputs.read_plane(config.results, config.data, results)
     if plane is None:
         lacking.append(f"no picture of the features: {config.data} does not hold the labelled windows (--data)")
     if config.run is None:
         lacking.append("no pretraining curves: name the folder of the run behind the weights")
     if config.flow is None:
         lacking.append("no flow of recordings: --flow names the flow.json of harnet quality")
+    log = report_inputs.read_log(config.run) if config.run else None
     main = [_main(table) for table in results["tables"] if table["budget"] == EVERYBODY]
     context = {
         "version": harnet.__version__,
@@ -59,8 +60,8 @@ def write_page(config: ReportConfig) -> list[str]:
                    for dataset, kind, found in figures.curve_tables(results["tables"])],
         "planes": [Markup(figures.plane(plane, by)) for by in _colourings(plane)] if plane else [],
         "points": len(plane.points) if plane else 0,
-        "pretraining": [Markup(svg) for svg in figures.curves(sources.read_log(config.run))] if config.run else [],
-        "flow": _flow(sources.read_flow(config.flow)) if config.flow else None,
+        "pretraining": [Markup(svg) for svg in figures.curves(log)] if log is not None else [],
+        "flow": _flow(report_inputs.read_flow(config.flow)) if config.flow else None,
         "provenance": _provenance(results),
         "datasets": results["settings"]["data"],
         "lacking": lacking,
@@ -115,7 +116,7 @@ def _shares(counts: list[list[int]]) -> list[list[dict[str, Any]]]:
             for pair in zip(rows, shares, strict=True)]  # fmt: skip
 
 
-def _colourings(plane: sources.Plane) -> list[str]:
+def _colourings(plane: report_inputs.Plane) -> list[str]:
     """By activity, and by device where there are several."""
     return ["activity", "device"] if len(set(plane.device)) > 1 else ["activity"]
 

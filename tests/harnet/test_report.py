@@ -16,7 +16,7 @@ from harnet.evaluation.result_tables import write_tables
 from harnet.evaluation.trials import Budget, Trial
 from harnet.files import write_atomically
 from harnet.report.page import ReportConfig, verdict, write_page
-from harnet.report.sources import read_log
+from harnet.report.report_inputs import read_log
 from launch.cli import main
 
 CLASSES = ["<script>alert(1)</script>", "climb stairs", "walk"]

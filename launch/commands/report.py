@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from harnet.report.page import ReportConfig, write_page
+from harnet.report.report_page import ReportConfig, write_page
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from harnet.errors import HarnetError
 from harnet.evaluation.result_tables import write_tables
 from harnet.evaluation.trials import Budget, Trial
 from harnet.files import write_atomically
-from harnet.report.page import ReportConfig, verdict, write_page
 from harnet.report.report_inputs import read_log
+from harnet.report.report_page import ReportConfig, verdict, write_page
 from launch.cli import main
 
 CLASSES = ["<script>alert(1)</script>", "climb stairs", "walk"]

@@ -8,8 +8,8 @@ from typing import Annotated
 import tyro
 
 from data_shards.cohort.store import Cohort
-from data_shards.quality.page import write_report
 from data_shards.quality.policy import find_policy
+from data_shards.quality.quality_page import write_report
 from harnet.parts import WHOLE, Part
 
 

@@ -20,8 +20,8 @@ from data_shards.layout import MISSING, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
 from data_shards.notes import Note
 from data_shards.quality import picture
 from data_shards.quality.histogram import WIDTH, histogram
-from data_shards.quality.page import FACTS, write_report
 from data_shards.quality.policy import POLICIES, RULES, QualityPolicy
+from data_shards.quality.quality_page import FACTS, write_report
 from data_shards.synthetic.options import SynthOptions
 from data_shards.synthetic.people import person
 from data_shards.synthetic.record import record
@@ -93,7 +93,7 @@ def report(spoilt: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_only_pages_that_are_missing_or_out_of_date_are_drawn(
     spoilt: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data_shards.quality.page.PER_PAGE", 2)
+    monkeypatch.setattr("data_shards.quality.quality_page.PER_PAGE", 2)
     copy = Cohort.open(shutil.copytree(spoilt.root, tmp_path / "cohort.zarr"))
 
     def written(part: str, policy: QualityPolicy = POLICY) -> dict[str, int]:
@@ -186,7 +186,7 @@ def test_a_page_is_light(report: Path) -> None:
 
 
 def test_many_recordings_make_many_pages(spoilt: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data_shards.quality.page.PER_PAGE", 3)
+    monkeypatch.setattr("data_shards.quality.quality_page.PER_PAGE", 3)
     stale = tmp_path / "page-0009.html"
     stale.write_text("of an earlier run")
     write_report(spoilt, tmp_path, POLICY, pictures=5, workers=1)

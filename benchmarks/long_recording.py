@@ -19,7 +19,7 @@ import numpy as np
 
 from data_shards import readers
 from data_shards.cohort.store import Cohort
-from data_shards.ingest.options import IngestOptions
+from data_shards.ingest.ingest_options import IngestOptions
 from data_shards.ingest.run import ingest
 from data_shards.readers.samples import Thermometer
 from data_shards.recording import Recording, SampleChunk

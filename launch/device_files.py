@@ -9,7 +9,7 @@ import tyro
 from data_shards.withdrawals import read_ids
 
 if TYPE_CHECKING:
-    from data_shards.ingest.options import IngestOptions
+    from data_shards.ingest.ingest_options import IngestOptions
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class FileOptions:
         # Not above: whoever has a store already needs none of the readers, which take 80 MB.
         from data_shards.ingest import known_devices
         from data_shards.ingest.daylight import seconds_of
-        from data_shards.ingest.options import IngestOptions
+        from data_shards.ingest.ingest_options import IngestOptions
         from data_shards.readers import ReadOptions
 
         read = ReadOptions(self.columns, self.units, self.rate, self.day_first, self.clock_timezone or self.timezone)

@@ -11,7 +11,7 @@ from pathlib import Path
 import xxhash
 
 from data_shards.cohort.store import sanitised
-from data_shards.ingest.options import IngestOptions
+from data_shards.ingest.ingest_options import IngestOptions
 from data_shards.layout import LONGEST_NAME
 from harnet.errors import HarnetError
 

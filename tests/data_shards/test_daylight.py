@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from data_shards.cohort.store import Cohort
 from data_shards.ingest.daylight import Clocks, clock_hours, in_words, seconds_of, wall_shifts, zone
-from data_shards.ingest.options import IngestOptions
+from data_shards.ingest.ingest_options import IngestOptions
 from harnet.errors import HarnetError
 from launch.cli import main
 

@@ -16,7 +16,7 @@ from data_shards.cohort.store import Cohort
 from data_shards.cohort.stored import ArrayWriter, HourData
 from data_shards.ingest import gathering, scratch
 from data_shards.ingest.checks import LONGEST_DAYS
-from data_shards.ingest.options import IngestOptions
+from data_shards.ingest.ingest_options import IngestOptions
 from data_shards.ingest.preparation import Preparation, PreparedRecording
 from data_shards.ingest.run import ingest_file
 from data_shards.ingest.scratch import Scratch

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data_shards.cohort.store import Cohort
-from data_shards.ingest.options import IngestOptions
+from data_shards.ingest.ingest_options import IngestOptions
 from data_shards.ingest.run import ingest
 from data_shards.ingest.sources import plan
 from data_shards.ingest.walk import files_below

@@ -30,7 +30,7 @@ from data_shards.shards.shard_plan import ShardOptions, plan
 from data_shards.shards.tar import RECORD, padded
 from data_shards.shards.writer import read_blocks
 from data_shards.synthetic.make import synthesise
-from data_shards.synthetic.options import SynthOptions
+from data_shards.synthetic.synth_options import SynthOptions
 
 CODECS = (
     ("none", 0, 0),

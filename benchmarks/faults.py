@@ -36,7 +36,7 @@ from data_shards.shards.shard_plan import ShardOptions
 from data_shards.stream.patience import Patience
 from data_shards.stream.shard_files import Shards
 from data_shards.synthetic.make import synthesise
-from data_shards.synthetic.options import SynthOptions
+from data_shards.synthetic.synth_options import SynthOptions
 from harnet.errors import HarnetError
 from harnet.heads import PretextModel
 from harnet.weights.bundle import BundleConfig, save

@@ -26,7 +26,7 @@ from data_shards.quality.policy import POLICIES
 from data_shards.shards import manifest, verify, writer
 from data_shards.shards.shard_plan import ShardOptions
 from data_shards.synthetic.make import synthesise
-from data_shards.synthetic.options import SynthOptions
+from data_shards.synthetic.synth_options import SynthOptions
 from harnet import run_folder
 from pretrain.run import checkpoint
 

@@ -28,7 +28,7 @@ from data_shards.shards.compression import Compression
 from data_shards.shards.shard_plan import ShardOptions, plan
 from data_shards.shards.writer import read_blocks, write
 from data_shards.synthetic.make import synthesise
-from data_shards.synthetic.options import SynthOptions
+from data_shards.synthetic.synth_options import SynthOptions
 
 DAY_BYTES = 24 * SAMPLES_PER_HOUR * 3 * 2
 OPTIONS = ShardOptions(quality=POLICIES["none"])

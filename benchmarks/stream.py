@@ -34,7 +34,7 @@ from data_shards.stream.plan import OrderConfig, plan_epoch
 from data_shards.stream.reader import LaneReader
 from data_shards.stream.shard_files import Shards
 from data_shards.synthetic.make import synthesise
-from data_shards.synthetic.options import SynthOptions
+from data_shards.synthetic.synth_options import SynthOptions
 
 BATCH = 512
 ORDER = OrderConfig(window_seconds=10, batch=BATCH, lanes=16, seed=0)

@@ -32,7 +32,7 @@ from data_shards.quality.policy import POLICIES
 from data_shards.shards import writer
 from data_shards.shards.shard_plan import ShardOptions
 from data_shards.synthetic.make import synthesise
-from data_shards.synthetic.options import SynthOptions
+from data_shards.synthetic.synth_options import SynthOptions
 from harnet.run_folder import read_log
 from pretrain.config import DataConfig, PretrainConfig, RunConfig
 from pretrain.data.loading import LocalBatch, parts

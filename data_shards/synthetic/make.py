@@ -13,9 +13,9 @@ from data_shards.cohort.store import Cohort
 from data_shards.layout import SECONDS_PER_HOUR
 from data_shards.parallel import run_all
 from data_shards.synthetic.diary import Activity, bouts
-from data_shards.synthetic.options import SynthOptions
 from data_shards.synthetic.people import person
 from data_shards.synthetic.record import MADE, NOTE, first_hour, lived, record, settings, source
+from data_shards.synthetic.synth_options import SynthOptions
 from harnet.errors import HarnetError
 from harnet.files import atomic_path
 

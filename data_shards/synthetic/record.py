@@ -18,8 +18,8 @@ from data_shards.notes import Note
 from data_shards.recording import Temperature
 from data_shards.synthetic.diary import diary
 from data_shards.synthetic.motion import course, measure
-from data_shards.synthetic.options import MORNING, SynthOptions
 from data_shards.synthetic.people import SyntheticPerson
+from data_shards.synthetic.synth_options import MORNING, SynthOptions
 
 NOTE = "synthetic: made by formula, not a recording"
 """Part of what is said of the filter."""

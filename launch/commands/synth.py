@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_shards.synthetic.make import synthesise, write_labels
-from data_shards.synthetic.options import SynthOptions
 from data_shards.synthetic.record import NOTE
+from data_shards.synthetic.synth_options import SynthOptions
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from data_shards.quality import picture
 from data_shards.quality.histogram import WIDTH, histogram
 from data_shards.quality.policy import POLICIES, RULES, QualityPolicy
 from data_shards.quality.quality_page import FACTS, write_report
-from data_shards.synthetic.options import SynthOptions
 from data_shards.synthetic.people import person
 from data_shards.synthetic.record import record
+from data_shards.synthetic.synth_options import SynthOptions
 from harnet.errors import HarnetError
 from harnet.parts import Part
 

@@ -14,9 +14,9 @@ from data_shards.quality.policy import POLICIES, broken_rule
 from data_shards.synthetic.diary import DAY, Activity, bouts, diary
 from data_shards.synthetic.make import synthesise, write_labels
 from data_shards.synthetic.motion import course, measure
-from data_shards.synthetic.options import SynthOptions
 from data_shards.synthetic.people import person
 from data_shards.synthetic.record import NOTE, record
+from data_shards.synthetic.synth_options import SynthOptions
 from harnet.errors import HarnetError
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import tyro
 
 from data_shards.cohort.store import Cohort
+from data_shards.ingest.ingest_plan import Plan, Planned, listed, plan
 from data_shards.ingest.run import IngestOutcome, ingest
-from data_shards.ingest.sources import Plan, Planned, listed, plan
 from data_shards.quality.policy import Flow, find_policy, flow
 from harnet.parts import Part
 from launch.device_files import FileOptions

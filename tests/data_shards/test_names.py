@@ -10,8 +10,8 @@ import pytest
 
 from data_shards.cohort.store import Cohort
 from data_shards.ingest.ingest_options import IngestOptions
+from data_shards.ingest.ingest_plan import plan
 from data_shards.ingest.run import ingest
-from data_shards.ingest.sources import plan
 from data_shards.ingest.walk import files_below
 from data_shards.layout import LONGEST_NAME
 from data_shards.quality.policy import POLICIES

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from data_shards.ingest.ingest_options import IngestOptions
-from data_shards.ingest.sources import plan
+from data_shards.ingest.ingest_plan import plan
 from data_shards.ingest.walk import files_below, listed_below
 from harnet.errors import HarnetError
 from harnet.parts import Part

@@ -8,8 +8,8 @@ from pathlib import Path
 import xxhash
 
 from data_shards.cohort.info import SourceFile
+from data_shards.ingest.identities import Identity, identity, shared_names
 from data_shards.ingest.ingest_options import IngestOptions
-from data_shards.ingest.names import Identity, identity, shared_names
 from data_shards.ingest.walk import files_below, listed_below
 from data_shards.readers import DeviceReader, reader_for
 from data_shards.readers.protocol import Unusable

@@ -12,9 +12,9 @@ from data_shards.cohort import ledger
 from data_shards.cohort.info import RecordingInfo, SourceFile
 from data_shards.cohort.store import Cohort
 from data_shards.ingest.checks import TooShort
+from data_shards.ingest.identities import Identity, identity
 from data_shards.ingest.ingest_options import IngestOptions
 from data_shards.ingest.ingest_plan import Planned, hashed, known_reader, one_name, plan, unhashed
-from data_shards.ingest.names import Identity, identity
 from data_shards.ingest.preparation import PREPROCESSING, PreparedRecording
 from data_shards.ingest.scratch import Scratch
 from data_shards.notes import Note

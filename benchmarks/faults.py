@@ -28,7 +28,7 @@ import torch
 
 from benchmarks import kills
 from benchmarks.report import RESULTS, machine
-from data_shards.cohort import verify as stores
+from data_shards.cohort import verify_cohort as stores
 from data_shards.cohort.store import Cohort
 from data_shards.quality.policy import POLICIES
 from data_shards.shards import manifest, verify, writer

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data_shards.cohort import verify as stores
+from data_shards.cohort import verify_cohort as stores
 from data_shards.cohort.store import Cohort
 from data_shards.ingest.run import IngestOptions, ingest
 from data_shards.quality.policy import POLICIES

@@ -68,7 +68,7 @@ def fill(cohort: Cohort, first: int, stop: int) -> None:
 
 def stages(folder: Path, count: int) -> None:
     """All stages, in a process under strace, each after its mark."""
-    from data_shards.cohort import verify as stores
+    from data_shards.cohort import verify_cohort as stores
     from data_shards.ingest.walk import listed_below
     from data_shards.quality.policy import POLICIES
     from data_shards.shards import writer

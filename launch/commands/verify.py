@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from data_shards.cohort import verify as stores
+from data_shards.cohort import verify_cohort as stores
 from data_shards.problem import Problem
 from data_shards.shards import manifest
 from data_shards.shards.verify import verify

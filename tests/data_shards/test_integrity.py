@@ -10,7 +10,7 @@ from zarr.codecs import BloscCodec
 
 from data_shards.cohort import integrity, store, stored
 from data_shards.cohort.store import Cohort
-from data_shards.cohort.verify import verify
+from data_shards.cohort.verify_cohort import verify
 from data_shards.quality.policy import POLICIES
 from data_shards.shards import writer
 from data_shards.shards.shard_plan import ShardOptions

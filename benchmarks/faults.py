@@ -31,7 +31,7 @@ from benchmarks.report import RESULTS, machine
 from data_shards.cohort import verify_cohort as stores
 from data_shards.cohort.store import Cohort
 from data_shards.quality.policy import POLICIES
-from data_shards.shards import manifest, verify, writer
+from data_shards.shards import manifest, verify_shards, writer
 from data_shards.shards.shard_plan import ShardOptions
 from data_shards.stream.patience import Patience
 from data_shards.stream.shard_files import Shards
@@ -185,7 +185,7 @@ def things(folder: Path) -> dict[str, Kept]:
         return sorted(path for path in root.rglob("*") if path.is_file())
 
     def verified(root: Path) -> bool:
-        return not verify.verify(root)
+        return not verify_shards.verify(root)
 
     def inspected(root: Path) -> bool:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

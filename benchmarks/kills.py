@@ -23,7 +23,7 @@ from data_shards.cohort import verify_cohort as stores
 from data_shards.cohort.store import Cohort
 from data_shards.ingest.run import IngestOptions, ingest
 from data_shards.quality.policy import POLICIES
-from data_shards.shards import manifest, verify, writer
+from data_shards.shards import manifest, verify_shards, writer
 from data_shards.shards.shard_plan import ShardOptions
 from data_shards.synthetic.make import synthesise
 from data_shards.synthetic.synth_options import SynthOptions
@@ -144,7 +144,7 @@ def _shard(folder: Path) -> None:
 
 def _no_stale_shards(folder: Path) -> None:
     if (folder / "shards" / manifest.FILE_NAME).exists():
-        assert not verify.verify(folder / "shards")
+        assert not verify_shards.verify(folder / "shards")
 
 
 def _a_table(folder: Path) -> None:

@@ -73,7 +73,7 @@ def stages(folder: Path, count: int) -> None:
     from data_shards.quality.policy import POLICIES
     from data_shards.shards import writer
     from data_shards.shards.shard_plan import ShardOptions
-    from data_shards.shards.verify import verify
+    from data_shards.shards.verify_shards import verify
     from data_shards.stream.node_cache import NodeCache
     from data_shards.stream.plan import OrderConfig
     from data_shards.stream.planner import Planner

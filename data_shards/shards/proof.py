@@ -23,7 +23,7 @@ from data_shards.shards import manifest
 from data_shards.shards.block import digest, range_at
 from data_shards.shards.rows import ShardRows, rows_by_shard
 from data_shards.shards.tar import RECORD
-from data_shards.shards.verify import verify_shard
+from data_shards.shards.verify_shards import verify_shard
 
 _WORD = re.compile(rb"[A-Za-z0-9_.-]+")
 

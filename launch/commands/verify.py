@@ -11,7 +11,7 @@ import tyro
 from data_shards.cohort import verify_cohort as stores
 from data_shards.problem import Problem
 from data_shards.shards import manifest
-from data_shards.shards.verify import verify
+from data_shards.shards.verify_shards import verify
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from data_shards.shards.compression import Compression
 from data_shards.shards.proof import Traces, search_file
 from data_shards.shards.purge import purge_cohort, purge_shards
 from data_shards.shards.shard_plan import ShardOptions
-from data_shards.shards.verify import verify
+from data_shards.shards.verify_shards import verify
 from harnet.errors import HarnetError
 
 OPTIONS = ShardOptions(blocks_per_shard=4, quality=POLICIES["none"])

@@ -27,7 +27,7 @@ from data_shards.shards import manifest, writer
 from data_shards.shards.block import from_range
 from data_shards.shards.shard_plan import HoursInShard, ShardOptions, plan
 from data_shards.shards.split import split_of
-from data_shards.shards.verify import verify
+from data_shards.shards.verify_shards import verify
 from harnet.errors import HarnetError
 from harnet.parts import Part
 

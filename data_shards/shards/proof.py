@@ -21,7 +21,7 @@ from pathlib import Path
 from data_shards.parallel import run_all
 from data_shards.shards import manifest
 from data_shards.shards.block import digest, range_at
-from data_shards.shards.rows import ShardRows, rows_by_shard
+from data_shards.shards.shard_rows import ShardRows, rows_by_shard
 from data_shards.shards.tar import RECORD
 from data_shards.shards.verify_shards import verify_shard
 

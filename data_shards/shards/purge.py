@@ -31,7 +31,7 @@ from data_shards.shards import manifest, tar
 from data_shards.shards.block import digest
 from data_shards.shards.manifest import PURGE_MARK, SCHEMA, ShardInfo
 from data_shards.shards.proof import Searched, Traces, search_cohort, search_shards
-from data_shards.shards.rows import ShardRows, rows_by_shard
+from data_shards.shards.shard_rows import ShardRows, rows_by_shard
 from data_shards.shards.writer import PARTS, HashedFile, read_rows, write_rows
 from harnet.errors import HarnetError
 from harnet.files import atomic_path, fsync_folder, write_atomically

@@ -17,7 +17,7 @@ from data_shards.problem import Problem
 from data_shards.shards import manifest
 from data_shards.shards.block import digest, head, parse_about
 from data_shards.shards.manifest import Manifest
-from data_shards.shards.rows import ShardRows, rows_by_shard
+from data_shards.shards.shard_rows import ShardRows, rows_by_shard
 from data_shards.shards.tar import padded
 
 COPY_AGAIN = "copy this shard again from where it was made, or delete the folder and run `harnet shard` again"

@@ -13,8 +13,8 @@ import pytest
 from data_shards.cohort.store import Cohort
 from data_shards.quality.policy import POLICIES
 from data_shards.shards import manifest, writer
-from data_shards.shards.rows import rows_by_shard
 from data_shards.shards.shard_plan import ShardOptions
+from data_shards.shards.shard_rows import rows_by_shard
 from data_shards.shards.verify_shards import verify
 from harnet.errors import HarnetError
 

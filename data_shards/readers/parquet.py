@@ -17,7 +17,7 @@ from data_shards.readers.table import Table
 from data_shards.readers.tables.assembly import recording_of
 from data_shards.readers.tables.cells import numbers
 from data_shards.readers.tables.dialect import Dialect
-from data_shards.readers.tables.rows import TableRows
+from data_shards.readers.tables.table_rows import TableRows
 from data_shards.readers.tables.text import CellTimes, clock_of
 from harnet.errors import HarnetError
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from data_shards.readers.oddities import Tally
 from data_shards.readers.protocol import ReadOptions
-from data_shards.readers.tables.rows import TableRows
+from data_shards.readers.tables.table_rows import TableRows
 from data_shards.readers.tables.timeline import Timeline, nominal_rate
 from data_shards.readers.tables.values import Values
 from data_shards.readers.tables.wallclock import WallClock

@@ -13,8 +13,8 @@ from data_shards.readers.oddities import Tally
 from data_shards.readers.tables.cells import Cells, numbers, texts
 from data_shards.readers.tables.dialect import Dialect
 from data_shards.readers.tables.lines import pieces
-from data_shards.readers.tables.rows import TableRows
 from data_shards.readers.tables.stamps import FIRST_CLOCK_SECOND, LAST_CLOCK_SECOND, Stamps, is_stamp
+from data_shards.readers.tables.table_rows import TableRows
 from harnet.errors import HarnetError
 
 _FIRST_CELLS = 1000

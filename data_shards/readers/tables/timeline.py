@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_shards.readers.oddities import Kind, Tally
-from data_shards.readers.tables.rows import TableRows
 from data_shards.readers.tables.spread import (
     IRREGULAR_SHARE,
     LOOK_AHEAD,
@@ -17,6 +16,7 @@ from data_shards.readers.tables.spread import (
     mean_period,
     squeezed,
 )
+from data_shards.readers.tables.table_rows import TableRows
 from harnet.errors import HarnetError
 
 FEW = 10

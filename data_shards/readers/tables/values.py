@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_shards.readers.oddities import Kind, Tally
-from data_shards.readers.tables.rows import TableRows
+from data_shards.readers.tables.table_rows import TableRows
 
 MOST_G = 20.0
 """g. Devices for wrists measure 16 g at most; their axes may be off by some tenths."""

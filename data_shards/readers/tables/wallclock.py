@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from data_shards.readers.tables.rows import TableRows
+from data_shards.readers.tables.table_rows import TableRows
 from harnet.errors import HarnetError
 
 HOUR = 3600.0

@@ -12,7 +12,7 @@ from data_shards.ingest.identities import Identity, identity, shared_names
 from data_shards.ingest.ingest_options import IngestOptions
 from data_shards.ingest.walk import files_below, listed_below
 from data_shards.readers import DeviceReader, reader_for
-from data_shards.readers.protocol import Unusable
+from data_shards.readers.device_reader import Unusable
 from harnet.errors import HarnetError
 
 

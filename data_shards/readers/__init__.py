@@ -11,12 +11,12 @@ from data_shards.readers.actilife import ActiLife
 from data_shards.readers.archive import archived, is_archive
 from data_shards.readers.axivity import Axivity
 from data_shards.readers.compressed import Compressed, opener_of, unpacked_head
+from data_shards.readers.device_reader import HEAD_BYTES, DeviceReader, Found, FoundLoaded, ReadOptions, Units
 from data_shards.readers.empatica import Empatica
 from data_shards.readers.geneactiv import GENEActiv
 from data_shards.readers.matrix import Matrix
 from data_shards.readers.nhanes import Nhanes
 from data_shards.readers.parquet import Parquet
-from data_shards.readers.protocol import HEAD_BYTES, DeviceReader, Found, FoundLoaded, ReadOptions, Units
 from data_shards.readers.seglearn import Seglearn
 from data_shards.readers.table import Table
 from harnet.errors import HarnetError

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from data_shards.readers.absurd import MOST_OF_RANGE, without_absurd
 from data_shards.readers.actigraph_log import PACKED, PIECE_BYTES, InflatedMember, choose_seconds, read_seconds, unpack
+from data_shards.readers.device_reader import DeviceReader, Found, ReadOptions
 from data_shards.readers.oddities import Tally
-from data_shards.readers.protocol import DeviceReader, Found, ReadOptions
 from data_shards.readers.samples import forward
 from data_shards.recording import Recording, SampleChunk
 from harnet.errors import HarnetError

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from data_shards.readers.device_reader import HEAD_BYTES, DeviceReader, Found, ReadOptions
 from data_shards.readers.oddities import Tally
-from data_shards.readers.protocol import HEAD_BYTES, DeviceReader, Found, ReadOptions
 from data_shards.readers.tables.assembly import recording_of
 from data_shards.readers.tables.dialect import SEPARATORS, Dialect, split, text_lines
 from data_shards.readers.tables.stamps import Stamps, number_of

@@ -11,7 +11,7 @@ from typing import IO
 
 from data_shards.readers.actigraph import LOGS, archive_errors, bare_name
 from data_shards.readers.compressed import MAX_BYTES, Compressed
-from data_shards.readers.protocol import HEAD_BYTES, DeviceReader, ReadOptions, Unusable
+from data_shards.readers.device_reader import HEAD_BYTES, DeviceReader, ReadOptions, Unusable
 from harnet.errors import HarnetError
 
 MAGIC = b"PK\x03\x04"

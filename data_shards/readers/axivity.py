@@ -13,8 +13,8 @@ from data_shards.readers import axivity_blocks
 from data_shards.readers.absurd import without_absurd
 from data_shards.readers.axivity_blocks import BLOCK_START, HEADER_BYTES, HEADER_START, Blocks
 from data_shards.readers.axivity_times import nodes
+from data_shards.readers.device_reader import DeviceReader, Found, ReadOptions, pieces_of, speaking_of
 from data_shards.readers.oddities import Tally
-from data_shards.readers.protocol import DeviceReader, Found, ReadOptions, pieces_of, speaking_of
 from data_shards.readers.samples import Thermometer, forward
 from data_shards.recording import Recording, SampleChunk
 from harnet.errors import HarnetError

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from data_shards.readers.protocol import HEAD_BYTES, DeviceReader, Found, ReadOptions, pieces_of, speaking_of
+from data_shards.readers.device_reader import HEAD_BYTES, DeviceReader, Found, ReadOptions, pieces_of, speaking_of
 from harnet.errors import HarnetError
 
 MAX_BYTES = 8 << 30

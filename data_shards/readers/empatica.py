@@ -7,8 +7,8 @@ sampling rate, both given once per axis; then `x,y,z` in units of 1/64 g.
 from collections.abc import Iterator
 from pathlib import Path
 
+from data_shards.readers.device_reader import HEAD_BYTES, DeviceReader, Found, ReadOptions
 from data_shards.readers.oddities import Tally
-from data_shards.readers.protocol import HEAD_BYTES, DeviceReader, Found, ReadOptions
 from data_shards.readers.tables.assembly import recording_of
 from data_shards.readers.tables.dialect import SEPARATORS, Dialect, split, text_lines
 from data_shards.readers.tables.stamps import FIRST_CLOCK_SECOND, LAST_CLOCK_SECOND, number_of

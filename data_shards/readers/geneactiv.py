@@ -13,6 +13,7 @@ from typing import IO
 import actfast
 import numpy as np
 
+from data_shards.readers.device_reader import DeviceReader, Found, ReadOptions
 from data_shards.readers.geneactiv_pages import (
     HEADER_START,
     LONGEST_LINE,
@@ -24,7 +25,6 @@ from data_shards.readers.geneactiv_pages import (
     read_pages,
 )
 from data_shards.readers.oddities import Tally
-from data_shards.readers.protocol import DeviceReader, Found, ReadOptions
 from data_shards.readers.samples import Thermometer, forward
 from data_shards.recording import Recording, SampleChunk
 from harnet.errors import HarnetError

@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from data_shards.readers.device_reader import DeviceReader, Found, ReadOptions
 from data_shards.readers.oddities import Tally
 from data_shards.readers.order import Pieces, in_order
-from data_shards.readers.protocol import DeviceReader, Found, ReadOptions
 from data_shards.readers.samples import Thermometer, forward
 from data_shards.recording import Recording, SampleChunk
 from harnet.errors import HarnetError

@@ -20,9 +20,9 @@ import pyarrow.csv as pcsv
 from numpy.typing import NDArray
 
 from data_shards.readers.absurd import without_absurd
+from data_shards.readers.device_reader import DeviceReader, Found, ReadOptions
 from data_shards.readers.oddities import MEND_SHARE, Kind, Tally
 from data_shards.readers.order import in_time
-from data_shards.readers.protocol import DeviceReader, Found, ReadOptions
 from data_shards.readers.samples import forward
 from data_shards.recording import Recording, SampleChunk
 from harnet.errors import HarnetError

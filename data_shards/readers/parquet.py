@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from data_shards.readers.device_reader import PER_G, DeviceReader, Found, ReadOptions
 from data_shards.readers.oddities import Tally
-from data_shards.readers.protocol import PER_G, DeviceReader, Found, ReadOptions
 from data_shards.readers.table import Table
 from data_shards.readers.tables.assembly import recording_of
 from data_shards.readers.tables.cells import numbers

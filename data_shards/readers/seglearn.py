@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from data_shards.readers.protocol import DeviceReader, Found, ReadOptions
+from data_shards.readers.device_reader import DeviceReader, Found, ReadOptions
 from data_shards.recording import Loaded
 from harnet.errors import HarnetError
 

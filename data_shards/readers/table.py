@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from data_shards.readers.device_reader import PER_G, DeviceReader, Found, ReadOptions
 from data_shards.readers.oddities import Tally
-from data_shards.readers.protocol import PER_G, DeviceReader, Found, ReadOptions
 from data_shards.readers.tables.assembly import recording_of
 from data_shards.readers.tables.dialect import column_names, sniff, text_lines
 from data_shards.readers.tables.text import CellTimes, TextRows

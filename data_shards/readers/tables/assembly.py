@@ -5,8 +5,8 @@ from itertools import chain
 from typing import NoReturn
 from zoneinfo import ZoneInfo
 
+from data_shards.readers.device_reader import ReadOptions
 from data_shards.readers.oddities import Tally
-from data_shards.readers.protocol import ReadOptions
 from data_shards.readers.tables.table_rows import TableRows
 from data_shards.readers.tables.timeline import Timeline, nominal_rate
 from data_shards.readers.tables.values import Values

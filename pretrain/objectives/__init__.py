@@ -11,7 +11,7 @@ from pretrain.objectives.context import ContextConfig
 from pretrain.objectives.masked import MaskedConfig
 from pretrain.objectives.mixture import Mixture
 from pretrain.objectives.multitask import MultiTaskConfig
-from pretrain.objectives.protocol import Forward, Objective, ObjectiveConfig, ObjectiveOutput, PreparedBatch
+from pretrain.objectives.objective import Forward, Objective, ObjectiveConfig, ObjectiveOutput, PreparedBatch
 from pretrain.objectives.simclr import SimCLRConfig
 
 __all__ = [

@@ -10,7 +10,7 @@ from harnet.encoder import AXES, STILLNESS_FLOOR_G, Encoder
 from harnet.errors import HarnetError
 from pretrain.checks import at_least
 from pretrain.model import ModelConfig
-from pretrain.objectives.protocol import ObjectiveOutput, PreparedBatch
+from pretrain.objectives.objective import ObjectiveOutput, PreparedBatch
 from pretrain.transforms import chain, counts, window_random
 
 HIDDEN = 512

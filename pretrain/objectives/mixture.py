@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from data_shards.layout import RATE
-from pretrain.objectives.protocol import Objective, ObjectiveOutput, PreparedBatch
+from pretrain.objectives.objective import Objective, ObjectiveOutput, PreparedBatch
 from pretrain.transforms.window_random import child_keys
 
 

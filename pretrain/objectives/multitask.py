@@ -13,7 +13,7 @@ from harnet.errors import HarnetError
 from harnet.heads import PRETEXT_HEADS, PretextModel
 from pretrain.checks import at_least
 from pretrain.model import ModelConfig
-from pretrain.objectives.protocol import ObjectiveOutput, PreparedBatch
+from pretrain.objectives.objective import ObjectiveOutput, PreparedBatch
 from pretrain.transforms import chain, counts, texture, window_random
 from pretrain.transforms.constants import constant
 

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from harnet.encoder import Encoder
 from pretrain.checks import at_least
 from pretrain.model import ModelConfig
-from pretrain.objectives.protocol import ObjectiveOutput, PreparedBatch
+from pretrain.objectives.objective import ObjectiveOutput, PreparedBatch
 from pretrain.objectives.views import ViewsConfig
 from pretrain.transforms import counts, window_random
 

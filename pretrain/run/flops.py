@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from data_shards.layout import RATE
-from pretrain.objectives.protocol import Objective
+from pretrain.objectives.objective import Objective
 
 BACKWARD = 2
 """A backward pass multiplies twice as much as the forward pass: for the input's gradient and for the weight's."""

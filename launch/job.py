@@ -31,7 +31,7 @@ from harnet.console import INTERRUPTED, guarded
 from harnet.run_folder import STARTS, newest_step
 from launch import records, slurm
 from launch.task import MISTAKE, start_name
-from pretrain.parallel.slurm import first_host
+from pretrain.parallel.srun_environment import first_host
 from pretrain.run import lock
 
 WAIT_SECONDS = 30

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from harnet.errors import HarnetError
-from pretrain.parallel.slurm import torch_variables
+from pretrain.parallel.srun_environment import torch_variables
 
 TIMEOUT = timedelta(minutes=10)
 """For which a process waits for the others before it gives up: longer than any step or held-out loss. A

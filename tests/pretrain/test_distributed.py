@@ -14,7 +14,7 @@ from harnet.run_folder import read_log
 from pretrain.data.loading import LocalBatch, parts
 from pretrain.parallel import flight_recorder
 from pretrain.parallel.distributed import Process, joined
-from pretrain.parallel.slurm import torch_variables
+from pretrain.parallel.srun_environment import torch_variables
 from pretrain.run import checkpoint
 from pretrain.run.step import pieces_of
 from tests.pretrain.runs import alone, losses, small, together

@@ -10,13 +10,13 @@ from data_shards.stream.plan import OrderConfig
 from harnet.errors import HarnetError
 from harnet.redaction import redacted
 from pretrain import objectives
-from pretrain.checks import at_least
 from pretrain.model import ModelConfig
 from pretrain.optim.optimizers import OptimizerConfig
 from pretrain.parallel.compilation import CUDA_GRAPHS
 from pretrain.run.probe import ProbeConfig
 from pretrain.run.trace import TraceConfig
 from pretrain.run.tracking import TrackingConfig
+from pretrain.validation import at_least
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from torch import Tensor
 from data_shards.layout import RATE
 from data_shards.shards.manifest import WINDOW_SECONDS
 from harnet.errors import HarnetError
-from pretrain.checks import at_least
 from pretrain.model import ModelConfig
 from pretrain.objectives.simclr import SimCLR, SimCLRConfig
 from pretrain.objectives.views import View
 from pretrain.transforms import counts, window_random
+from pretrain.validation import at_least
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from data_shards.layout import RATE
 from harnet.encoder import AXES, STILLNESS_FLOOR_G, Encoder
 from harnet.errors import HarnetError
-from pretrain.checks import at_least
 from pretrain.model import ModelConfig
 from pretrain.objectives.objective import ObjectiveOutput, PreparedBatch
 from pretrain.transforms import chain, counts, window_random
+from pretrain.validation import at_least
 
 HIDDEN = 512
 """Width of the decoder's hidden layer."""

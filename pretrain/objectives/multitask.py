@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from data_shards.layout import RATE
 from harnet.errors import HarnetError
 from harnet.heads import PRETEXT_HEADS, PretextModel
-from pretrain.checks import at_least
 from pretrain.model import ModelConfig
 from pretrain.objectives.objective import ObjectiveOutput, PreparedBatch
 from pretrain.transforms import chain, counts, texture, window_random
 from pretrain.transforms.constants import constant
+from pretrain.validation import at_least
 
 Task = Literal["reversal", "scaling", "permutation", "time_warp"]
 

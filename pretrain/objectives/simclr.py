@@ -10,11 +10,11 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from harnet.encoder import Encoder
-from pretrain.checks import at_least
 from pretrain.model import ModelConfig
 from pretrain.objectives.objective import ObjectiveOutput, PreparedBatch
 from pretrain.objectives.views import ViewsConfig
 from pretrain.transforms import counts, window_random
+from pretrain.validation import at_least
 
 LOGITS_AT_ONCE = 1 << 26
 """Similarities that are held at a time: 268 MB in float32, a few copies of which come and go."""

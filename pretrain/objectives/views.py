@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from harnet.errors import HarnetError
-from pretrain.checks import at_least
 from pretrain.transforms import chain, texture, window_random
+from pretrain.validation import at_least
 
 View = Literal["reversal", "scaling", "permutation", "time_warp", "rotation", "tilt", "mirror", "gain", "noise"]
 

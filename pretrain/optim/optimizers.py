@@ -8,7 +8,7 @@ from torch import nn
 
 from harnet.errors import HarnetError
 from harnet.optimisation import decay_groups
-from pretrain.checks import at_least
+from pretrain.validation import at_least
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import nn
 from harnet.errors import HarnetError
 from harnet.transfer.folds import people_folds
 from harnet.transfer.labelled_windows import read_windows
-from pretrain.checks import at_least
+from pretrain.validation import at_least
 
 SEED = 0
 """Of the folds: a constant, so that runs with different seeds can be compared."""

@@ -8,8 +8,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from harnet.errors import HarnetError
 from harnet.run_folder import TRACES
-from pretrain.checks import at_least
 from pretrain.parallel.distributed import Process
+from pretrain.validation import at_least
 
 
 @dataclass(frozen=True)

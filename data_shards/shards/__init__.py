@@ -8,8 +8,8 @@ tar.py            tar members that are the same on every machine
 writer.py         writes the shards, in parts or alone, again after any kill
 manifest.py       where every block is, and what is known of it
 location.py       of a shard folder: a path or a URL
-rows.py           the manifest's rows of one shard
-verify.py         every byte against the manifest
+shard_rows.py     the manifest's rows of one shard
+verify_shards.py  every byte against the manifest
 purge.py          people who withdrew, out of the shards
 proof.py          that no byte of theirs is left
 """

@@ -5,7 +5,7 @@ node_cache.py        arrays that all processes of a node map
 keyed.py             random numbers by key
 expectation.py       how often an hour should be drawn
 plan.py, planner.py  the visits of an epoch, and which lane delivers them
-draws.py             which windows of a visited hour
+window_sampling.py   which windows of a visited hour
 lane.py              one lane: groups of windows, shuffled
 reader.py            lanes -> batches
 shard_files.py       blocks, read and checked

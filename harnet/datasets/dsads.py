@@ -2,7 +2,7 @@
 
 `a<activity>/p<person>/s<segment>.txt`: five minutes of an activity in 60 segments of five seconds, one after the other,
 125 lines of 45 numbers; 9 to 11 of a line are the accelerometer of the right arm's unit (Xsens MTx, ±5 g), in m/s². Or
-`dsads-p<person>__a<activity>-rightwrist.parquet` of the form in parquet.py. Eight people, 19 activities.
+`dsads-p<person>__a<activity>-rightwrist.parquet` of the form in labelled_parquet.py. Eight people, 19 activities.
 """
 
 import re

@@ -2,7 +2,7 @@
 
 `w/<activity>/<person>.csv`, a minute or more each, columns time,x,y,z with stamps and g; `t/` holds the thigh's
 and is left alone. That is as secondary descriptions have it: the owners' files were not at hand. Or
-`selfback-<person>__<activity>.parquet` of the form in parquet.py.
+`selfback-<person>__<activity>.parquet` of the form in labelled_parquet.py.
 """
 
 import csv

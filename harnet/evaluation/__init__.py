@@ -1,6 +1,6 @@
 """Does it transfer? Protocols, arms and scores on labelled data sets, with people held out.
 
 `protocols` what is trained and on whom · `splits` people into folds · `handmade` features of the forest · `arms` the
-ways to classify · `pieces` the unit of work · `suite` all of them, resumable · `scores` intervals and paired
-differences · `tables` JSON and CSV · `attribution` which samples of a window speak for a class.
+ways to classify · `trials` the unit of work · `suite` all of them, resumable · `scores` intervals and paired
+differences · `result_tables` JSON and CSV · `attribution` which samples of a window speak for a class.
 """

@@ -1,4 +1,4 @@
-"""What the encoder is trained to do: one file each behind the protocol of `protocol.py`, chosen by configuration."""
+"""What the encoder is trained to do: one file each behind the protocol of `objective.py`, chosen by configuration."""
 
 from dataclasses import dataclass, field, fields
 from math import inf

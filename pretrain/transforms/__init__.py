@@ -1,5 +1,5 @@
 """Transforms of a batch of windows on the training device; one file each, its random draws apart from its application.
 
-`draw_*(keys, ...)` gives the draws of each window from its key alone (see `draws.py`), and `apply` functions are pure:
-batch and draws in, batch out. No loop over windows anywhere. Shapes: N windows, 3 axes, T samples.
+`draw_*(keys, ...)` gives the draws of each window from its key alone (see `window_random.py`), and `apply` functions
+are pure: batch and draws in, batch out. No loop over windows anywhere. Shapes: N windows, 3 axes, T samples.
 """

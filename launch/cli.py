@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn, Protocol
 
+import harnet
 from harnet.console import USAGE, exit_with, guarded
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -34,6 +35,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Sub-command, whose module is `launch.commands.<name>` -> the extra that it needs, its line in the help."""
 
+RENAMED: dict[str, dict[str, str]] = {"quality": {"--policy": "--quality"}}
+"""Sub-command -> options by the names of version 0.1, which are taken for one more release, and their names now."""
+
 
 class Command(Protocol):
     """What a module in `launch/commands/` defines under the name `Command`: a dataclass of options that runs."""
@@ -61,6 +65,7 @@ def usage() -> str:
 
 def parse(name: str, arguments: Sequence[str]) -> Command:
     """The command `name` with its options read from `arguments`; leaves with code 2 on a wrong option."""
+    arguments = _renamed(name, arguments)
     kind = importlib.import_module(f"launch.commands.{name}").Command
     if hasattr(kind, "parse"):
         command: Command = kind.parse(f"harnet {name}", arguments)
@@ -71,12 +76,27 @@ def parse(name: str, arguments: Sequence[str]) -> Command:
     return tyro.cli(kind, prog=f"harnet {name}", description=inspect.getdoc(kind), args=arguments)
 
 
+def _renamed(name: str, arguments: Sequence[str]) -> list[str]:
+    """The same arguments by the options' names of today, with a line on standard error for each other one."""
+    found = []
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        now = RENAMED.get(name, {}).get(option)
+        if now is not None:
+            print(f"harnet {name}: {option} is now {now}; the old name goes with the next release", file=sys.stderr)
+        found.append(f"{now}{equals}{value}" if now else argument)
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0 if arguments else USAGE
+    if arguments[0] == "--version":
+        print(f"harnet {harnet.__version__}")
+        return 0
     name, *options = arguments
     if name not in COMMANDS:
         print(f"harnet: no command {name!r}; one of: {', '.join(COMMANDS)}", file=sys.stderr)

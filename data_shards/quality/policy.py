@@ -39,6 +39,10 @@ class QualityPolicy:
         for name in ("max_clipped_share", "min_wear_hours", "max_mean_mg"):
             if not getattr(self, name) >= 0:
                 raise HarnetError(f"quality policy: {name} is {getattr(self, name)}; it must be at least 0")
+        if self.max_clipped_share > 1:
+            raise HarnetError(f"quality policy: max_clipped_share is {self.max_clipped_share}; a share is 1 at most")
+        if math.isinf(self.min_wear_hours):
+            raise HarnetError("quality policy: min_wear_hours is infinite, which no recording reaches; give hours")
 
 
 POLICIES = {
@@ -124,6 +128,12 @@ RULES = (
 """In the order of the flow table: a recording counts for the first rule that it breaks."""
 
 
+def in_force(policy: QualityPolicy) -> list[Rule]:
+    """The rules that a policy sets a limit for, in their order."""
+    off = POLICIES["none"]
+    return [rule for rule in RULES if getattr(policy, rule.limit) != getattr(off, rule.limit)]
+
+
 def broken_rule(info: RecordingInfo, policy: QualityPolicy) -> Rule | None:
     """The first rule that a recording breaks; None if it may be used."""
     return next((rule for rule in RULES if rule.breaks(info, policy)), None)
@@ -163,17 +173,12 @@ class Flow:
         lines = [
             (self.unreadable + self.recordings, "files and recordings in"),
             (-self.unreadable, "could not be read"),
-            *((-self.excluded[rule.name], f"{rule.name}: {rule.says(self.policy)}") for rule in self._rules_in_force()),
+            *((-self.excluded[rule.name], f"{rule.name}: {rule.says(self.policy)}") for rule in in_force(self.policy)),
             (self.kept, f"recordings out: {self.people} people, {self.person_days} person-days, "
                         f"{self.worn_hours:.1f} h worn"),
         ]  # fmt: skip
         lines += [(count, f"in the store with a note: {kind}") for kind, count in self.notes.items()]
         return "\n".join(f"{count:>9,}  {label}" for count, label in lines)
-
-    def _rules_in_force(self) -> list[Rule]:
-        """The rules that the policy does not switch off."""
-        off = POLICIES["none"]
-        return [rule for rule in RULES if getattr(self.policy, rule.limit) != getattr(off, rule.limit)]
 
 
 def worn_days(info: RecordingInfo) -> list[int]:

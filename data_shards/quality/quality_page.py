@@ -18,7 +18,7 @@ from data_shards.parallel import run_all
 from data_shards.quality import picture
 from data_shards.quality.audit import Audit, audit
 from data_shards.quality.histogram import HEIGHT, WIDTH, Histogram, histogram
-from data_shards.quality.policy import RULES, QualityPolicy
+from data_shards.quality.policy import RULES, QualityPolicy, in_force
 from harnet.errors import HarnetError
 from harnet.files import write_atomically
 from harnet.parts import Part
@@ -120,7 +120,10 @@ def _head(path: Path) -> bytes:
 def _summary(audited: Audit, drawn: int) -> dict[str, Any]:
     """What the first page shows above the recordings."""
     counts = audited.flow.excluded
-    rules = [(rule.name, rule.says(audited.policy), counts[rule.name], audited.broken[rule.name]) for rule in RULES]
+    rules = [
+        (rule.name, rule.says(audited.policy), counts[rule.name], audited.broken[rule.name])
+        for rule in in_force(audited.policy)
+    ]
     return {
         "flow": audited.flow,
         "rules": rules,

@@ -20,14 +20,14 @@ class Command:
     Writes flow.json, recordings.csv and index.html into the folder. The page names participants by their pseudonyms:
     it is for the team that holds the cohort. Run again, it draws the pages that are missing or out of date.
 
-    Example: harnet quality cohort.zarr --out quality --policy uk-biobank
+    Example: harnet quality cohort.zarr --out quality --quality uk-biobank
     """
 
     cohort: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="COHORT")]
     """Cohort store that `harnet ingest` made."""
     out: Path
     """Folder for the report; files of an earlier report in it are replaced."""
-    policy: str = "uk-biobank"
+    quality: str = "uk-biobank"
     """What to leave out: uk-biobank, none, or a TOML file with the limits."""
     pictures: int = 1000
     """Draw at most so many recordings, 100 a page, those left out first; recordings.csv lists all."""
@@ -43,7 +43,7 @@ class Command:
     def run(self) -> int:
         """Write the report, then print the flow of recordings."""
         part = Part.parse(self.part)
-        policy = find_policy(self.policy)
+        policy = find_policy(self.quality)
         cohort = Cohort.open(self.cohort, self.listing)
         audited = write_report(cohort, self.out, policy, self.pictures, self.workers, part)
         if self.json:

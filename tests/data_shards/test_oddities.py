@@ -74,6 +74,6 @@ def test_who_was_mended_how(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     printed = capsys.readouterr().out
     assert f"note: {source}: cut end: 1 (line 643)\n" in printed
     assert "        1  in the store with a note: cut end" in printed
-    assert main(["quality", str(out), "--out", str(tmp_path / "quality"), "--policy", "none"]) == 0
+    assert main(["quality", str(out), "--out", str(tmp_path / "quality"), "--quality", "none"]) == 0
     assert "cut end: 1 (line 643)" in (tmp_path / "quality" / "recordings.csv").read_text()
     assert "<td>cut end</td>" in (tmp_path / "quality" / "index.html").read_text()

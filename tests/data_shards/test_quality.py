@@ -113,6 +113,8 @@ def test_policies_come_from_a_name_or_a_file(tmp_path: Path) -> None:
         ("max_mean_mg = '5'", "max_mean_mg is '5'; give a number"),
         ("max_mean_mg = -5", "max_mean_mg is -5; it must be at least 0"),
         ("max_mean_mg = nan", "max_mean_mg is nan; it must be at least 0"),
+        ("max_clipped_share = 1.5", "max_clipped_share is 1.5; a share is 1 at most"),
+        ("min_wear_hours = inf", "min_wear_hours is infinite"),
         ("max_mean_mg", "not TOML"),
     ],
 )

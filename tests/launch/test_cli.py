@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import harnet
 from harnet import console
 from launch.cli import COMMANDS, main
 from pretrain.command import Command, in_order
@@ -30,6 +31,8 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of("--help") == 0
     shown = capsys.readouterr().out
     assert all(f"  {name} " in shown for name in COMMANDS)
+    assert code_of("--version") == 0
+    assert capsys.readouterr().out == f"harnet {harnet.__version__}\n"
     assert code_of() == console.USAGE
     assert code_of("nonsense") == console.USAGE
 

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -42,13 +43,26 @@ def test_quality_prints_the_flow_and_writes_the_report(
     assert "note: 2 of 2 recordings are synthetic" in shown
     assert "\n        0  recordings out: 0 people, 0 person-days, 0.0 h worn\n" in shown
     assert f"{out / 'index.html'}: the report; it names participants" in shown
-    assert main(["quality", str(store), "--out", str(out), "--policy", "none", "--json"]) == 0
+    assert main(["quality", str(store), "--out", str(out), "--quality", "none", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads((out / "flow.json").read_text())
+    page = (out / "index.html").read_text()
+    assert "mg or more" not in page
+    assert not re.search(r"\binf\b", page)
     policy = tmp_path / "own.toml"
     policy.write_text("min_wear_hours = 1\ncalibrated = false\nevery_clock_hour = false\n")
-    assert main(["quality", str(store), "--out", str(out), "--policy", str(policy), "--json"]) == 0
+    assert main(["quality", str(store), "--out", str(out), "--quality", str(policy), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["kept"] == 2
     assert sorted(path.name for path in out.iterdir()) == ["flow.json", "index.html", "recordings.csv"]
+
+
+def test_the_option_of_version_0_1_is_taken_with_a_note(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option in (["--policy", "none"], ["--policy=none"]):
+        assert main(["quality", str(store), "--out", str(tmp_path / "quality"), *option, "--json"]) == 0
+        shown = capsys.readouterr()
+        assert json.loads(shown.out)["kept"] == 2
+        assert shown.err.count("harnet quality: --policy is now --quality;") == 1
 
 
 @pytest.mark.parametrize(
@@ -56,7 +70,7 @@ def test_quality_prints_the_flow_and_writes_the_report(
     [
         (["synth", "--people", "0", "--out", "x"], "--people 0"),
         (["quality", "nowhere.zarr", "--out", "x"], "nowhere.zarr"),
-        (["quality", "STORE", "--out", "x", "--policy", "strict"], "quality policy 'strict'"),
+        (["quality", "STORE", "--out", "x", "--quality", "strict"], "quality policy 'strict'"),
         (["quality", "STORE", "--out", "x", "--workers", "0"], "--workers 0"),
     ],
 )

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test gpu gpu-quick lint drop-in open-weights clean
+.PHONY: demo test gpu gpu-quick lint notebooks drop-in open-weights clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m launch.demo
@@ -31,6 +31,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Executes them in place, so that the outputs in the repository are those of this version.
+notebooks: $(VENV)/.dev
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python docs/notebooks/refresh.py
 
 # Without their dependencies: they pin versions that have no build for this Python.
 drop-in: $(VENV)/.dev

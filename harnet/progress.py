@@ -30,7 +30,9 @@ class _Lines(tqdm):
 
 def bar(total: int | None, description: str, unit: str, initial: int = 0, show: bool = True) -> "tqdm[Any]":
     """A progress bar to `update()` by hand; `show=False` on every rank but the first."""
-    about: dict[str, Any] = {"total": total, "desc": description, "unit": unit, "initial": initial, "disable": not show}
+    about: dict[str, Any] = {"total": total, "desc": description, "unit": unit, "initial": initial}
+    if not show:  # given only then: TQDM_DISABLE=1 in the environment hides all bars
+        about["disable"] = True
     if sys.stderr.isatty():
         return tqdm(**about, dynamic_ncols=True)
     return _Lines(**about, ncols=100, ascii=True, mininterval=_SECONDS_BETWEEN_LOG_LINES)

@@ -1,5 +1,6 @@
 """Progress in a log file: whole lines, one a stage."""
 
+import os
 import subprocess
 import sys
 
@@ -31,6 +32,12 @@ def test_output_that_is_no_terminal_gets_one_whole_line_a_stage(end: str) -> Non
     assert "loss=0.5" in lines[0]
     if end:
         assert "4/9" in lines[2]
+
+
+def test_the_environment_hides_all_bars() -> None:
+    environment = os.environ | {"TQDM_DISABLE": "1"}
+    command = [sys.executable, "-c", STAGES.format(end="")]
+    assert subprocess.run(command, capture_output=True, check=True, env=environment).stderr == b""
 
 
 def test_a_stage_that_takes_long_tells_in_between(

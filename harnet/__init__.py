@@ -4,8 +4,8 @@
     encoder = harnet.load_encoder("weights/")
     model = harnet.create_model("harnet10", num_classes=5, weights="weights/")
 
-Importing this package imports no torch: names are looked up when first used, so that a command line stays quick
-and `harnet.errors` costs nothing.
+Importing this package does not import torch: each name is resolved on first use, which keeps the command line fast
+and `harnet.errors` cheap to import.
 """
 
 import importlib

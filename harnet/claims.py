@@ -1,4 +1,4 @@
-"""An output folder belongs to one set of settings: the same command continues it, another one is refused."""
+"""An output folder belongs to one set of settings: the same command resumes it; different settings are refused."""
 
 import json
 from pathlib import Path
@@ -11,11 +11,15 @@ SETTINGS = "settings.json"
 
 
 def claim(out: Path, settings: dict[str, Any], what: str) -> None:
-    """Make `out` the folder of `settings`, in JSON's types; HarnetError if it is that of others, or holds no `what`."""
+    """Claim the folder `out` for `settings` (JSON-serialisable), creating it if missing.
+
+    `what` names the results in messages, such as "fine-tuning results". HarnetError if `out` was claimed for different
+    settings, or contains files but no settings.json.
+    """
     path = out / SETTINGS
     if not path.exists():
         if taken(out):
-            raise HarnetError(f"{out}: holds something else than {what}: choose another folder")
+            raise HarnetError(f"{out}: contains files other than {what}: choose another folder")
         out.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(settings, indent=1) + "\n")
         return
@@ -23,14 +27,14 @@ def claim(out: Path, settings: dict[str, Any], what: str) -> None:
     different = [key for key in settings if found.get(key) != settings[key]]
     if different:
         raise HarnetError(f"{path}: holds results of other settings ({', '.join(different)} differ): "
-                          "choose another folder or repeat the same command")  # fmt: skip
+                          "choose another folder or repeat the original command")  # fmt: skip
 
 
 def taken(out: Path) -> bool:
-    """Whether `out` holds anything, and no settings that say what.
+    """Whether `out` contains visible files but no settings.json.
 
-    The other elements of an array may begin at this moment: their unfinished files are hidden ones, and the settings
-    are looked for last.
+    Safe when all tasks of a job array start at once: their temporary files are hidden, and settings.json is checked
+    last.
     """
     holds = out.exists() and any(not each.name.startswith(".") for each in out.iterdir())
     return holds and not (out / SETTINGS).exists()

@@ -1,4 +1,4 @@
-"""How every program of this project ends: exit code, and one line on standard error for what went wrong."""
+"""Exit codes and error lines, the same for every program of this project."""
 
 import signal
 import sys
@@ -15,9 +15,9 @@ INTERRUPTED = 130
 
 
 def guarded(program: str, extra: str, action: Callable[[], int]) -> int:
-    """Run `action` and return its exit code; a user's mistake is one line, a mistake of ours keeps its traceback.
+    """Run `action` and return its exit code; user errors print one line to stderr, bugs keep their traceback.
 
-    `extra` is the optional part of the distribution to install if a package is missing.
+    `extra` is the optional dependency group (`harnet[extra]`) to suggest if a package is missing.
     """
     try:
         return action()
@@ -31,17 +31,17 @@ def guarded(program: str, extra: str, action: Callable[[], int]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(
             f"{program}: {where}{error.strerror or error}; finished work is kept, "
-            "run the same command again once this is mended",
+            "fix this and run the same command again",
             file=sys.stderr,
         )
     except KeyboardInterrupt:
-        print(f"{program}: interrupted; finished work is kept, the same command continues", file=sys.stderr)
+        print(f"{program}: interrupted; finished work is kept, the same command resumes", file=sys.stderr)
         return INTERRUPTED
     return USER_MISTAKE
 
 
 def exit_with(action: Callable[[], int]) -> NoReturn:
-    """Leave the process with the exit code of `action`. TERM, which schedulers send, acts like ctrl-C."""
+    """Exit the process with the code that `action` returns. SIGTERM, which schedulers send, acts like Ctrl-C."""
     signal.signal(signal.SIGTERM, _interrupt)
     code = action()
     sys.stdout.flush()

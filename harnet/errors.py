@@ -1,17 +1,17 @@
-"""The one exception that reaches a user, and what it must say."""
+"""The exceptions that are shown to users, and what their messages must say."""
 
 
 class HarnetError(ValueError):
-    """A mistake that a user can mend: bad input, a wrong option, a damaged file.
+    """An error that the user can fix: bad input, a wrong option, a damaged file.
 
     The message is one line that names the file or option, the value found and what to do.
-    The command line prints it without a traceback and exits with code 1. A mistake of ours is
+    The command line prints it without a traceback and exits with code 1. A bug in harnet is
     an ``assert`` or any other exception, and keeps its traceback.
     """
 
 
 class Unreachable(HarnetError):
-    """Storage did not answer for minutes. Nobody's mistake: the same command may well succeed later.
+    """Storage did not respond for minutes; a transient failure, so the same command may succeed later.
 
-    Whoever restarts programs tells it from other errors by this class.
+    This class lets the job supervisor distinguish retryable errors from all others.
     """

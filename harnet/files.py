@@ -1,4 +1,4 @@
-"""Writing files so that a killed process leaves the old file or the new one, never half of one."""
+"""Atomic, durable file writes: a killed process leaves either the old file or the new one, never a partial one."""
 
 import errno
 import os
@@ -11,26 +11,26 @@ from pathlib import Path
 from harnet.owners import new_name
 
 LACKING = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.ENOLCK)
-"""What file systems say of an operation that they do not have (Lustre without flock, exFAT, CIFS, FUSE)."""
+"""Error numbers that file systems return for unsupported operations (Lustre without flock, exFAT, CIFS, FUSE)."""
 _CLAIM = "claimed"
-"""File in a folder that is claimed."""
+"""Name of the file inside a claimed folder."""
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make renames inside `folder` durable; a rename alone may be lost with the machine."""
+    """Make renames inside `folder` durable; without fsync a rename may be lost if the machine crashes."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
         if error.errno not in LACKING:
             raise
-        # Nothing is written late where a folder cannot be flushed; of files, fsync is never left out.
+        # File systems that cannot fsync a folder do not delay its entries; files themselves are always fsynced.
     finally:
         os.close(descriptor)
 
 
 def fsync_tree(folder: Path) -> None:
-    """Flush `folder` and every file and folder below it to disk."""
+    """Fsync `folder` and every file and folder below it."""
     for below, _, names in os.walk(folder, topdown=False):
         for name in names:
             with Path(below, name).open("rb") as file:
@@ -39,16 +39,16 @@ def fsync_tree(folder: Path) -> None:
 
 
 def publish(temporary: Path, final: Path) -> None:
-    """Rename a flushed file or folder to its final name, durably."""
+    """Atomically and durably rename an already fsynced file or folder to its final name."""
     os.replace(temporary, final)
     fsync_folder(final.parent)
 
 
 @contextmanager
 def atomic_path(final: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `final`; on success flush it and rename it to `final`.
+    """Yield a temporary path beside `final`; on success fsync it and rename it to `final`.
 
-    On any exception, ctrl-C and a full disk included, the temporary file is removed and `final` is untouched.
+    On any exception, including Ctrl-C and a full disk, the temporary file is removed and `final` is left untouched.
     """
     temporary = final.with_name(f".{final.name}.{new_name()}.tmp")
     try:
@@ -61,16 +61,16 @@ def atomic_path(final: Path) -> Iterator[Path]:
 
 
 def write_atomically(final: Path, content: bytes | str) -> None:
-    """Write a whole small file under a temporary name and rename it to `final`."""
+    """Write a small file under a temporary name, fsync it and rename it to `final`."""
     with atomic_path(final) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def claim(place: Path, content: str) -> str:
-    """Keep a text under a name unless one is there; return the one that is there. Of many that come at once, one wins.
+    """Store `content` at `place` unless something is stored there; return what is stored. Exactly one caller wins.
 
-    `place` becomes a folder with one file: renaming a folder fails, everywhere, if the name is taken by one that is not
-    empty. Renaming a file does not, and hard links are not to be had on every file system.
+    `place` becomes a folder with one file: renaming onto a non-empty folder fails on every file system. Renaming onto
+    an existing file succeeds silently, and hard links are not available everywhere.
     """
     candidate = place.with_name(f"{place.name}-{uuid.uuid4().hex}")
     candidate.mkdir(parents=True)
@@ -87,7 +87,7 @@ def claim(place: Path, content: str) -> str:
 
 
 def claimed(place: Path) -> str | None:
-    """The text that was kept under a name, if there is one."""
+    """The text that `claim` stored at `place`, or None."""
     try:
         return (place / _CLAIM).read_text()
     except FileNotFoundError:

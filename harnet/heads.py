@@ -1,4 +1,4 @@
-"""What sits on the encoder: a classifier for labelled data, one head for each pretext task, and the whole models."""
+"""Heads on top of the encoder: a classifier, one head per pretext task, and the complete models."""
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ PRETEXT_HEADS: dict[str, str] = {
 
 
 class Classifier(nn.Module):
-    """Linear F -> 512, ReLU, linear 512 -> classes: (N, F) -> (N, classes) logits."""
+    """Two-layer perceptron, F -> 512 -> classes with ReLU: (N, F) -> (N, classes) logits."""
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
@@ -25,12 +25,12 @@ class Classifier(nn.Module):
         self.linear2 = nn.Linear(CLASSIFIER_HIDDEN, classes)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits (N, classes)."""
+        """Logits (N, classes) of features (N, F)."""
         return self.linear2(torch.relu(self.linear1(features)))
 
 
 class PretextHead(nn.Module):
-    """One linear layer F -> 2: was the transformation applied (class 1) or not (class 0)."""
+    """Linear layer F -> 2: was the transformation applied (class 1) or not (class 0)? `zero` zero-initialises it."""
 
     def __init__(self, features: int, zero: bool = False) -> None:
         super().__init__()
@@ -40,12 +40,12 @@ class PretextHead(nn.Module):
             nn.init.zeros_(self.linear1.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits (N, 2)."""
+        """Logits (N, 2) of features (N, F)."""
         return self.linear1(features)
 
 
 class ClassifierModel(nn.Module):
-    """Encoder and classifier: (N, 3, L) in g -> (N, classes) logits. Arguments as of `Encoder`."""
+    """Encoder and classifier: (N, 3, L) in g -> (N, classes) logits. Other arguments are those of `Encoder`."""
 
     def __init__(
         self,
@@ -65,10 +65,10 @@ class ClassifierModel(nn.Module):
 
 
 class PretextModel(nn.Module):
-    """Encoder and the four pretext heads: (N, 3, L) in g -> (N, 4, 2) logits. Arguments as of `Encoder`.
+    """Encoder and the four pretext heads: (N, 3, L) in g -> (N, 4, 2) logits. Other arguments are those of `Encoder`.
 
-    The second dimension is in the order of `PRETEXT_HEADS`. All four heads always run: a head that the loss leaves
-    out then has a gradient of zeros rather than none, which distributed training would wait for.
+    The second dimension is in the order of `PRETEXT_HEADS`. All four heads always run: a head that the loss does not
+    use then has a zero gradient instead of none, for which DistributedDataParallel would wait.
     With `zero_heads` the heads start at zero, so the first loss is exactly ln 2.
     """
 
@@ -87,6 +87,6 @@ class PretextModel(nn.Module):
             self.add_module(name, PretextHead(features, zero_heads))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, task, class)."""
+        """Logits (N, task, class), shape (N, 4, 2), of windows (N, 3, L) in g."""
         features = self.feature_extractor(x).flatten(1)
         return torch.stack([self.get_submodule(name)(features) for name in PRETEXT_HEADS.values()], dim=1)

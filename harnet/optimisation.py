@@ -1,4 +1,4 @@
-"""What pretraining and fine-tuning share of the recipe: who decays, and how the learning rate goes."""
+"""Optimisation shared by pretraining and fine-tuning: weight-decay groups and the learning-rate schedule."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ from torch import nn
 
 
 def decay_groups(module: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Two parameter groups for AdamW: convolution and linear weights decay, biases and normalisation do not."""
+    """Two parameter groups for AdamW: convolution and linear weights decay; biases and normalisation do not."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     return [
         {"params": [p for p in parameters if p.ndim > 1], "lr": learning_rate, "weight_decay": weight_decay},
@@ -16,7 +16,7 @@ def decay_groups(module: nn.Module, learning_rate: float, weight_decay: float) -
 
 
 def warmup_cosine(step: int, steps: int, warmup: int) -> float:
-    """Share of the peak learning rate at `step`, from 0: linear warm-up, then half a cosine to zero at `steps`.
+    """Learning rate at `step` (from 0) as a fraction of the peak: linear warm-up, then cosine decay to 0 at `steps`.
 
     Loshchilov and Hutter 2017 (SGDR), without restarts.
     """

@@ -1,4 +1,4 @@
-"""Many independent pieces of work, over the elements of a job array."""
+"""Dividing independent work items over the tasks of a job array."""
 
 import re
 from collections.abc import Sequence
@@ -10,29 +10,29 @@ from harnet.errors import HarnetError
 Item = TypeVar("Item")
 
 WHOLE = "1/1"
-"""All of it: what `--part` is where there is no array."""
+"""The default of `--part`: all items, no job array."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One element's share of a job array: every `count`-th item, beginning with item `number`.
+    """The share of one job-array task: every `count`-th item, starting with item `number`.
 
-    All elements list the same items in the same order, so no two share one and none is left out.
+    All tasks list the same items in the same order, so every item belongs to exactly one task.
     """
 
     number: int
-    """From 1 to `count`."""
+    """Number of this task, from 1 to `count`."""
     count: int
-    """Elements in all."""
+    """Number of tasks in the array."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.count:
-            raise HarnetError(f"--part {self.number}/{self.count}: parts count from 1/{self.count} to {self.count}/"
+            raise HarnetError(f"--part {self.number}/{self.count}: parts run from 1/{self.count} to {self.count}/"
                               f"{self.count}; with SLURM: --array=1-{max(self.count, 1)}")  # fmt: skip
 
     @classmethod
     def parse(cls, text: str) -> "Part":
-        """The third of a hundred from "3/100"; `HarnetError` for anything else."""
+        """Parse "NUMBER/COUNT", such as "3/100"; `HarnetError` for anything else."""
         match = re.fullmatch(r"(\d+)/(\d+)", text.strip(), re.ASCII)
         if match is None:
             raise HarnetError(f"--part {text!r}: give NUMBER/COUNT, such as 3/100")

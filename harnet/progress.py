@@ -1,4 +1,4 @@
-"""One progress bar for all long work: live on a terminal, whole lines in a log file."""
+"""The progress bar of all long-running work: live on a terminal, complete lines in a log file."""
 
 import sys
 from collections.abc import Callable
@@ -7,15 +7,15 @@ from typing import Any
 from tqdm import tqdm
 
 _SECONDS_BETWEEN_LOG_LINES = 600.0
-"""A stage leaves one line when it ends; only one that takes longer than this leaves more."""
+"""In a log file a stage prints one line when it ends, and one at this interval if it takes longer."""
 
 
 class _Lines(tqdm):
-    """A bar for output that is no terminal: every state is a line of its own, none is written over."""
+    """A bar for output that is not a terminal: each update is a line of its own, nothing is overwritten."""
 
     @staticmethod
     def status_printer(file: Any) -> Callable[[str], None]:
-        """What writes one state; tqdm itself ends the last line. The first state is the empty bar: not written."""
+        """Return the function that writes one update; tqdm ends the last line. The initial empty bar is skipped."""
         states = 0
 
         def write(state: str) -> None:
@@ -29,7 +29,7 @@ class _Lines(tqdm):
 
 
 def bar(total: int | None, description: str, unit: str, initial: int = 0, show: bool = True) -> "tqdm[Any]":
-    """A progress bar to `update()` by hand; `show=False` on every rank but the first."""
+    """A progress bar to `update()` manually; pass `show=False` on every rank except 0."""
     about: dict[str, Any] = {"total": total, "desc": description, "unit": unit, "initial": initial}
     if not show:  # given only then: TQDM_DISABLE=1 in the environment hides all bars
         about["disable"] = True

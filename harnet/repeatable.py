@@ -1,4 +1,4 @@
-"""Convolutions that give the same numbers each time, on a GPU too."""
+"""Deterministic convolutions, also on a GPU."""
 
 from contextlib import AbstractContextManager
 
@@ -6,10 +6,10 @@ import torch
 
 
 def repeatable_convolutions() -> AbstractContextManager[None]:
-    """While entered, cuDNN takes deterministic algorithms, without a search, in full float32.
+    """Context manager in which cuDNN uses deterministic algorithms, without benchmarking, in full float32.
 
-    Every flag is spelt out: those left out of `cudnn.flags` are not kept as they are but set to its defaults, which
-    switch cuDNN off and TF32 on. TF32 keeps ten bits of the fraction, and features would not be those of the CPU.
+    Every flag is given explicitly: `cudnn.flags` resets omitted flags to its own defaults, which disable cuDNN and
+    enable TF32. TF32 has a 10-bit mantissa, so features would differ from those computed on the CPU.
     """
     context: AbstractContextManager[None] = torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False

@@ -258,7 +258,7 @@ def _claim(config: SuiteConfig, context: SuiteContext, names: tuple[str, ...]) -
             raise HarnetError(f"{path}: holds results of other settings ({', '.join(different)} differ): "
                               "choose another folder or repeat the same command")  # fmt: skip
     elif taken(config.out):
-        raise HarnetError(f"{config.out}: holds something else than evaluation results: choose another folder")
+        raise HarnetError(f"{config.out}: contains files other than evaluation results: choose another folder")
     for name in names:
         facts = context.facts(name)
         if found["data"].setdefault(name, facts)["digest"] != facts["digest"]:

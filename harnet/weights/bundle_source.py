@@ -81,7 +81,7 @@ class RemoteFolder:
 
 
 def open_source(source: str | Path, download: bool = False) -> BundleSource:
-    """A URL is whatever contains "://"; a name on the Hub is what has the form of one and is no local path.
+    """Open a bundle at a URL, at a local path, or under a Hugging Face Hub id that is not a local path.
 
     The network is used for a URL, and for a name on the Hub only with `download`; else that is looked for in the local
     cache. HarnetError if there is no such thing.

@@ -68,7 +68,7 @@ def test_features_of_several_stages_are_their_means_over_time(name: str) -> None
 
 @pytest.mark.parametrize("stages", [(), (0,), (6,), (5, 5)])
 def test_stages_that_do_not_exist_are_refused(stages: tuple[int, ...]) -> None:
-    with pytest.raises(HarnetError, match=r"stages .*: must be different numbers from 1 to 5"):
+    with pytest.raises(HarnetError, match=r"stages .*: must be distinct numbers from 1 to 5"):
         Encoder("harnet5", width=8).features(torch.zeros(1, 3, 150), stages)
 
 
@@ -82,7 +82,7 @@ def test_unknown_architecture_is_refused() -> None:
     [
         (torch.zeros(2, 3, 300, dtype=torch.int16), "convert to float32"),
         (torch.zeros(2, 300, 3), "swap the last two dimensions"),
-        (torch.zeros(3, 300), "add a first dimension"),
+        (torch.zeros(3, 300), "add a batch dimension"),
         (torch.zeros(2, 3, 900), "fits harnet30"),
         (torch.zeros(2, 3, 1000), "resample at 30 Hz"),
     ],

@@ -149,7 +149,7 @@ def test_more_seeds_are_added_and_other_weights_or_data_refused(config: SuiteCon
     elsewhere = make_labelled(tmp_path / "data" / "tiny", windows=9).parent
     with pytest.raises(HarnetError, match="other windows of tiny"):
         evaluate(replace(config, data=elsewhere))
-    with pytest.raises(HarnetError, match="something else than evaluation results"):
+    with pytest.raises(HarnetError, match="files other than evaluation results"):
         evaluate(replace(config, out=config.data))
     (path,) = config.out.glob("pieces/tiny/robust/forest/seed0-fold0.json")
     path.write_text("{")

@@ -97,7 +97,7 @@ def test_a_folder_of_other_settings_or_files_is_refused(data: Path, weights: str
     finetune(config)
     with pytest.raises(HarnetError, match=r"other settings \(training differ"):
         finetune(replace(config, training=replace(frozen, weight_decay=0.1)))
-    with pytest.raises(HarnetError, match="something else than fine-tuning results"):
+    with pytest.raises(HarnetError, match="files other than fine-tuning results"):
         finetune(replace(config, out=data))
 
 

@@ -173,7 +173,7 @@ class Downsample(nn.Module):
 
 
 def lowpass_kernel(factor: int, order: int) -> np.ndarray:
-    """A box of `factor` samples convolved with itself `order` times, summing to 1: float32, (order·(factor-1)+factor,)."""
+    """A box of `factor` samples convolved with itself `order` times, sum 1: float32, (order·(factor-1) + factor,)."""
     box = np.ones(factor)
     kernel = box
     for _ in range(order):

@@ -1,1 +1,1 @@
-"""Weights in and out: the bundle that is published, and the check of everything that is read."""
+"""Loading and saving weights: the published bundle, and the checks on everything that is read."""

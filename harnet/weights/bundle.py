@@ -1,13 +1,13 @@
-"""A bundle: the folder of weights that is published, written whole or not at all.
+"""A bundle: the published folder of weights, written atomically.
 
 model.safetensors   every tensor, under the names of the state-dict contract
 config.json         `BundleConfig`
 README.md           model card
-hubconf.py          makes the folder a torch.hub folder, for people who have harnet
-model.onnx          if asked for: see `graphs`
-model.pt2           if asked for: see `graphs`
-torch_hub/          if asked for: the published folder, for tools without harnet; see `hub_folder`
-SHA256SUMS          of the files above, as `sha256sum -c` reads it
+hubconf.py          makes the folder a torch.hub repository for users who have harnet installed
+model.onnx          optional: see `graphs`
+model.pt2           optional: see `graphs`
+torch_hub/          optional: torch.hub folder for tools without harnet; see `hub_folder`
+SHA256SUMS          checksums of the files above, for `sha256sum -c`
 """
 
 import hashlib
@@ -34,24 +34,24 @@ from harnet.weights.load import Bundle, build_classifier, build_encoder
 __all__ = ["FORMATS", "BundleConfig", "Format", "save"]
 
 Format = Literal["onnx", "torch-export", "published"]
-"""What a bundle may hold beside safetensors: an ONNX file, a `torch.export` program, the published torch.hub folder."""
+"""Optional formats beside safetensors: an ONNX file, a `torch.export` program, the published torch.hub folder."""
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 _OURS = {MODEL, CONFIG, CARD, HUBCONF, SUMS, ONNX, PROGRAM, TORCH_HUB, "__pycache__"}
-"""What may lie in a bundle; Python leaves `__pycache__` there when torch.hub runs `hubconf.py`."""
+"""Files that may be in a bundle; Python creates `__pycache__` when torch.hub runs `hubconf.py`."""
 
 
 def save(
     folder: str | Path, state_dict: Mapping[str, Tensor], config: BundleConfig, formats: Collection[Format] = ()
 ) -> Path:
-    """Write the bundle `folder`, replacing a bundle that is there; returns its resolved path.
+    """Write a bundle to `folder`, replacing an existing bundle; returns the resolved path.
 
-    `state_dict` is that of a whole model (`PretextModel`, `ClassifierModel`) and is held to the same contract as
-    when it is loaded: HarnetError, and nothing written, if it is broken or `folder` holds anything but a bundle.
+    `state_dict` is that of a complete model (`PretextModel`, `ClassifierModel`) and must satisfy the same contract as
+    when it is loaded. HarnetError, with nothing written, if it does not, or if `folder` contains anything but a bundle.
     `formats` are written beside the safetensors; "onnx" needs the extra of that name.
-    The same arguments give the same bytes. A process killed at any moment leaves the old bundle or the new one; killed
-    between the two renames it leaves the old one under `.NAME.old`, and the next save puts that back first.
+    The same arguments give the same bytes. A process killed at any moment leaves the old bundle or the new one; if it
+    is killed between the two renames, the old one is left as `.NAME.old` and the next save restores it first.
     """
     final = Path(folder).resolve()
     check_state(state_dict, config.architecture, config.width, len(config.classes), f"weights for {final.name}")
@@ -90,7 +90,7 @@ def _write(folder: Path, state_dict: Mapping[str, Tensor], config: BundleConfig,
 
 
 def _other_formats(tensors: dict[str, Tensor], config: BundleConfig, formats: Collection[Format]) -> dict[str, bytes]:
-    """Path inside the bundle -> content."""
+    """Path inside the bundle -> file content, for each of `formats`."""
     found: dict[str, bytes] = {}
     if "published" in formats:
         found |= {f"{TORCH_HUB}/{name}": content for name, content in hub_folder(tensors, config).items()}
@@ -112,5 +112,5 @@ def _refuse_to_replace_anything_else(folder: Path) -> None:
     found = {path.name for path in folder.iterdir()}
     if found and (CONFIG not in found or found - _OURS):
         other = sorted(found - _OURS)
-        raise HarnetError(f"{folder}: holds something else than a bundle of weights"
+        raise HarnetError(f"{folder}: contains files other than a bundle of weights"
                           f"{f' (such as {other[0]!r})' if other else ''}: choose another folder")  # fmt: skip

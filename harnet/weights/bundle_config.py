@@ -1,4 +1,4 @@
-"""`config.json` of a bundle: what a reader must know to use the weights, and where they came from."""
+"""`config.json` of a bundle: what a user needs to know to use the weights, and their provenance."""
 
 import json
 from dataclasses import asdict, dataclass, field, fields
@@ -8,29 +8,29 @@ from harnet.encoder import PUBLISHED_WIDTH, SAMPLING_RATE, find_architecture
 from harnet.errors import HarnetError
 
 FORMAT = "harnet weights 1"
-"""Written as "format" into every config.json; another value is another layout."""
+"""Value of "format" in every config.json; it changes whenever the layout does."""
 
 Normalisation = Literal["none", "standardised window"]
 
 
 @dataclass(frozen=True)
 class BundleConfig:
-    """Everything in `config.json` but its format line. HarnetError where a value cannot be right."""
+    """Contents of `config.json`, except its "format" entry. HarnetError for invalid values."""
 
     architecture: str
     """Name in `harnet.encoder.ARCHITECTURES`."""
     window_seconds: int
     """Length of an input window in seconds; fixed by the architecture."""
     normalisation: Normalisation
-    """What the encoder does to a window inside `forward`: nothing, or `harnet.encoder.standardise_window`."""
+    """Normalisation of a window inside `forward`: none, or `harnet.encoder.standardise_window`."""
     width: int = PUBLISHED_WIDTH
-    """Channels of the encoder's first stage; left out of config.json at the published width."""
+    """Channels of the encoder's first stage; omitted from config.json at the published width."""
     sampling_rate: int = SAMPLING_RATE
     """Samples per second of an input window."""
     units: str = "g"
     """Units of an input window; 1 g = 9.80665 m/s²."""
     preprocessing: dict[str, str] = field(default_factory=dict)
-    """What was done to recordings before windows were cut, step -> description (resampling filter, calibration)."""
+    """Preprocessing of recordings before windows were cut: step -> description (resampling filter, calibration)."""
     manifest_digest: str = ""
     """Digest of the shard manifest that the encoder was trained on; empty if it was not trained on shards."""
     training_steps: int = 0
@@ -38,12 +38,12 @@ class BundleConfig:
     git_revision: str = ""
     """Revision of the training code; empty if unknown."""
     provenance: dict[str, Any] = field(default_factory=dict)
-    """People and person-days (counts), windows drawn, objective, held-out metrics, versions, seed, batch: numbers,
-    text, or one further level of the same. Lists are refused, so that no list of participants can end up here."""
+    """People and person-days (counts), windows drawn, objective, held-out metrics, versions, seed, batch size: numbers
+    and text, nested at most one level. Lists are refused, so that no list of participants can end up here."""
     data_use_terms: str = ""
-    """What the data's owner allows to be done with weights trained on them."""
+    """Terms of the data's owner for the use of weights trained on them."""
     classes: tuple[str, ...] = ()
-    """Class names in the order of the classifier's outputs, of a fine-tuned model; empty for a pretrained encoder."""
+    """Class names of a fine-tuned model, in the order of the classifier's outputs; empty for a pretrained encoder."""
 
     def __post_init__(self) -> None:
         expected = find_architecture(self.architecture, self.width).seconds
@@ -56,36 +56,36 @@ class BundleConfig:
         if self.normalisation not in get_args(Normalisation):
             raise HarnetError(f"normalisation {self.normalisation!r}: one of {', '.join(get_args(Normalisation))}")
         if any(not isinstance(name, str) for name in self.classes) or len(set(self.classes)) != len(self.classes):
-            raise HarnetError(f"classes {self.classes!r}: must be different names")
+            raise HarnetError(f"classes {self.classes!r}: must be distinct names")
         _check_provenance(self.provenance, "provenance", levels=2)
 
     @property
     def standardise(self) -> bool:
-        """The `Encoder` argument that `normalisation` stands for."""
+        """The `standardise` argument of `Encoder`."""
         return self.normalisation == "standardised window"
 
     def to_json(self) -> str:
-        """Text of config.json: the same for the same config, whatever the order of its dictionaries."""
+        """Text of config.json; equal configs give equal text, whatever the order of their dictionaries."""
         entries = {"format": FORMAT, **asdict(self)}
         if self.width == PUBLISHED_WIDTH:
-            # So that weights of the published width stay readable by versions that know no other.
+            # Keeps weights of the published width readable by versions that do not know "width".
             del entries["width"]
         return json.dumps(entries, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 def parse_config(text: str | bytes, where: str) -> BundleConfig:
-    """The config in the text of a config.json; HarnetError, beginning with `where`, if it is not one."""
+    """Parse and check the text of a config.json; HarnetError, prefixed with `where`, if it is invalid."""
     try:
         found = json.loads(text)
     except ValueError as error:
         raise HarnetError(f"{where}: not JSON ({error}): fetch the file again") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         value = found.get("format") if isinstance(found, dict) else type(found).__name__
-        raise HarnetError(f"{where}: format {value!r}, expected {FORMAT!r}: not weights that this harnet can read")
+        raise HarnetError(f"{where}: format {value!r}, expected {FORMAT!r}: this version of harnet cannot read it")
     known = {row.name: row for row in fields(BundleConfig)}
     values = {key: value for key, value in found.items() if key != "format"}
     if unknown := sorted(values.keys() - known.keys()):
-        raise HarnetError(f"{where}: unknown entry {unknown[0]!r}: written by a newer harnet? Update harnet")
+        raise HarnetError(f"{where}: unknown entry {unknown[0]!r}, perhaps written by a newer version: update harnet")
     for key, value in values.items():
         kind = _JSON_KINDS.get(key, str)
         if not isinstance(value, kind) or isinstance(value, bool):
@@ -109,7 +109,7 @@ _JSON_KINDS: dict[str, type] = {
     "provenance": dict,
     "classes": list,
 }
-"""Entries of config.json that are not text."""
+"""JSON types of the entries of config.json that are not text."""
 
 
 def _check_provenance(value: Any, where: str, levels: int) -> None:

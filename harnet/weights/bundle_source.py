@@ -1,4 +1,4 @@
-"""Reading a bundle's files from a local folder or a URL, each checked against SHA256SUMS before it is used."""
+"""Reading the files of a bundle from a local folder or a URL, each verified against SHA256SUMS before use."""
 
 import hashlib
 import re
@@ -14,17 +14,17 @@ from harnet.weights.model_hub import HubId, snapshot
 
 _SUM_LINE = re.compile(r"([0-9a-f]{64}) [ *](\S+)")
 _PLAIN = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
-"""A name of a file in the folder: nothing that leads out of it."""
+"""Relative path of a file that cannot escape the folder."""
 
 
 class BundleSource(Protocol):
-    """Where a bundle lies."""
+    """Location of a bundle."""
 
     def where(self, name: str) -> str:
-        """How to name one of its files to a person."""
+        """Path or URL of a file, for messages."""
 
     def read(self, name: str) -> bytes:
-        """The whole of one of its files; HarnetError if it cannot be read."""
+        """Content of a file; HarnetError if it cannot be read."""
 
 
 class LocalFolder:
@@ -48,43 +48,43 @@ class LocalFolder:
         try:
             return path.read_bytes()
         except FileNotFoundError as error:
-            raise HarnetError(f"{path}: missing: the folder is no bundle of weights, or incomplete") from error
+            raise HarnetError(f"{path}: missing: the folder is not a bundle of weights, or is incomplete") from error
         except OSError as error:
             raise HarnetError(f"{path}: cannot be read ({error.strerror}): check the file's permissions") from error
 
 
 class RemoteFolder:
-    """A folder behind a URL of any protocol that fsspec knows."""
+    """A folder at a URL of any protocol that fsspec supports."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
 
     def where(self, name: str) -> str:
-        """URL of the file, without a password or token."""
+        """URL of the file, with passwords and tokens masked."""
         return redacted(f"{self.url}/{name}")
 
     def read(self, name: str) -> bytes:
-        """Whole file, over the network if the protocol says so."""
-        # None of what fsspec raises is kept as a cause: it may have the whole URL in it.
+        """Content of the file, over the network if the protocol needs it."""
+        # Exceptions of fsspec are never chained: they may contain the full URL.
         url = self.where(name)
         try:
             with fsspec.open(f"{self.url}/{name}", "rb") as file:
                 return bytes(file.read())
         except FileNotFoundError:
-            raise HarnetError(f"{url}: missing: the URL is no bundle of weights, or incomplete") from None
+            raise HarnetError(f"{url}: missing: the URL is not a bundle of weights, or is incomplete") from None
         except ImportError as error:
             raise HarnetError(f"{url}: needs another package ({error})") from None
         except Exception as error:
-            # Of any of many libraries.
-            said = redacted(" ".join(str(error).split())) or type(error).__name__
-            raise HarnetError(f"{url}: cannot be read ({said}): check the URL") from None
+            # fsspec's many backends raise exceptions of their own.
+            reason = redacted(" ".join(str(error).split())) or type(error).__name__
+            raise HarnetError(f"{url}: cannot be read ({reason}): check the URL") from None
 
 
 def open_source(source: str | Path, download: bool = False) -> BundleSource:
     """Open a bundle at a URL, at a local path, or under a Hugging Face Hub id that is not a local path.
 
-    The network is used for a URL, and for a name on the Hub only with `download`; else that is looked for in the local
-    cache. HarnetError if there is no such thing.
+    A string that contains "://" is a URL. The network is used for URLs, and for Hub ids only with `download`;
+    otherwise a Hub id is looked up in the local cache. HarnetError if there is no such bundle.
     """
     if isinstance(source, str) and "://" in source:
         return RemoteFolder(source)
@@ -95,13 +95,13 @@ def open_source(source: str | Path, download: bool = False) -> BundleSource:
 
 
 def listed_files(source: BundleSource) -> list[str]:
-    """Names of the files that SHA256SUMS lists, in its order."""
+    """File names in SHA256SUMS, in order."""
     return list(_sums(source))
 
 
 def read_checked(source: BundleSource, name: str) -> bytes:
-    """The bytes of `name`; HarnetError if SHA256SUMS is missing, does not list it, or says otherwise."""
-    # The config is what makes a folder a bundle: a folder without it is named as such, not as one without sums.
+    """Content of `name`; HarnetError if SHA256SUMS is missing, does not list it, or its digest does not match."""
+    # The config makes a folder a bundle, so it is read first: its absence is the more helpful error.
     content = source.read(name) if name == CONFIG else None
     sums = _sums(source)
     if name not in sums:
@@ -111,13 +111,13 @@ def read_checked(source: BundleSource, name: str) -> bytes:
     if found != sums[name]:
         raise HarnetError(
             f"{source.where(name)}: SHA-256 {found[:12]}…, expected {sums[name][:12]}… ({len(content):,} bytes): "
-            "damaged or changed, fetch the folder again"
+            "damaged or modified, fetch the folder again"
         )
     return content
 
 
 def _sums(source: BundleSource) -> dict[str, str]:
-    """SHA-256 of each file by its name. HarnetError if the list is missing or damaged, or leads out of the folder."""
+    """File name -> SHA-256. HarnetError if SHA256SUMS is missing or damaged, or a name leads out of the folder."""
     where = source.where(SUMS)
     try:
         sums = {name: digest for digest, name in _SUM_LINE.findall(source.read(SUMS).decode())}
@@ -125,5 +125,5 @@ def _sums(source: BundleSource) -> dict[str, str]:
         raise HarnetError(f"{where}: not text: damaged, fetch the folder again") from None
     for name in sums:
         if not _PLAIN.fullmatch(name):
-            raise HarnetError(f"{where}: lists {name!r}, which is no file of the folder: do not use these weights")
+            raise HarnetError(f"{where}: lists {name!r}, which is not inside the folder: do not use these weights")
     return sums

@@ -1,4 +1,4 @@
-"""The model card: README.md of a bundle, written from its config so that the two cannot disagree."""
+"""The model card, README.md of a bundle; generated from the bundle's config so that the two always agree."""
 
 from collections.abc import Collection
 from typing import Any
@@ -9,22 +9,22 @@ from harnet.weights.bundle_config import BundleConfig
 _FORMATS = {
     "onnx": "\n`model.onnx`: the same in ONNX, input `windows` (N, 3, L), any N.\n",
     "torch-export": "\n`model.pt2`: the same for `torch.export.load`, any N. Load such a file "
-    "only from people whom you trust.\n",
-    "published": "\n`torch_hub/`: a torch.hub folder that needs torch and numpy alone. stepcount, actinet and asleep "
+    "only from sources that you trust.\n",
+    "published": "\n`torch_hub/`: a torch.hub folder that needs only torch and numpy. stepcount, actinet and asleep "
     "use a copy of it at `<package>/torch_hub_cache/ssl-wearables_v1.0.0`.\n",
 }
-"""Format -> what the card says of it."""
+"""Format -> its paragraph in the card."""
 
 
 def model_card(config: BundleConfig, formats: Collection[str] = ()) -> str:
-    """Markdown for people who meet the folder without knowing this project; `formats` lie beside the safetensors."""
+    """Markdown for readers who do not know this project; `formats` are the optional formats in the bundle."""
     sections = [_front_matter(config), _opening(config), _use(config, formats), _input(config), _training(config),
                 _results(config), _limits(config), _terms(config), _integrity()]  # fmt: skip
     return "\n".join(section for section in sections if section)
 
 
 def _front_matter(config: BundleConfig) -> str:
-    """What the Hugging Face Hub reads of a card. The licence is that of the data's owner, whatever it is called."""
+    """YAML front matter for the Hugging Face Hub. The licence is whatever the owner of the training data set."""
     task = "time-series-classification" if config.classes else "feature-extraction"
     tags = "\n".join(f"- {tag}" for tag in ("accelerometer", "wearables", "human-activity-recognition", task))
     return f"---\nlibrary_name: harnet\nlicense: other\nlicense_name: see-data-use-terms\ntags:\n{tags}\n---\n"
@@ -81,37 +81,38 @@ def _training(config: BundleConfig) -> str:
 def _results(config: BundleConfig) -> str:
     scores = config.provenance.get("benchmarks")
     if not isinstance(scores, dict):
-        return "## Benchmarks\n\nNone were run, or none were given when this folder was written.\n"
-    return f"## Benchmarks\n\nPeople held out; the classifier never saw those it was tested on.\n\n{_table(scores)}"
+        return "## Benchmarks\n\nNone were run, or none were supplied when this folder was exported.\n"
+    return f"## Benchmarks\n\nTested on held-out people, who were never in the training set.\n\n{_table(scores)}"
 
 
 def _limits(config: BundleConfig) -> str:
-    """What a reader must not expect, from what is known; an unknown is said to be one."""
+    """Limitations that follow from the config; unknown facts are stated as unknown."""
     people, days = (config.provenance.get(name) for name in ("people", "person_days"))
     seen = f"{people:,} people and {days:,} person-days" if type(people) is int and type(days) is int else (
         "an unknown number of people")  # fmt: skip
     lines = [
-        f"Trained on {seen}. Nothing is known of other ages, illnesses, wrists or devices: test it on your own people "
-        "before you rely on it.",
-        "Made for the wrist. On the hip, the thigh or the ankle the features mean something else.",
-        "It takes its signal as above. Another rate, filter or unit gives numbers, and no error, if you pass windows "
-        "yourself: `harnet.check_windows` looks for the common mistakes.",
+        f"Trained on {seen}. Performance on other age groups, diseases, wrists or devices is unknown: validate it on "
+        "your own participants before you rely on it.",
+        "Made for the wrist. Features of a hip, thigh or ankle signal are not comparable.",
+        "The input must be as described above. If you pass windows yourself, another sampling rate, filter or unit "
+        "gives wrong numbers and no error: `harnet.check_windows` detects the common mistakes.",
     ]
     if config.standardise:
-        lines.append("Each window is standardised inside the model: posture (the direction of gravity) and, but for "
-                     "stillness, the strength of a movement are not in the features.")  # fmt: skip
+        lines.append("Each window is standardised inside the model: the features do not contain posture (the direction "
+                     "of gravity) nor, except near stillness, the intensity of a movement.")  # fmt: skip
     if not config.classes:
-        lines.append("The features say nothing by themselves; scores on pretext tasks do not foretell those on yours.")
+        lines.append("The features have no meaning on their own; scores on pretext tasks do not predict performance on "
+                     "your task.")  # fmt: skip
     lines.append("Not a medical device.")
     return "## Limits\n\n" + "".join(f"- {line}\n" for line in lines)
 
 
 def _terms(config: BundleConfig) -> str:
-    return f"## Data-use terms\n\n{config.data_use_terms or 'None were stated when this folder was written.'}\n"
+    return f"## Data-use terms\n\n{config.data_use_terms or 'None were stated when this folder was exported.'}\n"
 
 
 def _integrity() -> str:
-    return "## Integrity\n\n`sha256sum -c SHA256SUMS` checks every file; the loader checks those that it reads.\n"
+    return "## Integrity\n\n`sha256sum -c SHA256SUMS` checks every file; the loader checks the files it reads.\n"
 
 
 def _table(rows: dict[str, Any]) -> str:

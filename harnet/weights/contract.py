@@ -1,7 +1,7 @@
-"""The contract of a state dict: which tensors a file of weights must and may hold.
+"""The contract of a state dict: which tensors a weights file must and may contain.
 
-A loader that skips what it does not find gives an encoder of random numbers and no error. So every tensor is accounted
-for here, by name, shape and dtype, and nothing is ever loaded in part.
+A loader that skips missing tensors silently yields a randomly initialised encoder. So every tensor is accounted for
+here, by name, shape and dtype, and nothing is ever loaded partially.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ ENCODER_PREFIX = "feature_extractor."
 CLASSIFIER_PREFIX = "classifier."
 
 KERNEL_TOLERANCE = 1e-6
-"""Largest difference of a stored down-sampling kernel from the architecture's; they are constants."""
+"""Maximum absolute difference between a stored down-sampling kernel and the architecture's constant."""
 
 Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]
 
@@ -41,25 +41,25 @@ def _classifier_layout(features: int, classes: int) -> Layout:
 
 
 def encoder_layout(architecture: str, width: int) -> Layout:
-    """Name -> (shape, dtype) of the 131 tensors of that encoder, as named in a whole model."""
+    """Name -> (shape, dtype) of the encoder's 131 tensors, as named in a complete model."""
     return {name: row for name, row in _pretext_layout(architecture, width).items() if name.startswith(ENCODER_PREFIX)}
 
 
 def check_state(state: Mapping[str, Tensor], architecture: str, width: int, classes: int, where: str) -> None:
-    """Raise HarnetError, beginning with `where`, unless `state` is exactly what such a file may hold.
+    """Raise HarnetError, prefixed with `where`, unless `state` satisfies the contract.
 
-    That is: all tensors of the encoder; any pretext heads, each whole; the classifier of `classes` outputs if
-    `classes` is not 0; nothing else. Shapes and dtypes as built; every value finite; variances not negative;
-    down-sampling kernels those of the architecture.
+    It must contain all tensors of the encoder, any number of complete pretext heads, the classifier of `classes`
+    outputs if `classes` is not 0, and nothing else. Shapes and dtypes are those of the model; all values are finite;
+    variances are not negative; down-sampling kernels are those of the architecture.
     """
     expected = _expected(state, architecture, width, classes)
     _check_names(state, expected, architecture, where)
-    wanted = architecture if width == PUBLISHED_WIDTH else f"{architecture} of width {width}"
+    described = architecture if width == PUBLISHED_WIDTH else f"{architecture} of width {width}"
     for name, (shape, dtype) in expected.items():
         found = state[name]
         if tuple(found.shape) != shape or found.dtype != dtype:
             raise HarnetError(
-                f"{where}: {name} is {tuple(found.shape)} {found.dtype}, {wanted} expects {shape} {dtype}: "
+                f"{where}: {name} is {tuple(found.shape)} {found.dtype}, {described} expects {shape} {dtype}: "
                 "weights of another architecture or damaged; export them again"
             )
         _check_values(name, found, where)
@@ -101,17 +101,17 @@ def _check_names(state: Mapping[str, Tensor], expected: Layout, architecture: st
 def _remedy(unexpected: list[str], expected: Layout) -> str:
     for prefix in ("module.", "_orig_mod."):
         if any(name.startswith(prefix) and name.removeprefix(prefix) in expected for name in unexpected):
-            return f"the names carry the prefix {prefix!r} of a training wrapper; remove it and export again"
+            return f"the names have the prefix {prefix!r} of a training wrapper; remove it and export again"
     if any(ENCODER_PREFIX + name in expected for name in unexpected):
-        return f"the names lack the prefix {ENCODER_PREFIX!r}; export the whole model"
+        return f"the names lack the prefix {ENCODER_PREFIX!r}; export the complete model"
     return "nothing was loaded; export the weights again"
 
 
 def _check_values(name: str, tensor: Tensor, where: str) -> None:
     if not torch.isfinite(tensor).all():
         bad = int((~torch.isfinite(tensor)).sum())
-        raise HarnetError(f"{where}: {name} has {bad} values that are not finite: the training diverged or the file "
-                          "is damaged; export an earlier checkpoint")  # fmt: skip
+        raise HarnetError(f"{where}: {name} has {bad} values that are not finite: training diverged or the file is "
+                          "damaged; export an earlier checkpoint")  # fmt: skip
     if name.endswith("running_var") and (tensor < 0).any():
         raise HarnetError(f"{where}: {name} has a negative variance ({tensor.min().item():.3g}): the file is damaged")
 
@@ -119,8 +119,8 @@ def _check_values(name: str, tensor: Tensor, where: str) -> None:
 def _check_kernels(state: Mapping[str, Tensor], architecture: str, where: str) -> None:
     for number, stage in enumerate(find_architecture(architecture).stages, start=1):
         name = f"{ENCODER_PREFIX}layer{number}.{stage.blocks + 3}.kernel"
-        wanted = torch.from_numpy(lowpass_kernel(stage.factor, stage.order))
-        difference = (state[name].cpu() - wanted).abs().max().item()
+        expected = torch.from_numpy(lowpass_kernel(stage.factor, stage.order))
+        difference = (state[name].cpu() - expected).abs().max().item()
         if difference > KERNEL_TOLERANCE:
             raise HarnetError(
                 f"{where}: {name} differs by {difference:.2g} from the fixed low-pass kernel of {architecture}: "

@@ -1,7 +1,7 @@
-"""The preprocessing fingerprint: what a signal must have been through for weights to mean anything on it.
+"""The preprocessing fingerprint: the preprocessing that weights expect of their input.
 
-Rate, units, clip and window are fixed by the architecture; the filter from the device's rate to 30 Hz is the cohort's.
-Windows in an array say nothing of where they come from, so their units, length and rate are judged from the numbers.
+Sampling rate, units, clip and window length are fixed by the architecture; the filter from the device's rate to 30 Hz
+is the cohort's. An array of windows carries no metadata, so its units, length and rate are checked from the values.
 """
 
 from collections.abc import Mapping
@@ -15,17 +15,17 @@ from harnet.errors import HarnetError
 from harnet.weights.bundle_config import BundleConfig
 
 COMPARED = ("rate", "units", "counts_per_g", "filter")
-"""Entries of a store's preprocessing that must be those of the weights. Calibration and wear rule may differ."""
+"""Preprocessing entries of a store that must match those of the weights. Calibration and non-wear rule may differ."""
 
 _PLAUSIBLE_MEDIAN_G = (0.3, 3.0)
-"""A wrist is still, or its swings cancel, often enough that the median magnitude is near gravity's 1 g."""
+"""Plausible median magnitude in g: a wrist is still most of the time, so the median is close to gravity's 1 g."""
 
 _UNITS = (("m/s²", 9.80665), ("mg", 1000.0), ("counts of 1/4096 g", 4096.0))
-"""Units that are met in the wild, and how many of them are 1 g."""
+"""Common wrong units, and how many of each make 1 g."""
 
 
 def fingerprint(config: BundleConfig) -> dict[str, str]:
-    """What the weights expect of a signal, for people: rate, filter, units, clip, window, normalisation."""
+    """Human-readable input requirements of the weights: rate, filter, units, clip, window, normalisation."""
     known = config.preprocessing
     counts = float(known["counts_per_g"]) if "counts_per_g" in known else 0.0
     return {
@@ -39,26 +39,27 @@ def fingerprint(config: BundleConfig) -> dict[str, str]:
 
 
 def check_preprocessing(config: BundleConfig, found: Mapping[str, Any], where: str, weights: str) -> None:
-    """HarnetError, beginning with `where`, if a stored signal was made in another way than that of the weights.
+    """Raise HarnetError, prefixed with `where`, if a stored signal's preprocessing differs from that of the weights.
 
-    Weights that say nothing of an entry (published ones do not) fit any.
+    An entry that the weights do not state (published weights state none) matches any value.
     """
     for name in COMPARED:
-        wanted = config.preprocessing.get(name)
-        if wanted is not None and name in found and str(found[name]) != wanted:
+        expected = config.preprocessing.get(name)
+        if expected is not None and name in found and str(found[name]) != expected:
             raise HarnetError(
-                f"{where}: {name} is {str(found[name])!r}, the weights {weights} were trained with {wanted!r}: ingest "
-                "the device files again with the version of harnet that the weights name, or use other weights"
+                f"{where}: {name} is {str(found[name])!r}, the weights {weights} were trained with {expected!r}: "
+                "ingest the device files again with the harnet version recorded in the weights, or use other weights"
             )
 
 
 def check_windows(
     windows: NDArray[np.floating], architecture: str, rate: float = SAMPLING_RATE, where: str = "windows"
 ) -> None:
-    """HarnetError, with the call that mends it, unless `windows` is (N, 3, L), in g, finite, at 30 Hz, L as expected.
+    """Raise HarnetError unless `windows` is a valid input: (N, 3, L), floating point, finite, in g, at 30 Hz.
 
-    `architecture` is a name such as "harnet10"; `rate` is what the caller knows of the samples per second; `where`
-    begins the message. Units are judged by the median magnitude of all samples.
+    `architecture` is a name such as "harnet10" and fixes L; `rate` is the sampling rate in Hz, if the caller knows it;
+    `where` prefixes the message, which includes the call that fixes the problem. Units are checked by the median
+    magnitude of all samples.
     """
     length = find_architecture(architecture).length
     if windows.ndim != 3 or windows.shape[1] != AXES or not len(windows):
@@ -70,29 +71,29 @@ def check_windows(
         raise HarnetError(f"{where}: {rate:g} Hz, expected {SAMPLING_RATE} Hz: {_resampled(windows.shape[2], rate)}")
     check_length(where, windows.shape[2], architecture)
     if bad := int((~np.isfinite(windows)).any(axis=(1, 2)).sum()):
-        raise HarnetError(f"{where}: {bad:,} of {len(windows):,} windows have values that are not finite: drop them")
+        raise HarnetError(f"{where}: {bad:,} of {len(windows):,} windows contain NaN or infinity: drop them")
     check_units(where, float(np.median(np.linalg.norm(windows, axis=1))))
 
 
 def check_length(where: str, length: int, architecture: str) -> None:
-    """HarnetError unless windows of `length` samples fit the architecture."""
-    wanted = find_architecture(architecture)
-    if length == wanted.length:
+    """Raise HarnetError unless windows of `length` samples fit the architecture."""
+    expected = find_architecture(architecture)
+    if length == expected.length:
         return
     fits = [row.name for row in ARCHITECTURES.values() if row.length == length]
     if fits:
         advice = f"that length fits {fits[0]}"
     else:
-        rate = length / wanted.seconds
+        rate = length / expected.seconds
         advice = (
-            f"if they last {wanted.seconds} s ({rate:g} Hz), resample to {SAMPLING_RATE} Hz: "
-            f"{_resampled(length, rate)}; else cut them anew"
+            f"if they last {expected.seconds} s ({rate:g} Hz), resample to {SAMPLING_RATE} Hz: "
+            f"{_resampled(length, rate)}; otherwise cut them again"
         )
-    raise HarnetError(f"{where}: windows of {length} samples, {architecture} takes {wanted.length}: {advice}")
+    raise HarnetError(f"{where}: windows of {length} samples, {architecture} takes {expected.length}: {advice}")
 
 
 def check_units(where: str, median: float) -> None:
-    """HarnetError unless the median magnitude of a signal is near 1 g."""
+    """Raise HarnetError unless `median`, the median magnitude of a signal, is close to 1 g."""
     low, high = _PLAUSIBLE_MEDIAN_G
     if low <= median <= high:
         return
@@ -107,11 +108,11 @@ def check_units(where: str, median: float) -> None:
 
 
 def _resampled(length: int, rate: float) -> str:
-    """The call that makes windows of 30 Hz of those of another rate."""
-    wanted = round(length * SAMPLING_RATE / rate)
-    factor = np.gcd(length, wanted)
+    """The call that resamples windows of `length` samples at `rate` to 30 Hz."""
+    target = round(length * SAMPLING_RATE / rate)
+    factor = np.gcd(length, target)
     return (
-        f"scipy.signal.resample_poly(windows, {wanted // factor}, {length // factor}, axis=2, padtype='line')"
-        if wanted
-        else "cut them anew"
+        f"scipy.signal.resample_poly(windows, {target // factor}, {length // factor}, axis=2, padtype='line')"
+        if target
+        else "cut them again"
     )

@@ -1,7 +1,7 @@
-"""Weights as graphs that run without this package: ONNX, checked against torch, and a `torch.export` program.
+"""Exporting weights as graphs that run without this package: ONNX and `torch.export`, each verified against torch.
 
-Both take a batch of any size. Both give (N, F) features, or (N, classes) logits of a model with a classifier; what
-the model does to a window (standardisation) is inside the graph, so callers pass g in either case.
+Both take a batch of any size and return (N, F) features, or (N, classes) logits for a model with a classifier.
+Standardisation, if any, is part of the graph, so callers pass windows in g in either case.
 """
 
 import io
@@ -22,17 +22,17 @@ from harnet.heads import ClassifierModel
 INPUT, FEATURES, LOGITS = "windows", "features", "logits"
 
 OPSET = 18
-"""Version of ONNX's operators: of 2022, so that runtimes that are some years old know it."""
+"""ONNX operator-set version, released in 2022, so that runtimes a few years old support it."""
 
 TOLERANCE = 1e-4
-"""Largest difference from torch that an ONNX file may have, relative to the largest output (float32)."""
+"""Maximum difference between an exported graph and torch, relative to the largest output (float32)."""
 
 _BATCHES = (1, 2, 7)
-"""Sizes of the batches with which a graph is checked: one and two are what tracers take for constants."""
+"""Batch sizes with which a graph is verified: tracers tend to specialise on 1 and 2."""
 
 
 class _Features(nn.Module):
-    """An encoder whose last dimension of one is gone."""
+    """An encoder that returns (N, F) instead of (N, F, 1)."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -44,12 +44,12 @@ class _Features(nn.Module):
 
 
 def exported_program(model: Encoder | ClassifierModel) -> torch.export.ExportedProgram:
-    """The model as a graph of torch's operators with a dynamic batch; it holds no path of this machine."""
+    """The model as a `torch.export` graph with a dynamic batch dimension, free of local paths."""
     whole, length = _whole(model)
     batch = torch.export.Dim("batch", min=1)
     with torch.no_grad():
         program = torch.export.export(whole, (torch.zeros(2, AXES, length),), dynamic_shapes=({0: batch},))
-    # Lines of source with their folders are kept for debugging; they name the user and machine of whoever exports.
+    # Stack traces kept for debugging contain local paths, which reveal the exporter's user name and machine.
     for module in program.graph_module.modules():
         for node in getattr(getattr(module, "graph", None), "nodes", ()):
             node.meta.pop("stack_trace", None)
@@ -57,7 +57,7 @@ def exported_program(model: Encoder | ClassifierModel) -> torch.export.ExportedP
 
 
 def program_bytes(model: Encoder | ClassifierModel) -> bytes:
-    """A file that `torch.export.load(path).module()` reads, checked by reading it."""
+    """Content of a file for `torch.export.load(path).module()`; HarnetError if it differs from torch when reloaded."""
     buffer = io.BytesIO()
     torch.export.save(exported_program(model), buffer)
     content = buffer.getvalue()
@@ -67,10 +67,10 @@ def program_bytes(model: Encoder | ClassifierModel) -> bytes:
 
 
 def onnx_bytes(model: Encoder | ClassifierModel) -> bytes:
-    """An ONNX file, checked with onnxruntime against torch.
+    """Content of an ONNX file, verified with onnxruntime against torch.
 
-    Needs the packages of the extra "onnx". HarnetError if the file's output differs by more than `TOLERANCE`, which
-    is a fault of the versions at hand.
+    Needs the packages of the extra "onnx". HarnetError if the outputs differ by more than `TOLERANCE`, which points
+    to a bug in the installed versions.
     """
     import onnxruntime
 
@@ -108,16 +108,16 @@ def _compare(model: Encoder | ClassifierModel, run: Any, what: str) -> None:
             expected = whole(windows).numpy()
         found = run(windows)
         if found.shape != expected.shape:
-            raise HarnetError(f"{what}: gives {found.shape} for {count} windows, torch {expected.shape}: not written; "
-                              "use the versions in constraints.txt")  # fmt: skip
+            raise HarnetError(f"{what}: returns {found.shape} for {count} windows, torch {expected.shape}: not "
+                              "written; use the versions in constraints.txt")  # fmt: skip
         difference = float(np.abs(found - expected).max() / max(1.0, float(np.abs(expected).max())))
         if not difference <= TOLERANCE:
-            raise HarnetError(f"{what}: differs by {difference:.2g} from torch, at most {TOLERANCE:g} is allowed: not "
-                              "written; use the versions in constraints.txt")  # fmt: skip
+            raise HarnetError(f"{what}: differs from torch by {difference:.2g}, more than the allowed {TOLERANCE:g}: "
+                              "not written; use the versions in constraints.txt")  # fmt: skip
 
 
 def _without_metadata(model: Any) -> Any:
-    """The same model without notes on the lines of source that each node came from: they hold paths of this machine."""
+    """Strip the source locations of each node from the model: they contain local paths."""
     for holder in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer,
                    *model.graph.input, *model.graph.output, *model.functions):  # fmt: skip
         holder.doc_string = ""
@@ -128,7 +128,7 @@ def _without_metadata(model: Any) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's progress and its advice about itself, which a user cannot act on."""
+    """Silence the exporter's progress output and warnings, which a user cannot act on."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

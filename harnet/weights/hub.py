@@ -1,4 +1,4 @@
-"""torch.hub: the entry point that `hubconf.py` of this repository and of every bundle hands over to."""
+"""torch.hub entry point, called by `hubconf.py` of this repository and of every bundle."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ _TEMPLATE = '''"""torch.hub entry point of the weights in this folder; needs `pi
 import sys
 from pathlib import Path
 
-# A file harnet.py, say in the folder where Python was started, is not the package that is meant.
+# A file named harnet.py on the path, such as in the current folder, would shadow the package.
 sys.path[:] = [folder for folder in sys.path if not Path(folder, "harnet.py").is_file()]
 
 from harnet.weights.hub import hub_model  # noqa: E402
@@ -24,13 +24,13 @@ dependencies = ["torch", "numpy", "safetensors", "fsspec", "harnet"]
 
 
 def {architecture}(pretrained=False, my_device="cpu", class_num=2, **kwargs):
-    """{architecture} with a fresh classifier of `class_num` outputs; with `pretrained` the encoder of this folder."""
+    """{architecture} with a new classifier of `class_num` outputs; `pretrained` loads the encoder of this folder."""
     return hub_model("{architecture}", pretrained, my_device, class_num, Path(__file__).parent, **kwargs)
 '''
 
 
 def bundle_hubconf(architecture: str) -> str:
-    """Text of the `hubconf.py` that makes a bundle a torch.hub folder."""
+    """Text of the `hubconf.py` that makes a bundle a torch.hub repository."""
     return _TEMPLATE.format(architecture=architecture)
 
 
@@ -45,15 +45,15 @@ def hub_model(
 ) -> ClassifierModel:
     """The model that torch.hub returns, on `my_device`.
 
-    With `pretrained` its encoder comes from `weights` (a bundle folder or URL), by default `default_weights`.
-    HarnetError if there are none there, for `weights` without `pretrained`, and for options that do not exist.
+    With `pretrained` its encoder is loaded from `weights` (a bundle folder or URL), by default `default_weights`.
+    HarnetError if there are no weights, if `weights` is given without `pretrained`, and for unknown options.
     """
     if unknown:
         raise HarnetError(f"{name}: no option {sorted(unknown)[0]!r}; "
                           "options: pretrained, my_device, class_num, weights")  # fmt: skip
     if not pretrained:
         if weights is not None:
-            raise HarnetError(f"{name}: weights={str(weights)!r} without pretrained=True: add it or leave weights out")
+            raise HarnetError(f"{name}: weights={str(weights)!r} without pretrained=True: add it or omit weights")
         return create_model(name, class_num, device=my_device)
     if weights is None and not (default_weights / "config.json").is_file():
         raise HarnetError(f"{name}: pretrained=True needs weights: pass weights=FOLDER of exported weights, "

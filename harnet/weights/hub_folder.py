@@ -1,12 +1,12 @@
-"""The published torch.hub folder, for tools that look for one: it needs torch and numpy, and no harnet.
+"""A torch.hub folder in the published layout, for tools that expect one; it needs torch and numpy but not harnet.
 
     hubconf.py                      harnet5/10/30(pretrained, my_device, class_num)
-    model_check_point/mtl_best.mdl  the weights, every name behind `module.`
+    model_check_point/mtl_best.mdl  the weights, every name prefixed with `module.`
     harnet_model_<digest>/          the network's source files, copied from this package
 
-stepcount, actinet and asleep take the first folder in `<package>/torch_hub_cache/` whose name contains
-`ssl-wearables` and `v1.0.0`; a copy of this one under such a name is what they then load. They pin old versions of
-Python and torch in which harnet cannot be installed, so the folder brings the network along.
+stepcount, actinet and asleep load the first folder in `<package>/torch_hub_cache/` whose name contains
+`ssl-wearables` and `v1.0.0`; copied there under such a name, this folder is what they load. They pin old versions of
+Python and torch with which harnet cannot be installed, so the folder includes the network's source.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from harnet.weights.published import FILES, published_bytes
 CHECKPOINTS = "model_check_point"
 
 _SOURCES = ("errors.py", "encoder.py", "heads.py")
-"""Files of this package that make the network; they use nothing newer than Python 3.9 and torch 1.13."""
+"""Source files that define the network; they must run on Python 3.9 and torch 1.13."""
 
 _TEMPLATE = '''"""torch.hub entry points of the weights in this folder. Needs torch (1.13 or later) and numpy.
 
@@ -52,26 +52,26 @@ _PREFIX = "module.feature_extractor."
 
 
 def harnet5(pretrained=False, my_device="cpu", class_num=2, **kwargs):
-    """(N, 3, 150) -> (N, class_num) logits of a fresh classifier; with `pretrained` the encoder of this folder."""
+    """(N, 3, 150) -> (N, class_num) logits of a new classifier; `pretrained` loads the encoder of this folder."""
     return _model("harnet5", pretrained, my_device, class_num, kwargs)
 
 
 def harnet10(pretrained=False, my_device="cpu", class_num=2, **kwargs):
-    """(N, 3, 300) -> (N, class_num) logits of a fresh classifier; with `pretrained` the encoder of this folder."""
+    """(N, 3, 300) -> (N, class_num) logits of a new classifier; `pretrained` loads the encoder of this folder."""
     return _model("harnet10", pretrained, my_device, class_num, kwargs)
 
 
 def harnet30(pretrained=False, my_device="cpu", class_num=2, **kwargs):
-    """(N, 3, 900) -> (N, class_num) logits of a fresh classifier; with `pretrained` the encoder of this folder."""
+    """(N, 3, 900) -> (N, class_num) logits of a new classifier; `pretrained` loads the encoder of this folder."""
     return _model("harnet30", pretrained, my_device, class_num, kwargs)
 
 
 def _model(name, pretrained, my_device, class_num, others):
     if others:
-        warnings.warn("%s: options without a meaning here: %s" % (name, ", ".join(sorted(others))), stacklevel=3)
+        warnings.warn("%s: ignored options: %s" % (name, ", ".join(sorted(others))), stacklevel=3)
     if name != _ARCHITECTURE:
         if pretrained:
-            raise HarnetError("%s: this folder holds weights of %s alone: ask for that" % (name, _ARCHITECTURE))
+            raise HarnetError("%s: this folder holds only weights of %s: load that model" % (name, _ARCHITECTURE))
         return ClassifierModel(name, class_num).to(my_device)
     model = ClassifierModel(name, class_num, standardise=_STANDARDISE, **_OPTIONS)
     if pretrained:
@@ -86,7 +86,7 @@ def _encoder_state():
         raise HarnetError("%s: cannot be read (%s): copy the whole folder" % (_FILE, error.strerror))
     found = hashlib.sha256(content).hexdigest()
     if found != _SHA256:
-        raise HarnetError("%s: SHA-256 %s..., expected %s...: damaged or changed, copy it again"
+        raise HarnetError("%s: SHA-256 %s..., expected %s...: damaged or modified, copy it again"
                           % (_FILE, found[:12], _SHA256[:12]))
     state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return {{name[len(_PREFIX):]: tensor for name, tensor in state.items() if name.startswith(_PREFIX)}}
@@ -94,9 +94,9 @@ def _encoder_state():
 
 
 def hub_folder(state: Mapping[str, Tensor], config: BundleConfig) -> dict[str, bytes]:
-    """Path inside the folder -> content. The same state and config, the same bytes.
+    """Path inside the folder -> file content; the same state and config give the same bytes.
 
-    `state` is under the names of the contract; the file gets all of it.
+    `state` uses the names of the contract; all of it is written.
     """
     file, weights = FILES[config.architecture], published_bytes(state)
     package, sources = _network_package()
@@ -115,9 +115,9 @@ def hub_folder(state: Mapping[str, Tensor], config: BundleConfig) -> dict[str, b
 
 
 def _network_package() -> tuple[str, dict[str, bytes]]:
-    """Name and files of a package with the network, which imports nothing of ours under the name `harnet`.
+    """Name and files of a package that contains the network and does not import `harnet`.
 
-    Its name holds a digest of its content: two such folders in one process share it only where it is the same.
+    The name includes a digest of the content, so two such folders loaded in one process share it only if it is equal.
     """
     here = importlib.resources.files("harnet")
     texts = {name: (here / name).read_text("utf-8") for name in _SOURCES}

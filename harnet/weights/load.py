@@ -1,4 +1,4 @@
-"""Weights in: one line for downstream teams, and one error line for anything that is not exactly right."""
+"""Loading weights: one call for downstream users, and a one-line error for anything that is not exactly right."""
 
 import hashlib
 from dataclasses import dataclass
@@ -24,19 +24,20 @@ class Bundle:
     """The checked contents of a bundle."""
 
     state: dict[str, Tensor]
-    """Every tensor of the file, on the CPU, as `check_state` allows."""
+    """Every tensor of the file, on the CPU; passed `check_state`."""
     config: BundleConfig
     """`config.json`."""
     digest: str
-    """SHA-256 of model.safetensors, as hexadecimal digits: which weights these are."""
+    """SHA-256 of model.safetensors in hexadecimal; identifies the weights."""
 
 
 def read_bundle(source: str | Path, download: bool = False) -> Bundle:
-    """Read and check a bundle (a local folder, an fsspec URL or a Hub id of one) or a published checkpoint (.mdl).
+    """Read and check a bundle (local folder, fsspec URL or Hugging Face Hub id) or a published checkpoint (.mdl).
 
-    HarnetError if a file is missing, damaged or not listed in SHA256SUMS, and if the tensors are not exactly those of
-    the architecture in config.json. Offline unless `source` is a URL, or with `download` a Hub id that is not in the
-    local cache. Nothing is unpickled but the tensors of a checkpoint (`weights_only`).
+    HarnetError if a file is missing, damaged or not listed in SHA256SUMS, or if the tensors are not exactly those of
+    the architecture in config.json. Never uses the network unless `source` is a URL, or `download` is set and
+    `source` is a Hub id that is not in the local cache. Only the tensors of a checkpoint are unpickled
+    (`weights_only`).
     """
     if is_published(source):
         return Bundle(*read_published(source))
@@ -58,10 +59,10 @@ def load_encoder(
     dtype: torch.dtype | None = None,
     download: bool = False,
 ) -> Encoder:
-    """The encoder of a bundle, in evaluation mode, on `device`, its weights float32 unless `dtype` says otherwise.
+    """Load the encoder of a bundle, in evaluation mode, on `device`; weights are float32 unless `dtype` is given.
 
-    `source` is a local folder, an fsspec URL, a Hub id (from the local cache, fetched only with `download`) or a
-    published checkpoint. Raises HarnetError as `read_bundle` does.
+    `source` is a local folder, an fsspec URL, a Hugging Face Hub id (from the local cache; downloaded only with
+    `download`) or a published checkpoint (.mdl). Raises HarnetError as `read_bundle` does.
     """
     bundle = read_bundle(source, download)
     return build_encoder(bundle).to(device=device, dtype=dtype).eval()
@@ -69,8 +70,8 @@ def load_encoder(
 
 def build_encoder(bundle: Bundle) -> Encoder:
     """The encoder that a bundle describes, with its weights, on the CPU."""
-    # Built without storage: drawing ten million random numbers only to overwrite them would be a tenth of a second
-    # and would move the caller's random generator.
+    # Built on the meta device: drawing ten million random numbers only to overwrite them takes a tenth of a second
+    # and would advance the caller's random generator.
     with torch.device("meta"):
         config = bundle.config
         encoder = Encoder(config.architecture, standardise=config.standardise, width=config.width)
@@ -87,13 +88,14 @@ def create_model(
     dtype: torch.dtype | None = None,
     download: bool = False,
 ) -> ClassifierModel:
-    """Encoder `name` with a fresh classifier of `num_classes` outputs, in training mode, on `device`.
+    """Encoder `name` with a new classifier of `num_classes` outputs, in training mode, on `device`.
 
-    With `weights` (whatever `load_encoder` takes) the encoder is the one stored there, its width and normalisation
-    included; without, it is freshly drawn, of the published width unless `width` says otherwise, and takes windows as
-    they are. HarnetError if `weights` holds another architecture or another width than was asked for, and as
-    `read_bundle` raises it. They are float32 or `dtype`.
-    Fresh parameters come from torch's global generator: seed it with `torch.manual_seed`.
+    With `weights` (anything that `load_encoder` takes) the encoder is loaded, including its width and normalisation.
+    Without, it is randomly initialised, has the published width unless `width` is given, and does not standardise
+    windows. Parameters are float32 unless `dtype` is given. Random parameters are drawn from torch's global generator:
+    seed it with `torch.manual_seed`.
+
+    HarnetError if `weights` has another architecture or width than requested, and as `read_bundle` raises it.
     """
     if num_classes < 1:
         raise HarnetError(f"num_classes {num_classes!r}: must be at least 1")
@@ -102,12 +104,12 @@ def create_model(
     bundle = read_bundle(weights, download)
     if width not in (None, bundle.config.width):
         raise HarnetError(f"{weights}: holds width {bundle.config.width}, expected {width}: "
-                          "leave width out or pass other weights")  # fmt: skip
+                          "omit width or pass other weights")  # fmt: skip
     return classifier_on(bundle, name, num_classes, str(weights)).to(device=device, dtype=dtype)
 
 
 def classifier_on(bundle: Bundle, name: str, num_classes: int, where: str) -> ClassifierModel:
-    """A model with the bundle's encoder and a fresh classifier, on the CPU; HarnetError if it is not a `name`."""
+    """The bundle's encoder with a new classifier, on the CPU; HarnetError if its architecture is not `name`."""
     if bundle.config.architecture != name:
         raise HarnetError(f"{where}: holds {bundle.config.architecture}, expected {name}: "
                           f"ask for {bundle.config.architecture!r} or pass other weights")  # fmt: skip
@@ -117,9 +119,9 @@ def classifier_on(bundle: Bundle, name: str, num_classes: int, where: str) -> Cl
 
 
 def load_classifier(source: str | Path, device: str | torch.device = "cpu") -> tuple[ClassifierModel, tuple[str, ...]]:
-    """A fine-tuned model in evaluation mode, and the names of its classes in the order of its outputs.
+    """A fine-tuned model, in evaluation mode on `device`, and its class names in the order of the outputs.
 
-    HarnetError as `read_bundle` raises it, and for a bundle that has no classifier.
+    HarnetError as `read_bundle` raises it, and if the bundle has no classifier.
     """
     bundle = read_bundle(source)
     if not bundle.config.classes:
@@ -133,11 +135,11 @@ def list_models() -> list[str]:
 
 
 def build_classifier(bundle: Bundle) -> ClassifierModel:
-    """The fine-tuned model that a bundle with classes describes, on the CPU."""
+    """The fine-tuned model of a bundle that has classes, with its weights, on the CPU."""
     config = bundle.config
     model = ClassifierModel(
         config.architecture, len(config.classes), standardise=config.standardise, width=config.width
     )
-    wanted = ("feature_extractor.", CLASSIFIER_PREFIX)
-    model.load_state_dict({k: v for k, v in bundle.state.items() if k.startswith(wanted)}, strict=True)
+    prefixes = ("feature_extractor.", CLASSIFIER_PREFIX)
+    model.load_state_dict({k: v for k, v in bundle.state.items() if k.startswith(prefixes)}, strict=True)
     return model

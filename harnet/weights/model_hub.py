@@ -1,6 +1,6 @@
-"""A bundle on the Hugging Face Hub: found in the local cache, fetched only if asked to, published with a dry run.
+"""Bundles on the Hugging Face Hub: read from the local cache, downloaded only on request, published with a dry run.
 
-A bundle is a Hub repository as it is: `model.safetensors`, `config.json`, and a model card with its front matter.
+A bundle is a valid Hub repository: `model.safetensors`, `config.json`, and a model card with front matter.
 """
 
 import re
@@ -15,24 +15,24 @@ _ID = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[\w.-]+)(?:@(?P<revision>[\
 
 @dataclass(frozen=True)
 class HubId:
-    """A repository on the Hub, and which of its revisions."""
+    """A repository on the Hub at a revision."""
 
     repository: str
     """"ORGANISATION/NAME"."""
     revision: str | None
-    """Branch, tag or commit; None is the main branch."""
+    """Branch, tag or commit; None means the main branch."""
 
     @classmethod
     def parse(cls, text: str) -> "HubId | None":
-        """From "ORGANISATION/NAME" or "ORGANISATION/NAME@REVISION"; None for anything else."""
+        """Parse "ORGANISATION/NAME" or "ORGANISATION/NAME@REVISION"; None for anything else."""
         match = _ID.fullmatch(text)
         return None if match is None else cls(match["repository"], match["revision"])
 
 
 def snapshot(found: HubId, download: bool) -> Path:
-    """The folder of a repository in the local cache, fetched first only with `download`.
+    """Folder of the repository in the local cache; downloaded first if `download` is set.
 
-    HarnetError if it is not there, cannot be fetched, or the package for it is missing.
+    HarnetError if it is not cached, cannot be downloaded, or huggingface_hub is not installed.
     """
     named = f"weights {found.repository!r}" + (f" at {found.revision}" if found.revision else "")
     try:
@@ -60,21 +60,21 @@ def snapshot(found: HubId, download: bool) -> Path:
 
 @dataclass(frozen=True)
 class Upload:
-    """What publishing does, or would do."""
+    """What was published, or would be."""
 
     repository: str
-    """Where to."""
+    """"ORGANISATION/NAME"."""
     files: dict[str, int]
-    """Name inside the repository -> bytes."""
+    """Path inside the repository -> size in bytes."""
     url: str | None
-    """Of the commit; None if nothing was sent."""
+    """URL of the commit; None after a dry run."""
 
 
 def publish_folder(folder: Path, repository: str, private: bool, dry_run: bool) -> Upload:
-    """Send a bundle's files, and nothing else of the folder, to a repository that is made if need be.
+    """Upload the files of a bundle, and nothing else in the folder, creating the repository if needed.
 
-    The folder is taken as checked. A dry run needs no network and no account. HarnetError if the name is not one of
-    the Hub or the Hub refuses.
+    The caller has checked the bundle. A dry run needs no network and no account. HarnetError if `repository` is not a
+    valid name or the upload fails.
     """
     found = HubId.parse(repository)
     if found is None or found.revision is not None:

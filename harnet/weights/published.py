@@ -1,7 +1,7 @@
-"""Checkpoints as the published system stores them: read with every tensor accounted for, and written for its tools.
+"""Reading and writing checkpoints in the published format (.mdl), with every tensor accounted for.
 
-A `.mdl` file is a state dict saved by torch. Names may carry the prefix of a training wrapper (`module.`), and a model
-that holds the whole network as its feature extractor nests it (`feature_extractor.feature_extractor.*`).
+A `.mdl` file is a state dict saved by torch. Names may have the prefix of a training wrapper (`module.`), and a model
+that uses the whole network as its feature extractor nests the prefix (`feature_extractor.feature_extractor.*`).
 """
 
 import hashlib
@@ -21,29 +21,29 @@ from harnet.weights.bundle_config import BundleConfig
 from harnet.weights.contract import ENCODER_PREFIX, check_state, encoder_layout
 
 SUFFIXES = (".mdl", ".pt", ".pth")
-"""Of files that torch has saved."""
+"""File suffixes of checkpoints saved by torch."""
 
 FILES = {"harnet5": "mtl_5_best.mdl", "harnet10": "mtl_best.mdl", "harnet30": "mtl_30_best.mdl"}
-"""Architecture -> name of its file in `model_check_point/`."""
+"""Architecture -> file name in `model_check_point/`."""
 
 PREFIX = "module."
-"""Which published files carry before every name."""
+"""Prefix of every tensor name in published files."""
 
 _WRAPPERS = (PREFIX, "_orig_mod.")
-"""Prefixes of data-parallel training and of torch.compile, in any order and number."""
+"""Prefixes added by data-parallel training and by torch.compile, in any order and number."""
 
 
 def is_published(source: str | Path) -> bool:
-    """Whether `source` names a file of this kind, by its suffix."""
+    """Whether `source` is the path of a torch checkpoint, judged by its suffix."""
     return "://" not in str(source) and Path(source).suffix in SUFFIXES
 
 
 def read_published(path: str | Path) -> tuple[dict[str, Tensor], BundleConfig, str]:
-    """Tensors under the names of the contract, their config and the SHA-256 of the file.
+    """Read a checkpoint; returns its tensors under the names of the contract, a config and the SHA-256 of the file.
 
-    Kept are the 131 tensors of the encoder and any pretext head that is whole; a classifier, or what else a model had
-    on its encoder, stays behind. Nothing is unpickled but tensors. HarnetError if the file is missing, damaged, no
-    state dict, or not exactly an encoder of this project.
+    The 131 tensors of the encoder and all complete pretext heads are kept; a classifier or anything else on top of
+    the encoder is dropped. Only tensors are unpickled. HarnetError if the file is missing, damaged, not a state dict,
+    or does not contain exactly one of this project's encoders.
     """
     path = Path(path).expanduser()
     try:
@@ -71,19 +71,19 @@ def read_published(path: str | Path) -> tuple[dict[str, Tensor], BundleConfig, s
 
 
 def without_wrappers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors without prefixes of wrappers, and one level of `feature_extractor.` at most."""
+    """The same tensors with wrapper prefixes removed and nested `feature_extractor.` prefixes reduced to one."""
     found = dict(state)
     while wrapper := next((each for each in _WRAPPERS if found and all(name.startswith(each) for name in found)), None):
         found = {name.removeprefix(wrapper): tensor for name, tensor in found.items()}
     nested = ENCODER_PREFIX * 2
     if any(name.startswith(nested) for name in found):
-        # Beside a nested network, names with one prefix are the outer model's own.
+        # Next to a nested network, names with a single prefix belong to the outer model.
         found = {name.removeprefix(ENCODER_PREFIX): t for name, t in found.items() if name.startswith(ENCODER_PREFIX)}
     return found
 
 
 def published_bytes(state: Mapping[str, Tensor]) -> bytes:
-    """A file as published tools read it: the same tensors, each name behind `module.`."""
+    """Content of a checkpoint that the published tools can read: the same tensors, names prefixed with `module.`."""
     buffer = io.BytesIO()
     torch.save(
         {PREFIX + name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(state.items())}, buffer
@@ -95,16 +95,16 @@ def _load(content: bytes, path: Path) -> dict[str, Tensor]:
     try:
         found: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise HarnetError(f"{path}: holds Python objects, which are not loaded for safety, or is damaged: save its "
-                          "state dict alone, torch.save(model.state_dict(), path)") from error  # fmt: skip
+        raise HarnetError(f"{path}: contains Python objects, which are not loaded for security, or is damaged: save "
+                          "only the state dict, torch.save(model.state_dict(), path)") from error  # fmt: skip
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise HarnetError(f"{path}: not a whole file of torch.save ({reason}): fetch it again") from error
+        raise HarnetError(f"{path}: not a complete torch.save file ({reason}): fetch it again") from error
     if not isinstance(found, dict) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in found.items()
     ):
-        raise HarnetError(f"{path}: a {type(found).__name__} that is no state dict: expected names and tensors, saved "
-                          "by torch.save(model.state_dict(), path)")  # fmt: skip
+        raise HarnetError(f"{path}: a {type(found).__name__} that is not a state dict: expected names and tensors, "
+                          "saved by torch.save(model.state_dict(), path)")  # fmt: skip
     return found
 
 
@@ -124,7 +124,7 @@ def _width(state: Mapping[str, Tensor], path: Path) -> int:
 
 
 def _architecture(state: Mapping[str, Tensor], width: int) -> str:
-    """The architecture whose encoder has most of its shapes in `state`; whether it has all is for `check_state`."""
+    """The architecture whose tensor shapes best match `state`; `check_state` then verifies that all of them do."""
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     matching = {
         name: sum(shapes.get(key) == shape for key, (shape, _) in encoder_layout(name, width).items())

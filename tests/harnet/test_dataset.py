@@ -47,7 +47,7 @@ def with_nan(x: np.ndarray) -> np.ndarray:
         ("X", lambda x: 9.80665 * x, "m/s²; divide by 9.80665"),
         ("X", lambda x: 1000 * x, "mg; divide by 1000"),
         ("X", lambda x: x - x.mean(axis=2, keepdims=True), "was gravity removed"),
-        ("X", with_nan, "1 of 6 windows have values that are not finite"),
+        ("X", with_nan, "1 of 6 windows contain NaN or infinity"),
         ("X", lambda x: x.astype(np.int16), "int16, expected floating point"),
         ("X", lambda x: np.repeat(x, 2, axis=2), "takes 150: that length fits harnet10"),
         ("X", lambda x: x[:, :, :100], r"\(20 Hz\), resample to 30 Hz"),

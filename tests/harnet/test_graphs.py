@@ -56,9 +56,9 @@ def test_a_graph_that_differs_from_torch_is_refused() -> None:
             return encoder(windows).flatten(1).numpy() + 5e-5
 
         graphs._compare(encoder, close, "a graph")
-        with pytest.raises(HarnetError, match=r"a graph: differs by 0\.\d+ from torch, at most 0\.0001"):
+        with pytest.raises(HarnetError, match=r"a graph: differs from torch by 0\.\d+, more than the allowed 0\.0001"):
             graphs._compare(encoder, lambda windows: close(windows) + 0.1, "a graph")
-        with pytest.raises(HarnetError, match=r"a graph: gives \(1, 1\) for 1 windows, torch \(1, 64\)"):
+        with pytest.raises(HarnetError, match=r"a graph: returns \(1, 1\) for 1 windows, torch \(1, 64\)"):
             graphs._compare(encoder, lambda windows: close(windows)[:, :1], "a graph")
 
 

@@ -102,9 +102,9 @@ BREAKS: dict[str, tuple[Callable[[State], object], str]] = {
     ),
     "not finite": (lambda s: s | {f"feature_extractor.{STEM}": torch.full((64, 3, 5), torch.nan)}, "not finite"),
     "empty": (lambda s: {}, "found none of its first stage among 0"),
-    "a tensor": (lambda s: torch.zeros(3), "a Tensor that is no state dict"),
-    "a whole training state": (lambda s: {"model": s, "epoch": 3}, "no state dict"),
-    "an object": (lambda s: PretextModel("harnet5"), "Python objects, which are not loaded for safety"),
+    "a tensor": (lambda s: torch.zeros(3), "a Tensor that is not a state dict"),
+    "a whole training state": (lambda s: {"model": s, "epoch": 3}, "not a state dict"),
+    "an object": (lambda s: PretextModel("harnet5"), "Python objects, which are not loaded for security"),
 }
 
 
@@ -117,7 +117,7 @@ def test_what_is_not_exactly_an_encoder_is_refused(how: str, state: State, tmp_p
 def test_a_damaged_or_missing_file_is_refused(state: State, tmp_path: Path) -> None:
     path = tmp_path / "cut.mdl"
     path.write_bytes(published_bytes(state)[:-5000])
-    assert "not a whole file" in refusal(path)
+    assert "not a complete torch.save file" in refusal(path)
     path.write_bytes(b"")
     refusal(path)
     assert "cannot be read" in refusal(tmp_path / "absent.mdl")
@@ -161,8 +161,8 @@ def test_the_published_folder_needs_no_harnet(state: State, tmp_path: Path) -> N
 def test_the_published_folder_refuses_damage_and_other_architectures(state: State, tmp_path: Path) -> None:
     write_folder(tmp_path / "hub", state, BundleConfig("harnet5", 5, "none"))
     load = LOAD.format(folder=str(tmp_path / "hub"))
-    assert "holds weights of harnet5 alone" in in_a_process_without_harnet(load.replace('"harnet5"', '"harnet10"'),
+    assert "holds only weights of harnet5:" in in_a_process_without_harnet(load.replace('"harnet5"', '"harnet10"'),
                                                                            tmp_path)  # fmt: skip
     file = tmp_path / "hub" / "model_check_point" / "mtl_5_best.mdl"
     file.write_bytes(published_bytes({name: tensor + 1 for name, tensor in state.items()}))
-    assert "damaged or changed" in in_a_process_without_harnet(load, tmp_path)
+    assert "damaged or modified" in in_a_process_without_harnet(load, tmp_path)

@@ -98,7 +98,7 @@ def test_each_hour_of_the_day_weighs_the_same_for_a_person() -> None:
         ),
         (np.full((2, 3, 150), 0.58), 30, "that length fits harnet5"),
         (np.full((2, 300, 3), 0.58), 30, r"windows.transpose\(0, 2, 1\)"),
-        (np.full((2, 3, 300), np.nan), 30, "2 of 2 windows have values that are not finite"),
+        (np.full((2, 3, 300), np.nan), 30, "2 of 2 windows contain NaN or infinity"),
         (np.ones((2, 3, 300), np.int16), 30, "int16, expected floating point"),
     ],
 )

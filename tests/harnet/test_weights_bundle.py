@@ -145,7 +145,7 @@ def test_a_flipped_byte_is_refused(bundle: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    assert "damaged or changed" in refusal(bundle)
+    assert "damaged or modified" in refusal(bundle)
 
 
 def test_a_truncated_file_is_refused(bundle: Path) -> None:
@@ -224,7 +224,7 @@ def test_a_save_killed_between_its_renames_is_mended_by_the_next(bundle: Path, m
 
 def test_save_replaces_nothing_but_a_bundle(bundle: Path, model: PretextModel, tmp_path: Path) -> None:
     (bundle / "thesis.tex").write_text("years of work")
-    with pytest.raises(HarnetError, match=r"holds something else .*'thesis.tex'"):
+    with pytest.raises(HarnetError, match=r"contains files other than .*'thesis.tex'"):
         save(bundle, model.state_dict(), CONFIG)
     assert (bundle / "thesis.tex").exists()
     (tmp_path / "file").touch()
@@ -286,7 +286,7 @@ def test_a_list_of_sums_leads_nowhere_else(original: Path, tmp_path: Path, name:
     with (copy / "SHA256SUMS").open("a") as file:
         file.write(f"{hashlib.sha256(b'x').hexdigest()}  {name}\n")
     for use in (listed_files, lambda source: read_checked(source, "config.json")):
-        with pytest.raises(HarnetError, match="which is no file of the folder"):
+        with pytest.raises(HarnetError, match="which is not inside the folder"):
             use(open_source(copy))
 
 

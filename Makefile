@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test gpu gpu-quick lint notebooks drop-in open-weights clean
+.PHONY: demo test docs site gpu gpu-quick lint notebooks drop-in open-weights clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m launch.demo
@@ -15,6 +15,13 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --durations 10 --ignore tests/cluster
 	$(BIN)/python -m pytest tests/cluster
+
+# The documentation: served and rebuilt at every change, or built once into site/ with warnings as errors.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
+
+site: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 # What needs a GPU: tests, then figures. The quick one leaves out what waits for compilers, and takes 3 minutes.
 gpu: $(VENV)/.dev
@@ -62,4 +69,4 @@ $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo site .pytest_cache .mypy_cache .ruff_cache .hypothesis

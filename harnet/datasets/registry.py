@@ -86,6 +86,15 @@ DATASETS: dict[str, DataSet] = {
             f"{_UCI}/256/daily+and+sports+activities.zip",
         ),
         DataSet(
+            "dsads-wrists",
+            "Daily and Sports Activities, both wrists at once",
+            "Xsens MTx, 25 Hz, ±5 g",
+            "Altun, Barshan and Tunçel, Pattern Recognition 43:3605, 2010; UCI 256",
+            "CC BY 4.0",
+            partial(dsads.read, wrists=("right", "left")),
+            f"{_UCI}/256/daily+and+sports+activities.zip",
+        ),
+        DataSet(
             "selfback",
             "selfBACK, wrist",
             "Axivity AX3, dominant wrist, 100 Hz",

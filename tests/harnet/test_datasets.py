@@ -115,7 +115,7 @@ def mjff_folder(folder: Path) -> Path:
 
 
 def dsads_folder(folder: Path) -> Path:
-    lines = "\n".join(",".join(["0"] * 9 + ["9.80665"] + ["0"] * 35) for _ in range(125)) + "\n"
+    lines = "\n".join(",".join(["0"] * 9 + ["9.80665"] + ["0"] * 8 + ["9.80665"] + ["0"] * 26) for _ in range(125)) + "\n"
     for activity, person in (("a01", "p1"), ("a12", "p2")):
         home = folder / "data" / activity / person
         home.mkdir(parents=True)
@@ -139,6 +139,7 @@ MADE: dict[str, tuple[Callable[[Path], Path], int, set[str], int]] = {
     "pamap2": (pamap2_folder, 8 * 3, {"walking"}, 8),
     "opportunity": (opportunity_folder, 4 * 3, {"lie"}, 4),
     "dsads": (dsads_folder, 2 * 5, {"sitting", "running treadmill 8 km/h"}, 2),
+    "dsads-wrists": (dsads_folder, 2 * 2 * 5, {"sitting", "running treadmill 8 km/h"}, 2),
     "selfback": (selfback_folder, 2 * 5, {"walk_fast", "jogging"}, 2),
     "realworld": (realworld_folder, 4, {"walking", "climbingup"}, 1),
     "capture24": (capture_folder, 2 * 2, {"sleep"}, 2),
@@ -218,6 +219,17 @@ def test_a_spoilt_segment_of_dsads_is_named(name: str, row: str, tmp_path: Path)
     path.write_text(row + "\n")
     with pytest.raises(HarnetError, match=r"a12/p2/s03\.txt: .*number"):
         dsads.read(tmp_path, CUT)
+
+
+def test_exact_zeros_of_dsads_are_no_signal_and_are_counted(tmp_path: Path) -> None:
+    home = dsads_folder(tmp_path) / "data" / "a12" / "p2"
+    for path in home.iterdir():
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join(lines[:100] + [",".join(["0"] * 45)] * 25) + "\n")
+    found = dsads.read(tmp_path, CUT)
+    assert set(found.labels.tolist()) == {"sitting"}
+    assert "6 s of exact zeros taken as missing; 1 recordings gave no window" in found.notes[-1]
+    assert dsads.read(tmp_path, CUT, wrists=("left",)).people.tolist() == ["p1"] * 5
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def harnet5(pretrained: bool = False, my_device: str = "cpu", class_num: int = 2
 
 
 def harnet10(pretrained: bool = False, my_device: str = "cpu", class_num: int = 2, **kwargs: Any) -> ClassifierModel:
-    """Ten-second windows, (N, 3, 300) in g -> logits (N, class_num); `weights=FOLDER` with `pretrained=True`."""
+    """Ten-second windows, (N, 3, 300) in g -> logits (N, class_num); `pretrained=True` for `harnet10-open`."""
     return hub_model("harnet10", pretrained, my_device, class_num, _WEIGHTS, **kwargs)
 
 

@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cancel": ("train", "end the job of a training run; its checkpoints stay"),
     "doctor": ("train", "what training needs on this machine or cluster: good, or what to do"),
     "export": ("train", "a training run -> a folder of weights to publish"),
-    "inspect": ("apply", "what weights are and where they come from, every file checked"),
+    "inspect": ("apply", "weights: which come with harnet, what they are and where from, every file checked"),
     "publish": ("train", "a folder of weights -> the Hugging Face Hub, with a dry run"),
     "dataset": ("apply", "public labelled data sets: list them, fetch them, cut labelled windows"),
     "evaluate": ("apply", "does it transfer? all arms on labelled data sets, with intervals over people"),

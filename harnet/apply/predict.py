@@ -15,6 +15,7 @@ from harnet.apply.smoothing import Smoother
 from harnet.apply.summaries import RecordingSummary, WearSums
 from harnet.files import atomic_path
 from harnet.heads import ClassifierModel
+from harnet.linear_probe import LinearProbe
 from harnet.weights.load import load_classifier
 
 WINDOWS = "windows"
@@ -86,7 +87,7 @@ class Classes:
 
 
 @lru_cache(maxsize=1)
-def _classifier(weights: str, device: str) -> tuple[ClassifierModel, tuple[str, ...]]:
+def _classifier(weights: str, device: str) -> tuple[ClassifierModel | LinearProbe, tuple[str, ...]]:
     return load_classifier(weights, device)
 
 

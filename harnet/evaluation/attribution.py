@@ -17,6 +17,7 @@ from harnet.encoder import AXES, SAMPLING_RATE
 from harnet.errors import HarnetError
 from harnet.evaluation.drawing import check_picture, save_picture
 from harnet.heads import ClassifierModel
+from harnet.linear_probe import LinearProbe
 from harnet.transfer.labelled_windows import read_windows
 from harnet.weights.load import load_classifier
 
@@ -69,6 +70,9 @@ def main() -> int:
     arguments = parser.parse_args()
     check_picture(arguments.out)
     model, classes = load_classifier(arguments.model)
+    if isinstance(model, LinearProbe):
+        raise HarnetError(f"{arguments.model}: classifies features made by hand too, which have no gradient: give a "
+                          "model that harnet finetune saved")  # fmt: skip
     data = read_windows(arguments.data, model.feature_extractor.architecture.name)
     if not 0 <= arguments.window < len(data.windows):
         raise HarnetError(f"--window {arguments.window}: {arguments.data} has windows 0 to {len(data.windows) - 1}")

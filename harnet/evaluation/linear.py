@@ -5,6 +5,8 @@ stop, and one number to choose. That number is chosen by scores on training peop
 1974), so no tested person has a say in it.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -76,6 +78,28 @@ def choose_strength(
     return STRENGTHS[int(np.argmax([np.mean(each) for each in scores]))]
 
 
+def coefficients(
+    features: NDArray[np.float32], labels: NDArray[np.int64], balance: bool, strength: float, threads: int = 1
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """W (C, F) and b (C,) of the logits W · features + b, learnt from all windows.
+
+    Args:
+        features: (N, F), as they are: their scales are inside W and b.
+        labels: (N,) class indices from 0 to C - 1, each of them there; C at least 3.
+        balance: weigh windows by the inverse frequency of their class.
+        strength: λ.
+        threads: of the linear algebra, on which the last bits depend.
+    """
+    from threadpoolctl import threadpool_limits
+
+    mean, deviation = _scale(features)
+    with threadpool_limits(threads):
+        model = _model(balance, ROUGH).set_params(C=1 / (strength * len(labels)))
+        model.fit((features - mean) / deviation, labels)
+    weight: NDArray[np.float64] = model.coef_ / deviation
+    return weight, model.intercept_ - weight @ mean
+
+
 def _path(
     features: NDArray[np.float32],
     labels: NDArray[np.int64],
@@ -86,14 +110,10 @@ def _path(
     tolerance: float,
 ) -> list[NDArray[np.int64]]:
     """Predictions with each strength, strongest first, each fit beginning where the one before it ended."""
-    from sklearn.linear_model import LogisticRegression
-
     if len(np.unique(labels[learnt])) == 1:
         return [np.full(len(tested), labels[learnt[0]]) for _ in strengths]
     x, seen = _scaled(features[learnt], features[tested])
-    model = LogisticRegression(
-        class_weight="balanced" if balance else None, max_iter=MOST_ITERATIONS, warm_start=True, tol=tolerance
-    )
+    model = _model(balance, tolerance)
     found = []
     for strength in strengths:
         model.set_params(C=1 / (strength * len(learnt))).fit(x, labels[learnt])
@@ -101,11 +121,25 @@ def _path(
     return found
 
 
+def _model(balance: bool, tolerance: float) -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(
+        class_weight="balanced" if balance else None, max_iter=MOST_ITERATIONS, warm_start=True, tol=tolerance
+    )
+
+
 def _scaled(
     learnt: NDArray[np.float32], tested: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Both by mean and deviation of the first; what is constant there says nothing and stays near 0."""
+    mean, deviation = _scale(learnt)
+    return (learnt.astype(np.float64) - mean) / deviation, (tested - mean) / deviation
+
+
+def _scale(learnt: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and deviation of each feature; without end where it is constant."""
     first = learnt.astype(np.float64)
     mean, deviation = first.mean(axis=0), first.std(axis=0)
     deviation[deviation <= 1e-6] = np.inf
-    return (first - mean) / deviation, (tested - mean) / deviation
+    return mean, deviation

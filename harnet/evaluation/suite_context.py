@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from harnet import handmade
 from harnet.datasets.parsed_dataset import FACTS
 from harnet.encoder import SEVERAL_STAGES
-from harnet.evaluation import handmade
 from harnet.evaluation.across import Across
 from harnet.evaluation.arms import Inputs, Setting, SplitIndices, encode
 from harnet.evaluation.protocols import Protocol

@@ -22,11 +22,13 @@ from torch import Tensor
 
 from harnet.errors import HarnetError
 from harnet.files import fsync_tree, publish
+from harnet.linear_probe import LinearProbe
 from harnet.weights.bundle_config import BundleConfig
 from harnet.weights.bundle_files import CARD, CONFIG, HUBCONF, MODEL, ONNX, PROGRAM, SUMS, TORCH_HUB
 from harnet.weights.card import model_card
-from harnet.weights.contract import check_state
+from harnet.weights.contract import check_probe, check_state
 from harnet.weights.graphs import onnx_bytes, program_bytes
+from harnet.weights.half import halved, widened
 from harnet.weights.hub import bundle_hubconf
 from harnet.weights.hub_folder import hub_folder
 from harnet.weights.load import Bundle, build_classifier, build_encoder
@@ -54,7 +56,9 @@ def save(
     is killed between the two renames, the old one is left as `.NAME.old` and the next save restores it first.
     """
     final = Path(folder).resolve()
-    check_state(state_dict, config.architecture, config.width, len(config.classes), f"weights for {final.name}")
+    if config.encoder and formats:
+        raise HarnetError(f"{final.name}: a linear classifier on the features of {config.encoder} has no other formats")
+    _check(state_dict, config, f"weights for {final.name}")
     final.parent.mkdir(parents=True, exist_ok=True)
     fresh, old = (final.with_name(f".{final.name}.{word}") for word in ("tmp", "old"))
     if old.exists() and not final.exists():
@@ -72,13 +76,22 @@ def save(
     return final
 
 
+def _check(state: Mapping[str, Tensor], config: BundleConfig, where: str) -> None:
+    """As they will be when they are loaded."""
+    if config.stored == "float16":
+        state = widened(halved(state))
+    check = check_probe if config.encoder else check_state
+    check(state, config.architecture, config.width, len(config.classes), where)
+
+
 def _write(folder: Path, state_dict: Mapping[str, Tensor], config: BundleConfig, formats: Collection[Format]) -> None:
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state_dict.items()}
+    stored = halved(tensors) if config.stored == "float16" else tensors
     contents = {
-        MODEL: safetensors_bytes(tensors, metadata={"format": "pt"}),
+        MODEL: safetensors_bytes(stored, metadata={"format": "pt"}),
         CONFIG: config.to_json().encode(),
         CARD: model_card(config, formats).encode(),
-        HUBCONF: bundle_hubconf(config.architecture).encode(),
+        **({} if config.encoder else {HUBCONF: bundle_hubconf(config.architecture).encode()}),
         **_other_formats(tensors, config, formats),
     }
     sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in contents.items())
@@ -97,6 +110,7 @@ def _other_formats(tensors: dict[str, Tensor], config: BundleConfig, formats: Co
     if "onnx" in formats or "torch-export" in formats:
         bundle = Bundle(tensors, config, "")
         model = build_classifier(bundle) if config.classes else build_encoder(bundle)
+        assert not isinstance(model, LinearProbe), "asked for in `save`"
         if "onnx" in formats:
             found[ONNX] = onnx_bytes(model)
         if "torch-export" in formats:

@@ -12,6 +12,8 @@ FORMAT = "harnet weights 1"
 
 Normalisation = Literal["none", "standardised window"]
 
+Stored = Literal["float32", "float16"]
+
 
 @dataclass(frozen=True)
 class BundleConfig:
@@ -24,7 +26,7 @@ class BundleConfig:
     normalisation: Normalisation
     """Normalisation of a window inside `forward`: none, or `harnet.encoder.standardise_window`."""
     width: int = PUBLISHED_WIDTH
-    """Channels of the encoder's first stage; omitted from config.json at the published width."""
+    """Channels of the encoder's first stage."""
     sampling_rate: int = SAMPLING_RATE
     """Samples per second of an input window."""
     units: str = "g"
@@ -44,6 +46,15 @@ class BundleConfig:
     """Terms of the data's owner for the use of weights trained on them."""
     classes: tuple[str, ...] = ()
     """Class names of a fine-tuned model, in the order of the classifier's outputs; empty for a pretrained encoder."""
+    name: str = ""
+    """Under which the weights come with the package; empty for all others."""
+    stored: Stored = "float32"
+    """Of the weights of convolutions and linear layers in the file; loaded, they are float32 in any case."""
+    encoder: str = ""
+    """Name of the packaged encoder on whose features a linear classifier works, and whose tensors are not in this
+    folder; empty where the folder holds its own."""
+    encoder_digest: str = ""
+    """SHA-256 of that encoder's model.safetensors."""
 
     def __post_init__(self) -> None:
         expected = find_architecture(self.architecture, self.width).seconds
@@ -57,6 +68,10 @@ class BundleConfig:
             raise HarnetError(f"normalisation {self.normalisation!r}: one of {', '.join(get_args(Normalisation))}")
         if any(not isinstance(name, str) for name in self.classes) or len(set(self.classes)) != len(self.classes):
             raise HarnetError(f"classes {self.classes!r}: must be distinct names")
+        if self.stored not in get_args(Stored):
+            raise HarnetError(f"stored {self.stored!r}: one of {', '.join(get_args(Stored))}")
+        if self.encoder and not (self.classes and self.encoder_digest):
+            raise HarnetError(f"encoder {self.encoder!r}: a classifier on it has classes and its encoder_digest")
         _check_provenance(self.provenance, "provenance", levels=2)
 
     @property
@@ -67,9 +82,9 @@ class BundleConfig:
     def to_json(self) -> str:
         """Text of config.json; equal configs give equal text, whatever the order of their dictionaries."""
         entries = {"format": FORMAT, **asdict(self)}
-        if self.width == PUBLISHED_WIDTH:
-            # Keeps weights of the published width readable by versions that do not know "width".
-            del entries["width"]
+        # Omitted where they have the default: such weights stay readable by versions that do not know these entries.
+        defaults = {"width": PUBLISHED_WIDTH, "name": "", "stored": "float32", "encoder": "", "encoder_digest": ""}
+        entries = {key: value for key, value in entries.items() if key not in defaults or value != defaults[key]}
         return json.dumps(entries, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 

@@ -11,6 +11,7 @@ from harnet.errors import HarnetError
 from harnet.redaction import redacted
 from harnet.weights.bundle_files import CONFIG, SUMS
 from harnet.weights.model_hub import HubId, snapshot
+from harnet.weights.packaged import model_names, packaged
 
 _SUM_LINE = re.compile(r"([0-9a-f]{64}) [ *](\S+)")
 _PLAIN = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
@@ -34,8 +35,9 @@ class LocalFolder:
         self.folder = folder
         if not folder.is_dir():
             raise HarnetError(
-                f"weights {str(folder)!r}: no such folder; pass a local folder of exported weights, its URL, a "
-                "published checkpoint (.mdl) or a name on the Hugging Face Hub (ORGANISATION/NAME)"
+                f"weights {str(folder)!r}: no such folder, and no model that comes with harnet "
+                f"({', '.join(model_names()) or 'there is none'}); pass one of these, a local folder of exported "
+                "weights, its URL, a published checkpoint (.mdl) or a name on the Hugging Face Hub (ORGANISATION/NAME)"
             )
 
     def where(self, name: str) -> str:
@@ -81,16 +83,20 @@ class RemoteFolder:
 
 
 def open_source(source: str | Path, download: bool = False) -> BundleSource:
-    """Open a bundle at a URL, at a local path, or under a Hugging Face Hub id that is not a local path.
+    """Open a bundle at a URL, at a local path, or under the name of a packaged model or a Hugging Face Hub id.
 
-    A string that contains "://" is a URL. The network is used for URLs, and for Hub ids only with `download`;
-    otherwise a Hub id is looked up in the local cache. HarnetError if there is no such bundle.
+    A path that exists takes precedence over a model of the same name. A string that contains "://" is a URL. The
+    network is used for URLs, and for Hub ids only with `download`; otherwise a Hub id is looked up in the local cache.
+    HarnetError if there is no such bundle.
     """
     if isinstance(source, str) and "://" in source:
         return RemoteFolder(source)
     path = Path(source).expanduser()
-    if isinstance(source, str) and not path.exists() and (found := HubId.parse(source)) is not None:
-        return LocalFolder(snapshot(found, download))
+    if isinstance(source, str) and not path.exists():
+        if (folder := packaged(source)) is not None:
+            return LocalFolder(folder)
+        if (found := HubId.parse(source)) is not None:
+            return LocalFolder(snapshot(found, download))
     return LocalFolder(path)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from harnet.encoder import find_architecture
+from harnet.encoder import PUBLISHED_WIDTH, find_architecture
 from harnet.weights.bundle_config import BundleConfig
 
 _FORMATS = {
@@ -31,27 +31,37 @@ def _front_matter(config: BundleConfig) -> str:
 
 
 def _opening(config: BundleConfig) -> str:
-    features = find_architecture(config.architecture, config.width).features
+    architecture = find_architecture(config.architecture, config.width)
+    features = architecture.features
+    if config.encoder:
+        return (
+            f"# {config.name or config.architecture}\n\nA linear classifier: it takes features of {config.encoder} and "
+            "some made by hand, and classifies windows of wrist acceleration as one of: "
+            f"{', '.join(config.classes)}.\n"
+        )
     if config.classes:
         what = f"classifies windows of wrist acceleration as one of: {', '.join(config.classes)}"
     else:
         what = f"turns a window of wrist acceleration into {features} features"
-    return f"# {config.architecture}\n\nA convolutional network that {what}.\n"
+    size = "" if config.width == PUBLISHED_WIDTH else f" ({config.architecture} of width {config.width})"
+    return f"# {config.name or config.architecture}\n\nA convolutional network{size} that {what}.\n"
 
 
 def _use(config: BundleConfig, formats: Collection[str]) -> str:
+    source = config.name or "FOLDER"
     if config.classes:
-        lines = ["from harnet.weights.load import load_classifier", 'model, classes = load_classifier("FOLDER")']
+        lines = ["from harnet.weights.load import load_classifier", f'model, classes = load_classifier("{source}")']
     else:
-        lines = [
-            "import harnet",
-            'encoder = harnet.load_encoder("FOLDER")',
-            f'model = harnet.create_model("{config.architecture}", num_classes=5, weights="FOLDER")',
-        ]
+        model = f'"{config.name}", num_classes=5' if config.name else (
+            f'"{config.architecture}", num_classes=5, weights="FOLDER"')  # fmt: skip
+        lines = ["import harnet", f'encoder = harnet.load_encoder("{source}")', f"model = harnet.create_model({model})"]
     body = "\n".join(lines)
+    place = "they come with it" if config.name else "with this folder's path in place of FOLDER"
+    start = f"## Use\n\n`pip install harnet`, then, {place}:\n\n```python\n{body}\n```\n\n"
+    if config.encoder:
+        return f"{start}On recordings: `harnet predict recording.cwa`.\n"
     return (
-        "## Use\n\n`pip install harnet`, then, with this folder's path in place of FOLDER:\n\n"
-        f"```python\n{body}\n```\n\nThe folder is also a torch.hub folder: "
+        f"{start}The folder is also a torch.hub folder: "
         f'`torch.hub.load("FOLDER", "{config.architecture}", source="local", pretrained=True, class_num=5)`.\n'
         + "".join(_FORMATS[name] for name in formats)
     )
@@ -63,6 +73,7 @@ def _input(config: BundleConfig) -> str:
         "Shape": f"(N, 3, {length}): {config.window_seconds} s at {config.sampling_rate} Hz, float32",
         "Units": f"{config.units}, gravity included",
         "Normalisation inside the model": config.normalisation,
+        **({"Stored as": "float16, loaded as float32"} if config.stored == "float16" else {}),
         **config.preprocessing,
     }
     return f"## Input\n\n{_table(rows)}"
@@ -97,7 +108,7 @@ def _limits(config: BundleConfig) -> str:
         "The input must be as described above. If you pass windows yourself, another sampling rate, filter or unit "
         "gives wrong numbers and no error: `harnet.check_windows` detects the common mistakes.",
     ]
-    if config.standardise:
+    if config.standardise and not config.encoder:
         lines.append("Each window is standardised inside the model: the features do not contain posture (the direction "
                      "of gravity) nor, except near stillness, the intensity of a movement.")  # fmt: skip
     if not config.classes:

@@ -10,12 +10,14 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from harnet.encoder import PUBLISHED_WIDTH, find_architecture, lowpass_kernel
+from harnet.encoder import PUBLISHED_WIDTH, Encoder, find_architecture, lowpass_kernel
 from harnet.errors import HarnetError
 from harnet.heads import PRETEXT_HEADS, Classifier, PretextModel
+from harnet.linear_probe import LinearProbe
 
 ENCODER_PREFIX = "feature_extractor."
 CLASSIFIER_PREFIX = "classifier."
+PROBE_PREFIX = "linear."
 
 KERNEL_TOLERANCE = 1e-6
 """Maximum absolute difference between a stored down-sampling kernel and the architecture's constant."""
@@ -52,7 +54,12 @@ def check_state(state: Mapping[str, Tensor], architecture: str, width: int, clas
     outputs if `classes` is not 0, and nothing else. Shapes and dtypes are those of the model; all values are finite;
     variances are not negative; down-sampling kernels are those of the architecture.
     """
-    expected = _expected(state, architecture, width, classes)
+    _check(state, _expected(state, architecture, width, classes), architecture, width, where)
+    _check_kernels(state, architecture, where)
+
+
+def _check(state: Mapping[str, Tensor], expected: Layout, architecture: str, width: int, where: str) -> None:
+    """Names, shapes, dtypes and values."""
     _check_names(state, expected, architecture, where)
     described = architecture if width == PUBLISHED_WIDTH else f"{architecture} of width {width}"
     for name, (shape, dtype) in expected.items():
@@ -63,7 +70,14 @@ def check_state(state: Mapping[str, Tensor], architecture: str, width: int, clas
                 "weights of another architecture or damaged; export them again"
             )
         _check_values(name, found, where)
-    _check_kernels(state, architecture, where)
+
+
+def check_probe(state: Mapping[str, Tensor], architecture: str, width: int, classes: int, where: str) -> None:
+    """The same for the file of a linear classifier on the features of an encoder that lies elsewhere."""
+    with torch.device("meta"):
+        built = LinearProbe(Encoder(architecture, width=width), classes).state_dict()
+    expected = _layout({name: tensor for name, tensor in built.items() if name.startswith(PROBE_PREFIX)})
+    _check(state, expected, architecture, width, where)
 
 
 def encoder_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

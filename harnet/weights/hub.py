@@ -6,6 +6,7 @@ from typing import Any
 from harnet.errors import HarnetError
 from harnet.heads import ClassifierModel
 from harnet.weights.load import create_model
+from harnet.weights.packaged import packaged
 
 _TEMPLATE = '''"""torch.hub entry point of the weights in this folder; needs `pip install harnet`.
 
@@ -45,7 +46,8 @@ def hub_model(
 ) -> ClassifierModel:
     """The model that torch.hub returns, on `my_device`.
 
-    With `pretrained` its encoder is loaded from `weights` (a bundle folder or URL), by default `default_weights`.
+    With `pretrained` its encoder is loaded from `weights` (anything that `load_encoder` takes), by default from the
+    folder `default_weights` or, if there is none, from the open weights of that architecture in the package.
     HarnetError if there are no weights, if `weights` is given without `pretrained`, and for unknown options.
     """
     if unknown:
@@ -55,7 +57,8 @@ def hub_model(
         if weights is not None:
             raise HarnetError(f"{name}: weights={str(weights)!r} without pretrained=True: add it or omit weights")
         return create_model(name, class_num, device=my_device)
-    if weights is None and not (default_weights / "config.json").is_file():
-        raise HarnetError(f"{name}: pretrained=True needs weights: pass weights=FOLDER of exported weights, "
-                          f"or put them at {default_weights}")  # fmt: skip
-    return create_model(name, class_num, weights=weights or default_weights, device=my_device)
+    default = default_weights if (default_weights / "config.json").is_file() else packaged(f"{name}-open")
+    if weights is None and default is None:
+        raise HarnetError(f"{name}: pretrained=True needs weights, and none of {name} come with harnet: pass "
+                          f"weights=FOLDER of exported weights, or put them at {default_weights}")  # fmt: skip
+    return create_model(name, class_num, weights=weights or default, device=my_device)

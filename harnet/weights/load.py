@@ -12,10 +12,20 @@ from torch import Tensor
 from harnet.encoder import ARCHITECTURES, PUBLISHED_WIDTH, Encoder
 from harnet.errors import HarnetError
 from harnet.heads import ClassifierModel
+from harnet.linear_probe import LinearProbe
 from harnet.weights.bundle_config import BundleConfig, parse_config
 from harnet.weights.bundle_files import CONFIG, MODEL
 from harnet.weights.bundle_source import open_source, read_checked
-from harnet.weights.contract import CLASSIFIER_PREFIX, check_state, encoder_state
+from harnet.weights.contract import (
+    CLASSIFIER_PREFIX,
+    ENCODER_PREFIX,
+    PROBE_PREFIX,
+    check_probe,
+    check_state,
+    encoder_state,
+)
+from harnet.weights.half import widened
+from harnet.weights.packaged import model_names, packaged
 from harnet.weights.published import is_published, read_published
 
 
@@ -24,7 +34,7 @@ class Bundle:
     """The checked contents of a bundle."""
 
     state: dict[str, Tensor]
-    """Every tensor of the file, on the CPU; passed `check_state`."""
+    """Every tensor of the file, on the CPU; passed `check_state`. With a linear classifier, its encoder's too."""
     config: BundleConfig
     """`config.json`."""
     digest: str
@@ -32,7 +42,8 @@ class Bundle:
 
 
 def read_bundle(source: str | Path, download: bool = False) -> Bundle:
-    """Read and check a bundle (local folder, fsspec URL or Hugging Face Hub id) or a published checkpoint (.mdl).
+    """Read and check a bundle (local folder, packaged model, fsspec URL or Hugging Face Hub id) or a published
+    checkpoint (.mdl).
 
     HarnetError if a file is missing, damaged or not listed in SHA256SUMS, or if the tensors are not exactly those of
     the architecture in config.json. Never uses the network unless `source` is a URL, or `download` is set and
@@ -49,8 +60,27 @@ def read_bundle(source: str | Path, download: bool = False) -> Bundle:
         state = safetensors_load(content)
     except SafetensorError as error:
         raise HarnetError(f"{where}: not a whole safetensors file ({error}): fetch it again") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if config.encoder:
+        check_probe(state, config.architecture, config.width, len(config.classes), where)
+        return Bundle(state | _encoder_below(config, where), config, digest)
+    if config.stored == "float16":
+        state = widened(state)
     check_state(state, config.architecture, config.width, len(config.classes), where)
-    return Bundle(state, config, hashlib.sha256(content).hexdigest())
+    return Bundle(state, config, digest)
+
+
+def _encoder_below(config: BundleConfig, where: str) -> dict[str, Tensor]:
+    """The tensors of the packaged encoder that a linear classifier was fitted to; HarnetError for any other."""
+    # Only from the package: a file must not say where else to read.
+    folder = packaged(config.encoder)
+    below = None if folder is None else read_bundle(folder)
+    if below is None or below.digest != config.encoder_digest:
+        raise HarnetError(f"{where}: was fitted to {config.encoder} {config.encoder_digest[:12]}…, which this version "
+                          "of harnet does not hold: use the version that it came with")  # fmt: skip
+    if (below.config.architecture, below.config.width) != (config.architecture, config.width):
+        raise HarnetError(f"{where}: says {config.architecture} of width {config.width}, {config.encoder} is another")
+    return {name: tensor for name, tensor in below.state.items() if name.startswith(ENCODER_PREFIX)}
 
 
 def load_encoder(
@@ -61,8 +91,8 @@ def load_encoder(
 ) -> Encoder:
     """Load the encoder of a bundle, in evaluation mode, on `device`; weights are float32 unless `dtype` is given.
 
-    `source` is a local folder, an fsspec URL, a Hugging Face Hub id (from the local cache; downloaded only with
-    `download`) or a published checkpoint (.mdl). Raises HarnetError as `read_bundle` does.
+    `source` is a local folder, a packaged model (`list_models`), an fsspec URL, a Hugging Face Hub id (from the local
+    cache; downloaded only with `download`) or a published checkpoint (.mdl). Raises HarnetError as `read_bundle` does.
     """
     bundle = read_bundle(source, download)
     return build_encoder(bundle).to(device=device, dtype=dtype).eval()
@@ -90,6 +120,7 @@ def create_model(
 ) -> ClassifierModel:
     """Encoder `name` with a new classifier of `num_classes` outputs, in training mode, on `device`.
 
+    `name` is an architecture, or a packaged model, which has its own weights; `list_models` lists both.
     With `weights` (anything that `load_encoder` takes) the encoder is loaded, including its width and normalisation.
     Without, it is randomly initialised, has the published width unless `width` is given, and does not standardise
     windows. Parameters are float32 unless `dtype` is given. Random parameters are drawn from torch's global generator:
@@ -99,9 +130,18 @@ def create_model(
     """
     if num_classes < 1:
         raise HarnetError(f"num_classes {num_classes!r}: must be at least 1")
-    if weights is None:
+    if (folder := packaged(name)) is not None:
+        if weights is not None:
+            raise HarnetError(f"{name}: has weights of its own: leave weights={str(weights)!r} out, or name an "
+                              f"architecture ({', '.join(ARCHITECTURES)})")  # fmt: skip
+        bundle = read_bundle(folder)
+        name, weights = bundle.config.architecture, name
+    elif name not in ARCHITECTURES:
+        raise HarnetError(f"model {name!r}: no such architecture or packaged model; one of: {', '.join(list_models())}")
+    elif weights is None:
         return ClassifierModel(name, num_classes, width=width or PUBLISHED_WIDTH).to(device=device, dtype=dtype)
-    bundle = read_bundle(weights, download)
+    else:
+        bundle = read_bundle(weights, download)
     if width not in (None, bundle.config.width):
         raise HarnetError(f"{weights}: holds width {bundle.config.width}, expected {width}: "
                           "omit width or pass other weights")  # fmt: skip
@@ -118,7 +158,9 @@ def classifier_on(bundle: Bundle, name: str, num_classes: int, where: str) -> Cl
     return model
 
 
-def load_classifier(source: str | Path, device: str | torch.device = "cpu") -> tuple[ClassifierModel, tuple[str, ...]]:
+def load_classifier(
+    source: str | Path, device: str | torch.device = "cpu"
+) -> tuple[ClassifierModel | LinearProbe, tuple[str, ...]]:
     """A fine-tuned model, in evaluation mode on `device`, and its class names in the order of the outputs.
 
     HarnetError as `read_bundle` raises it, and if the bundle has no classifier.
@@ -130,13 +172,19 @@ def load_classifier(source: str | Path, device: str | torch.device = "cpu") -> t
 
 
 def list_models() -> list[str]:
-    """Names of the architectures that `create_model` builds."""
-    return list(ARCHITECTURES)
+    """Names that `create_model` takes: architectures, and the models with weights that come with the package."""
+    return [*ARCHITECTURES, *model_names()]
 
 
-def build_classifier(bundle: Bundle) -> ClassifierModel:
-    """The fine-tuned model of a bundle that has classes, with its weights, on the CPU."""
+def build_classifier(bundle: Bundle) -> ClassifierModel | LinearProbe:
+    """The fine-tuned model or linear classifier of a bundle that has classes, with its weights, on the CPU."""
     config = bundle.config
+    if config.encoder:
+        probe = LinearProbe(build_encoder(bundle), len(config.classes))
+        probe.linear.load_state_dict(
+            {name.removeprefix(PROBE_PREFIX): t for name, t in bundle.state.items() if name.startswith(PROBE_PREFIX)}
+        )
+        return probe
     model = ClassifierModel(
         config.architecture, len(config.classes), standardise=config.standardise, width=config.width
     )

@@ -18,6 +18,7 @@ from harnet.weights.bundle_config import BundleConfig
 from harnet.weights.bundle_files import CONFIG
 from harnet.weights.contract import ENCODER_PREFIX
 from harnet.weights.load import read_bundle
+from harnet.weights.packaged import packaged
 from harnet.weights.published import is_published
 from pretrain import objectives
 from pretrain.run import checkpoint
@@ -38,7 +39,7 @@ class Command:
     """
 
     source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """Run folder of `harnet pretrain`; or a published checkpoint (.mdl), or a folder of weights."""
+    """Run folder of `harnet pretrain`; or a published checkpoint (.mdl), a folder of weights, or a packaged model."""
     out: Path
     """Folder of weights to write; one that holds weights already is replaced."""
     which: str = "last"
@@ -49,6 +50,10 @@ class Command:
     """What to write beside safetensors."""
     results: tuple[Path, ...] = ()
     """Folders of `harnet finetune` whose scores go into the model card."""
+    half: bool = False
+    """Store convolutions and linear layers as float16: half the size, and features equal to about three digits."""
+    name: str = ""
+    """Under which the weights will come with the package."""
     data_use_terms: str = ""
     """What the owner of the data allows to be done with weights trained on them; goes into the model card."""
     json: bool = False
@@ -62,6 +67,10 @@ class Command:
             config = replace(config, provenance=config.provenance | {"benchmarks": scores})
         if self.data_use_terms:
             config = replace(config, data_use_terms=self.data_use_terms)
+        if self.half:
+            config = replace(config, stored="float16")
+        if self.name:
+            config = replace(config, name=self.name)
         folder = save(self.out, state, config, self.formats)
         if self.json:
             print(json.dumps({"weights": str(folder), "step": config.training_steps}))
@@ -71,7 +80,8 @@ class Command:
         return 0
 
     def _found(self) -> tuple[dict[str, Tensor], BundleConfig]:
-        if not (is_published(self.source) or (self.source / CONFIG).is_file()):
+        named = not self.source.exists() and packaged(str(self.source)) is not None
+        if not (named or is_published(self.source) or (self.source / CONFIG).is_file()):
             taken = find_checkpoint(self.source, self.which, self.ema)
             state = taken.tensors(AVERAGE) if self.ema else taken.network()
             if state is None:
@@ -80,8 +90,13 @@ class Command:
             return publishable(state), bundle_config(taken, metrics, ema=self.ema)
         if self.which != "last" or self.ema:
             raise HarnetError(f"{self.source}: holds one set of weights: --which and --ema are for runs")
-        bundle = read_bundle(self.source)
-        return bundle.state, bundle.config
+        bundle = read_bundle(str(self.source))
+        if bundle.config.encoder:
+            raise HarnetError(
+                f"{self.source}: a linear classifier on the features of {bundle.config.encoder}: export that"
+            )
+        # Read, they are float32; and under another name than the package's they are somebody's own.
+        return bundle.state, replace(bundle.config, stored="float32", name="")
 
 
 def find_checkpoint(run: Path, which: str, ema: bool) -> Checkpoint:

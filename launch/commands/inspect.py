@@ -10,6 +10,7 @@ import tyro
 from harnet.weights.bundle_source import listed_files, open_source, read_checked
 from harnet.weights.fingerprint import fingerprint
 from harnet.weights.load import Bundle, read_bundle
+from harnet.weights.packaged import model_names
 from harnet.weights.published import is_published
 
 
@@ -17,20 +18,40 @@ from harnet.weights.published import is_published
 class Command:
     """Print what weights are and where they come from, after checking every file and every tensor.
 
+    Without WEIGHTS, list the models that come with harnet.
+
     Example: harnet inspect weights
     """
 
-    weights: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="WEIGHTS")]
-    """Folder, URL, hub id in the local cache, or published checkpoint (.mdl)."""
+    weights: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="WEIGHTS")] = None
+    """Folder, model that comes with harnet, URL, hub id in the local cache, or published checkpoint (.mdl)."""
     json: bool = False
     """Print it as JSON."""
 
     def run(self) -> int:
         """Check and print; 0 only if all is whole."""
+        if self.weights is None:
+            found = {name: summary(name) for name in model_names()}
+            print(json.dumps(found, indent=2) if self.json else "\n".join(as_lines(found)))
+            return 0
         bundle = read_bundle(self.weights)
         facts = about(bundle) | {"files": _files(self.weights)}
         print(json.dumps(facts, indent=2) if self.json else "\n".join(as_lines(facts)))
         return 0
+
+
+def summary(name: str) -> dict[str, Any]:
+    """What a model that comes with harnet is, in a few lines."""
+    config = read_bundle(name).config
+    size = sum(_files(name).values())
+    shown: dict[str, Any] = {
+        "architecture": config.architecture,
+        "width": config.width,
+        "megabytes": round(size / 1e6, 1),
+    }
+    if config.encoder:
+        shown |= {"classifier on": config.encoder, "classes": list(config.classes)}
+    return shown | {"data-use terms": config.data_use_terms or "none stated"}
 
 
 def about(bundle: Bundle) -> dict[str, Any]:

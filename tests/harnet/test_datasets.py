@@ -115,7 +115,9 @@ def mjff_folder(folder: Path) -> Path:
 
 
 def dsads_folder(folder: Path) -> Path:
-    lines = "\n".join(",".join(["0"] * 9 + ["9.80665"] + ["0"] * 8 + ["9.80665"] + ["0"] * 26) for _ in range(125)) + "\n"
+    lines = (
+        "\n".join(",".join(["0"] * 9 + ["9.80665"] + ["0"] * 8 + ["9.80665"] + ["0"] * 26) for _ in range(125)) + "\n"
+    )
     for activity, person in (("a01", "p1"), ("a12", "p2")):
         home = folder / "data" / activity / person
         home.mkdir(parents=True)

@@ -1,0 +1,33 @@
+"""A linear classifier on what an encoder makes of a window and on features made by hand, beside each other."""
+
+import torch
+from torch import Tensor, nn
+
+from harnet import handmade
+from harnet.encoder import SEVERAL_STAGES, Architecture, Encoder
+
+
+def feature_count(architecture: Architecture) -> int:
+    """Size of the vector that the classifier sees."""
+    return len(handmade.names()) + architecture.features_of(SEVERAL_STAGES)
+
+
+class LinearProbe(nn.Module):
+    """(N, 3, L) in g at 30 Hz -> (N, classes) logits.
+
+    The features are those of `harnet.handmade`, which keep posture and strength of movement where the encoder
+    standardises its windows, and the means over time of `SEVERAL_STAGES`.
+    """
+
+    def __init__(self, encoder: Encoder, classes: int) -> None:
+        super().__init__()
+        self.feature_extractor = encoder
+        self.linear = nn.Linear(feature_count(encoder.architecture), classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits; features made by hand are computed on the CPU, and summed up in float32 whatever autocast says."""
+        made = torch.from_numpy(handmade.features(x.detach().float().cpu().numpy())).to(x.device)
+        features = torch.cat([made, self.feature_extractor.features(x).float()], dim=1)
+        with torch.autocast(x.device.type, enabled=False):
+            logits: Tensor = self.linear(features)
+        return logits

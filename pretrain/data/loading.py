@@ -24,7 +24,7 @@ from harnet.errors import HarnetError
 from pretrain.config import DataConfig
 from pretrain.data.ahead import ahead
 from pretrain.parallel.distributed import Process
-from pretrain.run.signals import kept_from_children
+from pretrain.run.signals import signals_blocked_in_children
 from pretrain.transforms.window_random import window_keys
 
 
@@ -156,7 +156,7 @@ def parts(
         # It draws a seed for each start; from a generator of its own, torch's is the same however often a run starts.
         generator=torch.Generator(),
     )
-    with kept_from_children():
+    with signals_blocked_in_children():
         pieces = iter(loader)
     # Joining copies the whole batch, which a GPU would stand still for: by then it has finished the last one.
     yield from ahead(_joined(pieces, workers, order.per_lane, process.device), depth=2)

@@ -36,7 +36,7 @@ class StopRequest:
 
 
 @contextmanager
-def kept_from_children() -> Iterator[None]:
+def signals_blocked_in_children() -> Iterator[None]:
     """Processes started inside (fork server, resource tracker, loader workers) never act on a request to stop.
 
     Slurm and a terminal signal the whole process group, and a loader that dies takes the step and the checkpoint with

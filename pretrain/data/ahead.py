@@ -16,7 +16,7 @@ class _Raised:
     error: BaseException
 
 
-def ahead(elements: Iterator[T], depth: int) -> Iterator[T]:
+def prefetched(elements: Iterator[T], depth: int) -> Iterator[T]:
     """The same elements, taken by a thread of its own, at most `depth` of them before they are asked for.
 
     What `elements` raises is raised here, after the elements that came before. The thread takes nothing more once this

@@ -22,7 +22,7 @@ from data_shards.stream.shard_files import Shards
 from data_shards.withdrawals import read_ids
 from harnet.errors import HarnetError
 from pretrain.config import DataConfig
-from pretrain.data.ahead import ahead
+from pretrain.data.ahead import prefetched
 from pretrain.parallel.distributed import Process
 from pretrain.run.signals import signals_blocked_in_children
 from pretrain.transforms.window_random import window_keys
@@ -159,7 +159,7 @@ def parts(
     with signals_blocked_in_children():
         pieces = iter(loader)
     # Joining copies the whole batch, which a GPU would stand still for: by then it has finished the last one.
-    yield from ahead(_joined(pieces, workers, order.per_lane, process.device), depth=2)
+    yield from prefetched(_joined(pieces, workers, order.per_lane, process.device), depth=2)
 
 
 def _sound(found: LocalBatch | HarnetError) -> LocalBatch:

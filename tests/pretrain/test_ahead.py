@@ -5,12 +5,12 @@ from itertools import count, islice
 
 import pytest
 
-from pretrain.data.ahead import ahead
+from pretrain.data.ahead import prefetched
 
 
 def test_the_elements_come_in_order_and_end() -> None:
-    assert list(ahead(iter(range(100)), 3)) == list(range(100))
-    assert list(ahead(iter(()), 1)) == []
+    assert list(prefetched(iter(range(100)), 3)) == list(range(100))
+    assert list(prefetched(iter(()), 1)) == []
 
 
 def test_an_error_comes_after_the_elements_before_it() -> None:
@@ -19,7 +19,7 @@ def test_an_error_comes_after_the_elements_before_it() -> None:
         yield 2
         raise ValueError("three")
 
-    found = ahead(elements(), 5)
+    found = prefetched(elements(), 5)
     assert [next(found), next(found)] == [1, 2]
     with pytest.raises(ValueError, match="three"):
         next(found)
@@ -34,7 +34,7 @@ def test_no_more_is_taken_than_was_allowed_and_nothing_once_it_is_closed() -> No
             taken.append(number)
             yield number
 
-    found = ahead(elements(), 2)
+    found = prefetched(elements(), 2)
     assert list(islice(found, 5)) == [0, 1, 2, 3, 4]
     settled(taken)
     # Five were handed out, two are ready.

@@ -67,7 +67,7 @@ def outputs(
     """
     device = next(model.parameters()).device
     computing: tuple[InferenceBatch, Tensor | None, Any] | None = None
-    for batch_ in ahead(batches(recordings, batch, pinned=device.type == "cuda")):
+    for batch_ in read_ahead(batches(recordings, batch, pinned=device.type == "cuda")):
         launched = (batch_, *_launch(model, batch_.windows, device, finish, precision))
         if computing is not None:
             yield from _by_share(*computing)
@@ -103,7 +103,7 @@ def batches(recordings: Sequence[Callable[[], Pieces]], size: int, pinned: bool)
         yield InferenceBatch(windows, tuple(shares))
 
 
-def ahead(items: Iterator[T]) -> Iterator[T]:
+def read_ahead(items: Iterator[T]) -> Iterator[T]:
     """The same items, the next one being made in a thread while one is worked on."""
     end = object()
     with ThreadPoolExecutor(1, "read ahead") as thread:

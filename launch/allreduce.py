@@ -29,9 +29,9 @@ def measure() -> int:
 
     import torch
 
-    from pretrain.parallel.distributed import joined
+    from pretrain.parallel.distributed import process_group
 
-    with joined("auto", TIMEOUT) as process:
+    with process_group("auto", TIMEOUT) as process:
         world, values = process.world, torch.empty(MEGABYTES * 2**18, device=process.device)
         best = float("inf")
         for _ in range(ROUNDS):

@@ -10,7 +10,7 @@ import tyro
 
 from pretrain.config import PretrainConfig
 from pretrain.parallel import flight_recorder
-from pretrain.parallel.distributed import joined
+from pretrain.parallel.distributed import process_group
 from pretrain.toml import with_files
 
 
@@ -61,7 +61,7 @@ class Command:
 
         run = self.options.run
         flight_recorder.settle(run.out)
-        with joined(run.device, timedelta(minutes=run.timeout_minutes)) as process:
+        with process_group(run.device, timedelta(minutes=run.timeout_minutes)) as process:
             if process.first and len(self.files) > 1:
                 print(in_order(self.files))
             final = train(self.options, process)

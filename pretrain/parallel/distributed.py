@@ -91,7 +91,7 @@ class Process:
 
 
 @contextmanager
-def joined(device: str, timeout: timedelta = TIMEOUT) -> Iterator[Process]:
+def process_group(device: str, timeout: timedelta = TIMEOUT) -> Iterator[Process]:
     """Join the processes that torchrun or srun started; alone if neither did. NCCL on CUDA, gloo on the CPU.
 
     Raises:

@@ -14,7 +14,7 @@ from harnet.run_folder import read_log
 from pretrain.config import DataConfig, PretrainConfig, RunConfig
 from pretrain.model import ModelConfig
 from pretrain.optim.optimizers import OptimizerConfig
-from pretrain.parallel.distributed import Process, joined
+from pretrain.parallel.distributed import Process, process_group
 from pretrain.run.loop import Run
 from pretrain.run.probe import ProbeConfig
 from pretrain.run.training import train
@@ -48,7 +48,7 @@ def small(
 
 
 def alone(config: PretrainConfig) -> Path:
-    with joined("cpu") as process:
+    with process_group("cpu") as process:
         return train(config, process)
 
 
@@ -84,7 +84,7 @@ def _one_of_many(work: Callable[..., None], arguments: tuple, rank: int, world: 
         "MASTER_PORT": str(port),
     }
     torch.set_num_threads(1)
-    with joined(device) as process:
+    with process_group(device) as process:
         work(process, *arguments)
 
 

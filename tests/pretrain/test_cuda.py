@@ -22,7 +22,7 @@ from pretrain.objectives.views import View
 from pretrain.optim import optimizers
 from pretrain.optim.optimizers import OptimizerConfig
 from pretrain.parallel import arithmetic
-from pretrain.parallel.distributed import Process, joined
+from pretrain.parallel.distributed import Process, process_group
 from pretrain.run import checkpoint
 from pretrain.run.build import begin
 from pretrain.run.loop import Run
@@ -42,7 +42,7 @@ pytestmark = [
 
 
 def on_gpu(config: PretrainConfig) -> Path:
-    with joined("cuda") as process:
+    with process_group("cuda") as process:
         return train(replace(config, run=replace(config.run, device="cuda")), process)
 
 
@@ -129,7 +129,7 @@ def test_no_step_waits_for_the_device(shards: Path, tmp_path: Path) -> None:
     """torch raises where a call would wait. That of a step on the one before is an event, which it does not count."""
     config = small(shards, tmp_path / "run", {"ema_decay": 0.9}, accumulate=2)
     config = replace(config, run=replace(config.run, device="cuda"))
-    with joined("cuda") as process:
+    with process_group("cuda") as process:
         run = begin(config, process)
         batches = repeat(next(parts(run.manifest, "train", config.order(), process, 0)))
         run.step(batches, stop_requested=False)

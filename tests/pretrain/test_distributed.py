@@ -13,7 +13,7 @@ from harnet.errors import HarnetError
 from harnet.run_folder import read_log
 from pretrain.data.loading import LocalBatch, parts
 from pretrain.parallel import flight_recorder
-from pretrain.parallel.distributed import Process, joined
+from pretrain.parallel.distributed import Process, process_group
 from pretrain.parallel.srun_environment import torch_variables
 from pretrain.run import checkpoint
 from pretrain.run.step import pieces_of
@@ -121,14 +121,14 @@ def test_a_process_takes_its_gpu_or_the_only_one_that_it_is_shown(
     monkeypatch: pytest.MonkeyPatch, visible: int, local_rank: int, number: int
 ) -> None:
     taken = gpus(monkeypatch, visible, local_rank)
-    with joined("cuda") as process:
+    with process_group("cuda") as process:
         assert process.device == torch.device("cuda", number)
     assert taken == [process.device]
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus(monkeypatch, 2, local_rank=2)
-    with pytest.raises(HarnetError, match="process 2 of this node has no GPU: there are 2"), joined("auto"):
+    with pytest.raises(HarnetError, match="process 2 of this node has no GPU: there are 2"), process_group("auto"):
         pass
 
 

@@ -40,7 +40,7 @@ from pretrain.model import ModelConfig
 from pretrain.optim.optimizers import OptimizerConfig
 from pretrain.parallel.distributed import Process
 from pretrain.run import flops
-from pretrain.run.build import begin
+from pretrain.run.build import build_run
 from pretrain.run.loop import Run
 from pretrain.run.step import Step
 
@@ -117,7 +117,7 @@ def fed_or_in_memory(bench: Benchmark) -> dict[str, Any]:
     cores = len(os.sched_getaffinity(0))
     workers = max(number for number in (0, 1, 2, 4, 8) if number < cores or number == 0)
     config = bench.config(workers=workers, compile="auto")
-    run = begin(config, bench.process)
+    run = build_run(config, bench.process)
     fed = parts(run.manifest, "train", config.order(), bench.process, workers)
     kept = repeat(next(fed))
     for batches in (fed, kept):
@@ -178,10 +178,10 @@ def _variant(bench: Benchmark, layout: str, options: dict[str, Any]) -> Any:
     mode, transforms = options.pop("compile", "off"), options.pop("transforms", "")
     compiler = options.pop("inductor", {})
     config = bench.config(**options)
-    run = begin(config, bench.process)
+    run = build_run(config, bench.process)
     layouts.LAYOUTS[layout](run.state.network)
     if mode != "off":
-        # After the layout was changed, unlike in `begin`.
+        # After the layout was changed, unlike in `build_run`.
         with torch._inductor.config.patch(compiler):
             said = replace_compile(run, config, mode)
         if said.startswith("not compiled"):
@@ -205,7 +205,7 @@ def replace_compile(run: Run, config: PretrainConfig, mode: str) -> str:
 
 def transforms_alone(bench: Benchmark) -> dict[str, Any]:
     """Seconds of the transforms, and their share of a whole step."""
-    run = begin(bench.config(compile="auto"), bench.process)
+    run = build_run(bench.config(compile="auto"), bench.process)
     part = next(parts(run.manifest, "train", run.config.order(), bench.process, 0))
     counts, keys = part.windows.to(bench.device), part.positions.to(bench.device)
     written = seconds(lambda: run.objective.prepare(counts, keys), bench.device)
@@ -222,7 +222,7 @@ def transforms_alone(bench: Benchmark) -> dict[str, Any]:
 
 def bounds(bench: Benchmark) -> dict[str, Any]:
     """What bounds each stage, and which operations take the time."""
-    run = begin(bench.config(), bench.process)
+    run = build_run(bench.config(), bench.process)
     part = next(parts(run.manifest, "train", run.config.order(), bench.process, 0))
     peak, source = flops.peak(bench.device, bench.precision)
     encoder = run.state.network.get_submodule("feature_extractor")

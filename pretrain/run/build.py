@@ -29,7 +29,7 @@ from pretrain.run.stopping import EarlyStopping
 from pretrain.run.trace import Trace
 
 
-def begin(config: PretrainConfig, process: Process) -> Run:
+def build_run(config: PretrainConfig, process: Process) -> Run:
     """A run ready to take its next step: the first one, or the one after the newest valid checkpoint.
 
     Raises:

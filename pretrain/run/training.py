@@ -7,7 +7,7 @@ from harnet.run_folder import checkpoint_folder
 from pretrain.config import PretrainConfig
 from pretrain.parallel.distributed import Process
 from pretrain.run import tracking
-from pretrain.run.build import begin
+from pretrain.run.build import build_run
 from pretrain.run.headline import headline
 from pretrain.run.lock import locked
 from pretrain.run.log import JsonLines, Log, Sink, TensorBoard
@@ -28,7 +28,7 @@ def train(config: PretrainConfig, process: Process) -> Path:
     with ExitStack() as stack:
         process.together(lambda: stack.enter_context(locked(config.run.out)))
         stack.enter_context(advice)
-        run = begin(config, process)
+        run = build_run(config, process)
         with Log(_sinks(run)) as log, StopRequest() as stop, run.writing:
             stopped = run.go(log, stop)
     if stopped:

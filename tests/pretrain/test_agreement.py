@@ -14,7 +14,7 @@ from pretrain.config import PretrainConfig
 from pretrain.data.loading import LocalBatch
 from pretrain.parallel.distributed import Process
 from pretrain.run import checkpoint
-from pretrain.run.build import begin
+from pretrain.run.build import build_run
 from pretrain.run.log import Log
 from pretrain.run.loop import Run
 from pretrain.run.signals import StopRequest
@@ -64,7 +64,7 @@ class Imprecise(Process):
 
 
 def until_early_stop(process: Process, config: PretrainConfig, out: Path) -> None:
-    run = begin(config, Imprecise(process.rank, process.world, process.device))
+    run = build_run(config, Imprecise(process.rank, process.world, process.device))
     with Log([]) as log, StopRequest() as stop:
         run.go(log, stop)
     found = run.state.stopping.as_dict() | {"stopped_at": run.state.step}

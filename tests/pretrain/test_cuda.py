@@ -24,7 +24,7 @@ from pretrain.optim.optimizers import OptimizerConfig
 from pretrain.parallel import arithmetic
 from pretrain.parallel.distributed import Process, process_group
 from pretrain.run import checkpoint
-from pretrain.run.build import begin
+from pretrain.run.build import build_run
 from pretrain.run.loop import Run
 from pretrain.run.step import Gradient, Step
 from pretrain.run.training import train
@@ -130,7 +130,7 @@ def test_no_step_waits_for_the_device(shards: Path, tmp_path: Path) -> None:
     config = small(shards, tmp_path / "run", {"ema_decay": 0.9}, accumulate=2)
     config = replace(config, run=replace(config.run, device="cuda"))
     with process_group("cuda") as process:
-        run = begin(config, process)
+        run = build_run(config, process)
         batches = repeat(next(parts(run.manifest, "train", config.order(), process, 0)))
         run.step(batches, stop_requested=False)
         torch.cuda.set_sync_debug_mode("error")

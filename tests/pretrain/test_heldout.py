@@ -13,7 +13,7 @@ from pretrain.config import PretrainConfig
 from pretrain.data import heldout
 from pretrain.data.heldout import HeldOut
 from pretrain.parallel.distributed import Process
-from pretrain.run.build import begin
+from pretrain.run.build import build_run
 from tests.pretrain.runs import alone, in_processes, losses, small
 
 ALONE = Process(0, 1, torch.device("cpu"))
@@ -60,7 +60,7 @@ def contrastive(shards: Path, out: Path, seed: int = 0) -> PretrainConfig:
 def evaluated(process: Process, config: PretrainConfig, out: Path) -> None:
     """Write down the held-out metrics of the network at the start; every process has statistics of its own."""
     heldout.PIECE = 7
-    run = begin(config, process)
+    run = build_run(config, process)
     with torch.no_grad():
         for buffer in run.state.network.buffers():
             if buffer.is_floating_point():
@@ -86,7 +86,7 @@ def test_the_loss_is_the_same_to_the_bit_on_any_number_of_processes(shards: Path
 
 
 def test_windows_and_draws_do_not_depend_on_the_seed_of_the_run(shards: Path, tmp_path: Path) -> None:
-    runs = [begin(contrastive(shards, tmp_path, seed), ALONE) for seed in (0, 1)]
+    runs = [build_run(contrastive(shards, tmp_path, seed), ALONE) for seed in (0, 1)]
     runs[1].state.network.load_state_dict(runs[0].state.network.state_dict())
     assert runs[0].evaluate() == runs[1].evaluate()
 
@@ -101,7 +101,7 @@ def test_the_encoder_runs_in_evaluation_mode_and_comes_back(
         return forward(self, x)
 
     monkeypatch.setattr(Encoder, "forward", watched)
-    run = begin(small(shards, tmp_path), ALONE)
+    run = build_run(small(shards, tmp_path), ALONE)
     seen.clear()
     run.evaluate()
     assert seen

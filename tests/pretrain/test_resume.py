@@ -12,7 +12,7 @@ from harnet.run_folder import NETWORK
 from pretrain.config import PretrainConfig
 from pretrain.parallel.distributed import Process
 from pretrain.run import checkpoint
-from pretrain.run.build import begin
+from pretrain.run.build import build_run
 from tests.pretrain.runs import alone, in_processes, losses, small, together
 
 
@@ -22,7 +22,7 @@ def test_the_kernels_of_the_optimiser_are_those_asked_for_now(shards: Path, tmp_
     alone(config)
     (checkpoint.find(tmp_path / "run").path / "COMPLETE").unlink()
     now = replace(config, optimizer=replace(config.optimizer, fused=fused))
-    run = begin(now, Process(0, 1, torch.device("cpu")))
+    run = build_run(now, Process(0, 1, torch.device("cpu")))
     assert run.state.step == 2
     assert [group["fused"] for group in run.state.optimizer.param_groups] == [fused] * 2
     alone(now)
@@ -53,7 +53,7 @@ def counting(process: Process, config: PretrainConfig, out: Path) -> None:
         return real(path)
 
     checkpoint._digest = digest
-    run = begin(config, process)
+    run = build_run(config, process)
     (out / f"{process.rank}.txt").write_text(f"{run.state.step} {read.count(NETWORK)}")
 
 

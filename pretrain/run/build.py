@@ -46,7 +46,7 @@ def build_run(config: PretrainConfig, process: Process) -> Run:
     origin = provenance.agreed(config, manifest, process)
     about = {"config": config.as_dict(), "manifest_digest": manifest.digest, "provenance": origin}
     state.resume(config, process, manifest, about)
-    _check_alike(config, process, manifest, state.step)
+    _check_same_on_all_ranks(config, process, manifest, state.step)
     computing = Step(config, process, objective, state.network)
     notes = computing.compile()
     peak, source = flops.peak(process.device, config.run.precision)
@@ -83,7 +83,7 @@ def _initialised(config: PretrainConfig, process: Process, objective: Objective)
     return State(network, optimizers.create(network, config.optimizer), average, EarlyStopping(config.run.patience))
 
 
-def _check_alike(config: PretrainConfig, process: Process, manifest: Manifest, step: int) -> None:
+def _check_same_on_all_ranks(config: PretrainConfig, process: Process, manifest: Manifest, step: int) -> None:
     """A node with other shards or options, or an old view of the run folder, would train on something else or hang."""
     if not process.alike(json.dumps([in_common(config.as_dict()), manifest.digest, step], sort_keys=True)):
         raise HarnetError(

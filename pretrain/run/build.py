@@ -43,7 +43,7 @@ def build_run(config: PretrainConfig, process: Process) -> Run:
     objective = objectives.create(config, config.model)
     state = _initialised(config, process, objective)
     cost = flops.per_window(objective, state.network)
-    origin = provenance.agreed(config, manifest, process)
+    origin = provenance.shared_provenance(config, manifest, process)
     about = {"config": config.as_dict(), "manifest_digest": manifest.digest, "provenance": origin}
     state.resume(config, process, manifest, about)
     _check_same_on_all_ranks(config, process, manifest, state.step)

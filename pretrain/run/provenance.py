@@ -14,7 +14,7 @@ from pretrain.config import PretrainConfig
 from pretrain.parallel.distributed import Process
 
 
-def agreed(config: PretrainConfig, manifest: Manifest, process: Process) -> dict[str, Any]:
+def shared_provenance(config: PretrainConfig, manifest: Manifest, process: Process) -> dict[str, Any]:
     """`provenance`, found by the first process and told to all: it walks all rows, and asks git."""
     found: dict[str, Any] = json.loads(process.tell(json.dumps(provenance(config, manifest)) if process.first else ""))
     return found

@@ -60,7 +60,7 @@ def test_only_the_first_process_looks(shards: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(Process, "tell", lambda self, text: text or json.dumps(found))
     monkeypatch.setattr(provenance, "provenance", lambda *_: pytest.fail("walked all rows"))
 
-    assert provenance.agreed(config, contents, Process(3, 4, torch.device("cpu"))) == found
+    assert provenance.shared_provenance(config, contents, Process(3, 4, torch.device("cpu"))) == found
 
 
 def test_a_checkpoint_has_it(shards: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import os
 import torch
 
 
-def settle(device: torch.device, deterministic: bool) -> None:
+def configure(device: torch.device, deterministic: bool) -> None:
     """Settle it for this process, before anything is computed on `device`.
 
     Without `deterministic` cuDNN times its algorithms at the start and takes the fastest, which may be another one in

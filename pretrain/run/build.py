@@ -39,7 +39,7 @@ def build_run(config: PretrainConfig, process: Process) -> Run:
     planner = Planner(manifest, "train", config.order(), LoadingOptions.of(config.data).cache)
     config = config.in_steps(planner.steps)
     lanes_of(process.rank, process.world * config.run.accumulate, config.data.lanes)
-    arithmetic.settle(process.device, config.run.deterministic)
+    arithmetic.configure(process.device, config.run.deterministic)
     objective = objectives.create(config, config.model)
     state = _initialised(config, process, objective)
     cost = flops.per_window(objective, state.network)

@@ -62,7 +62,7 @@ CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 def gradient_on(device: torch.device, config: PretrainConfig) -> tuple[float, torch.Tensor, list[str]]:
     """Loss and gradient of one step, of a network without a zero, and what came of compiling it."""
     part = next(parts(manifest.read(Path(config.data.shards)), "train", config.order(), Process(0, 1, CPU), 0))
-    arithmetic.settle(device, deterministic=False)
+    arithmetic.configure(device, deterministic=False)
     torch.manual_seed(0)
     objective = objectives.create(config, config.model)
     network = objective.build()

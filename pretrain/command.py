@@ -60,7 +60,7 @@ class Command:
         from pretrain.run.training import train
 
         run = self.options.run
-        flight_recorder.settle(run.out)
+        flight_recorder.enable(run.out)
         with process_group(run.device, timedelta(minutes=run.timeout_minutes)) as process:
             if process.first and len(self.files) > 1:
                 print(in_order(self.files))

@@ -14,7 +14,7 @@ EXCHANGES = 2000
 """Kept in the ring: some hundred steps, a few hundred bytes each."""
 
 
-def settle(run: Path, environment: MutableMapping[str, str] = os.environ) -> None:
+def enable(run: Path, environment: MutableMapping[str, str] = os.environ) -> None:
     """Have it recorded and, after a time-out, written to the run folder. What is set already stays.
 
     Before the process group is made, which reads it.

@@ -144,7 +144,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch, visible: int, local_rank: int) -> list
 
 def test_what_was_asked_of_nccl_is_written_to_the_run_folder_unless_told_otherwise(tmp_path: Path) -> None:
     environment = {"TORCH_FR_BUFFER_SIZE": "7"}
-    flight_recorder.settle(tmp_path / "run", environment)
+    flight_recorder.enable(tmp_path / "run", environment)
     assert environment == {
         "TORCH_FR_BUFFER_SIZE": "7",
         "TORCH_NCCL_DUMP_ON_TIMEOUT": "1",

@@ -26,7 +26,7 @@ def resolved(mode: str, device: torch.device) -> str:
     return "default" if device.type == "cuda" else "off"
 
 
-def compile_or_go_on(network: nn.Module, mode: str, trial: Callable[[], object], process: Process) -> str:
+def compile_or_fall_back(network: nn.Module, mode: str, trial: Callable[[], object], process: Process) -> str:
     """Compile `network` in place and try it; return what came of it, in one line.
 
     In place, so that names in the state dict stay. `trial` runs it forward and backward exactly as a step will, only
@@ -63,7 +63,7 @@ def compiled_if_equal(prepare: Prepare, counts: Tensor, keys: Tensor) -> tuple[P
     expected = prepare(counts, keys)
     try:
         found = compiled(counts, keys)
-    except Exception as error:  # as in `compile_or_go_on`
+    except Exception as error:  # as in `compile_or_fall_back`
         return prepare, f"transforms not compiled: {type(error).__name__}"
     if not _alike(found, expected):
         return prepare, "transforms not compiled: they would differ from those as written"

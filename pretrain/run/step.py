@@ -14,7 +14,7 @@ from harnet.encoder import AXES
 from pretrain.config import PretrainConfig
 from pretrain.data.loading import LocalBatch, to_device
 from pretrain.objectives import Objective, ObjectiveOutput
-from pretrain.parallel.compilation import Prepare, as_written, compile_or_go_on, compiled_if_equal, resolved
+from pretrain.parallel.compilation import Prepare, as_written, compile_or_fall_back, compiled_if_equal, resolved
 from pretrain.parallel.distributed import Process
 from pretrain.transforms.window_random import window_keys
 
@@ -75,7 +75,7 @@ class Step:
             # The trial runs the network, which would wait for a process whose compiler has failed.
             return ["not compiled: with run.sync_batchnorm processes wait for each other inside the network"]
         inputs = self._objective.prepare(counts, keys).inputs
-        return [compile_or_go_on(self._network, mode, partial(self._try_out, inputs), process) + said]
+        return [compile_or_fall_back(self._network, mode, partial(self._try_out, inputs), process) + said]
 
     def as_written(self) -> AbstractContextManager[object]:
         """While entered, nothing runs compiled. A run that compiles nothing is spared loading the compiler."""

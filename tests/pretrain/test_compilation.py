@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from harnet.errors import HarnetError
 from pretrain import objectives
 from pretrain.config import PretrainConfig
-from pretrain.parallel.compilation import compile_or_go_on, compiled_if_equal, resolved
+from pretrain.parallel.compilation import compile_or_fall_back, compiled_if_equal, resolved
 from pretrain.parallel.distributed import Process
 from pretrain.run.probe import ProbeConfig
 from pretrain.run.training import train
@@ -46,7 +46,7 @@ def network() -> nn.Module:
 
 
 def compiled(made: nn.Module) -> str:
-    return compile_or_go_on(made, "default", lambda: made(INPUTS).square().mean().backward(), ALONE)
+    return compile_or_fall_back(made, "default", lambda: made(INPUTS).square().mean().backward(), ALONE)
 
 
 def test_a_compiler_that_fails_costs_one_line_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

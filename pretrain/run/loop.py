@@ -27,7 +27,7 @@ from pretrain.run.agreement import Agreement
 from pretrain.run.background import Background
 from pretrain.run.log import Log
 from pretrain.run.meters import Meters
-from pretrain.run.not_finite import complaint
+from pretrain.run.not_finite import not_finite_report
 from pretrain.run.probe import Probe
 from pretrain.run.signals import StopRequest
 from pretrain.run.state import State
@@ -186,7 +186,7 @@ class Run:
         loss, norm, refused = asked.outcome()
         if refused:
             blocks = self.blocks_of(asked)
-            raise HarnetError(complaint(self.config.run.out, self.process, blocks, asked.step, loss, norm))
+            raise HarnetError(not_finite_report(self.config.run.out, self.process, blocks, asked.step, loss, norm))
 
     def blocks_of(self, asked: Update) -> list[str]:
         """Names of the blocks that the windows of an update were due from."""

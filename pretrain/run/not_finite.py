@@ -12,7 +12,7 @@ _NAMED = 3
 """Blocks that fit in one line; the file has them all."""
 
 
-def complaint(run: Path, process: Process, blocks: Sequence[str], step: int, loss: float, norm: float) -> str:
+def not_finite_report(run: Path, process: Process, blocks: Sequence[str], step: int, loss: float, norm: float) -> str:
     """One line for the error, after writing the names of the blocks of this process's windows to a file in `run`.
 
     A loss is a process's own; the gradient is everybody's. So the process with the loss that is not finite has the

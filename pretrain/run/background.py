@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 
-class Background:
+class BackgroundWriter:
     """One piece of work at a time in a thread of its own. What it raises is raised by the next call here.
 
     Left by an error, it lets the work end first: the checkpoint that is being written is good. Left by an interrupt it
@@ -46,7 +46,7 @@ class Background:
         except BaseException as error:  # whatever it is, it belongs to the thread that trains
             self._error = error
 
-    def __enter__(self) -> "Background":
+    def __enter__(self) -> "BackgroundWriter":
         return self
 
     def __exit__(

@@ -24,7 +24,7 @@ from pretrain.optim.schedules import Horizon
 from pretrain.parallel.distributed import Process
 from pretrain.run import garbage
 from pretrain.run.agreement import Agreement
-from pretrain.run.background import Background
+from pretrain.run.background import BackgroundWriter
 from pretrain.run.log import Log
 from pretrain.run.meters import Meters
 from pretrain.run.not_finite import not_finite_report
@@ -70,7 +70,7 @@ class Run:
     """Of the steps that the configuration names."""
     notes: list[str] = field(default_factory=list)
     """Lines that are printed when the run begins."""
-    writing: Background = field(default_factory=Background)
+    writing: BackgroundWriter = field(default_factory=BackgroundWriter)
     """Of checkpoints, by the first process."""
     unsettled: Update | None = None
     """The last update, until the device has said whether it was made."""

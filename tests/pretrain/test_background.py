@@ -16,7 +16,7 @@ from pretrain.config import PretrainConfig
 from pretrain.data.loading import LocalBatch
 from pretrain.parallel.distributed import Process
 from pretrain.run import checkpoint
-from pretrain.run.background import Background, on_host
+from pretrain.run.background import BackgroundWriter, on_host
 from pretrain.run.loop import Run
 from pretrain.run.step import Gradient
 from pretrain.run.training import train
@@ -95,7 +95,7 @@ def test_one_checkpoint_is_written_at_a_time() -> None:
         assert first.wait(60)
         order.append("first")
 
-    with Background() as writing:
+    with BackgroundWriter() as writing:
         writing.begin(slow)
         writing.check()
         first.set()
@@ -116,7 +116,7 @@ def test_left_by_an_error_the_work_ends_first_and_by_an_interrupt_it_does_not() 
 
 
 def leave_with(error: BaseException, work: Callable[[], object]) -> None:
-    with Background() as writing:
+    with BackgroundWriter() as writing:
         writing.begin(work)
         raise error
 

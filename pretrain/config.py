@@ -185,7 +185,7 @@ class PretrainConfig(objectives.Objectives):
         """Plain values as JSON has them; of the objectives only those that are trained."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
         plain["data"]["shards"] = redacted(self.data.shards)
-        wanted = objectives.chosen(self.objective)
+        wanted = objectives.parse_objectives(self.objective)
         for name in objectives.names():
             if name not in wanted:
                 del plain[name]
@@ -237,7 +237,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return changed + [
         f"{section}.{name} was {old.get(section, {}).get(name)!r}, now {value!r}"
         for section, values in new.items()
-        if isinstance(values, Mapping) and (section not in objectives.chosen(now) or before == now)
+        if isinstance(values, Mapping) and (section not in objectives.parse_objectives(now) or before == now)
         for name, value in values.items()
         if (section, name) not in MAY_CHANGE and old.get(section, {}).get(name) != value
     ]

@@ -192,7 +192,7 @@ def bundle_config(
 
 def _objective_options(config: dict[str, Any]) -> dict[str, Any]:
     """Of the objective that was trained; of several, each under the name of its own."""
-    names = objectives.chosen(config.get("objective", "multitask"))
+    names = objectives.parse_objectives(config.get("objective", "multitask"))
     if len(names) == 1:
         return {name: _text(value) for name, value in config[names[0]].items()}
     weights = {"weights": _text(config["objective_weights"])} if config["objective_weights"] else {}

@@ -20,10 +20,10 @@ __all__ = [
     "ObjectiveOutput",
     "Objectives",
     "PreparedBatch",
-    "chosen",
     "create",
     "names",
     "outcome",
+    "parse_objectives",
 ]
 
 JOINED_BY = "+"
@@ -54,7 +54,7 @@ def names() -> tuple[str, ...]:
     return tuple(one.name for one in fields(Objectives) if one.name not in _NOT_ONE)
 
 
-def chosen(objective: str) -> tuple[str, ...]:
+def parse_objectives(objective: str) -> tuple[str, ...]:
     """The objectives that are joined by "+" in the option's value.
 
     HarnetError for one that there is not, or that comes twice.
@@ -69,7 +69,7 @@ def chosen(objective: str) -> tuple[str, ...]:
 
 def create(config: Objectives, model: ModelConfig) -> Objective:
     """The chosen objective, or the mixture of several; the options of the others are not looked at."""
-    wanted, weights = chosen(config.objective), config.objective_weights
+    wanted, weights = parse_objectives(config.objective), config.objective_weights
     if weights and len(wanted) == 1:
         raise HarnetError(f"objective_weights is {weights}; it is for several objectives, joined by {JOINED_BY}")
     if weights and (len(weights) != len(wanted) or not all(0 < weight < inf for weight in weights)):

@@ -132,7 +132,7 @@ def on_one_core(size: int, repeats: int) -> None:
         print(f"{label}: {rows[f'{label}: batch'] / rows[f'{label}: window by window']:.1f} times", flush=True)
     for name in ("low-pass", "noise"):
         rows[f"{name}: batch"] = rate(partial(ours, windows, keys, name), repeats)
-    for name in objectives.names():
+    for name in objectives.objective_names():
         chosen = objectives.create(Objectives(objective=name), MODEL)
         rows[f"objective {name}: batch"] = rate(partial(prepared, chosen, windows, keys), repeats)
     publish("transforms", f"windows/s on one core, batches of {size}", rows, machine("scipy"))
@@ -168,7 +168,7 @@ def on_a_gpu(size: int, repeats: int) -> None:
     """Preparing a batch, launched kernel by kernel and as one CUDA graph, against whole training steps in bf16."""
     windows, keys = batch(size, "cuda")
     rows: dict[str, float] = {}
-    for name in objectives.names():
+    for name in objectives.objective_names():
         objective = objectives.create(Objectives(objective=name), MODEL)
         prepare, step = partial(objective.prepare, windows, keys), training_step(objective, windows, keys)
         waited(prepare, size)

@@ -186,7 +186,7 @@ class PretrainConfig(objectives.Objectives):
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
         plain["data"]["shards"] = redacted(self.data.shards)
         wanted = objectives.parse_objectives(self.objective)
-        for name in objectives.names():
+        for name in objectives.objective_names():
             if name not in wanted:
                 del plain[name]
         if len(wanted) == 1:

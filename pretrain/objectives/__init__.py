@@ -21,7 +21,7 @@ __all__ = [
     "Objectives",
     "PreparedBatch",
     "create",
-    "names",
+    "objective_names",
     "outcome",
     "parse_objectives",
 ]
@@ -49,7 +49,7 @@ class Objectives:
     """What was in the hidden parts?"""
 
 
-def names() -> tuple[str, ...]:
+def objective_names() -> tuple[str, ...]:
     """Of all objectives."""
     return tuple(one.name for one in fields(Objectives) if one.name not in _NOT_ONE)
 
@@ -60,8 +60,10 @@ def parse_objectives(objective: str) -> tuple[str, ...]:
     HarnetError for one that there is not, or that comes twice.
     """
     found = tuple(objective.split(JOINED_BY))
-    if not set(found) <= set(names()):
-        raise HarnetError(f"objective is {objective!r}; one of: {', '.join(names())}, or several joined by {JOINED_BY}")
+    if not set(found) <= set(objective_names()):
+        raise HarnetError(
+            f"objective is {objective!r}; one of: {', '.join(objective_names())}, or several joined by {JOINED_BY}"
+        )
     if len(set(found)) < len(found):
         raise HarnetError(f"objective is {objective!r}; it must name none twice")
     return found

@@ -22,7 +22,7 @@ from pretrain.run import checkpoint
 from tests.pretrain.runs import alone, small
 
 
-@pytest.mark.parametrize("name", [*objectives.names(), "context+multitask"])
+@pytest.mark.parametrize("name", [*objectives.objective_names(), "context+multitask"])
 def test_an_encoder_is_published_without_what_trained_it(name: str, tmp_path: Path) -> None:
     network = objectives.create(Objectives(objective=name), ModelConfig("harnet5", width=8)).build().eval()
     state = publishable(network.state_dict())

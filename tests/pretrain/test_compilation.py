@@ -76,7 +76,7 @@ def test_a_compiled_network_keeps_its_names_and_its_numbers() -> None:
     torch.testing.assert_close(made(INPUTS), network()(INPUTS))
 
 
-@pytest.mark.parametrize("name", objectives.names())
+@pytest.mark.parametrize("name", objectives.objective_names())
 def test_every_objective_trains_on_where_the_compiler_fails(
     name: str, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,7 +183,7 @@ def whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chain, "to_chosen", chain.to_all)
 
 
-@pytest.mark.parametrize("name", objectives.names())
+@pytest.mark.parametrize("name", objectives.objective_names())
 def test_transforms_are_one_graph_that_no_epoch_compiles_again(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

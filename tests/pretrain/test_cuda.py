@@ -46,7 +46,7 @@ def on_gpu(config: PretrainConfig) -> Path:
         return train(replace(config, run=replace(config.run, device="cuda")), process)
 
 
-@pytest.mark.parametrize("name", objectives.names())
+@pytest.mark.parametrize("name", objectives.objective_names())
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_every_objective_trains(name: str, precision: str, shards: Path, tmp_path: Path) -> None:
     config = small(shards, tmp_path / "run", {"ema_decay": 0.9}, precision=precision, accumulate=2)
@@ -78,7 +78,7 @@ def gradient_on(device: torch.device, config: PretrainConfig) -> tuple[float, to
     return loss, torch.cat(given), said
 
 
-@pytest.mark.parametrize("name", objectives.names())
+@pytest.mark.parametrize("name", objectives.objective_names())
 @pytest.mark.parametrize(("precision", "most"), [("fp32", 1e-3), ("bf16", 0.5)])
 def test_gradients_are_those_of_the_cpu(name: str, precision: str, most: float, shards: Path, tmp_path: Path) -> None:
     """Of networks without a zero: losses at the start are those of a coin, whatever the gradients are.
@@ -93,7 +93,7 @@ def test_gradients_are_those_of_the_cpu(name: str, precision: str, most: float, 
     assert (other - gradient).norm() < most * gradient.norm()
 
 
-@pytest.mark.parametrize("name", objectives.names())
+@pytest.mark.parametrize("name", objectives.objective_names())
 def test_compiled_gradients_are_those_of_the_cpu(name: str, shards: Path, tmp_path: Path) -> None:
     torch._dynamo.reset()
     config = replace(small(shards, tmp_path, {"clip_norm": float("inf")}), objective=name)

@@ -21,7 +21,7 @@ from pretrain.transforms.window_random import child_keys, window_keys
 IN_THE_EXAMPLE = (OrderedDict, dataclass, field, F, ObjectiveOutput, PreparedBatch, chain, counts)
 
 MODEL = ModelConfig(architecture="harnet5", width=8)
-EVERY = pytest.mark.parametrize("name", [*objectives.names(), "context+multitask"])
+EVERY = pytest.mark.parametrize("name", [*objectives.objective_names(), "context+multitask"])
 
 
 def walking(count: int, seconds: int = 5) -> Tensor:
@@ -140,7 +140,7 @@ def test_the_example_for_a_new_objective_is_chosen_by_name_and_learns(monkeypatc
     names = dict(globals())
     exec(example + table, names)
     monkeypatch.setattr(objectives, "Objectives", names["Table"])
-    assert objectives.names() == ("multitask", "simclr", "context", "masked", "vigour")
+    assert objectives.objective_names() == ("multitask", "simclr", "context", "masked", "vigour")
     objective = objectives.create(names["Table"](objective="vigour"), MODEL)
     losses = losses_of(objective, 25)
     assert losses[-1] < 0.8 * losses[0]
@@ -231,7 +231,9 @@ def test_a_run_does_not_go_on_with_another_objective() -> None:
     ],
 )
 def test_a_wrong_option_is_named(option: str, values: dict[str, object], says: str) -> None:
-    section = {one.name: one.default_factory for one in fields(Objectives) if one.name in objectives.names()}[option]
+    section = {one.name: one.default_factory for one in fields(Objectives) if one.name in objectives.objective_names()}[
+        option
+    ]
     with pytest.raises(HarnetError) as caught:
         section(**values)  # type: ignore[operator,misc]
     assert says in str(caught.value)

@@ -133,7 +133,7 @@ def on_one_core(size: int, repeats: int) -> None:
     for name in ("low-pass", "noise"):
         rows[f"{name}: batch"] = rate(partial(ours, windows, keys, name), repeats)
     for name in objectives.objective_names():
-        chosen = objectives.create(Objectives(objective=name), MODEL)
+        chosen = objectives.create_objective(Objectives(objective=name), MODEL)
         rows[f"objective {name}: batch"] = rate(partial(prepared, chosen, windows, keys), repeats)
     publish("transforms", f"windows/s on one core, batches of {size}", rows, machine("scipy"))
 
@@ -169,7 +169,7 @@ def on_a_gpu(size: int, repeats: int) -> None:
     windows, keys = batch(size, "cuda")
     rows: dict[str, float] = {}
     for name in objectives.objective_names():
-        objective = objectives.create(Objectives(objective=name), MODEL)
+        objective = objectives.create_objective(Objectives(objective=name), MODEL)
         prepare, step = partial(objective.prepare, windows, keys), training_step(objective, windows, keys)
         waited(prepare, size)
         waited(step, size)

@@ -172,7 +172,7 @@ class PretrainConfig(objectives.Objectives):
         """What decides the order of windows."""
         data = self.data
         return OrderConfig(
-            window_seconds=objectives.create(self, self.model).seconds,
+            window_seconds=objectives.create_objective(self, self.model).seconds,
             batch=data.batch,
             lanes=data.lanes,
             seed=self.run.seed,

@@ -20,7 +20,7 @@ __all__ = [
     "ObjectiveOutput",
     "Objectives",
     "PreparedBatch",
-    "create",
+    "create_objective",
     "objective_names",
     "outcome",
     "parse_objectives",
@@ -69,7 +69,7 @@ def parse_objectives(objective: str) -> tuple[str, ...]:
     return found
 
 
-def create(config: Objectives, model: ModelConfig) -> Objective:
+def create_objective(config: Objectives, model: ModelConfig) -> Objective:
     """The chosen objective, or the mixture of several; the options of the others are not looked at."""
     wanted, weights = parse_objectives(config.objective), config.objective_weights
     if weights and len(wanted) == 1:

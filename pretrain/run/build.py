@@ -40,7 +40,7 @@ def build_run(config: PretrainConfig, process: Process) -> Run:
     config = config.in_steps(planner.steps)
     lanes_of(process.rank, process.world * config.run.accumulate, config.data.lanes)
     arithmetic.configure(process.device, config.run.deterministic)
-    objective = objectives.create(config, config.model)
+    objective = objectives.create_objective(config, config.model)
     state = _initialised(config, process, objective)
     cost = flops.per_window(objective, state.network)
     origin = provenance.shared_provenance(config, manifest, process)

@@ -24,7 +24,7 @@ from tests.pretrain.runs import alone, small
 
 @pytest.mark.parametrize("name", [*objectives.objective_names(), "context+multitask"])
 def test_an_encoder_is_published_without_what_trained_it(name: str, tmp_path: Path) -> None:
-    network = objectives.create(Objectives(objective=name), ModelConfig("harnet5", width=8)).build().eval()
+    network = objectives.create_objective(Objectives(objective=name), ModelConfig("harnet5", width=8)).build().eval()
     state = publishable(network.state_dict())
     folder = save(tmp_path / "weights", state, BundleConfig("harnet5", 5, "standardised window", width=8))
     x = torch.randn(2, 3, 150, generator=torch.Generator().manual_seed(0))

@@ -191,7 +191,7 @@ def test_transforms_are_one_graph_that_no_epoch_compiles_again(
     counted = Counted()
     torch._dynamo.reset()
     config = replace(small(tmp_path, tmp_path), objective=name)
-    objective = objectives.create(config, config.model)
+    objective = objectives.create_objective(config, config.model)
     counts = torch.randint(-4096, 4096, (8, 3, objective.seconds * 30), dtype=torch.int16)
     compiled = torch.compile(objective.prepare, backend=counted, dynamic=False, fullgraph=True)
     for epoch in range(2):
@@ -221,7 +221,7 @@ def test_transforms_that_come_out_otherwise_when_compiled_are_not(
     real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda *given, **options: real(*given, backend=faulty, **options))
     config = small(tmp_path, tmp_path)
-    prepare = objectives.create(config, config.model).prepare
+    prepare = objectives.create_objective(config, config.model).prepare
     counts, keys = torch.zeros(8, 3, 150, dtype=torch.int16), window_keys(0, 0, torch.arange(8))
     chosen, found = compiled_if_equal(prepare, counts, keys)
     assert said in found

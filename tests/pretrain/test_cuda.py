@@ -64,7 +64,7 @@ def gradient_on(device: torch.device, config: PretrainConfig) -> tuple[float, to
     part = next(parts(manifest.read(Path(config.data.shards)), "train", config.order(), Process(0, 1, CPU), 0))
     arithmetic.configure(device, deterministic=False)
     torch.manual_seed(0)
-    objective = objectives.create(config, config.model)
+    objective = objectives.create_objective(config, config.model)
     network = objective.build()
     with torch.no_grad():
         for parameter in network.parameters():

@@ -179,7 +179,7 @@ def test_pieces_of_a_batch_give_the_gradient_of_the_whole(shards: Path, tmp_path
         torch.manual_seed(1)
         network = PretextModel("harnet5", width=8).eval()
         piecewise = replace(config, run=replace(config.run, accumulate=count))
-        found = Step(piecewise, process, objectives.create(config, config.model), network).gradient(part)
+        found = Step(piecewise, process, objectives.create_objective(config, config.model), network).gradient(part)
         gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()] + [found.loss.reshape(1)]))
     for gradient in gradients[1:]:
         torch.testing.assert_close(gradient, gradients[0], rtol=1e-4, atol=1e-6)
@@ -252,7 +252,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
 def test_training_moves_every_trained_parameter(straight: Path, shards: Path) -> None:
     torch.manual_seed(0)
     config = small(shards, straight)
-    start = objectives.create(config, config.model).build().state_dict()
+    start = objectives.create_objective(config, config.model).build().state_dict()
     end = checkpoint.find(straight).network()
     still = {name for name in end if torch.equal(start[name], end[name]) and not name.endswith("kernel")}
     # Scaling is not among the default tasks: its head stays at zero, and nothing else stands still.
@@ -288,7 +288,7 @@ def test_a_gradient_is_clipped_and_the_norm_in_the_log_is_that_before(
         part = next(parts(manifest.read(shards), "train", config.order(), process, 0))
         torch.manual_seed(1)
         network = PretextModel("harnet5", width=8)
-        norm = Step(config, process, objectives.create(config, config.model), network).gradient(part).norm
+        norm = Step(config, process, objectives.create_objective(config, config.model), network).gradient(part).norm
         gradient = torch.cat([p.grad.flatten() for p in network.parameters()])
         found[limit] = norm, gradient
     (norm, whole), (same, clipped) = found.values()

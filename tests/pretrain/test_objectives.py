@@ -39,7 +39,7 @@ WINDOWS = {seconds: walking(32, seconds) for seconds in (5, 30)}
 
 
 def train(name: str, steps: int) -> list[float]:
-    return losses_of(objectives.create(Objectives(objective=name), MODEL), steps)
+    return losses_of(objectives.create_objective(Objectives(objective=name), MODEL), steps)
 
 
 def losses_of(objective: objectives.Objective, steps: int) -> list[float]:
@@ -66,7 +66,7 @@ def test_the_loss_falls_on_a_small_batch_and_repeats_to_the_bit(name: str) -> No
 
 @EVERY
 def test_a_window_is_prepared_alike_in_any_batch(name: str) -> None:
-    objective = objectives.create(Objectives(objective=name), MODEL)
+    objective = objectives.create_objective(Objectives(objective=name), MODEL)
     some, windows = torch.tensor([20, 2, 9]), WINDOWS[objective.seconds]
     whole, part = objective.prepare(windows, KEYS), objective.prepare(windows[some], KEYS[some])
     views = len(whole.inputs) // len(windows)
@@ -77,7 +77,7 @@ def test_a_window_is_prepared_alike_in_any_batch(name: str) -> None:
 
 @EVERY
 def test_another_position_seed_or_epoch_is_prepared_otherwise(name: str) -> None:
-    objective = objectives.create(Objectives(objective=name), MODEL)
+    objective = objectives.create_objective(Objectives(objective=name), MODEL)
     windows = WINDOWS[objective.seconds]
     one = objective.prepare(windows, KEYS).inputs
     for keys in (window_keys(1, 0, torch.arange(32)), window_keys(0, 1, torch.arange(32)), KEYS.flip(0)):
@@ -87,7 +87,7 @@ def test_another_position_seed_or_epoch_is_prepared_otherwise(name: str) -> None
 @EVERY
 def test_nothing_waits_for_the_device_nor_copies_to_it(name: str) -> None:
     # The meta device holds no values: looking at one, a shape that depends on one, or a host tensor among them fails.
-    objective = objectives.create(Objectives(objective=name), MODEL)
+    objective = objectives.create_objective(Objectives(objective=name), MODEL)
     prepared = objective.prepare(
         WINDOWS[objective.seconds].to("meta"), window_keys(0, 0, torch.arange(32, device="meta"))
     )
@@ -101,7 +101,7 @@ def test_nothing_waits_for_the_device_nor_copies_to_it(name: str) -> None:
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_preparing_is_the_same_on_a_gpu_and_fits_into_a_cuda_graph(name: str) -> None:
-    objective = objectives.create(Objectives(objective=name), MODEL)
+    objective = objectives.create_objective(Objectives(objective=name), MODEL)
     windows, keys = WINDOWS[objective.seconds].cuda(), KEYS.cuda()
     expected = objective.prepare(WINDOWS[objective.seconds], KEYS).inputs
     torch.testing.assert_close(objective.prepare(windows, keys).inputs.cpu(), expected, atol=1e-4, rtol=0)
@@ -115,7 +115,7 @@ def test_preparing_is_the_same_on_a_gpu_and_fits_into_a_cuda_graph(name: str) ->
 
 @EVERY
 def test_every_parameter_gets_a_gradient_and_the_encoder_has_its_name(name: str) -> None:
-    objective = objectives.create(Objectives(objective=name), MODEL)
+    objective = objectives.create_objective(Objectives(objective=name), MODEL)
     network = objective.build()
     assert isinstance(network.get_submodule("feature_extractor"), nn.Module)
     objectives.outcome(objective, network, WINDOWS[objective.seconds], KEYS).loss.backward()
@@ -125,7 +125,7 @@ def test_every_parameter_gets_a_gradient_and_the_encoder_has_its_name(name: str)
 @EVERY
 def test_evaluation_first_does_not_spoil_training(name: str) -> None:
     # What inference mode makes must not be cached for training.
-    objective = objectives.create(Objectives(objective=name), ModelConfig(architecture="harnet5", width=16))
+    objective = objectives.create_objective(Objectives(objective=name), ModelConfig(architecture="harnet5", width=16))
     network = objective.build()
     with torch.inference_mode():
         objectives.outcome(objective, network.eval(), WINDOWS[objective.seconds], KEYS)
@@ -141,14 +141,14 @@ def test_the_example_for_a_new_objective_is_chosen_by_name_and_learns(monkeypatc
     exec(example + table, names)
     monkeypatch.setattr(objectives, "Objectives", names["Table"])
     assert objectives.objective_names() == ("multitask", "simclr", "context", "masked", "vigour")
-    objective = objectives.create(names["Table"](objective="vigour"), MODEL)
+    objective = objectives.create_objective(names["Table"](objective="vigour"), MODEL)
     losses = losses_of(objective, 25)
     assert losses[-1] < 0.8 * losses[0]
 
 
 def test_an_unknown_objective_is_named_with_those_there_are() -> None:
     with pytest.raises(HarnetError, match=r"objective is 'byol'; one of: multitask, simclr, context, masked"):
-        objectives.create(Objectives(objective="byol"), MODEL)
+        objectives.create_objective(Objectives(objective="byol"), MODEL)
 
 
 def test_only_the_options_of_the_chosen_objective_are_written_down() -> None:
@@ -164,7 +164,9 @@ def test_only_the_options_of_the_chosen_objective_are_written_down() -> None:
 
 
 def test_the_loss_of_several_objectives_is_the_weighted_sum_of_theirs() -> None:
-    several = objectives.create(Objectives(objective="context+multitask", objective_weights=(2.0, 0.5)), MODEL)
+    several = objectives.create_objective(
+        Objectives(objective="context+multitask", objective_weights=(2.0, 0.5)), MODEL
+    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = several.build()
@@ -173,7 +175,7 @@ def test_the_loss_of_several_objectives_is_the_weighted_sum_of_theirs() -> None:
         2 * found.metrics["context/loss"].item() + 0.5 * found.metrics["multitask/loss"].item()
     )
     # Each part is what the objective alone makes of the same windows, with draws of its own.
-    alone = objectives.create(Objectives(), MODEL)
+    alone = objectives.create_objective(Objectives(), MODEL)
     expected = alone.prepare(WINDOWS[30][..., :150], child_keys(KEYS, "multitask"))
     prepared = several.prepare(WINDOWS[30], KEYS)
     assert torch.equal(prepared.inputs[64:], expected.inputs)
@@ -195,7 +197,7 @@ def test_the_loss_of_several_objectives_is_the_weighted_sum_of_theirs() -> None:
 )
 def test_wrong_mixtures_are_named(objective: str, weights: tuple[float, ...], says: str) -> None:
     with pytest.raises(HarnetError, match=says):
-        objectives.create(Objectives(objective=objective, objective_weights=weights), MODEL)
+        objectives.create_objective(Objectives(objective=objective, objective_weights=weights), MODEL)
 
 
 def test_a_run_does_not_go_on_with_another_objective() -> None:

@@ -158,7 +158,7 @@ def training_step(objective: objectives.Objective, windows: Tensor, keys: Tensor
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        objectives.outcome(objective, forward, windows, keys).loss.backward()
+        objectives.score_batch(objective, forward, windows, keys).loss.backward()
         optimizer.step()
 
     return step

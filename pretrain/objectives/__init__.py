@@ -22,8 +22,8 @@ __all__ = [
     "PreparedBatch",
     "create_objective",
     "objective_names",
-    "outcome",
     "parse_objectives",
+    "score_batch",
 ]
 
 JOINED_BY = "+"
@@ -86,7 +86,7 @@ def _options(config: Objectives, name: str) -> ObjectiveConfig:
     return options
 
 
-def outcome(objective: Objective, network: Forward, counts: Tensor, keys: Tensor) -> ObjectiveOutput:
+def score_batch(objective: Objective, network: Forward, counts: Tensor, keys: Tensor) -> ObjectiveOutput:
     """One batch from stored counts to loss: prepare, run the network once, score.
 
     Args:

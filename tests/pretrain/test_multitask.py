@@ -15,7 +15,7 @@ MODEL = ModelConfig(architecture="harnet5", width=8)
 
 def test_the_first_loss_is_that_of_a_coin() -> None:
     objective = MultiTask(MultiTaskConfig(tasks=ORDER), MODEL)
-    outcome = objectives.outcome(objective, objective.build(), WINDOWS, KEYS)
+    outcome = objectives.score_batch(objective, objective.build(), WINDOWS, KEYS)
     assert abs(outcome.loss.item() - math.log(2)) < 1e-6
     assert set(outcome.metrics) == {"loss"} | {f"{kind}/{task}" for kind in ("loss", "accuracy") for task in ORDER}
 
@@ -34,7 +34,7 @@ def test_a_label_says_whether_its_transform_was_applied() -> None:
 def test_every_head_gets_a_gradient_so_that_distributed_training_waits_for_none() -> None:
     objective = MultiTask(MultiTaskConfig(tasks=("reversal",)), MODEL)
     network = objective.build()
-    objectives.outcome(objective, network, WINDOWS, KEYS).loss.backward()
+    objectives.score_batch(objective, network, WINDOWS, KEYS).loss.backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
     assert network.get_parameter("scale_h.linear1.bias").grad.count_nonzero() == 0
     assert network.get_parameter("aot_h.linear1.bias").grad.count_nonzero() > 0

@@ -49,7 +49,7 @@ def losses_of(objective: objectives.Objective, steps: int) -> list[float]:
     optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
     losses = []
     for _ in range(steps):
-        outcome = objectives.outcome(objective, network, WINDOWS[objective.seconds], KEYS)
+        outcome = objectives.score_batch(objective, network, WINDOWS[objective.seconds], KEYS)
         optimizer.zero_grad()
         outcome.loss.backward()
         optimizer.step()
@@ -118,7 +118,7 @@ def test_every_parameter_gets_a_gradient_and_the_encoder_has_its_name(name: str)
     objective = objectives.create_objective(Objectives(objective=name), MODEL)
     network = objective.build()
     assert isinstance(network.get_submodule("feature_extractor"), nn.Module)
-    objectives.outcome(objective, network, WINDOWS[objective.seconds], KEYS).loss.backward()
+    objectives.score_batch(objective, network, WINDOWS[objective.seconds], KEYS).loss.backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
@@ -128,8 +128,8 @@ def test_evaluation_first_does_not_spoil_training(name: str) -> None:
     objective = objectives.create_objective(Objectives(objective=name), ModelConfig(architecture="harnet5", width=16))
     network = objective.build()
     with torch.inference_mode():
-        objectives.outcome(objective, network.eval(), WINDOWS[objective.seconds], KEYS)
-    objectives.outcome(objective, network.train(), WINDOWS[objective.seconds], KEYS).loss.backward()
+        objectives.score_batch(objective, network.eval(), WINDOWS[objective.seconds], KEYS)
+    objectives.score_batch(objective, network.train(), WINDOWS[objective.seconds], KEYS).loss.backward()
 
 
 def test_the_example_for_a_new_objective_is_chosen_by_name_and_learns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +170,7 @@ def test_the_loss_of_several_objectives_is_the_weighted_sum_of_theirs() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = several.build()
-    found = objectives.outcome(several, network, WINDOWS[30], KEYS)
+    found = objectives.score_batch(several, network, WINDOWS[30], KEYS)
     assert found.loss.item() == pytest.approx(
         2 * found.metrics["context/loss"].item() + 0.5 * found.metrics["multitask/loss"].item()
     )

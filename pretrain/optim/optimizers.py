@@ -63,7 +63,7 @@ OPTIMIZERS: dict[str, type[torch.optim.Adam]] = {"adamw": torch.optim.AdamW, "ad
 """By name; all of them take the options of Adam (Kingma and Ba 2015)."""
 
 
-def create(network: nn.Module, recipe: OptimizerConfig) -> torch.optim.Optimizer:
+def create_optimizer(network: nn.Module, recipe: OptimizerConfig) -> torch.optim.Optimizer:
     """The configured optimiser over the parameters of `network`; the loop sets the learning rate at every step."""
     return OPTIMIZERS[recipe.name](
         decay_groups(network, recipe.learning_rate, recipe.weight_decay),

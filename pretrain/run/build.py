@@ -80,7 +80,9 @@ def _initialised(config: PretrainConfig, process: Process, objective: Objective)
     network = batchnorm.synchronise(network, process) if config.run.sync_batchnorm else network
     decay = config.optimizer.ema_decay
     average = AverageNetwork(network, decay) if decay else None
-    return State(network, optimizers.create(network, config.optimizer), average, EarlyStopping(config.run.patience))
+    return State(
+        network, optimizers.create_optimizer(network, config.optimizer), average, EarlyStopping(config.run.patience)
+    )
 
 
 def _check_same_on_all_ranks(config: PretrainConfig, process: Process, manifest: Manifest, step: int) -> None:

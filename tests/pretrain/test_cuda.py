@@ -143,7 +143,7 @@ def test_no_step_waits_for_the_device(shards: Path, tmp_path: Path) -> None:
 
 def test_a_refused_update_leaves_every_bit_on_the_device() -> None:
     network = torch.nn.Linear(5, 4, device="cuda")
-    optimizer = optimizers.create(network, OptimizerConfig())
+    optimizer = optimizers.create_optimizer(network, OptimizerConfig())
     part = LocalBatch(torch.zeros(1, 3, 150, dtype=torch.int16), torch.arange(1), 0)
     for bad in (False, True):
         before = [one.clone() for one in everything(network, optimizer)]

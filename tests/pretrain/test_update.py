@@ -29,7 +29,7 @@ PART = LocalBatch(torch.zeros(2, 3, 150, dtype=torch.int16), torch.arange(2), ep
 def trained(recipe: OptimizerConfig, steps: int) -> tuple[nn.Module, torch.optim.Optimizer]:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 1))
-    optimizer = optimizers.create(network, recipe)
+    optimizer = optimizers.create_optimizer(network, recipe)
     for _ in range(steps):
         gradient(network)
         optimizer.step()

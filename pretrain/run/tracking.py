@@ -58,6 +58,6 @@ class Tracker:
         self._service.finish()
 
 
-def create(config: TrackingConfig, run: Path, about: Mapping[str, Any]) -> Tracker | None:
+def create_tracker(config: TrackingConfig, run: Path, about: Mapping[str, Any]) -> Tracker | None:
     """The configured service, if there is one."""
     return None if config.service == "none" else Tracker(config, run, about)

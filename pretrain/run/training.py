@@ -44,5 +44,5 @@ def _sinks(run: Run) -> list[Sink]:
     out.mkdir(parents=True, exist_ok=True)
     print("\n".join(headline(run)))
     sinks: list[Sink] = [JsonLines(out, step), TensorBoard(out, step)]
-    tracker = tracking.create(run.config.tracking, out, run.about)
+    tracker = tracking.create_tracker(run.config.tracking, out, run.about)
     return [*sinks, tracker] if tracker else sinks

@@ -22,7 +22,7 @@ def test_the_numbers_go_to_the_service(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, service, raising=False)
     run = tmp_path / "first"
-    tracker = tracking.create(TrackingConfig(service, "cohort"), run, {"config": {"run": {"seed": 3}}})
+    tracker = tracking.create_tracker(TrackingConfig(service, "cohort"), run, {"config": {"run": {"seed": 3}}})
     assert tracker is not None
     tracker.write("train", 7, {"loss": 0.5})
     tracker.close()
@@ -36,10 +36,10 @@ def test_the_numbers_go_to_the_service(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_without_a_service_there_is_none(tmp_path: Path) -> None:
-    assert tracking.create(TrackingConfig(), tmp_path, {}) is None
+    assert tracking.create_tracker(TrackingConfig(), tmp_path, {}) is None
 
 
 def test_a_service_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "trackio", None)
     with pytest.raises(HarnetError, match="pip install trackio"):
-        tracking.create(TrackingConfig("trackio"), tmp_path, {})
+        tracking.create_tracker(TrackingConfig("trackio"), tmp_path, {})

@@ -63,13 +63,13 @@ class Command:
         flight_recorder.enable(run.out)
         with process_group(run.device, timedelta(minutes=run.timeout_minutes)) as process:
             if process.first and len(self.files) > 1:
-                print(in_order(self.files))
+                print(describe_options_origin(self.files))
             final = train(self.options, process)
             if process.first:
                 print(f"{final}\nexport it with: harnet export {run.out} --out weights")
         return 0
 
 
-def in_order(files: Sequence[Path]) -> str:
+def describe_options_origin(files: Sequence[Path]) -> str:
     """Where options came from, in words."""
     return f"options: {', then '.join(map(str, files))}, then the command line"

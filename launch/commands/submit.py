@@ -111,12 +111,12 @@ def pretrain(options: SubmitOptions, arguments: tuple[str, ...]) -> int:
     """Submit a training run."""
     from launch.submission import Training, as_json, as_text
     from pretrain.command import Command as Pretrain
-    from pretrain.command import in_order
+    from pretrain.command import describe_options_origin
     from pretrain.toml import with_files
 
     spelt_out, files = with_files(arguments)
     if len(files) > 1:
-        print(in_order(files), file=sys.stderr)
+        print(describe_options_origin(files), file=sys.stderr)
     arguments = tuple(spelt_out)
     training = Training(
         config=Pretrain.parse("harnet submit pretrain", arguments).options,

@@ -8,7 +8,7 @@ import pytest
 import harnet
 from harnet import console
 from launch.cli import COMMANDS, main
-from pretrain.command import Command, in_order
+from pretrain.command import Command, describe_options_origin
 from pretrain.config import differences
 from pretrain.toml import with_files
 
@@ -94,7 +94,10 @@ def test_a_toml_file_is_read_like_the_command_line_which_overrides_it(tmp_path: 
     command = Command.parse("harnet pretrain", both)
     options = command.options
     assert (options.data.batch, options.data.lanes, options.data.shards, options.run.steps) == (128, 8, "s", 800)
-    assert in_order(command.files) == f"options: {path}, then {tmp_path / 'site.toml'}, then the command line"
+    assert (
+        describe_options_origin(command.files)
+        == f"options: {path}, then {tmp_path / 'site.toml'}, then the command line"
+    )
     path.write_text("batch = ")
     with pytest.raises(ValueError, match="not TOML"):
         with_files(["--config", str(path)])

@@ -277,7 +277,7 @@ def load(folder: Path) -> Manifest:
 
 
 @dataclass(frozen=True)
-class About:
+class ManifestMetadata:
     """What a manifest says besides its rows."""
 
     shards: tuple[ShardInfo, ...]
@@ -296,7 +296,7 @@ class About:
                               "restore the manifest, or run `harnet shard` again")  # fmt: skip
 
 
-def parse_schema(schema: pa.Schema, named: str) -> About:
+def parse_schema(schema: pa.Schema, named: str) -> ManifestMetadata:
     """Version, columns and metadata of a manifest file, checked.
 
     Raises:
@@ -315,7 +315,7 @@ def parse_schema(schema: pa.Schema, named: str) -> About:
         raise HarnetError(f"{named}: manifest version {version}, this harnet reads {VERSION}; shard again")
     if not schema.remove_metadata().equals(SCHEMA):
         raise HarnetError(f"{named}: columns {schema.names}, expected {SCHEMA.names}; run `harnet shard` again")
-    return About(tuple(ShardInfo(**shard) for shard in shards), provenance, sums, named)
+    return ManifestMetadata(tuple(ShardInfo(**shard) for shard in shards), provenance, sums, named)
 
 
 def _values(column: pa.ChunkedArray) -> tuple[NDArray[Any], Sequence[str] | None]:

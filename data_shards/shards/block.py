@@ -142,7 +142,7 @@ def head(about: dict[str, Any], content_range: memoryview, samples: int) -> byte
     return tar.member(f"{key}.about.json", content) + signal
 
 
-def parse_about(before_range: memoryview) -> dict[str, Any]:
+def parse_block_metadata(before_range: memoryview) -> dict[str, Any]:
     """about.json, from the bytes of a sample before its range.
 
     Raises:

@@ -15,7 +15,7 @@ import xxhash
 from data_shards.parallel import run_all
 from data_shards.problem import Problem
 from data_shards.shards import manifest
-from data_shards.shards.block import digest, head, parse_about
+from data_shards.shards.block import digest, head, parse_block_metadata
 from data_shards.shards.manifest import Manifest
 from data_shards.shards.shard_rows import ShardRows, rows_by_shard
 from data_shards.shards.tar import padded
@@ -105,7 +105,7 @@ def _is_head(before: bytes, at: int, content: memoryview, samples: int, shard: S
     """Whether what stands between two ranges, the padding of the one and the head of the other, is as it was made."""
     padding = padded(at) - at
     try:
-        about = parse_about(memoryview(before)[padding:])
+        about = parse_block_metadata(memoryview(before)[padding:])
         return shard.is_about(about, place) and before == bytes(padding) + head(about, content, samples)
     except (KeyError, TypeError, ValueError):
         return False

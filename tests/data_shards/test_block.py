@@ -17,7 +17,7 @@ from data_shards.shards.block import (
     encode,
     from_range,
     head,
-    parse_about,
+    parse_block_metadata,
     range_at,
     range_length,
     to_sample,
@@ -69,7 +69,7 @@ def test_the_range_of_a_block_in_a_real_tar_gives_its_arrays_back(seconds: int, 
     assert digest(content) == encoded.digest
     assert range_at(memoryview(bytes(content) + b"more")) == len(content)
     before = memoryview(encoded.content)[: encoded.start]
-    assert head(parse_about(before), content, seconds * RATE) == before
+    assert head(parse_block_metadata(before), content, seconds * RATE) == before
     if compression == "none":
         assert range_length(seconds * RATE) == len(content)
 

@@ -17,7 +17,7 @@ from harnet.errors import HarnetError
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedFile:
     """One device file."""
 
     path: Path
@@ -32,7 +32,7 @@ class Planned:
 class Plan:
     """What will be read."""
 
-    files: tuple[Planned, ...]
+    files: tuple[PlannedFile, ...]
     """Device files, each once, in the order given."""
     refused: tuple[tuple[Path, str], ...]
     """Files that are known to be unusable before any is read, and why."""
@@ -50,7 +50,7 @@ def plan(paths: Sequence[Path], options: IngestOptions) -> Plan:
         HarnetError: there is no device file.
     """
     found = files_below(paths) if options.listing is None else listed_below(paths, options.listing)
-    files: list[Planned] = []
+    files: list[PlannedFile] = []
     refused: list[tuple[Path, str]] = []
     skipped: list[str] = []
     for path, named in options.part.of(found):
@@ -68,7 +68,7 @@ def plan(paths: Sequence[Path], options: IngestOptions) -> Plan:
         except HarnetError as error:
             refused.append((path, str(error)))
             continue
-        files.append(Planned(path, reader.kind, names))
+        files.append(PlannedFile(path, reader.kind, names))
     clashes = _clashes(files, [path for path, _ in found], options)
     refused += clashes.items()
     files = [file for file in files if file.path not in clashes]
@@ -86,7 +86,7 @@ def one_name(path: Path, other: str) -> str:
     )
 
 
-def _clashes(files: Sequence[Planned], everything: Sequence[Path], options: IngestOptions) -> dict[Path, str]:
+def _clashes(files: Sequence[PlannedFile], everything: Sequence[Path], options: IngestOptions) -> dict[Path, str]:
     """Files whose names another one would get too, and what is said of them."""
     by_recording: dict[str, list[Path]] = defaultdict(list)
     shared = shared_names(everything, options)

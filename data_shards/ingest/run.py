@@ -14,7 +14,7 @@ from data_shards.cohort.store import Cohort
 from data_shards.ingest.checks import TooShort
 from data_shards.ingest.identities import Identity, identity
 from data_shards.ingest.ingest_options import IngestOptions
-from data_shards.ingest.ingest_plan import Planned, hashed, known_reader, one_name, plan, unhashed
+from data_shards.ingest.ingest_plan import PlannedFile, hashed, known_reader, one_name, plan, unhashed
 from data_shards.ingest.preparation import PREPROCESSING, PreparedRecording
 from data_shards.ingest.scratch import Scratch
 from data_shards.notes import Note
@@ -81,7 +81,7 @@ def ingest(
     return outcomes, planned.skipped
 
 
-def _taken(cohort: Cohort, files: Sequence[Planned], options: IngestOptions) -> dict[Path, str]:
+def _taken(cohort: Cohort, files: Sequence[PlannedFile], options: IngestOptions) -> dict[Path, str]:
     """Files whose participant would be called as another one in the store is, and what is said of them."""
     if options.participant_pattern is None:
         return {}  # a participant is a recording then, and these are compared

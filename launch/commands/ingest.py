@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 
 from data_shards.cohort.store import Cohort
-from data_shards.ingest.ingest_plan import Plan, Planned, listed, plan
+from data_shards.ingest.ingest_plan import Plan, PlannedFile, listed, plan
 from data_shards.ingest.run import IngestOutcome, ingest
 from data_shards.quality.policy import Flow, find_policy, flow
 from harnet.parts import Part
@@ -109,11 +109,11 @@ def plan_as_json(planned: Plan, exclude: frozenset[str]) -> str:
     )
 
 
-def _kept(planned: Plan, exclude: frozenset[str]) -> list[Planned]:
+def _kept(planned: Plan, exclude: frozenset[str]) -> list[PlannedFile]:
     return [file for file in planned.files if file.identity is None or file.identity.participant not in exclude]
 
 
-def _row(file: Planned) -> tuple[str, str, str, str]:
+def _row(file: PlannedFile) -> tuple[str, str, str, str]:
     names = file.identity
     inside = "(in the file)"
     return str(file.path), file.kind, names.participant if names else inside, names.recording if names else inside

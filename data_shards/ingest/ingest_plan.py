@@ -29,7 +29,7 @@ class PlannedFile:
 
 
 @dataclass(frozen=True)
-class Plan:
+class IngestPlan:
     """What will be read."""
 
     files: tuple[PlannedFile, ...]
@@ -40,7 +40,7 @@ class Plan:
     """Paths of the other files inside the folders given."""
 
 
-def plan(paths: Sequence[Path], options: IngestOptions) -> Plan:
+def plan(paths: Sequence[Path], options: IngestOptions) -> IngestPlan:
     """List this part's device files: those named, and those inside the folders named that a reader recognises.
 
     Files are shared out before any is opened, so of two recordings of one name in different parts, the second to be
@@ -75,7 +75,7 @@ def plan(paths: Sequence[Path], options: IngestOptions) -> Plan:
     if not (files or refused or (found and options.part.count > 1)):
         among = f"; {listed(skipped)} of no known kind, name one to see why" if skipped else ""
         raise HarnetError(f"{', '.join(map(str, paths)) or 'no input'}: no device file in there{among}")
-    return Plan(tuple(files), tuple(refused), tuple(skipped))
+    return IngestPlan(tuple(files), tuple(refused), tuple(skipped))
 
 
 def one_name(path: Path, other: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 
 from data_shards.cohort.store import Cohort
-from data_shards.ingest.ingest_plan import Plan, PlannedFile, listed, plan
+from data_shards.ingest.ingest_plan import IngestPlan, PlannedFile, listed, plan
 from data_shards.ingest.run import IngestOutcome, ingest
 from data_shards.quality.policy import Flow, find_policy, flow
 from harnet.parts import Part
@@ -77,7 +77,7 @@ class Command:
         return int(any(outcome.status == "refused" for outcome in outcomes))
 
 
-def plan_as_text(planned: Plan, exclude: frozenset[str]) -> str:
+def plan_as_text(planned: IngestPlan, exclude: frozenset[str]) -> str:
     """What would be read: a line for each file, then what would not. Files of excluded people are only counted."""
     files = _kept(planned, exclude)
     rows = [("file", "kind", "participant", "recording"), *map(_row, files)]
@@ -94,7 +94,7 @@ def plan_as_text(planned: Plan, exclude: frozenset[str]) -> str:
     return "\n".join(lines)
 
 
-def plan_as_json(planned: Plan, exclude: frozenset[str]) -> str:
+def plan_as_json(planned: IngestPlan, exclude: frozenset[str]) -> str:
     """The same for scripts. Names are null where they are inside the file."""
     files = []
     for file in _kept(planned, exclude):
@@ -109,7 +109,7 @@ def plan_as_json(planned: Plan, exclude: frozenset[str]) -> str:
     )
 
 
-def _kept(planned: Plan, exclude: frozenset[str]) -> list[PlannedFile]:
+def _kept(planned: IngestPlan, exclude: frozenset[str]) -> list[PlannedFile]:
     return [file for file in planned.files if file.identity is None or file.identity.participant not in exclude]
 
 

@@ -40,7 +40,7 @@ class IngestPlan:
     """Paths of the other files inside the folders given."""
 
 
-def plan(paths: Sequence[Path], options: IngestOptions) -> IngestPlan:
+def plan_ingest(paths: Sequence[Path], options: IngestOptions) -> IngestPlan:
     """List this part's device files: those named, and those inside the folders named that a reader recognises.
 
     Files are shared out before any is opened, so of two recordings of one name in different parts, the second to be

@@ -14,7 +14,7 @@ from data_shards.cohort.store import Cohort
 from data_shards.ingest.checks import TooShort
 from data_shards.ingest.identities import Identity, identity
 from data_shards.ingest.ingest_options import IngestOptions
-from data_shards.ingest.ingest_plan import PlannedFile, hashed, known_reader, one_name, plan, unhashed
+from data_shards.ingest.ingest_plan import PlannedFile, hashed, known_reader, one_name, plan_ingest, unhashed
 from data_shards.ingest.preparation import PREPROCESSING, PreparedRecording
 from data_shards.ingest.scratch import Scratch
 from data_shards.notes import Note
@@ -61,7 +61,7 @@ def ingest(
     Returns the outcomes, in the order of the files, and the paths of other files skipped in folders.
     Raises `HarnetError` if there is no device file, and OSError (disk full) with what is finished kept.
     """
-    planned = plan(paths, options)
+    planned = plan_ingest(paths, options)
     # A path that leads nowhere is a slip of the hand, and no file of the cohort's.
     if not planned.files and not any(path.exists() for path, _ in planned.refused):
         return [IngestOutcome(str(path), "refused", reason) for path, reason in planned.refused], planned.skipped

@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 
 from data_shards.cohort.store import Cohort
-from data_shards.ingest.ingest_plan import IngestPlan, PlannedFile, listed, plan
+from data_shards.ingest.ingest_plan import IngestPlan, PlannedFile, listed, plan_ingest
 from data_shards.ingest.run import IngestOutcome, ingest
 from data_shards.quality.policy import Flow, find_policy, flow
 from harnet.parts import Part
@@ -59,7 +59,7 @@ class Command:
         options = replace(options, min_seconds=self.min_seconds, part=part, listing=self.listing)
         policy = find_policy(self.quality)
         if self.dry_run:
-            planned = plan(self.inputs, replace(options, listing=None))
+            planned = plan_ingest(self.inputs, replace(options, listing=None))
             print(plan_as_json(planned, options.exclude) if self.json else plan_as_text(planned, options.exclude))
             return int(bool(planned.refused))
         outcomes, skipped = ingest(self.inputs, self.out, options, self.workers)

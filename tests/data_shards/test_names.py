@@ -10,7 +10,7 @@ import pytest
 
 from data_shards.cohort.store import Cohort
 from data_shards.ingest.ingest_options import IngestOptions
-from data_shards.ingest.ingest_plan import plan
+from data_shards.ingest.ingest_plan import plan_ingest
 from data_shards.ingest.run import ingest
 from data_shards.ingest.walk import files_below
 from data_shards.layout import LONGEST_NAME
@@ -61,7 +61,7 @@ def test_people_whose_ids_become_one_name_are_refused_in_every_element_of_an_arr
     for number, name in enumerate(("A 1", "A_1")):
         table(tmp_path / f"id={name}" / f"{number}.csv")
     for element in (1, 2):
-        planned = plan([tmp_path], replace(PEOPLE, part=Part(element, 2)))
+        planned = plan_ingest([tmp_path], replace(PEOPLE, part=Part(element, 2)))
         assert (len(planned.files), len(planned.refused)) == (0, 1)
 
 
@@ -116,13 +116,13 @@ def test_where_a_command_is_started_does_not_matter(tmp_path: Path, monkeypatch:
     names = []
     for where, given in ((tmp_path, "visits"), (tmp_path / "visits", "."), (path.parent, "wrist.csv"), ("/", path)):
         monkeypatch.chdir(where)
-        (file,) = plan([Path(given)], options).files
+        (file,) = plan_ingest([Path(given)], options).files
         assert file.identity is not None
         names.append((file.identity.recording, file.identity.participant))
     assert set(names) == {("P1_wrist", "P1")}
     path = table(tmp_path / "P7" / "visits" / "P1" / "wrist.csv")
     monkeypatch.chdir(tmp_path / "P7")
-    ((_, reason),) = plan([Path("visits")], IngestOptions(participant_pattern=r"(P\d)/")).refused
+    ((_, reason),) = plan_ingest([Path("visits")], IngestOptions(participant_pattern=r"(P\d)/")).refused
     assert f"finds one participant there and another one in {path}: make it fit at one place only" in reason
 
 
@@ -169,4 +169,4 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     assert skipped == (str(tmp_path / "in" / "broken"),)
     assert outside.exists()
     with pytest.raises(HarnetError, match="no device file in there"):
-        plan([tmp_path / "nothing"], IngestOptions()) if (tmp_path / "nothing").mkdir() is None else None
+        plan_ingest([tmp_path / "nothing"], IngestOptions()) if (tmp_path / "nothing").mkdir() is None else None

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from data_shards.ingest.ingest_options import IngestOptions
-from data_shards.ingest.ingest_plan import plan
+from data_shards.ingest.ingest_plan import plan_ingest
 from data_shards.ingest.walk import files_below, listed_below
 from harnet.errors import HarnetError
 from harnet.parts import Part
@@ -55,7 +55,7 @@ def test_parts_with_a_list_take_each_file_once(inputs: Path, tmp_path: Path) -> 
     planned = []
     for number in range(1, 4):
         options = IngestOptions(part=Part(number, 3), listing=tmp_path / "files-7")
-        planned += [file.path for file in plan([inputs], options).files]
+        planned += [file.path for file in plan_ingest([inputs], options).files]
         (inputs / "b" / f"late-{number}.csv").write_text("time,x,y,z\n0,0,0,1\n")
     assert len(planned) == len(set(planned)) == 31
     assert {inputs / "again.csv", inputs / "z" / "z9.csv"} < set(planned)

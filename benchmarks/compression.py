@@ -26,7 +26,7 @@ from data_shards.layout import RATE
 from data_shards.quality.policy import POLICIES
 from data_shards.shards.block import digest, encode, from_range, range_at, range_length, window_starts
 from data_shards.shards.compression import BLOSC_BLOCK, ZSTD_LEVEL, compress
-from data_shards.shards.shard_plan import ShardOptions, plan
+from data_shards.shards.shard_plan import ShardOptions, plan_shards
 from data_shards.shards.tar import RECORD, padded
 from data_shards.shards.writer import read_blocks
 from data_shards.synthetic.make import synthesise
@@ -70,7 +70,7 @@ class Row:
 
 def ranges(cohort: Cohort, blocks: int) -> tuple[list[bytes], list[int]]:
     """The first blocks of a cohort that fill most of an hour, uncompressed, and their samples."""
-    shards = plan(cohort, ShardOptions(quality=POLICIES["none"])).shards
+    shards = plan_shards(cohort, ShardOptions(quality=POLICIES["none"])).shards
     found, samples = [], []
     for block in (block for shard in shards for piece in shard.pieces for block in read_blocks(cohort, piece)):
         if len(window_starts(block.wear, 10)) >= VISIT:

@@ -25,7 +25,7 @@ from data_shards.layout import SAMPLES_PER_HOUR
 from data_shards.quality.policy import POLICIES
 from data_shards.shards.block import encode
 from data_shards.shards.compression import Compression
-from data_shards.shards.shard_plan import ShardOptions, plan
+from data_shards.shards.shard_plan import ShardOptions, plan_shards
 from data_shards.shards.writer import read_blocks, write
 from data_shards.synthetic.make import synthesise
 from data_shards.synthetic.synth_options import SynthOptions
@@ -37,7 +37,7 @@ OPTIONS = ShardOptions(quality=POLICIES["none"])
 def reading_by_zarr(cohort: Cohort) -> int:
     """The same hours through Zarr, two days at a time, which is its quickest."""
     blocks = 0
-    for shard in plan(cohort, OPTIONS).shards:
+    for shard in plan_shards(cohort, OPTIONS).shards:
         for piece in shard.pieces:
             stored, stop = cohort.open_recording(piece.recording), int(piece.hours[-1]) + 1
             for first in range(int(piece.hours[0]), stop, 48):
@@ -48,13 +48,13 @@ def reading_by_zarr(cohort: Cohort) -> int:
 
 def reading(cohort: Cohort) -> int:
     """Blocks out of the store, nothing done with them."""
-    shards = plan(cohort, OPTIONS).shards
+    shards = plan_shards(cohort, OPTIONS).shards
     return sum(1 for shard in shards for piece in shard.pieces for _ in read_blocks(cohort, piece))
 
 
 def encoding(cohort: Cohort, compression: Compression) -> int:
     """Blocks out of the store and into bytes, which are dropped."""
-    shards = plan(cohort, OPTIONS).shards
+    shards = plan_shards(cohort, OPTIONS).shards
     blocks = (block for shard in shards for piece in shard.pieces for block in read_blocks(cohort, piece))
     return sum(encode(block, compression).length > 0 for block in blocks)
 

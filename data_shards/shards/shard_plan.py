@@ -83,7 +83,7 @@ class CohortPlan:
     """Hours of the recordings that are used that hold no worn second and are left out."""
 
 
-def plan(cohort: Cohort, options: ShardOptions, exclude: frozenset[str] = frozenset()) -> CohortPlan:
+def plan_shards(cohort: Cohort, options: ShardOptions, exclude: frozenset[str] = frozenset()) -> CohortPlan:
     """Which hour goes where: every hour with at least one worn second, recordings in order of name.
 
     `exclude` holds participants whose recordings are left out.

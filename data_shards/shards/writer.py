@@ -27,7 +27,7 @@ from data_shards.shards import manifest, tar
 from data_shards.shards.block import Block, count_starts, encode, trim
 from data_shards.shards.compression import Compression
 from data_shards.shards.manifest import SCHEMA, WINDOW_SECONDS, ShardInfo
-from data_shards.shards.shard_plan import CohortPlan, HoursInShard, ShardOptions, ShardPlan, plan
+from data_shards.shards.shard_plan import CohortPlan, HoursInShard, ShardOptions, ShardPlan, plan_shards
 from data_shards.shards.signal_hours import SignalHours
 from harnet.errors import HarnetError
 from harnet.files import atomic_path, claim, claimed
@@ -62,7 +62,7 @@ def write(
     Raises:
         HarnetError: the folder holds something else, or the cohort cannot be sharded.
     """
-    planned = plan(cohort, options, exclude)
+    planned = plan_shards(cohort, options, exclude)
     share = planned.shards if part is None else part.of(planned.shards)
     try:
         _claim(folder, planned)

@@ -25,7 +25,7 @@ from data_shards.cohort.store import Cohort
 from data_shards.quality.policy import POLICIES, QualityPolicy
 from data_shards.shards import manifest, writer
 from data_shards.shards.block import from_range
-from data_shards.shards.shard_plan import HoursInShard, ShardOptions, plan
+from data_shards.shards.shard_plan import HoursInShard, ShardOptions, plan_shards
 from data_shards.shards.split import split_of
 from data_shards.shards.verify_shards import verify
 from harnet.errors import HarnetError
@@ -133,7 +133,7 @@ def test_another_process_may_finish_at_any_moment(
 
 def test_many_finishers_at_once_leave_one_manifest(cohort: Cohort, shards: Path, tmp_path: Path) -> None:
     folder = tmp_path / "shards"
-    planned = plan(cohort, OPTIONS)
+    planned = plan_shards(cohort, OPTIONS)
     writer._claim(folder, planned)
     for shard in planned.shards:
         writer.write_shard(cohort.root, folder, "none", shard)
@@ -238,15 +238,15 @@ def test_the_plan_does_not_depend_on_when_a_file_was_copied(cohort: Cohort, tmp_
             def infos(self) -> Any:
                 return (replace(info, source=change(dict(info.source))) for info in super().infos())
 
-        return str(plan(Changed(cohort.root), OPTIONS).provenance["plan"])
+        return str(plan_shards(Changed(cohort.root), OPTIONS).provenance["plan"])
 
-    same = plan(cohort, OPTIONS).provenance["plan"]
+    same = plan_shards(cohort, OPTIONS).provenance["plan"]
     assert with_source(lambda source: source | {"mtime_ns": 1}) == same
     assert with_source(lambda source: source | {"xxh3": "1"}) != same
 
 
 def test_a_plan_of_many_hours_is_cut_evenly_and_in_order(cohort: Cohort) -> None:
-    planned = plan(cohort, OPTIONS)
+    planned = plan_shards(cohort, OPTIONS)
     for split in ("train", "heldout"):
         sizes = [sum(len(piece.hours) for piece in shard.pieces) for shard in planned.shards if shard.split == split]
         assert all(size == 4 for size in sizes[:-1])
@@ -262,7 +262,7 @@ def test_a_name_too_long_for_a_tar_is_refused(cohort: Cohort) -> None:
             return (replace(info, recording="r" * 156) for info in super().infos())
 
     with pytest.raises(HarnetError, match="156 characters, and 155 fit"):
-        plan(Long(cohort.root), OPTIONS)
+        plan_shards(Long(cohort.root), OPTIONS)
 
 
 def test_a_manifest_that_is_cut_off_is_refused(shards: Path, tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def evaluate(config: SuiteConfig) -> dict[str, Any] | None:
     names = dataset_names(config)
     settings = _claim(config, context, names)
     part = Part.parse(config.part)
-    pieces = list(part.of(list(plan(config, context, names))))
+    pieces = list(part.of(list(plan_trials(config, context, names))))
     for name in names:
         context.prepare(name)
     left = [piece for piece in pieces if not piece.path(config.out).exists()]
@@ -121,9 +121,9 @@ def evaluate(config: SuiteConfig) -> dict[str, Any] | None:
 
 
 def piece_names(config: SuiteConfig) -> list[str]:
-    """Of every piece of the suite, in the order of `plan`; nothing is run."""
+    """Of every piece of the suite, in the order of `plan_trials`; nothing is run."""
     context = _context_of(config)
-    return [str(piece.path(Path())) for piece in plan(config, context, dataset_names(config))]
+    return [str(piece.path(Path())) for piece in plan_trials(config, context, dataset_names(config))]
 
 
 def _context_of(config: SuiteConfig) -> SuiteContext:
@@ -154,7 +154,7 @@ def dataset_names(config: SuiteConfig) -> tuple[str, ...]:
     return (config.across.name,) if config.across else tuple(dict.fromkeys(wanted))
 
 
-def plan(config: SuiteConfig, context: SuiteContext, names: Iterable[str]) -> Iterable[Trial]:
+def plan_trials(config: SuiteConfig, context: SuiteContext, names: Iterable[str]) -> Iterable[Trial]:
     """Every piece of the suite. The curve belongs to the first protocol that is asked for."""
     for name in names:
         for number, protocol in enumerate(context.source.protocols):

@@ -73,7 +73,7 @@ def plan_ingest(paths: Sequence[Path], options: IngestOptions) -> IngestPlan:
     refused += clashes.items()
     files = [file for file in files if file.path not in clashes]
     if not (files or refused or (found and options.part.count > 1)):
-        among = f"; {listed(skipped)} of no known kind, name one to see why" if skipped else ""
+        among = f"; {first_names_of(skipped)} of no known kind, name one to see why" if skipped else ""
         raise HarnetError(f"{', '.join(map(str, paths)) or 'no input'}: no device file in there{among}")
     return IngestPlan(tuple(files), tuple(refused), tuple(skipped))
 
@@ -107,7 +107,7 @@ def _clashes(files: Sequence[PlannedFile], everything: Sequence[Path], options: 
     return clashes
 
 
-def listed(paths: Sequence[str]) -> str:
+def first_names_of(paths: Sequence[str]) -> str:
     """How many files, and the names of the first three."""
     names = ", ".join(Path(path).name for path in paths[:3])
     return f"{len(paths)} files ({names}{', …' if len(paths) > 3 else ''})"

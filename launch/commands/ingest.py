@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 
 from data_shards.cohort.store import Cohort
-from data_shards.ingest.ingest_plan import IngestPlan, PlannedFile, listed, plan_ingest
+from data_shards.ingest.ingest_plan import IngestPlan, PlannedFile, first_names_of, plan_ingest
 from data_shards.ingest.run import IngestOutcome, ingest
 from data_shards.quality.policy import Flow, find_policy, flow
 from harnet.parts import Part
@@ -130,11 +130,11 @@ def as_text(outcomes: list[IngestOutcome], skipped: tuple[str, ...], out: Path) 
     ]
     if gathered:
         lines.append(
-            f"refused: {listed([each.source for each in short])} have no stretch without a gap as long as one window "
-            "(--min-seconds): --json lists them"
+            f"refused: {first_names_of([each.source for each in short])} have no stretch without a gap as long as one "
+            "window (--min-seconds): --json lists them"
         )
     if skipped:
-        lines.append(f"skipped: {listed(skipped)} of no known kind in the folders, name one to see why")
+        lines.append(f"skipped: {first_names_of(skipped)} of no known kind in the folders, name one to see why")
     signal, worn = _hours(outcomes, "complete_seconds"), _hours(outcomes, "worn_seconds")
     lines.append(
         f"{out}: {len(outcomes)} recordings in, {count['ingested']} ingested, {count['already there']} already there, "

@@ -40,7 +40,7 @@ def seal(folder: Path) -> None:
     """Seal a recording that is complete in `folder`; not yet flushed to disk."""
     path = folder / METADATA
     document = json.loads(path.read_bytes())
-    files = {name: list(fingerprint(folder / name)) for name in listed(folder)}
+    files = {name: list(fingerprint(folder / name)) for name in files_of_group(folder)}
     document["attributes"][ATTRIBUTE] = {"files": files}
     document["attributes"][ATTRIBUTE]["xxh3"] = _digest(document)
     path.write_text(json.dumps(document, indent=2))
@@ -96,7 +96,7 @@ def damaged(where: Path | str, what: object) -> HarnetError:
     return HarnetError(f"{where}: damaged ({what}): {REMEDY}")
 
 
-def listed(folder: Path) -> list[str]:
+def files_of_group(folder: Path) -> list[str]:
     """Paths of all files of a group but its `zarr.json`, relative to it, in order."""
     # What an entry is, its folder says: nothing is asked of a file.
     found = (os.path.join(below, name) for below, _, names in os.walk(folder) for name in names)

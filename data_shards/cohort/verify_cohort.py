@@ -67,9 +67,9 @@ def verify_recording(root: Path, recording: str) -> RecordingCheck:
         return RecordingCheck((_problem(folder, error),), 0, True)
     problems = [] if name == recording else [Problem(str(folder), f"holds the recording {name}", _RENAMED)]
     if group.files is None:
-        size = sum((folder / name).stat().st_size for name in integrity.listed(folder))
+        size = sum((folder / name).stat().st_size for name in integrity.files_of_group(folder))
         return RecordingCheck((*problems, *_undecodable(root, recording)), size, False)
-    there, size = set(integrity.listed(folder)), 0
+    there, size = set(integrity.files_of_group(folder)), 0
     for path, sealed in group.files.items():
         if path not in there:
             problems.append(Problem(str(folder / path), "missing", integrity.REMEDY))

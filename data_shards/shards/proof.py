@@ -46,7 +46,7 @@ class Traces:
 
 
 @dataclass(frozen=True)
-class Searched:
+class SearchResult:
     """What was found in one file, or in several."""
 
     files: int = 0
@@ -58,35 +58,35 @@ class Searched:
     differs: tuple[str, ...] = ()
     """Shards that are not what the manifest says."""
 
-    def __add__(self, other: "Searched") -> "Searched":
-        return Searched(
+    def __add__(self, other: "SearchResult") -> "SearchResult":
+        return SearchResult(
             self.files + other.files, self.bytes + other.bytes, self.found + other.found, self.differs + other.differs
         )
 
 
-def search_shards(folder: Path, traces: Traces, workers: int) -> Searched:
+def search_shards(folder: Path, traces: Traces, workers: int) -> SearchResult:
     """Search a shard folder, all but the journal of the purge itself."""
     shards = rows_by_shard(manifest.load(folder))
     listed = {folder / shard.info.name for shard in shards}
     others = [path for path in _files(folder, skip=manifest.PURGE_MARK) if path not in listed]
     found = run_all(partial(_search_shard, folder, traces), shards, workers, "prove", "shards")
     found += run_all(partial(search_file, folder, traces), others, workers, "prove", "files")
-    return sum(found, Searched())
+    return sum(found, SearchResult())
 
 
-def search_cohort(root: Path, traces: Traces) -> Searched:
+def search_cohort(root: Path, traces: Traces) -> SearchResult:
     """Search a cohort store: every name in it, and every file but the compressed signals of the recordings left."""
     files = list(_files(root))
     signals = {path for path in files if re.search(r"/(accel|motion|wear)/c(/\d+)+$", path.as_posix())}
     found = [search_file(root, traces, path) for path in files if path not in signals]
     names = [f"{path}: its name" for path in sorted(signals) if _words(_name(root, path)) & traces.names]
-    return sum(found, Searched(found=tuple(names)))
+    return sum(found, SearchResult(found=tuple(names)))
 
 
-def search_file(root: Path, traces: Traces, path: Path, known: Sequence[tuple[int, int]] = ()) -> Searched:
+def search_file(root: Path, traces: Traces, path: Path, known: Sequence[tuple[int, int]] = ()) -> SearchResult:
     """Search one file and its name; `known` are parts from .. to that are certainly others', in order."""
     if path.name == manifest.FILE_NAME:
-        return Searched(1, path.stat().st_size, tuple(_search_manifest(path, traces)))
+        return SearchResult(1, path.stat().st_size, tuple(_search_manifest(path, traces)))
     found = {f"{path}: its name"} if _words(_name(root, path)) & traces.names else set()
     size = path.stat().st_size
     if size:
@@ -95,21 +95,21 @@ def search_file(root: Path, traces: Traces, path: Path, known: Sequence[tuple[in
             for start, stop in zip(edges[::2], edges[1::2], strict=True):
                 with memoryview(content) as view, view[start:stop] as part:
                     found.update(f"{path}: {what}" for what in _search_bytes(part, start, traces))
-    return Searched(1, size, tuple(sorted(found)))
+    return SearchResult(1, size, tuple(sorted(found)))
 
 
-def _search_shard(folder: Path, traces: Traces, shard: ShardRows) -> Searched:
+def _search_shard(folder: Path, traces: Traces, shard: ShardRows) -> SearchResult:
     path = folder / shard.info.name
     if not path.exists():
-        return Searched(differs=(str(path),))
+        return SearchResult(differs=(str(path),))
     if verify_shard(folder, shard).problems:
-        return search_file(folder, traces, path, _of_others(path, shard, traces)) + Searched(differs=(str(path),))
+        return search_file(folder, traces, path, _of_others(path, shard, traces)) + SearchResult(differs=(str(path),))
     clean = (
         traces.ids.isdisjoint(shard.participants)
         and traces.recordings.isdisjoint(shard.recordings)
         and traces.hashes.isdisjoint(shard.hash.tolist())
     )
-    return Searched(1, shard.info.bytes, () if clean else (f"{path}: blocks of theirs",))
+    return SearchResult(1, shard.info.bytes, () if clean else (f"{path}: blocks of theirs",))
 
 
 def _of_others(path: Path, shard: ShardRows, traces: Traces) -> list[tuple[int, int]]:

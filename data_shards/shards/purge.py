@@ -30,7 +30,7 @@ from data_shards.parallel import run_all
 from data_shards.shards import manifest, tar
 from data_shards.shards.block import digest
 from data_shards.shards.manifest import PURGE_MARK, SCHEMA, ShardInfo
-from data_shards.shards.proof import Searched, Traces, search_cohort, search_shards
+from data_shards.shards.proof import SearchResult, Traces, search_cohort, search_shards
 from data_shards.shards.shard_rows import ShardRows, rows_by_shard
 from data_shards.shards.writer import PARTS, HashedFile, read_rows, write_rows
 from harnet.errors import HarnetError
@@ -53,7 +53,7 @@ class Purged:
     """Shards that held nothing else and are gone."""
     linked: int
     """Shards written anew whose old bytes are still on this disk under another name (a hard link)."""
-    searched: Searched
+    searched: SearchResult
     """The proof."""
 
 

@@ -40,7 +40,7 @@ JOURNAL = "journal.json"
 
 
 @dataclass(frozen=True)
-class Purged:
+class PurgeResult:
     """What a purge came to. Counts only."""
 
     recordings: int
@@ -73,15 +73,15 @@ class _Journal:
     """Touched shards with another hard link."""
 
 
-def purge_cohort(cohort: Cohort, ids: frozenset[str]) -> Purged:
+def purge_cohort(cohort: Cohort, ids: frozenset[str]) -> PurgeResult:
     """Remove the recordings of `ids` from a cohort store, and look for what is left of them."""
     recordings = [info.recording for info in cohort.infos() if info.participant in ids]
     cohort.remove(recordings, ids)
     searched = search_cohort(cohort.root, Traces(ids, frozenset(recordings)))
-    return Purged(len(recordings), 0, 0, 0, 0, searched)
+    return PurgeResult(len(recordings), 0, 0, 0, 0, searched)
 
 
-def purge_shards(folder: Path, ids: frozenset[str], workers: int = 1) -> Purged:
+def purge_shards(folder: Path, ids: frozenset[str], workers: int = 1) -> PurgeResult:
     """Take the blocks of `ids` out of a shard folder, or finish a purge that was interrupted, and prove it.
 
     Raises:
@@ -98,7 +98,7 @@ def purge_shards(folder: Path, ids: frozenset[str], workers: int = 1) -> Purged:
         searched = search_shards(folder, Traces(ids), workers)
         if not searched.found and (folder / PURGE_MARK).exists():
             _open_again(folder)  # killed before its journal was there, or when nothing but the folder was left
-        return Purged(0, 0, 0, 0, 0, searched)
+        return PurgeResult(0, 0, 0, 0, 0, searched)
     return _finish(folder, journal, workers)
 
 
@@ -128,7 +128,7 @@ def _begin(folder: Path, ids: frozenset[str]) -> _Journal | None:
     return journal
 
 
-def _finish(folder: Path, journal: _Journal, workers: int) -> Purged:
+def _finish(folder: Path, journal: _Journal, workers: int) -> PurgeResult:
     """Steps 2 to 4."""
     contents = manifest.load(folder)
     if contents.digest == journal.digest:
@@ -143,7 +143,7 @@ def _finish(folder: Path, journal: _Journal, workers: int) -> Purged:
     searched = search_shards(folder, traces, workers)
     if not searched.found:
         _open_again(folder)
-    return Purged(
+    return PurgeResult(
         recordings=len(journal.recordings),
         blocks=len(journal.hashes),
         rewritten=sum(info.blocks > 0 for info in infos),

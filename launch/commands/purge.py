@@ -9,7 +9,7 @@ import tyro
 
 from data_shards.cohort.store import Cohort
 from data_shards.shards import manifest
-from data_shards.shards.purge import Purged, purge_cohort, purge_shards
+from data_shards.shards.purge import PurgeResult, purge_cohort, purge_shards
 from data_shards.withdrawals import read_ids
 from harnet.errors import HarnetError
 
@@ -57,7 +57,7 @@ class Command:
         print(json.dumps(as_json, indent=2) if self.json else self._text(purged, ids, digest))
         return 1 if purged.searched.found else 0
 
-    def _text(self, purged: Purged, ids: frozenset[str], digest: str | None) -> str:
+    def _text(self, purged: PurgeResult, ids: frozenset[str], digest: str | None) -> str:
         searched = purged.searched
         lines = [f"{self.folder}: {len(ids)} ids, {purged.recordings} recordings of theirs taken out"]
         if purged.blocks:

@@ -40,7 +40,7 @@ _READERS = 16
 
 
 @dataclass(frozen=True)
-class Written:
+class WriteResult:
     """What a call of `write` came to."""
 
     planned: CohortPlan
@@ -56,7 +56,7 @@ def write(
     workers: int = 1,
     part: Part | None = None,
     exclude: frozenset[str] = frozenset(),
-) -> Written:
+) -> WriteResult:
     """Write, or go on writing, the shards of a cohort into `folder`, all or one part's share, and finish if possible.
 
     Raises:
@@ -74,14 +74,14 @@ def write(
         missing = _without_rows(folder, planned.shards)
         if not _is_finished(folder, planned):
             if missing:
-                return Written(planned, missing)
+                return WriteResult(planned, missing)
             _finish(folder, planned)
         _clean(folder)
     except FileNotFoundError:
         # Another process finished meanwhile and cleared away what this one was reading or writing.
         if not _is_finished(folder, planned):
             raise
-    return Written(planned, ())
+    return WriteResult(planned, ())
 
 
 def write_shard(cohort_root: Path, folder: Path, compression: Compression, shard: ShardPlan) -> None:

@@ -12,7 +12,7 @@ from data_shards.quality.policy import find_policy
 from data_shards.shards import manifest
 from data_shards.shards.compression import Compression
 from data_shards.shards.shard_plan import ShardOptions
-from data_shards.shards.writer import Written, write
+from data_shards.shards.writer import WriteResult, write
 from data_shards.withdrawals import read_ids
 from harnet.parts import Part
 
@@ -70,7 +70,7 @@ class Command:
         print(json.dumps(summary, indent=2) if self.json else self._as_text(written, summary, part))
         return 0
 
-    def _as_text(self, written: Written, summary: dict[str, Any], part: Part | None) -> str:
+    def _as_text(self, written: WriteResult, summary: dict[str, Any], part: Part | None) -> str:
         planned = written.planned
         lines = [planned.flow.as_text()]
         if planned.withdrawn:
@@ -95,7 +95,7 @@ class Command:
         return "\n".join([*lines, f"{self.out / manifest.FILE_NAME}: digest {summary['digest'][:16]}"])
 
 
-def _left_out(written: Written) -> dict[str, Any]:
+def _left_out(written: WriteResult) -> dict[str, Any]:
     planned = written.planned
     return {
         "flow": planned.flow.as_dict(),
@@ -105,7 +105,7 @@ def _left_out(written: Written) -> dict[str, Any]:
     }
 
 
-def _waiting(written: Written, part: Part) -> str:
+def _waiting(written: WriteResult, part: Part) -> str:
     """Which parts have not done their share yet."""
     parts = sorted({shard.number % part.count + 1 for shard in written.missing})
     listed = ", ".join(map(str, parts[:20])) + (" and others" if len(parts) > 20 else "")

@@ -192,7 +192,9 @@ def things(folder: Path) -> dict[str, Kept]:
             return harnet(["inspect", str(root)]) == 0
 
     return {
-        "cohort store": Kept(folder / "cohort.zarr", everything, use_store, lambda at: not stores.verify(at).problems),
+        "cohort store": Kept(
+            folder / "cohort.zarr", everything, use_store, lambda at: not stores.verify_cohort(at).problems
+        ),
         "shards": Kept(folder / "shards", lambda at: sorted(at.glob("*.tar")), use_shards, verified),
         "manifest": Kept(folder / "shards", lambda at: [at / manifest.FILE_NAME], use_shards, verified),
         "checkpoints": Kept(folder / "run", everything, use_checkpoints, lambda at: True),

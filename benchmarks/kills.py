@@ -161,7 +161,7 @@ def _ingest(folder: Path) -> None:
 
 def _whole_recordings(folder: Path) -> None:
     if (folder / "cohort.zarr" / "zarr.json").exists():
-        assert not stores.verify(folder / "cohort.zarr").problems
+        assert not stores.verify_cohort(folder / "cohort.zarr").problems
 
 
 WORK = {

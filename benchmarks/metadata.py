@@ -103,7 +103,7 @@ def stages(folder: Path, count: int) -> None:
         "shard, quality, embed, first element: list": lambda: list(listed.infos()),
         "shard, ..., each further element: list": lambda: list(listed.infos()),
         "shard: all recordings, then the manifest": lambda: writer.write(cohort, out / "shards", options),
-        "verify: the store": lambda: stores.verify(cohort.root),
+        "verify: the store": lambda: stores.verify_cohort(cohort.root),
         "verify: the shards": lambda: verify(out / "shards"),
         "pretrain: manifest, plan and an epoch": epoch,
         "end": lambda: None,

@@ -42,7 +42,7 @@ class Report:
     """Recordings without checksums, of an earlier harnet."""
 
 
-def verify(root: Path, workers: int = 1) -> Report:
+def verify_cohort(root: Path, workers: int = 1) -> Report:
     """All problems of a store; none means that every byte of every sealed recording is as it was written.
 
     Raises:

@@ -37,7 +37,7 @@ class Command:
         return self._store() if (self.folder / "zarr.json").exists() else self._shards()
 
     def _store(self) -> int:
-        report = stores.verify(self.folder, self.workers)
+        report = stores.verify_cohort(self.folder, self.workers)
         held = f"{report.recordings} recordings, {report.bytes / 1e6:.1f} MB"
         if report.unsealed:
             held += (

@@ -10,7 +10,7 @@ from zarr.codecs import BloscCodec
 
 from data_shards.cohort import integrity, store, stored
 from data_shards.cohort.store import Cohort
-from data_shards.cohort.verify_cohort import verify
+from data_shards.cohort.verify_cohort import verify_cohort
 from data_shards.quality.policy import POLICIES
 from data_shards.shards import writer
 from data_shards.shards.shard_plan import ShardOptions
@@ -67,12 +67,12 @@ def test_no_flipped_bit_is_used_in_silence(small: Cohort) -> None:
             refusals.append(str(error))
         if path.parent != small.root and path.parent.name != ".index":
             # White space between the values of a zarr.json is not sealed.
-            assert verify(small.root).problems or (harmless and path.name == "zarr.json"), f"bit {bit} of {path}"
+            assert verify_cohort(small.root).problems or (harmless and path.name == "zarr.json"), f"bit {bit} of {path}"
         path.write_bytes(before)
     assert len(refusals) > FLIPS // 2
     assert all(str(small.root) in text and "\n" not in text for text in refusals)
     assert everything(small.root) == sound
-    assert not verify(small.root).problems
+    assert not verify_cohort(small.root).problems
 
 
 @pytest.mark.parametrize("array", ["accel", "motion", "wear"])
@@ -81,14 +81,14 @@ def test_a_lost_file_is_not_taken_for_one_that_holds_nothing(small: Cohort, arra
     path.unlink()
     with pytest.raises(HarnetError, match=rf"{path}: missing: copy the recording again"):
         small.open_recording("p0-0")
-    assert [problem.what for problem in verify(small.root).problems] == ["missing"]
+    assert [problem.what for problem in verify_cohort(small.root).problems] == ["missing"]
 
 
 def test_verify_lists_what_is_foreign_or_in_the_wrong_place(small: Cohort) -> None:
     (small.root / "notes.txt").write_text("?")
     (small.root / "p0-0" / "more").write_text("?")
     (small.root / "p1-1").rename(small.root / "p2-1")
-    report = verify(small.root, workers=2)
+    report = verify_cohort(small.root, workers=2)
     found = {Path(problem.where).name: problem.what for problem in report.problems}
     assert found == {
         "notes.txt": "no recording and nothing of a store's",
@@ -111,7 +111,7 @@ def test_stores_without_checksums_are_read_as_before(
     # A store that grows has both kinds.
     add_recording(Cohort.create(old.root), "p1", 1, first_second=100, seconds=600, first_hour=21)
     assert everything(old.root) == everything(small.root)
-    report = verify(old.root)
+    report = verify_cohort(old.root)
     assert (report.problems, report.recordings, report.unsealed) == ((), 2, 1)
     options = ShardOptions(quality=POLICIES["none"])
     for cohort, name in ((old, "a"), (small, "b")):
@@ -120,11 +120,11 @@ def test_stores_without_checksums_are_read_as_before(
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
     path = old.root / "p0-0" / "accel" / "c" / "0" / "0"
     path.write_bytes(path.read_bytes()[:-30])
-    assert "p0-0" in str(verify(old.root).problems[0])
+    assert "p0-0" in str(verify_cohort(old.root).problems[0])
 
 
 def test_a_copy_is_as_good(small: Cohort, tmp_path: Path) -> None:
     """What a copy changes, times of files and the order of folders, is not sealed."""
     copy = shutil.copytree(small.root, tmp_path / "copy.zarr", copy_function=shutil.copyfile)
     assert everything(copy) == everything(small.root)
-    assert not verify(copy).problems
+    assert not verify_cohort(copy).problems

@@ -185,7 +185,7 @@ def things(folder: Path) -> dict[str, Kept]:
         return sorted(path for path in root.rglob("*") if path.is_file())
 
     def verified(root: Path) -> bool:
-        return not verify_shards.verify(root)
+        return not verify_shards.verify_shards(root)
 
     def inspected(root: Path) -> bool:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

@@ -144,7 +144,7 @@ def _shard(folder: Path) -> None:
 
 def _no_stale_shards(folder: Path) -> None:
     if (folder / "shards" / manifest.FILE_NAME).exists():
-        assert not verify_shards.verify(folder / "shards")
+        assert not verify_shards.verify_shards(folder / "shards")
 
 
 def _a_table(folder: Path) -> None:

@@ -73,7 +73,7 @@ def stages(folder: Path, count: int) -> None:
     from data_shards.quality.policy import POLICIES
     from data_shards.shards import writer
     from data_shards.shards.shard_plan import ShardOptions
-    from data_shards.shards.verify_shards import verify
+    from data_shards.shards.verify_shards import verify_shards
     from data_shards.stream.node_cache import NodeCache
     from data_shards.stream.plan import OrderConfig
     from data_shards.stream.planner import Planner
@@ -104,7 +104,7 @@ def stages(folder: Path, count: int) -> None:
         "shard, ..., each further element: list": lambda: list(listed.infos()),
         "shard: all recordings, then the manifest": lambda: writer.write(cohort, out / "shards", options),
         "verify: the store": lambda: stores.verify_cohort(cohort.root),
-        "verify: the shards": lambda: verify(out / "shards"),
+        "verify: the shards": lambda: verify_shards(out / "shards"),
         "pretrain: manifest, plan and an epoch": epoch,
         "end": lambda: None,
     }.items():

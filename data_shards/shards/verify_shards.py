@@ -36,7 +36,7 @@ class ShardCheck:
     """xxh3-128 of the file; empty if there is none."""
 
 
-def verify(folder: Path, workers: int = 1) -> list[Problem]:
+def verify_shards(folder: Path, workers: int = 1) -> list[Problem]:
     """All problems of a shard folder; an empty list means that every byte is as the manifest says.
 
     Raises:

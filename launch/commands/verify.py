@@ -11,7 +11,7 @@ import tyro
 from data_shards.cohort import verify_cohort as stores
 from data_shards.problem import Problem
 from data_shards.shards import manifest
-from data_shards.shards.verify_shards import verify
+from data_shards.shards.verify_shards import verify_shards
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Command:
         return self._said(report.problems, held, {"recordings": report.recordings, "unsealed": report.unsealed})
 
     def _shards(self) -> int:
-        problems = verify(self.folder, self.workers)
+        problems = verify_shards(self.folder, self.workers)
         contents = manifest.read(self.folder)
         shards, blocks = len(contents.shards), len(contents.columns["hour"])
         size = sum(shard.bytes for shard in contents.shards)

@@ -15,7 +15,7 @@ from data_shards.quality.policy import POLICIES
 from data_shards.shards import manifest, writer
 from data_shards.shards.purge import purge_shards
 from data_shards.shards.shard_plan import ShardOptions
-from data_shards.shards.verify_shards import verify
+from data_shards.shards.verify_shards import verify_shards
 from data_shards.withdrawals import read_ids
 from harnet.parts import Part
 
@@ -74,7 +74,7 @@ def verify_in_fork(folder: Path) -> int:
     """The parent must not start threads, which a fork would not have."""
 
     def check() -> None:
-        assert verify(folder) == []
+        assert verify_shards(folder) == []
 
     return os.waitpid(forked(check), 0)[1]
 

@@ -20,7 +20,7 @@ from data_shards.shards.compression import Compression
 from data_shards.shards.proof import Traces, search_file
 from data_shards.shards.purge import purge_cohort, purge_shards
 from data_shards.shards.shard_plan import ShardOptions
-from data_shards.shards.verify_shards import verify
+from data_shards.shards.verify_shards import verify_shards
 from harnet.errors import HarnetError
 
 OPTIONS = ShardOptions(blocks_per_shard=4, quality=POLICIES["none"])
@@ -58,7 +58,7 @@ def test_only_their_blocks_go_and_the_others_stay_bit_for_bit(shards: Path, copy
     assert after == {name: content for name, content in before.items() if name[0] not in GONE}
     assert result.blocks == len(before) - len(after) > 0
     assert result.recordings == 2
-    assert verify(copy) == []
+    assert verify_shards(copy) == []
     assert result.searched.found == result.searched.differs == ()
     assert result.searched.files == len(list(copy.iterdir()))
     assert result.searched.bytes == sum(path.stat().st_size for path in copy.iterdir())
@@ -108,7 +108,7 @@ def test_a_shard_of_nobody_else_is_gone(copy: Path) -> None:
     result = purge_shards(copy, held_out)
     assert (result.removed, result.rewritten) == (1, 0)
     assert not list(copy.glob("heldout-*"))
-    assert verify(copy) == []
+    assert verify_shards(copy) == []
     everybody = frozenset(contents.participants)
     assert purge_shards(copy, everybody).searched.found == ()
     assert [path.name for path in copy.iterdir()] == [manifest.FILE_NAME]
@@ -153,7 +153,7 @@ def test_while_it_is_not_finished_nobody_opens_the_folder(
     cohort: Cohort, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupt(copy, monkeypatch)
-    for opens in (manifest.read, verify, lambda folder: writer.write(cohort, folder, OPTIONS)):
+    for opens in (manifest.read, verify_shards, lambda folder: writer.write(cohort, folder, OPTIONS)):
         with pytest.raises(HarnetError, match="a purge is running or was interrupted"):
             opens(copy)
 
@@ -164,7 +164,7 @@ def test_another_list_finishes_the_interrupted_one_first(
     interrupt(copy, monkeypatch)
     purge_shards(copy, frozenset({"p1"}))
     assert {name for name, _ in blocks(copy)} == {name for name, _ in blocks(shards)} - GONE - {"p1"}
-    assert verify(copy) == []
+    assert verify_shards(copy) == []
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_what_is_left_of_them_elsewhere_in_the_folder_is_found(
         manifest.read(copy)
     (copy / name).unlink()
     assert purge_shards(copy, GONE).searched.found == ()
-    assert verify(copy) == []
+    assert verify_shards(copy) == []
 
 
 def test_a_block_without_any_name_is_found_by_its_hash(shards: Path, tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_a_damaged_block_that_must_stay_is_named_and_a_sound_copy_lets_it_go_on(
         purge_shards(copy, frozenset({"p0"}))
     shutil.copy(shards / path.name, path)
     assert purge_shards(copy, frozenset({"p0"})).searched.found == ()
-    assert verify(copy) == []
+    assert verify_shards(copy) == []
 
 
 def test_links_are_refused_or_counted(shards: Path, copy: Path, tmp_path: Path) -> None:

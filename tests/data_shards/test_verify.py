@@ -15,7 +15,7 @@ from data_shards.quality.policy import POLICIES
 from data_shards.shards import manifest, writer
 from data_shards.shards.shard_plan import ShardOptions
 from data_shards.shards.shard_rows import rows_by_shard
-from data_shards.shards.verify_shards import verify
+from data_shards.shards.verify_shards import verify_shards
 from harnet.errors import HarnetError
 
 
@@ -67,7 +67,7 @@ def flip_in_a_signal(path: Path) -> None:
 
 
 def test_a_sound_folder_has_no_problem(shards: Path) -> None:
-    assert verify(shards) == []
+    assert verify_shards(shards) == []
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_sound_folder_has_no_problem(shards: Path) -> None:
 def test_each_kind_of_damage_is_found_and_named(damaged: Path, damage: Callable[[Path], None], says: str) -> None:
     path = damaged / "train-000001.tar"
     damage(path)
-    problems = list(map(str, verify(damaged)))
+    problems = list(map(str, verify_shards(damaged)))
     assert any(says in problem for problem in problems), problems
     assert all("train-000001.tar" in problem and "; " in problem for problem in problems)
 
@@ -97,14 +97,14 @@ def test_a_flipped_byte_before_a_block_names_the_block(damaged: Path, damage: Ca
     path = damaged / "train-000000.tar"
     second = members(path)[5].offset_data
     damage(path)
-    assert [problem.where for problem in verify(damaged)] == [f"{path}: block at byte {second}"]
+    assert [problem.where for problem in verify_shards(damaged)] == [f"{path}: block at byte {second}"]
 
 
 def test_the_blocks_that_a_cut_took_are_named(damaged: Path) -> None:
     path = damaged / "train-000000.tar"
     places = [member.offset_data for member in members(path) if "accel" in member.name]
     cut_between_samples(path)
-    size, blocks = verify(damaged)
+    size, blocks = verify_shards(damaged)
     assert size.where == str(path)
     assert blocks.where == f"{path}: block at byte {places[1]} to byte {places[-1]} ({len(places) - 1} blocks)"
     assert blocks.what == "cut off"
@@ -113,12 +113,14 @@ def test_the_blocks_that_a_cut_took_are_named(damaged: Path) -> None:
 def test_only_the_flipped_block_is_named(damaged: Path) -> None:
     flip_in_a_signal(damaged / "train-000000.tar")
     first = members(damaged / "train-000000.tar")[1].offset_data
-    assert [problem.where for problem in verify(damaged)] == [f"{damaged / 'train-000000.tar'}: block at byte {first}"]
+    assert [problem.where for problem in verify_shards(damaged)] == [
+        f"{damaged / 'train-000000.tar'}: block at byte {first}"
+    ]
 
 
 def test_a_strangers_shard_is_named(damaged: Path) -> None:
     shutil.copy(damaged / "train-000000.tar", damaged / "train-000099.tar")
-    (problem,) = verify(damaged)
+    (problem,) = verify_shards(damaged)
     assert problem.where.endswith("train-000099.tar")
     assert "not in the manifest" in problem.what
 
@@ -132,7 +134,7 @@ def test_a_stale_manifest_is_named(damaged: Path) -> None:
     table = table.set_column(3, table.schema.field("hash"), pa.array(hashes, pa.uint64()))
     pq.write_table(table.replace_schema_metadata(about), path)
     edited(damaged, lambda about: None)
-    (problem,) = verify(damaged)
+    (problem,) = verify_shards(damaged)
     assert "manifest is stale" in problem.remedy
 
 
@@ -140,7 +142,7 @@ def test_a_manifest_of_other_shards_is_named(damaged: Path, cohort: Cohort, tmp_
     other = ShardOptions(blocks_per_shard=4, quality=POLICIES["none"], compression="zstd")
     writer.write(cohort, tmp_path / "other", other)
     shutil.copy(tmp_path / "other" / manifest.FILE_NAME, damaged)
-    problems = verify(damaged)
+    problems = verify_shards(damaged)
     assert {problem.where.rpartition("/")[2] for problem in problems} == {path.name for path in damaged.glob("*.tar")}
     assert any("another manifest" in problem.what for problem in problems)
 
@@ -150,7 +152,7 @@ def test_swapped_shards_are_named_as_such(damaged: Path) -> None:
     one.rename(damaged / "aside")
     other.rename(one)
     (damaged / "aside").rename(other)
-    problems = verify(damaged)
+    problems = verify_shards(damaged)
     assert [problem.where for problem in problems] == [str(one), str(other)]
     assert [problem.what for problem in problems] == [f"holds the bytes of {path.name}" for path in (other, one)]
     assert "swapped" in problems[0].remedy
@@ -158,14 +160,14 @@ def test_swapped_shards_are_named_as_such(damaged: Path) -> None:
 
 def test_a_shard_copied_over_one_of_the_other_split_is_named(damaged: Path) -> None:
     shutil.copy(damaged / "train-000001.tar", damaged / "heldout-000000.tar")
-    (problem,) = verify(damaged)
+    (problem,) = verify_shards(damaged)
     assert (problem.where, problem.what) == (str(damaged / "heldout-000000.tar"), "holds the bytes of train-000001.tar")
 
 
 def test_a_copy_in_a_folder_below_is_a_stranger(damaged: Path) -> None:
     (damaged / "heldout").mkdir()
     shutil.copy(damaged / "train-000000.tar", damaged / "heldout")
-    (problem,) = verify(damaged)
+    (problem,) = verify_shards(damaged)
     assert problem.what == "not in the manifest"
 
 
@@ -184,7 +186,7 @@ def test_a_name_listed_twice_and_people_in_both_splits_are_named(damaged: Path) 
         about["shards"][1] = about["shards"][0]
 
     edited(damaged, twice)
-    assert any("lists train-000000.tar more than once" in problem.what for problem in verify(damaged))
+    assert any("lists train-000000.tar more than once" in problem.what for problem in verify_shards(damaged))
 
 
 def test_people_in_both_splits_are_counted(cohort: Cohort, tmp_path: Path) -> None:
@@ -192,19 +194,19 @@ def test_people_in_both_splits_are_counted(cohort: Cohort, tmp_path: Path) -> No
     writer.write(cohort, folder, ShardOptions(blocks_per_shard=1, quality=POLICIES["none"]))
     (folder / "train-000000.tar").rename(folder / "heldout-999999.tar")
     edited(folder, lambda about: about["shards"][0].update(split="heldout", name="heldout-999999.tar"))
-    (problem,) = verify(folder)
+    (problem,) = verify_shards(folder)
     assert problem.what == "1 people are both in train and in heldout shards"
 
 
 def test_a_block_of_a_shard_that_is_not_listed_is_refused(damaged: Path) -> None:
     edited(damaged, lambda about: about["shards"].pop())
     with pytest.raises(HarnetError, match="does not list"):
-        verify(damaged)
+        verify_shards(damaged)
 
 
 def test_verify_with_two_workers_finds_the_same(damaged: Path) -> None:
     flip_in_a_signal(damaged / "train-000000.tar")
-    assert verify(damaged, workers=2) == verify(damaged)
+    assert verify_shards(damaged, workers=2) == verify_shards(damaged)
 
 
 def test_rows_in_any_order_are_found(shards: Path) -> None:

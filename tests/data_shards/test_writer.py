@@ -27,7 +27,7 @@ from data_shards.shards import manifest, writer
 from data_shards.shards.block import from_range
 from data_shards.shards.shard_plan import HoursInShard, ShardOptions, plan_shards
 from data_shards.shards.split import split_of
-from data_shards.shards.verify_shards import verify
+from data_shards.shards.verify_shards import verify_shards
 from harnet.errors import HarnetError
 from harnet.parts import Part
 
@@ -61,7 +61,7 @@ def test_stock_webdataset_reads_every_block(cohort: Cohort, shards: Path) -> Non
 def test_compressed_shards_hold_the_same_blocks_in_fewer_bytes(cohort: Cohort, shards: Path, tmp_path: Path) -> None:
     packed = tmp_path / "packed"
     writer.write(cohort, packed, replace(OPTIONS, compression="zstd"))
-    assert verify(packed) == []
+    assert verify_shards(packed) == []
     plain, small = manifest.read(shards), manifest.read(packed)
     assert "zstd" in small.provenance["codec"]
     assert int(small.columns["length"].sum()) < 0.85 * int(plain.columns["length"].sum())
@@ -324,4 +324,4 @@ def test_no_hard_links_and_no_flushing_of_folders_are_needed(
         writer.write(cohort, folder, replace(OPTIONS, blocks_per_shard=2))
     writer.write(cohort, folder, OPTIONS)
     assert not (folder / writer.PARTS).exists()
-    assert verify(folder) == []
+    assert verify_shards(folder) == []

@@ -44,7 +44,7 @@ QUESTIONS = (
 """The differences that say what pretraining is good for: ten arms have 45."""
 
 
-def asked(difference: Mapping[str, Any]) -> bool:
+def parse_arms(difference: Mapping[str, Any]) -> bool:
     """Whether a difference, of the arms "one" and "other", is one of `QUESTIONS`."""
     return (difference["one"], difference["other"]) in QUESTIONS
 

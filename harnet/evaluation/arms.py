@@ -107,13 +107,15 @@ def run_arm(
     network.to(setting.device)
     learnt, held = (LabelledInputs(source[r], targets[r]) for r in map(torch.from_numpy, (rows.train, rows.validation)))
     validation = held if len(rows.validation) else None
-    done = fit(network, rates, learnt, validation, len(data.classes), setting.recipe, seed, setting.device, on_step)
+    done = train_arm(
+        network, rates, learnt, validation, len(data.classes), setting.recipe, seed, setting.device, on_step
+    )
     tested = source[torch.from_numpy(rows.test)]
     predicted = in_batches(lambda x: network(x).softmax(dim=1), tested, setting.device).numpy().argmax(axis=1)
     return predicted.astype(np.int64), done
 
 
-def fit(
+def train_arm(
     network: nn.Module,
     rates: list[tuple[nn.Module, float]],
     learnt: LabelledInputs,

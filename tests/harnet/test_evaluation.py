@@ -12,7 +12,7 @@ from torch import nn
 
 from harnet.errors import HarnetError
 from harnet.evaluation import suite
-from harnet.evaluation.arms import ARMS, LINEAR, QUESTIONS, fit
+from harnet.evaluation.arms import ARMS, LINEAR, QUESTIONS, train_arm
 from harnet.evaluation.protocols import PROTOCOLS, PUBLISHED, ROBUST
 from harnet.evaluation.splits import Split
 from harnet.evaluation.suite import SuiteConfig, evaluate
@@ -223,14 +223,14 @@ def test_training_stops_after_the_least_steps_and_puts_the_best_back() -> None:
     torch.manual_seed(0)
     network = nn.Linear(4, 2)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    done = fit(network, [(network, 1e-2)], part(random, 64), part(random, 32, True), 2, recipe, 0, "cpu")
+    done = train_arm(network, [(network, 1e-2)], part(random, 64), part(random, 32, True), 2, recipe, 0, "cpu")
     assert done.kept == 10, "the first look is the best"
     assert done.steps == 80, "the third look without progress from step 60 on"
     assert done.steps_per_epoch == 8
     assert not torch.equal(network.state_dict()["weight"], before["weight"])
     again = nn.Linear(4, 2)
     again.load_state_dict(before)
-    fit(again, [(again, 1e-2)], part(np.random.default_rng(0), 64), None, 2,
+    train_arm(again, [(again, 1e-2)], part(np.random.default_rng(0), 64), None, 2,
         replace(recipe, least_steps=10, epochs=1), 0, "cpu")  # fmt: skip
     assert not torch.equal(again.weight, network.weight), "without validation the last step stays, not step 10"
 
@@ -239,7 +239,7 @@ def test_the_published_recipe_gives_up_early_where_nothing_is_learnt() -> None:
     random = np.random.default_rng(0)
     recipe = PUBLISHED.recipe
     network = nn.Linear(4, 2)
-    done = fit(network, [(network, 1e-1)], part(random, 480), part(random, 80, True), 2, recipe, 0, "cpu")
+    done = train_arm(network, [(network, 1e-1)], part(random, 480), part(random, 80, True), 2, recipe, 0, "cpu")
     assert done.steps_per_epoch == 6
     assert done.steps == 36, "a first look, and five without progress"
 
@@ -255,7 +255,7 @@ def test_a_class_that_only_the_validation_person_did_does_not_decide() -> None:
         network = nn.Linear(4, 3)
         recipe = replace(SHORT, least_total=100, least_steps=10, cosine=False)
         kept.append(
-            fit(network, [(network, 1e-2)], part(np.random.default_rng(1), 64), validation, 3, recipe, 0, "cpu")
+            train_arm(network, [(network, 1e-2)], part(np.random.default_rng(1), 64), validation, 3, recipe, 0, "cpu")
         )
     assert kept[0] == kept[1]
     assert kept[0].kept > 50

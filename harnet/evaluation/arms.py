@@ -14,7 +14,7 @@ from harnet.evaluation import linear
 from harnet.evaluation.protocols import Recipe
 from harnet.heads import Classifier, ClassifierModel
 from harnet.transfer.labelled_windows import LabelledWindows
-from harnet.transfer.supervised_loop import Fitted, LabelledInputs, class_weights, in_batches, train
+from harnet.transfer.supervised_loop import Fitted, LabelledInputs, class_weights, in_batches, train_with_early_stopping
 from harnet.weights.load import Bundle, classifier_on
 
 FOREST, HANDMADE_LINEAR = "forest", "handmade-linear"
@@ -129,7 +129,7 @@ def train_arm(
     """Train the modules in `rates` as the recipe says, in place; leaves `network` in evaluation mode."""
     weights = class_weights(learnt.targets, classes) if recipe.balance_classes else torch.ones(classes)
     schedule = recipe.schedule(len(learnt.targets), validation is not None)
-    return train(network, rates, learnt, validation, weights, schedule, seed, device, on_step)
+    return train_with_early_stopping(network, rates, learnt, validation, weights, schedule, seed, device, on_step)
 
 
 def _forest(inputs: Inputs, rows: SplitIndices, setting: Setting, seed: int) -> NDArray[np.int64]:

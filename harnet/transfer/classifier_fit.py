@@ -11,7 +11,13 @@ from torch import nn
 
 from harnet.errors import HarnetError
 from harnet.heads import ClassifierModel
-from harnet.transfer.supervised_loop import LabelledInputs, Schedule, class_weights, in_batches, train
+from harnet.transfer.supervised_loop import (
+    LabelledInputs,
+    Schedule,
+    class_weights,
+    in_batches,
+    train_with_early_stopping,
+)
 
 STAGES = 5
 """Of every encoder."""
@@ -100,7 +106,7 @@ class TrainingConfig:
         )
 
 
-def fit(
+def fit_classifier(
     model: ClassifierModel,
     windows: NDArray[np.float32],
     labels: NDArray[np.int64],
@@ -125,7 +131,7 @@ def fit(
     classes = model.classifier.linear2.out_features
     weights = class_weights(learnt.targets, classes) if config.balance_classes else torch.ones(classes)
     schedule = config.schedule(len(labels))
-    done = train(network, rates, learnt, held, weights, schedule, seed, config.device, on_step)
+    done = train_with_early_stopping(network, rates, learnt, held, weights, schedule, seed, config.device, on_step)
     for _ in range(done.steps, schedule.steps):
         on_step()
     return done.kept

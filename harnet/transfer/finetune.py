@@ -22,7 +22,7 @@ from harnet.files import write_atomically
 from harnet.heads import ClassifierModel
 from harnet.progress import bar
 from harnet.repeatable import repeatable_convolutions
-from harnet.transfer.classifier_fit import TrainingConfig, fit, predict
+from harnet.transfer.classifier_fit import TrainingConfig, fit_classifier, predict
 from harnet.transfer.folds import people_folds, set_aside
 from harnet.transfer.labelled_windows import LabelledWindows, read_windows
 from harnet.transfer.metrics import PersonScore, confusion, score_person, summarise
@@ -206,11 +206,11 @@ def _fit(
 ) -> int:
     """Train on the chosen windows (N,), less those of the people who are set aside to stop by; returns the steps."""
     if not training.patience:
-        return fit(model, data.windows[chosen], data.labels[chosen], training, seed, on_step)
+        return fit_classifier(model, data.windows[chosen], data.labels[chosen], training, seed, on_step)
     aside = chosen & np.isin(data.people, set_aside(data.people[chosen], training.validation_share, seed))
     learnt = chosen & ~aside
     validation = (data.windows[aside], data.labels[aside])
-    return fit(model, data.windows[learnt], data.labels[learnt], training, seed, on_step, validation)
+    return fit_classifier(model, data.windows[learnt], data.labels[learnt], training, seed, on_step, validation)
 
 
 def _outcome(folds: list[dict[str, Any]]) -> dict[str, Any]:

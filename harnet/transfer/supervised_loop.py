@@ -66,7 +66,7 @@ class Fitted:
     """Steps of a pass over the training windows."""
 
 
-def train(
+def train_with_early_stopping(
     network: nn.Module,
     rates: Sequence[tuple[nn.Module, float]],
     learnt: LabelledInputs,

@@ -10,7 +10,7 @@ import torch
 
 from harnet.errors import HarnetError
 from harnet.heads import ClassifierModel, PretextModel
-from harnet.transfer.classifier_fit import TrainingConfig, fit, predict
+from harnet.transfer.classifier_fit import TrainingConfig, fit_classifier, predict
 from harnet.transfer.finetune import FinetuneConfig, finetune
 from harnet.weights.bundle import BundleConfig, save
 from harnet.weights.load import load_classifier
@@ -81,9 +81,9 @@ def test_a_stopped_run_continues_to_the_same_results(
         fits.append(1)
         if len(fits) == 3:
             raise KeyboardInterrupt
-        fit(*arguments, **options)  # type: ignore[arg-type]
+        fit_classifier(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("harnet.transfer.finetune.fit", stop_in_the_third_fold)
+    monkeypatch.setattr("harnet.transfer.finetune.fit_classifier", stop_in_the_third_fold)
     with pytest.raises(KeyboardInterrupt):
         finetune(stopped)
     assert not (stopped.out / "results.json").exists()
@@ -106,7 +106,7 @@ def test_a_frozen_encoder_does_not_move() -> None:
     windows = random.standard_normal((16, 3, 150)).astype(np.float32)
     model = ClassifierModel("harnet5", 2, standardise=True)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    fit(model, windows, np.arange(16) % 2, replace(TRAINING, epochs=1, freeze_encoder=True), seed=0)
+    fit_classifier(model, windows, np.arange(16) % 2, replace(TRAINING, epochs=1, freeze_encoder=True), seed=0)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]) == name.startswith("feature_extractor."), name
 
@@ -119,7 +119,7 @@ def test_balanced_classes_weigh_the_rare_one_as_much() -> None:
         torch.manual_seed(0)
         model = ClassifierModel("harnet5", 2)
         training = TrainingConfig(epochs=150, batch_size=20, balance_classes=balance, freeze_encoder=True)
-        fit(model, windows, labels, training, seed=0)
+        fit_classifier(model, windows, labels, training, seed=0)
         with torch.no_grad():
             chances[balance] = model(torch.zeros(1, 3, 150)).softmax(dim=1)[0, 1].item()
     assert chances[True] == pytest.approx(0.5, abs=0.05)
@@ -173,7 +173,7 @@ def noise(count: int) -> tuple[np.ndarray, np.ndarray]:
 def test_only_the_last_stages_move_and_their_statistics(trained: int) -> None:
     model = ClassifierModel("harnet5", 2, standardise=True, width=8)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    fit(model, *noise(16), replace(TRAINING, epochs=1, trained_stages=trained), seed=0)
+    fit_classifier(model, *noise(16), replace(TRAINING, epochs=1, trained_stages=trained), seed=0)
     still = tuple(f"feature_extractor.layer{number}." for number in range(1, 6 - trained))
     for name, tensor in model.state_dict().items():
         moves = not name.startswith(still) and not name.endswith("kernel")
@@ -189,7 +189,7 @@ def test_a_lower_layer_decay_moves_the_first_stage_less_and_the_last_as_much() -
         first, last = (getattr(model.feature_extractor, f"layer{number}")[0].weight for number in (1, 5))
         before = [first.detach().clone(), last.detach().clone()]
         one_step = replace(TRAINING, epochs=1, batch_size=16, layer_decay=decay, warmup=0.0, weight_decay=0.0)
-        fit(model, *noise(16), one_step, seed=0)
+        fit_classifier(model, *noise(16), one_step, seed=0)
         moved[decay] = [(now - then).abs().max().item() for now, then in zip((first, last), before, strict=True)]
     assert moved[0.1][0] == pytest.approx(1e-4 * moved[1.0][0], rel=0.3), "float32 has few digits left"
     assert moved[0.1][1] == pytest.approx(moved[1.0][1], rel=0.05)
@@ -203,7 +203,15 @@ def test_early_stopping_goes_back_to_the_best_and_takes_the_least_number_of_step
     for name, config in {"stopped": training, "later": replace(training, min_steps=40)}.items():
         torch.manual_seed(0)
         model, steps = ClassifierModel("harnet5", 2, standardise=True, width=8), []
-        best = fit(model, windows[:16], labels[:16], config, 0, lambda: steps.append(1), (windows[16:], labels[16:]))  # noqa: B023
+        best = fit_classifier(
+            model,
+            windows[:16],
+            labels[:16],
+            config,
+            0,
+            lambda: steps.append(1),  # noqa: B023
+            (windows[16:], labels[16:]),
+        )
         assert len(steps) == config.steps(16), "the progress bar is filled"
         with torch.no_grad():
             logits = model(torch.from_numpy(windows[16:]))

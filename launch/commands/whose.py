@@ -34,7 +34,7 @@ class Command:
         """Look them up and print them."""
         folder, _, name = self.shard.rpartition("/")
         contents = open_manifest(folder or ".", NodeCache.open())
-        found = [about(contents, name, byte) for byte in self.bytes]
+        found = [block_origin(contents, name, byte) for byte in self.bytes]
         if self.json:
             print(json.dumps(found, indent=2))
         for each in () if self.json else found:
@@ -42,7 +42,7 @@ class Command:
         return 0
 
 
-def about(contents: Manifest, shard: str, byte: int) -> dict[str, Any]:
+def block_origin(contents: Manifest, shard: str, byte: int) -> dict[str, Any]:
     """Of the block that holds a byte of a shard, what the manifest says of its origin.
 
     Raises:

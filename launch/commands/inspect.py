@@ -35,7 +35,7 @@ class Command:
             print(json.dumps(found, indent=2) if self.json else "\n".join(as_lines(found)))
             return 0
         bundle = read_bundle(self.weights)
-        facts = about(bundle) | {"files": _files(self.weights)}
+        facts = bundle_summary(bundle) | {"files": _files(self.weights)}
         print(json.dumps(facts, indent=2) if self.json else "\n".join(as_lines(facts)))
         return 0
 
@@ -54,7 +54,7 @@ def summary(name: str) -> dict[str, Any]:
     return shown | {"data-use terms": config.data_use_terms or "none stated"}
 
 
-def about(bundle: Bundle) -> dict[str, Any]:
+def bundle_summary(bundle: Bundle) -> dict[str, Any]:
     """All that a bundle says of itself, and what its tensors show."""
     encoder = [name for name in bundle.state if name.startswith("feature_extractor.")]
     config = asdict(bundle.config)

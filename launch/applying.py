@@ -16,7 +16,15 @@ from harnet.errors import HarnetError
 from harnet.parts import WHOLE, Part
 from harnet.weights.bundle import BundleConfig
 from launch.device_files import FileOptions
-from launch.recordings import InferenceOptions, chosen, cohort_of, is_store, remove_leftovers, summaries, work_through
+from launch.recordings import (
+    InferenceOptions,
+    cohort_of,
+    is_store,
+    remove_leftovers,
+    select_recordings,
+    summaries,
+    work_through,
+)
 
 Tables = Callable[[Path, Mapping[str, Sequence[Path]]], tuple[int, int]]
 """Writes the tables of days and people from summary files by participant; returns the rows of each."""
@@ -80,7 +88,7 @@ class ApplyOptions:
             self.out, {"task": task.name, "step": cutting.step, "precision": cutting.precision, **settings}, task.name
         )
         cohort, failed = cohort_of(self.inputs, self.out, self.files, self.workers, self.listing)
-        recordings = part.of(chosen(cohort, config, self.files, self.weights))
+        recordings = part.of(select_recordings(cohort, config, self.files, self.weights))
         make(folder)
         if part.count == 1:
             remove_leftovers(folder)

@@ -133,7 +133,7 @@ def is_store(inputs: Sequence[Path]) -> bool:
     return len(inputs) == 1 and (inputs[0] / "zarr.json").is_file()
 
 
-def chosen(cohort: Cohort, config: BundleConfig, files: FileOptions, weights: str) -> list[Chosen]:
+def select_recordings(cohort: Cohort, config: BundleConfig, files: FileOptions, weights: str) -> list[Chosen]:
     """The recordings but those of people who withdrew; HarnetError if there is none or the weights do not fit one."""
     excluded = files.excluded()
     found = []

@@ -33,7 +33,7 @@ BATCHES_A_GROUP = 32
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SelectedRecording:
     """A recording to work on, and what has to be known of it before it is opened."""
 
     name: str
@@ -65,10 +65,10 @@ class InferenceOptions:
         if self.batch < 1:
             raise HarnetError(f"--batch {self.batch}: give at least 1")
 
-    def grouped(self, recordings: Sequence[Chosen]) -> list[tuple[Chosen, ...]]:
+    def grouped(self, recordings: Sequence[SelectedRecording]) -> list[tuple[SelectedRecording, ...]]:
         """Consecutive recordings, together long enough for many full batches."""
         wanted = BATCHES_A_GROUP * self.batch * self.step / SECONDS_PER_HOUR
-        groups: list[list[Chosen]] = []
+        groups: list[list[SelectedRecording]] = []
         for each in recordings:
             if not groups or sum(other.hours for other in groups[-1]) >= wanted:
                 groups.append([])
@@ -91,7 +91,7 @@ class Work:
     task: Task
     """What becomes of them."""
 
-    def __call__(self, group: tuple[Chosen, ...]) -> list[str]:
+    def __call__(self, group: tuple[SelectedRecording, ...]) -> list[str]:
         """The reasons why some could not be worked on."""
         torch.set_num_threads(self.threads)
         reasons = []
@@ -133,14 +133,16 @@ def is_store(inputs: Sequence[Path]) -> bool:
     return len(inputs) == 1 and (inputs[0] / "zarr.json").is_file()
 
 
-def select_recordings(cohort: Cohort, config: BundleConfig, files: FileOptions, weights: str) -> list[Chosen]:
+def select_recordings(
+    cohort: Cohort, config: BundleConfig, files: FileOptions, weights: str
+) -> list[SelectedRecording]:
     """The recordings but those of people who withdrew; HarnetError if there is none or the weights do not fit one."""
     excluded = files.excluded()
     found = []
     for info in cohort.infos():
         check_preprocessing(config, dict(info.preprocessing), f"{cohort.root}/{info.recording}", weights)
         if info.participant not in excluded:
-            found.append(Chosen(info.recording, info.participant, info.hours, info.wall_shifts))
+            found.append(SelectedRecording(info.recording, info.participant, info.hours, info.wall_shifts))
     if not found:
         raise HarnetError(f"{cohort.root}: no recording in it to work on")
     return found
@@ -149,7 +151,7 @@ def select_recordings(cohort: Cohort, config: BundleConfig, files: FileOptions, 
 def work_through(
     cohort: Cohort,
     out: Path,
-    recordings: Sequence[Chosen],
+    recordings: Sequence[SelectedRecording],
     task: Task,
     cutting: InferenceOptions,
     workers: int,
@@ -172,7 +174,7 @@ def summary_path(out: Path, recording: str) -> Path:
     return out / SUMMARIES / f"{recording}.npz"
 
 
-def summaries(out: Path, recordings: Sequence[Chosen]) -> dict[str, list[Path]]:
+def summaries(out: Path, recordings: Sequence[SelectedRecording]) -> dict[str, list[Path]]:
     """Participant -> summary files that exist."""
     found: dict[str, list[Path]] = {each.participant: [] for each in recordings}
     for each in recordings:

@@ -13,7 +13,7 @@ from harnet.run_folder import ABOUT, LOG, REASONS, SLURM, SUBMISSIONS, checkpoin
 
 
 @dataclass(frozen=True)
-class Logged:
+class LogLine:
     """The last line of training in a run's log."""
 
     step: int
@@ -31,7 +31,7 @@ class Logged:
         return max(0.0, time.time() - self.time)
 
 
-def last_logged(run: Path) -> Logged | None:
+def last_logged(run: Path) -> LogLine | None:
     """The last complete line of training, without reading the whole of a long log."""
     path = run / LOG
     if not path.exists():
@@ -45,7 +45,7 @@ def last_logged(run: Path) -> Logged | None:
         except ValueError:
             continue  # the first line of this stretch may be cut
         if row["kind"] == "train":
-            return Logged(row["step"], row["loss"], row["windows_per_second"], path.stat().st_mtime)
+            return LogLine(row["step"], row["loss"], row["windows_per_second"], path.stat().st_mtime)
     return None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from harnet.errors import HarnetError
 from harnet.run_folder import SLURM, STARTS, SUBMISSIONS, newest_step
 from launch import records, slurm
-from launch.records import Logged
+from launch.records import LogLine
 from launch.slurm import Job
 
 
@@ -104,13 +104,13 @@ def _by_hand(run: Path) -> list[dict[str, Any]]:
     return records.entries(run, STARTS)
 
 
-def _is_of_this_start(run: Path, logged: Logged) -> bool:
+def _is_of_this_start(run: Path, logged: LogLine) -> bool:
     """Whether a line of the log is younger than the last start: an older one says nothing of the speed now."""
     starts = [entry for entry in records.entries(run, STARTS) if entry["event"] == "start"]
     return not starts or logged.time > starts[-1]["time"]
 
 
-def _state(run: Path, number: str | None, job: Job | None, logged: Logged | None) -> tuple[str, str]:
+def _state(run: Path, number: str | None, job: Job | None, logged: LogLine | None) -> tuple[str, str]:
     """State and detail of a run that is not finished."""
     if job is None:
         if number is not None:
@@ -142,7 +142,7 @@ def _why(reason: str) -> str:
     return words.get(reason, reason)
 
 
-def _pace(run: Path, logged: Logged | None) -> str:
+def _pace(run: Path, logged: LogLine | None) -> str:
     if logged is None or not _is_of_this_start(run, logged):
         return "starting"
     return f"no step for {duration(logged.age_seconds)}" if logged.age_seconds > 120 else ""

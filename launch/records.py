@@ -88,7 +88,7 @@ class Reason:
     """In seconds since 1970, by the clock of its node."""
 
 
-def leave_reason(run: Path, start: str, reason: Reason) -> None:
+def write_reason(run: Path, start: str, reason: Reason) -> None:
     """Note why a process fails. `start` names the start of the job that it belongs to."""
     folder = run / SLURM / REASONS
     folder.mkdir(parents=True, exist_ok=True)

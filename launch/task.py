@@ -71,7 +71,7 @@ def _leave(folder: Path, code: int, text: str) -> None:
     if not folder.is_dir():
         return  # it would only be made on a disk that nobody else sees
     with suppress(OSError):
-        records.leave_reason(folder, start_name(os.environ), records.Reason(rank, code, line, time.time()))
+        records.write_reason(folder, start_name(os.environ), records.Reason(rank, code, line, time.time()))
 
 
 def start_name(environment: Mapping[str, str]) -> str:

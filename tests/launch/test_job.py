@@ -134,8 +134,8 @@ def test_a_task_that_crashes_leaves_its_reason(tmp_path: Path, monkeypatch: pyte
 def test_the_mistake_of_one_process_is_what_counts_when_others_were_killed(commands: Path, tmp_path: Path) -> None:
     """srun returns 137, the largest: a process that waited for the one with the mistake, until srun killed it."""
     run = tmp_path / "run"
-    records.leave_reason(run, "7-0", Reason(0, task.CRASHED, "RuntimeError: Connection closed by peer", 1.0))
-    records.leave_reason(run, "7-0", Reason(1, task.MISTAKE, "shards: 12 of 100 block reads met damage", 2.0))
+    records.write_reason(run, "7-0", Reason(0, task.CRASHED, "RuntimeError: Connection closed by peer", 1.0))
+    records.write_reason(run, "7-0", Reason(1, task.MISTAKE, "shards: 12 of 100 block reads met damage", 2.0))
     stand_in(commands, "srun", 'echo "srun: error: n1: task 2: Killed"; exit 137')
     assert job.run([str(run), "--processes-per-node", "3"]) == task.MISTAKE
     assert "requeue" not in asked(commands)
@@ -156,7 +156,7 @@ def test_a_lock_of_a_job_that_is_over_is_taken_away(commands: Path, tmp_path: Pa
 
 def test_the_mistake_of_an_earlier_start_is_mended(commands: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    records.leave_reason(run, "6-0", Reason(1, task.MISTAKE, "old", 2.0))
+    records.write_reason(run, "6-0", Reason(1, task.MISTAKE, "old", 2.0))
     stand_in(commands, "srun", "exit 137")
     assert job.run([str(run), "--processes-per-node", "3"]) == 0
     assert "requeue 7" in asked(commands)

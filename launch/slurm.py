@@ -153,7 +153,7 @@ def job(number: str) -> Job | None:
     return next(iter(jobs(number)), None)
 
 
-def look(number: str) -> tuple[Job | None, str]:
+def find_job(number: str) -> tuple[Job | None, str]:
     """The job if Slurm knows it, and what is wrong if Slurm does not answer: a controller may be restarting."""
     try:
         return job(number), ""

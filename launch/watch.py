@@ -84,7 +84,7 @@ def status(run: Path) -> Status:
     steps = config["run"].get("steps")
     number = submitted[-1]["job"] if submitted else None
     finished = (steps is not None and checkpoint >= steps) or _said_finished(run)
-    job, silence = slurm.look(number) if number else (None, "")
+    job, silence = slurm.find_job(number) if number else (None, "")
     if finished:
         state, detail = "finished", ""
     else:

@@ -180,7 +180,7 @@ def wait_for(verification: str, array: "Array") -> int:
     """Show how many elements are done until the check has ended; 0 if all was good."""
     with bar(array.count, array.kind, "elements") as shown:
         while True:
-            job, silence = slurm.look(verification)
+            job, silence = slurm.find_job(verification)
             shown.update(array.count - len(array.missing) - shown.n)
             shown.set_postfix_str(silence, refresh=False)
             if not silence and (job is None or not job.alive):

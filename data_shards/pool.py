@@ -64,7 +64,7 @@ def _until_one_is_killed(
 ) -> Generator[tuple[int, Result], None, list[Placed[Item]]]:
     """Work through `waiting`; returns what was in flight when a worker died, nothing if none did."""
     flying: dict[Future[Result], Placed[Item]] = {}
-    with ProcessPoolExecutor(min(workers, len(waiting)), _context, initializer=follow_the_parent) as pool:
+    with ProcessPoolExecutor(min(workers, len(waiting)), _context, initializer=exit_with_parent) as pool:
         broken = False
         while flying or waiting:
             # No more than there are workers, so that few come under suspicion when one of them dies.
@@ -113,7 +113,7 @@ def _alone(work: Callable[[Item], Result], item: Item) -> Result | Killed:
 
 def _deliver(work: Callable[[Any], Any], item: Any, sending: Connection) -> None:
     """In the process: say that it has begun, then send (result, None) or (None, exception)."""
-    follow_the_parent()
+    exit_with_parent()
     sending.send(True)
     delivered: tuple[Any, BaseException | None]
     try:
@@ -132,7 +132,7 @@ def _how(code: int) -> str:
     return f"killed by {name} ({guess})"
 
 
-def follow_the_parent() -> None:
+def exit_with_parent() -> None:
     """In a worker: leave ctrl-C to the parent, and end when the parent is gone, even if it was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

@@ -36,7 +36,7 @@ def measure() -> int:
         best = float("inf")
         for _ in range(ROUNDS):
             values.fill_(process.rank)
-            process.wait()
+            process.barrier()
             began = time.perf_counter()
             total = float(process.sum(values)[-1])  # waits for the device, too
             best = min(best, time.perf_counter() - began)

@@ -70,7 +70,7 @@ class HeldOut:
         with torch.inference_mode():
             found = {number: outcome(network, piece, SEED).metrics for number, piece in self.own.items()}
         network.train(training)
-        names: list[str] = json.loads(self._process.tell(json.dumps(list(found[0])) if 0 in found else ""))
+        names: list[str] = json.loads(self._process.broadcast_text(json.dumps(list(found[0])) if 0 in found else ""))
         # Each process fills in the rows of its pieces: adding zeros is exact, so the mean does not depend on who did.
         rows = torch.zeros(self.pieces, len(names), dtype=torch.float64, device=self._process.device)
         for number, metrics in found.items():

@@ -49,7 +49,7 @@ class Process:
             dist.broadcast(values, src=0)
         return values
 
-    def tell(self, text: str) -> str:
+    def broadcast_text(self, text: str) -> str:
         """The text of the first process; every process must call it, the others with anything."""
         if self.world == 1:
             return text
@@ -59,7 +59,7 @@ class Process:
         told = self.broadcast(content if self.first else content.new_empty(int(length)))
         return bytes(told.tolist()).decode()
 
-    def together(self, action: Callable[[], object]) -> None:
+    def run_on_first_rank(self, action: Callable[[], object]) -> None:
         """Let the first process do something; if it fails, so do all others, so that none waits for it.
 
         Raises:
@@ -71,20 +71,20 @@ class Process:
                 action()
             except (HarnetError, OSError) as error:
                 failed = error
-        problem = self.tell(str(failed or ""))
+        problem = self.broadcast_text(str(failed or ""))
         if failed is not None:
             raise failed
         if problem:
             raise HarnetError(problem)
 
-    def alike(self, text: str) -> bool:
+    def same_on_all_ranks(self, text: str) -> bool:
         """Whether all processes were given the same text; every one of them must call it."""
         digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
         own = torch.tensor(digest, dtype=torch.int64, device=self.device)
         other = own != self.broadcast(own.clone())
         return bool(self.sum(other.float()) == 0)
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Return once every process is here."""
         if self.world > 1:
             dist.barrier()

@@ -87,7 +87,7 @@ def _initialised(config: PretrainConfig, process: Process, objective: Objective)
 
 def _check_same_on_all_ranks(config: PretrainConfig, process: Process, manifest: Manifest, step: int) -> None:
     """A node with other shards or options, or an old view of the run folder, would train on something else or hang."""
-    if not process.alike(json.dumps([in_common(config.as_dict()), manifest.digest, step], sort_keys=True)):
+    if not process.same_on_all_ranks(json.dumps([in_common(config.as_dict()), manifest.digest, step], sort_keys=True)):
         raise HarnetError(
             f"process {process.rank} would begin at step {step} of {config.run.out} with manifest "
             f"{manifest.digest[:16]}, and not all processes would do the same: give every node the same options, "

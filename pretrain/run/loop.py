@@ -137,7 +137,7 @@ class Run:
                 self.settle()
                 if self.probe:
                     log.write("probe", step, self.probe.evaluate(state.network, self.process.device))
-                self.process.wait()
+                self.process.barrier()
         return state.stopping.enough
 
     def evaluate(self) -> dict[str, float]:
@@ -210,7 +210,7 @@ class Run:
     def written(self) -> None:
         """Wait until the last checkpoint is complete: a process that ends before may take the first one with it."""
         self.writing.finish()
-        self.process.wait()
+        self.process.barrier()
 
     def _place(self) -> dict[str, int]:
         epoch, step = divmod(self.state.step, self.horizon.steps_per_epoch)

@@ -16,7 +16,8 @@ from pretrain.parallel.distributed import Process
 
 def shared_provenance(config: PretrainConfig, manifest: Manifest, process: Process) -> dict[str, Any]:
     """`provenance`, found by the first process and told to all: it walks all rows, and asks git."""
-    found: dict[str, Any] = json.loads(process.tell(json.dumps(provenance(config, manifest)) if process.first else ""))
+    own = json.dumps(provenance(config, manifest)) if process.first else ""
+    found: dict[str, Any] = json.loads(process.broadcast_text(own))
     return found
 
 

@@ -63,7 +63,7 @@ class State:
             HarnetError: it is of another configuration or manifest; the message shows what differs.
         """
         saved = checkpoint.newest(config.run.out) if process.first else None
-        step = int(process.tell(str(saved.step if saved else 0)))
+        step = int(process.broadcast_text(str(saved.step if saved else 0)))
         saved = saved or checkpoint.at(config.run.out, step)
         if saved is None:
             return

@@ -26,7 +26,7 @@ def train(config: PretrainConfig, process: Process) -> Path:
     """
     advice = advice_when_out_of_memory(config.data.batch, config.run.accumulate, process.world, config.run.precision)
     with ExitStack() as stack:
-        process.together(lambda: stack.enter_context(locked(config.run.out)))
+        process.run_on_first_rank(lambda: stack.enter_context(locked(config.run.out)))
         stack.enter_context(advice)
         run = build_run(config, process)
         with Log(_sinks(run)) as log, StopRequest() as stop, run.writing:

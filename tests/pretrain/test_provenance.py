@@ -57,7 +57,7 @@ def test_only_the_first_process_looks(shards: Path, tmp_path: Path, monkeypatch:
     """The others are told; a stand-in of the exchange hands over what the first one found."""
     contents, config = manifest.read(shards), small(shards, tmp_path / "run")
     found = provenance.provenance(config, contents)
-    monkeypatch.setattr(Process, "tell", lambda self, text: text or json.dumps(found))
+    monkeypatch.setattr(Process, "broadcast_text", lambda self, text: text or json.dumps(found))
     monkeypatch.setattr(provenance, "provenance", lambda *_: pytest.fail("walked all rows"))
 
     assert provenance.shared_provenance(config, contents, Process(3, 4, torch.device("cpu"))) == found

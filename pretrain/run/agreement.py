@@ -18,22 +18,22 @@ class Agreement:
         self._group = dist.new_group(timeout=process.timeout, backend="gloo") if process.world > 1 else None
         self._asked: tuple[dist.Work, Tensor] | None = None
 
-    def ask(self, *flags: bool) -> list[bool]:
+    def any_rank(self, *flags: bool) -> list[bool]:
         """Whether any process raised each flag in its last call; every process must call it, with as many flags.
 
-        The first answer, and the one after `forget`, is no. A flag must stay up until it is answered.
+        The first answer, and the one after `settle`, is no. A flag must stay up until it is answered.
         """
         if self._group is None:
             return list(flags)
-        answer = self.forget() or [False] * len(flags)
+        answer = self.settle() or [False] * len(flags)
         raised = torch.tensor(flags, dtype=torch.float32)
         work = dist.all_reduce(raised, dist.ReduceOp.MAX, group=self._group, async_op=True)
         assert work is not None
         self._asked = work, raised
         return answer
 
-    def forget(self) -> list[bool]:
-        """Wait for the answer that is due, if one is, and return it; `ask` no longer will."""
+    def settle(self) -> list[bool]:
+        """Wait for the answer that is due, if one is, and return it; `any_rank` no longer will."""
         if self._asked is None:
             return []
         work, raised = self._asked

@@ -171,7 +171,7 @@ class Run:
         state.step += 1
         self.meters.add(found.metrics | {"gradient_norm": found.norm}, self.config.data.batch, rate, part.damaged)
         late = time.monotonic() - self.saved_time > 60 * self.config.run.checkpoint_minutes
-        stop, save = self.agreement.ask(stop_requested, self.process.first and late)
+        stop, save = self.agreement.any_rank(stop_requested, self.process.first and late)
         return stop, save
 
     def settle(self) -> None:
@@ -200,7 +200,7 @@ class Run:
     def save(self) -> None:
         """Have a checkpoint written while training goes on; every process must call it, and the first one writes."""
         self.settle()
-        self.agreement.forget()
+        self.agreement.settle()
         state = self.state
         if state.step != self.saved_step and self.process.first:
             about = self.about | {"world": self.process.world, "stream": self._place()}

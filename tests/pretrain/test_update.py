@@ -75,10 +75,10 @@ def test_an_update_that_is_made_has_the_bits_of_a_plain_one(fused: bool) -> None
 
 def ask(process: Process, out: Path) -> None:
     agreement = Agreement(process)
-    answers = [agreement.ask(process.rank == 1 and call == 3, process.rank == 0 and call > 3) for call in range(1, 7)]
-    dropped = agreement.forget()
-    answers += [dropped, agreement.forget(), agreement.ask(False, False), agreement.ask(False, False)]
-    agreement.forget()
+    answers = [agreement.any_rank(process.rank == 1 and call == 3, process.rank == 0 and call > 3) for call in range(1, 7)]
+    dropped = agreement.settle()
+    answers += [dropped, agreement.settle(), agreement.any_rank(False, False), agreement.any_rank(False, False)]
+    agreement.settle()
     (out / f"{process.rank}.txt").write_text(repr(answers))
 
 
@@ -90,7 +90,7 @@ def test_questions_are_answered_alike_one_step_later(tmp_path: Path) -> None:
 
 
 def test_a_process_alone_has_its_answer_at_once() -> None:
-    assert Agreement(ALONE).ask(True, False) == [True, False]
+    assert Agreement(ALONE).any_rank(True, False) == [True, False]
 
 
 def with_one_signal(process: Process, config: PretrainConfig, number: int, out: Path) -> None:

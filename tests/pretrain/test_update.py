@@ -75,7 +75,8 @@ def test_an_update_that_is_made_has_the_bits_of_a_plain_one(fused: bool) -> None
 
 def ask(process: Process, out: Path) -> None:
     agreement = Agreement(process)
-    answers = [agreement.any_rank(process.rank == 1 and call == 3, process.rank == 0 and call > 3) for call in range(1, 7)]
+    first, second = process.rank == 0, process.rank == 1
+    answers = [agreement.any_rank(second and call == 3, first and call > 3) for call in range(1, 7)]
     dropped = agreement.settle()
     answers += [dropped, agreement.settle(), agreement.any_rank(False, False), agreement.any_rank(False, False)]
     agreement.settle()

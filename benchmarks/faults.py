@@ -109,7 +109,8 @@ def use_shards(folder: Path) -> Parts:
 
 def use_checkpoints(run: Path) -> Parts:
     """Each that counts as valid."""
-    return {str(each.step): digest(each.about, each.network(), each.optimizer()) for each in checkpoint.find_all(run)}
+    found = checkpoint.find_all(run)
+    return {str(each.step): digest(each.metadata, each.network(), each.optimizer()) for each in found}
 
 
 def use_weights(folder: Path) -> Parts:

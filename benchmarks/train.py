@@ -187,7 +187,7 @@ def _variant(bench: Benchmark, layout: str, options: dict[str, Any]) -> Any:
         if said.startswith("not compiled"):
             return said
     if transforms == "as written":
-        run.computing._prepare = run.objective.prepare
+        run.batch_step._prepare = run.objective.prepare
     part = next(parts(run.manifest, "train", config.order(), bench.process, 0))
     try:
         bench.rate(run, repeat(part), bench.slice / 2)
@@ -199,8 +199,8 @@ def _variant(bench: Benchmark, layout: str, options: dict[str, Any]) -> Any:
 def replace_compile(run: Run, config: PretrainConfig, mode: str) -> str:
     """Compile the network of a run as the configuration would, and say what came of it."""
     compiled = replace(config, run=replace(config.run, compile=mode))
-    run.computing = Step(compiled, run.process, run.objective, run.state.network)
-    return run.computing.compile()[0]
+    run.batch_step = Step(compiled, run.process, run.objective, run.state.network)
+    return run.batch_step.compile()[0]
 
 
 def transforms_alone(bench: Benchmark) -> dict[str, Any]:
@@ -209,7 +209,7 @@ def transforms_alone(bench: Benchmark) -> dict[str, Any]:
     part = next(parts(run.manifest, "train", run.config.order(), bench.process, 0))
     counts, keys = part.windows.to(bench.device), part.positions.to(bench.device)
     written = seconds(lambda: run.objective.prepare(counts, keys), bench.device)
-    alone = seconds(lambda: run.computing._prepare(counts, keys), bench.device)
+    alone = seconds(lambda: run.batch_step._prepare(counts, keys), bench.device)
     step = seconds(lambda: run.step(repeat(part), stop_requested=False), bench.device, 3.0)
     return {
         "as written, ms": 1e3 * written,

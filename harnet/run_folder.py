@@ -22,7 +22,7 @@ CHECKPOINTS = "checkpoints"
 """Folder with one sub-folder per checkpoint; see `checkpoint_folder`."""
 MARKER = "COMPLETE"
 """File in a checkpoint: the checkpoint is valid if this exists and the digests in it match."""
-OPTIMIZER, ABOUT = "optimizer.pt", "about.json"
+OPTIMIZER, METADATA = "optimizer.pt", "about.json"
 NETWORK, AVERAGE, RANDOM = (f"{name}.safetensors" for name in ("network", "average", "random"))
 """The network, the moving average of its weights if the run keeps one, and the state of torch's random generators."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harnet.files import fsync_folder, write_atomically
-from harnet.run_folder import ABOUT, LOG, REASONS, SLURM, SUBMISSIONS, checkpoint_folder, newest_step
+from harnet.run_folder import LOG, METADATA, REASONS, SLURM, SUBMISSIONS, checkpoint_folder, newest_step
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def reasons(run: Path, start: str) -> list[Reason]:
 def settings(run: Path) -> dict[str, Any] | None:
     """The configuration (`PretrainConfig.as_dict`): of the newest checkpoint, else of the last submission."""
     step = newest_step(run)
-    about = checkpoint_folder(run, step) / ABOUT
+    about = checkpoint_folder(run, step) / METADATA
     if step and about.is_file():
         found: dict[str, Any] = json.loads(about.read_text())["config"]
         return found

@@ -118,11 +118,11 @@ class Training:
             raise HarnetError(f"{self.run}: is a file; give a folder as --run.out")
         submitted = records.entries(self.run, SUBMISSIONS)
         saved = checkpoint.newest(self.run)
-        known = saved.about["config"] if saved else submitted[-1]["config"] if submitted else None
+        known = saved.metadata["config"] if saved else submitted[-1]["config"] if submitted else None
         changed = differences(known, self.planned.as_dict()) if known else []
         digest = self.manifest.digest
-        if saved and saved.about["manifest_digest"] != digest:
-            changed.append(f"manifest was {saved.about['manifest_digest'][:16]}, now {digest[:16]}")
+        if saved and saved.metadata["manifest_digest"] != digest:
+            changed.append(f"manifest was {saved.metadata['manifest_digest'][:16]}, now {digest[:16]}")
         if changed:
             raise HarnetError(
                 f"{self.run}: holds a run with other settings ({'; '.join(changed)}); "

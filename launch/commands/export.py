@@ -160,8 +160,8 @@ def bundle_config(
     source: Checkpoint, heldout: dict[str, float], data_use_terms: str = "", ema: bool = False
 ) -> BundleConfig:
     """What a bundle says of itself, from what the checkpoint says; no participant is named in either."""
-    about: dict[str, Any] = dict(source.about)
-    config, provenance = about["config"], dict(about["provenance"])
+    metadata: dict[str, Any] = dict(source.metadata)
+    config, provenance = metadata["config"], dict(metadata["provenance"])
     model = config["model"]
     width = model.get("width", PUBLISHED_WIDTH)
     architecture = find_architecture(model["architecture"], width)
@@ -173,7 +173,7 @@ def bundle_config(
         normalisation="standardised window" if model["standardise"] else "none",
         width=width,
         preprocessing=preprocessing,
-        manifest_digest=about["manifest_digest"],
+        manifest_digest=metadata["manifest_digest"],
         training_steps=source.step,
         git_revision=revision,
         provenance=provenance

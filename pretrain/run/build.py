@@ -44,8 +44,8 @@ def build_run(config: PretrainConfig, process: Process) -> Run:
     state = _initialised(config, process, objective)
     cost = flops.per_window(objective, state.network)
     origin = provenance.shared_provenance(config, manifest, process)
-    about = {"config": config.as_dict(), "manifest_digest": manifest.digest, "provenance": origin}
-    state.resume(config, process, manifest, about)
+    metadata = {"config": config.as_dict(), "manifest_digest": manifest.digest, "provenance": origin}
+    state.resume(config, process, manifest, metadata)
     _check_same_on_all_ranks(config, process, manifest, state.step)
     computing = Step(config, process, objective, state.network)
     notes = computing.compile()
@@ -61,7 +61,7 @@ def build_run(config: PretrainConfig, process: Process) -> Run:
         manifest,
         planner,
         Horizon(config.steps, planner.steps, config.optimizer.warmup_steps, config.data.batch),
-        about,
+        metadata,
         state,
         computing,
         _heldout(config, process, manifest),

@@ -22,10 +22,10 @@ from torch import Tensor
 from harnet.errors import HarnetError
 from harnet.files import fsync_tree, publish, write_atomically
 from harnet.run_folder import (
-    ABOUT,
     AVERAGE,
     CHECKPOINTS,
     MARKER,
+    METADATA,
     NETWORK,
     OPTIMIZER,
     RANDOM,
@@ -33,7 +33,7 @@ from harnet.run_folder import (
     checkpoint_steps,
 )
 
-_NAMES = {NETWORK, AVERAGE, RANDOM, OPTIMIZER, ABOUT}
+_NAMES = {NETWORK, AVERAGE, RANDOM, OPTIMIZER, METADATA}
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Checkpoint:
     """Its folder."""
     step: int
     """Steps done."""
-    about: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     """Configuration, manifest digest, world size and what else the run wrote beside its tensors."""
 
     def tensors(self, name: str) -> dict[str, Tensor] | None:
@@ -67,7 +67,7 @@ def save(
     step: int,
     tensors: Mapping[str, Mapping[str, Tensor]],
     optimizer: Mapping[str, Any],
-    about: Mapping[str, Any],
+    metadata: Mapping[str, Any],
     keep: int,
     protected: Collection[int] = (),
 ) -> Path:
@@ -83,7 +83,7 @@ def save(
         if leftover.exists():
             shutil.rmtree(leftover)
     temporary.mkdir(parents=True)
-    names = _write(temporary, tensors, optimizer, dict(about) | {"step": step})
+    names = _write(temporary, tensors, optimizer, dict(metadata) | {"step": step})
     marker = json.dumps({name: _digest(temporary / name) for name in names})
     fsync_tree(temporary)
     publish(temporary, final)
@@ -96,7 +96,7 @@ def save(
 
 
 def _write(
-    folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], optimizer: Mapping[str, Any], about: Mapping[str, Any]
+    folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], optimizer: Mapping[str, Any], metadata: Mapping[str, Any]
 ) -> list[str]:
     # Both libraries report a full disk as an error of their own kind; through memory it is an OSError, as anywhere.
     for name, state in tensors.items():
@@ -105,8 +105,8 @@ def _write(
     buffer = io.BytesIO()
     torch.save(dict(optimizer), buffer)
     (folder / OPTIMIZER).write_bytes(buffer.getbuffer())
-    (folder / ABOUT).write_text(json.dumps(dict(about), indent=2, sort_keys=True))
-    return [*tensors, OPTIMIZER, ABOUT]
+    (folder / METADATA).write_text(json.dumps(dict(metadata), indent=2, sort_keys=True))
+    return [*tensors, OPTIMIZER, METADATA]
 
 
 def at(run: Path, step: int) -> Checkpoint | None:
@@ -114,7 +114,7 @@ def at(run: Path, step: int) -> Checkpoint | None:
     folder = checkpoint_folder(run, step)
     if not (folder / MARKER).is_file():
         return None
-    return Checkpoint(folder, step, json.loads((folder / ABOUT).read_text()))
+    return Checkpoint(folder, step, json.loads((folder / METADATA).read_text()))
 
 
 def newest(run: Path) -> Checkpoint | None:
@@ -146,7 +146,7 @@ def _valid(run: Path) -> list[Checkpoint]:
     for step in reversed(checkpoint_steps(run)):
         folder = checkpoint_folder(run, step)
         if _is_complete(folder):
-            found.append(Checkpoint(folder, step, json.loads((folder / ABOUT).read_text())))
+            found.append(Checkpoint(folder, step, json.loads((folder / METADATA).read_text())))
     return found
 
 
@@ -158,7 +158,7 @@ def _is_complete(folder: Path) -> bool:
         expected = json.loads(marker.read_text())
     except ValueError:
         return False
-    if not isinstance(expected, dict) or not {NETWORK, OPTIMIZER, ABOUT} <= expected.keys() <= _NAMES:
+    if not isinstance(expected, dict) or not {NETWORK, OPTIMIZER, METADATA} <= expected.keys() <= _NAMES:
         return False
     return all((folder / name).is_file() and _digest(folder / name) == value for name, value in expected.items())
 

@@ -52,11 +52,11 @@ class Run:
     """Its order."""
     horizon: Horizon
     """Length of the run and of an epoch."""
-    about: dict[str, Any]
+    metadata: dict[str, Any]
     """What a checkpoint says beside its tensors."""
     state: State
     """What a checkpoint holds."""
-    computing: Step
+    batch_step: Step
     """How a batch goes through the network."""
     heldout: HeldOut
     """The loss on people who are never trained on."""
@@ -70,15 +70,15 @@ class Run:
     """Of the steps that the configuration names."""
     notes: list[str] = field(default_factory=list)
     """Lines that are printed when the run begins."""
-    writing: BackgroundWriter = field(default_factory=BackgroundWriter)
+    checkpoint_writer: BackgroundWriter = field(default_factory=BackgroundWriter)
     """Of checkpoints, by the first process."""
-    unsettled: Update | None = None
+    unconfirmed: Update | None = None
     """The last update, until the device has said whether it was made."""
 
     def __post_init__(self) -> None:
         self.saved_step, self.saved_time = self.state.step, time.monotonic()
 
-    def go(self, log: Log, stop: StopRequest) -> bool:
+    def train(self, log: Log, stop: StopRequest) -> bool:
         """Take steps until the end or until asked to stop; return whether it was asked."""
         run, state = self.config.run, self.state
         batches = parts(
@@ -91,28 +91,28 @@ class Run:
             source=LoadingOptions.of(self.config.data),
         )
         # A stop may have come after the checkpoint of this step and before its held-out loss.
-        stopped, enough = False, self.look(log)
+        stopped, enough = False, self.evaluate_if_due(log)
         # Not "pretrain": in a log, a line that begins with the name of the program says why it ended.
         shown = bar(self.config.steps, "training", "steps", initial=state.step, show=self.process.first)
         with shown, garbage.collected_at_steps():
             while state.step < self.config.steps and not enough:
                 self.trace.before(state.step + 1)
-                stopped, late = self.step(batches, stop.requested)
+                stopped, checkpoint_due = self.step(batches, stop.requested)
                 garbage.collect(state.step)
                 shown.update()
                 if state.step % run.log_every == 0:
-                    self.settle()
+                    self.confirm_update()
                     values = self.meters.means()
                     log.write("train", state.step, values)
                     shown.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
-                if late or self._due(run.checkpoint_every):
+                if checkpoint_due or self._due(run.checkpoint_every):
                     self.save()
                 if stopped:
                     break
-                enough = self.look(log)
+                enough = self.evaluate_if_due(log)
         self.trace.close(state.step)
         self.save()
-        self.written()
+        self.wait_for_checkpoint()
         if enough and self.process.first:
             best = state.stopping
             print(f"stopped early at step {state.step}: best held-out loss {best.best} at step {best.best_step}")
@@ -122,19 +122,19 @@ class Run:
         step = self.state.step
         return step > 0 and (step % every == 0 or step == self.config.steps)
 
-    def look(self, log: Log) -> bool:
+    def evaluate_if_due(self, log: Log) -> bool:
         """Log the held-out loss and the probe if they are due; return whether to stop early."""
         state, step = self.state, self.state.step
-        with self.meters.paused(), self.computing.as_written():
+        with self.meters.paused(), self.batch_step.as_written():
             if self._due(self.config.run.evaluate_every):
-                self.settle()
+                self.confirm_update()
                 values = self.evaluate()
                 if values:
                     log.write("heldout", step, values)
                     if state.stopping.observe(step, values["loss"]) and state.stopping.patience:
                         self.save()
             if self.config.probe.folder and self._due(self.config.probe.every):
-                self.settle()
+                self.confirm_update()
                 if self.probe:
                     log.write("probe", step, self.probe.evaluate(state.network, self.process.device))
                 self.process.barrier()
@@ -142,10 +142,10 @@ class Run:
 
     def evaluate(self) -> dict[str, float]:
         """Held-out metrics of the weights, and under "ema/" of their moving average."""
-        values = self.heldout.evaluate(self.state.network, self.computing.outcome)
+        values = self.heldout.evaluate(self.state.network, self.batch_step.outcome)
         if self.state.average is None:
             return values
-        average = self.heldout.evaluate(self.state.average.network, self.computing.outcome)
+        average = self.heldout.evaluate(self.state.average.network, self.batch_step.outcome)
         return values | {f"ema/{name}": value for name, value in average.items()}
 
     def step(self, batches: Iterator[LocalBatch], stop_requested: bool) -> tuple[bool, bool]:
@@ -160,56 +160,56 @@ class Run:
         rate = schedules.learning_rate(state.step, self.config.optimizer, self.horizon)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        self.writing.check()
+        self.checkpoint_writer.check()
         found = self.gradient(part)
-        asked = update(state.optimizer, found, part, state.step + 1, self.process)
+        pending = update(state.optimizer, found, part, state.step + 1, self.process)
         if state.average is not None:
             state.average.update(state.network, state.step)
         # By now the device has the next step's work, so that this does not leave it idle.
-        self.settle()
-        self.unsettled = asked
+        self.confirm_update()
+        self.unconfirmed = pending
         state.step += 1
         self.meters.add(found.metrics | {"gradient_norm": found.norm}, self.config.data.batch, rate, part.damaged)
-        late = time.monotonic() - self.saved_time > 60 * self.config.run.checkpoint_minutes
-        stop, save = self.agreement.any_rank(stop_requested, self.process.first and late)
+        checkpoint_due = time.monotonic() - self.saved_time > 60 * self.config.run.checkpoint_minutes
+        stop, save = self.agreement.any_rank(stop_requested, self.process.first and checkpoint_due)
         return stop, save
 
-    def settle(self) -> None:
+    def confirm_update(self) -> None:
         """Make sure that the last update was made, before anything that came of it is written down or looked at.
 
         Raises:
             HarnetError: it was refused, as a loss or gradient was not finite; the message names step and blocks.
         """
-        if self.unsettled is None:
+        if self.unconfirmed is None:
             return
-        asked, self.unsettled = self.unsettled, None
-        loss, norm, refused = asked.outcome()
+        pending, self.unconfirmed = self.unconfirmed, None
+        loss, norm, refused = pending.outcome()
         if refused:
-            blocks = self.blocks_of(asked)
-            raise HarnetError(not_finite_report(self.config.run.out, self.process, blocks, asked.step, loss, norm))
+            blocks = self.blocks_of(pending)
+            raise HarnetError(not_finite_report(self.config.run.out, self.process, blocks, pending.step, loss, norm))
 
-    def blocks_of(self, asked: Update) -> list[str]:
+    def blocks_of(self, pending: Update) -> list[str]:
         """Names of the blocks that the windows of an update were due from."""
-        rows = self.planner.plan(asked.epoch).rows_of(asked.positions.numpy())
+        rows = self.planner.plan(pending.epoch).rows_of(pending.positions.numpy())
         return [self.manifest.name_of(row) for row in sorted(set(rows.tolist()))]
 
     def gradient(self, part: LocalBatch) -> Gradient:
         """Forward and backward of this process's part of a batch."""
-        return self.computing.gradient(part)
+        return self.batch_step.gradient(part)
 
     def save(self) -> None:
         """Have a checkpoint written while training goes on; every process must call it, and the first one writes."""
-        self.settle()
+        self.confirm_update()
         self.agreement.settle()
         state = self.state
         if state.step != self.saved_step and self.process.first:
-            about = self.about | {"world": self.process.world, "stream": self._place()}
-            self.writing.begin(state.saving(self.config.run.out, about, self.config.run.keep))
+            metadata = self.metadata | {"world": self.process.world, "stream": self._place()}
+            self.checkpoint_writer.begin(state.saving(self.config.run.out, metadata, self.config.run.keep))
         self.saved_step, self.saved_time = state.step, time.monotonic()
 
-    def written(self) -> None:
+    def wait_for_checkpoint(self) -> None:
         """Wait until the last checkpoint is complete: a process that ends before may take the first one with it."""
-        self.writing.finish()
+        self.checkpoint_writer.finish()
         self.process.barrier()
 
     def _place(self) -> dict[str, int]:

@@ -35,7 +35,7 @@ class State:
     step: int = 0
     """Steps done."""
 
-    def saving(self, run: Path, about: dict[str, Any], keep: int) -> Callable[[], Path]:
+    def saving(self, run: Path, metadata: dict[str, Any], keep: int) -> Callable[[], Path]:
         """What writes a checkpoint of this moment, whatever becomes of the state meanwhile; for one process of all."""
         tensors = {run_folder.NETWORK: self.network.state_dict(), run_folder.RANDOM: _random_states()}
         if self.average is not None:
@@ -48,12 +48,12 @@ class State:
             self.step,
             on_host(tensors),
             on_host(self.optimizer.state_dict()),
-            about | {"early_stopping": self.stopping.as_dict()},
+            metadata | {"early_stopping": self.stopping.as_dict()},
             keep,
             protected,
         )
 
-    def resume(self, config: PretrainConfig, process: Process, manifest: Manifest, about: dict[str, Any]) -> None:
+    def resume(self, config: PretrainConfig, process: Process, manifest: Manifest, metadata: dict[str, Any]) -> None:
         """Go on from the newest valid checkpoint of the run folder, if there is one.
 
         The first process looks for it, and tells the others: reading it all to compare digests is enough once. A
@@ -67,9 +67,9 @@ class State:
         saved = saved or checkpoint.at(config.run.out, step)
         if saved is None:
             return
-        changed = differences(saved.about["config"], config.as_dict())
-        if saved.about["manifest_digest"] != manifest.digest:
-            changed.append(f"manifest was {_corpus(saved.about)}, now {_corpus(about)}")
+        changed = differences(saved.metadata["config"], config.as_dict())
+        if saved.metadata["manifest_digest"] != manifest.digest:
+            changed.append(f"manifest was {_corpus(saved.metadata)}, now {_corpus(metadata)}")
         if changed:
             raise HarnetError(
                 f"{config.run.out}: holds a run with other settings ({'; '.join(changed)}); "
@@ -79,7 +79,7 @@ class State:
         self.optimizer.load_state_dict(_with_kernels(saved.optimizer(), config.optimizer.fused))
         if self.average is not None:
             self.average.network.load_state_dict(saved.tensors(run_folder.AVERAGE) or {})
-        self.stopping.restore(saved.about["early_stopping"])
+        self.stopping.restore(saved.metadata["early_stopping"])
         _restore_random(saved.tensors(run_folder.RANDOM) or {})
         self.step = saved.step
 
@@ -90,9 +90,9 @@ def _with_kernels(optimizer: dict[str, Any], fused: bool) -> dict[str, Any]:
     return optimizer | {"param_groups": groups}
 
 
-def _corpus(about: Any) -> str:
-    made = about["provenance"]
-    return f"{about['manifest_digest'][:16]} ({made['people']} people, {made['person_days']} person-days)"
+def _corpus(metadata: Any) -> str:
+    made = metadata["provenance"]
+    return f"{metadata['manifest_digest'][:16]} ({made['people']} people, {made['person_days']} person-days)"
 
 
 def _random_states() -> dict[str, Tensor]:

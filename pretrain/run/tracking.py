@@ -30,7 +30,7 @@ class Tracker:
         HarnetError: the service's package is not installed.
     """
 
-    def __init__(self, config: TrackingConfig, run: Path, about: Mapping[str, Any]) -> None:
+    def __init__(self, config: TrackingConfig, run: Path, metadata: Mapping[str, Any]) -> None:
         try:
             self._service = importlib.import_module(config.service)
         except ModuleNotFoundError:
@@ -41,7 +41,7 @@ class Tracker:
         options: dict[str, Any] = {
             "project": config.project,
             "name": run.name,
-            "config": dict(about),
+            "config": dict(metadata),
             "resume": "allow",
         }
         if config.service == "wandb":
@@ -58,6 +58,6 @@ class Tracker:
         self._service.finish()
 
 
-def create_tracker(config: TrackingConfig, run: Path, about: Mapping[str, Any]) -> Tracker | None:
+def create_tracker(config: TrackingConfig, run: Path, metadata: Mapping[str, Any]) -> Tracker | None:
     """The configured service, if there is one."""
-    return None if config.service == "none" else Tracker(config, run, about)
+    return None if config.service == "none" else Tracker(config, run, metadata)

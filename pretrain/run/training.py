@@ -29,8 +29,8 @@ def train(config: PretrainConfig, process: Process) -> Path:
         process.run_on_first_rank(lambda: stack.enter_context(locked(config.run.out)))
         stack.enter_context(advice)
         run = build_run(config, process)
-        with Log(_sinks(run)) as log, StopRequest() as stop, run.writing:
-            stopped = run.go(log, stop)
+        with Log(_sinks(run)) as log, StopRequest() as stop, run.checkpoint_writer:
+            stopped = run.train(log, stop)
     if stopped:
         raise KeyboardInterrupt
     return checkpoint_folder(config.run.out, run.state.step)
@@ -44,5 +44,5 @@ def _sinks(run: Run) -> list[Sink]:
     out.mkdir(parents=True, exist_ok=True)
     print("\n".join(headline(run)))
     sinks: list[Sink] = [JsonLines(out, step), TensorBoard(out, step)]
-    tracker = tracking.create_tracker(run.config.tracking, out, run.about)
+    tracker = tracking.create_tracker(run.config.tracking, out, run.metadata)
     return [*sinks, tracker] if tracker else sinks

@@ -66,7 +66,7 @@ class Imprecise(Process):
 def until_early_stop(process: Process, config: PretrainConfig, out: Path) -> None:
     run = build_run(config, Imprecise(process.rank, process.world, process.device))
     with Log([]) as log, StopRequest() as stop:
-        run.go(log, stop)
+        run.train(log, stop)
     found = run.state.stopping.as_dict() | {"stopped_at": run.state.step}
     (out / f"{process.rank}.json").write_text(json.dumps(found))
 

@@ -24,7 +24,7 @@ def save(run: Path, step: int, keep: int = 2, protected: tuple[int, ...] = ()) -
 def test_what_was_saved_comes_back(tmp_path: Path) -> None:
     save(tmp_path, 7)
     found = checkpoint.find(tmp_path)
-    assert (found.step, found.about["config"], found.about["step"]) == (7, {"a": 1}, 7)
+    assert (found.step, found.metadata["config"], found.metadata["step"]) == (7, {"a": 1}, 7)
     assert torch.equal(found.network()["weight"], NETWORK["weight"])
     assert found.optimizer() == OPTIMIZER
 

@@ -40,7 +40,7 @@ def test_a_run_continues_on_another_number_of_processes(shards: Path, tmp_path: 
     after = losses(tmp_path / "run")
     assert list(after) == [1, 2, 3, 4, 5, 6]
     assert [after[step] for step in (1, 2, 3, 4)] == [before[step] for step in (1, 2, 3, 4)]
-    assert checkpoint.find(tmp_path / "run").about["world"] == 1
+    assert checkpoint.find(tmp_path / "run").metadata["world"] == 1
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

@@ -46,7 +46,7 @@ def test_a_run_leaves_logs_curves_and_two_checkpoints(straight: Path) -> None:
     assert names == ["step-00000004", "step-00000006"]
     assert list((straight / "tensorboard").iterdir())
     place = {"epoch": 0, "step_in_epoch": 6, "steps_per_epoch": 1027}
-    assert checkpoint.find(straight).about["stream"] == place
+    assert checkpoint.find(straight).metadata["stream"] == place
 
 
 def test_a_line_of_the_log_has_what_the_documents_say(straight: Path) -> None:

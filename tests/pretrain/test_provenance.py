@@ -66,5 +66,5 @@ def test_only_the_first_process_looks(shards: Path, tmp_path: Path, monkeypatch:
 def test_a_checkpoint_has_it(shards: Path, tmp_path: Path) -> None:
     config = small(shards, tmp_path / "run", steps=3)
     alone(config)
-    about = json.loads((checkpoint.find(tmp_path / "run").path / checkpoint.ABOUT).read_text())
+    about = json.loads((checkpoint.find(tmp_path / "run").path / checkpoint.METADATA).read_text())
     assert about["provenance"] == provenance.provenance(config, manifest.read(shards))

@@ -69,7 +69,7 @@ def test_a_run_may_be_as_long_as_some_epochs(shards: Path, tmp_path: Path) -> No
     config = small(shards, tmp_path / "run", steps=None, epochs=0.004)
     alone(config)
     assert list(losses(tmp_path / "run")) == [1, 2, 3, 4], "an epoch has 1,027 steps"
-    saved = checkpoint.find(tmp_path / "run").about["config"]["run"]
+    saved = checkpoint.find(tmp_path / "run").metadata["config"]["run"]
     assert (saved["steps"], saved["epochs"]) == (4, None)
     # The same command continues it, and so does its length in steps.
     assert alone(config) == alone(small(shards, tmp_path / "run", steps=4))

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "submit": ("train", "pretrain, ingest, shard, quality, embed, predict or evaluate as jobs of SLURM"),
     "status": ("train", "what a training run does now, how far it is, and what is safe"),
     "cancel": ("train", "end the job of a training run; its checkpoints stay"),
+    "template": ("train", "configurations, site profiles and batch scripts to copy and edit"),
     "doctor": ("train", "what training needs on this machine or cluster: good, or what to do"),
     "export": ("train", "a training run -> a folder of weights to publish"),
     "inspect": ("apply", "weights: which come with harnet, what they are and where from, every file checked"),

@@ -23,7 +23,6 @@ from harnet.run_folder import read_log
 from launch.cli import main
 
 FOLDER = Path("demo")
-CONFIG = Path("configs/demo.toml")
 SECONDS = 5
 
 
@@ -103,7 +102,7 @@ def demo() -> int:
     stage("device files -> 30 Hz cohort store", "ingest", file, "--out", cohort)
     stage("cohort store -> shards and manifest", "shard", cohort, "--out", shards, "--quality", "none")
     stage("every byte re-checked", "verify", shards)
-    stage("pretraining", "pretrain", "--config", CONFIG, "--data.shards", shards, "--run.out", run)
+    stage("pretraining", "pretrain", "--config", "demo", "--data.shards", shards, "--run.out", run)
     stage("weights to publish", "export", run, "--out", weights)
     print("\n== labelled windows of the held-out people", flush=True)
     labelled_windows(Cohort.open(cohort), out / "labelled")

@@ -15,7 +15,6 @@ from harnet.console import exit_with, guarded
 from harnet.errors import HarnetError
 from launch.cli import main
 
-CONFIG = Path(__file__).parents[1] / "configs" / "open-weights.toml"
 PEOPLE_IN_NAMES = r"/([^/]+)__[^/]*\.parquet$"
 """Parquet copies are named PERSON__RECORDING.parquet; other files are people of their own, or name theirs."""
 
@@ -54,7 +53,7 @@ class Rebuild:
     """Folder of weights to write."""
     work: Path = Path("open-weights")
     """Folder for the cohort store, the shards and the training run."""
-    config: Path = CONFIG
+    config: str = "open-weights"
     """Of the training run."""
     workers: int = 2
     """Processes that read recordings."""

@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any, get_origin
 
 from harnet.errors import HarnetError
+from harnet.shipped import find
+
+PROFILES = Path(__file__).parent / "site" / "profiles"
+"""Those that come with harnet. In a checkout `site` is a link to slurm/."""
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPTION = re.compile(r"[a-z][a-z0-9-]*")
@@ -86,18 +90,17 @@ def refuse_control(what: str, value: str) -> None:
         raise HarnetError(f"{what} is {value!r}; it may hold no line break or other control character")
 
 
-def read(path: Path | None) -> Profile:
-    """A profile from its file; the defaults without one.
+def read(given: str | Path | None) -> Profile:
+    """A profile from its file, or by the name of one that comes with harnet; the defaults without one.
 
     Raises:
         HarnetError: the file is missing, is not TOML, or has a name or a value that a profile has not.
     """
-    if path is None:
+    if given is None:
         return Profile()
+    path = find(given, PROFILES, "site profile")
     try:
         table = tomllib.loads(path.read_text())
-    except (FileNotFoundError, IsADirectoryError):
-        raise HarnetError(f"{path}: no such profile; slurm/profiles/ has an example to copy") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise HarnetError(f"{path}: not TOML: {error}") from error
     kinds: dict[str, Any] = {one.name: one.type for one in fields(Profile)}

@@ -18,11 +18,11 @@ from pretrain.toml import with_files
 class PretrainOptions(PretrainConfig):
     """Train an encoder on shards, self-supervised, on one process or many.
 
-    Options come from --config FILE (TOML) first and from the command line second; of several files, each overrides
-    those before it. The run folder is resumable: the same command continues after a stop, on any number of processes
-    that divides data.lanes.
+    Options come from --config FILE first, a TOML file or the name of one that comes with harnet, and from the command
+    line second; of several files, each overrides those before it. The run folder is resumable: the same command
+    continues after a stop, on any number of processes that divides data.lanes.
 
-    Example: harnet pretrain --config configs/harnet10.toml --data.shards shards --run.out runs/first
+    Example: harnet pretrain --config harnet10 --data.shards shards --run.out runs/first
 
     On eight GPUs: torchrun --nproc-per-node 8 -m pretrain, followed by the same options.
     """

@@ -6,11 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from harnet.errors import HarnetError
+from harnet.shipped import find
+
+CONFIGS = Path(__file__).parent / "configs"
+"""Configurations that come with harnet."""
 
 
 def with_files(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
     """Replace every `--config FILE` by the options that the TOML file spells out, before all others.
 
+    FILE may also be the name of one in `CONFIGS`, such as harnet10.
     Options override those before them: a second file overrides the first, the command line overrides both.
 
     Returns the options, and the files in the order in which they count.
@@ -23,9 +28,9 @@ def with_files(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
     remaining = iter(arguments)
     for argument in remaining:
         if argument == "--config" and (path := next(remaining, None)) is not None:
-            files.append(Path(path))
+            files.append(find(path, CONFIGS, "configuration file"))
         elif argument.startswith("--config="):
-            files.append(Path(argument.removeprefix("--config=")))
+            files.append(find(argument.removeprefix("--config="), CONFIGS, "configuration file"))
         else:
             others.append(argument)
     return [option for path in files for option in _options(_read_toml(path))] + others, files
@@ -34,8 +39,6 @@ def with_files(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise HarnetError(f"{path}: no such configuration file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise HarnetError(f"{path}: not TOML: {error}") from error
 

@@ -16,13 +16,13 @@ class Command:
     With --nodes, a job of a minute on so many nodes shows that they find each other, and how fast they are. Inside a
     job it uses that job's nodes.
 
-    Example: harnet doctor --folder runs --profile slurm/profiles/example.toml --nodes 2 --gpus-per-node 8
+    Example: harnet doctor --folder runs --profile mine.toml --nodes 2 --gpus-per-node 8
     """
 
     folder: Path = Path()
     """Where runs are to be written."""
-    profile: Path | None = None
-    """TOML file of the site."""
+    profile: str | None = None
+    """TOML file of the site, or the name of one that comes with harnet."""
     nodes: int = 0
     """Also try so many nodes together; this waits in the queue."""
     gpus_per_node: int = 0

@@ -31,16 +31,16 @@ class SubmitOptions:
     preemption, a lost node or a crash; the others become an array of jobs, with a check of the whole when all are done.
     Given again, the same command continues what was stopped and repeats what failed.
 
-    Example: harnet submit pretrain --config configs/harnet10.toml --data.shards shards --run.out runs/first
-    --nodes 4 --gpus-per-node 8 --profile slurm/profiles/example.toml
+    Example: harnet submit pretrain --config harnet10 --data.shards shards --run.out runs/first
+    --nodes 4 --gpus-per-node 8 --profile mine.toml
 
-    Example: harnet submit ingest recordings/ --out cohort.zarr --jobs 100 --profile slurm/profiles/example.toml
+    Example: harnet submit ingest recordings/ --out cohort.zarr --jobs 100 --profile cpu
 
     Example: harnet submit embed cohort.zarr --weights weights --out features --device cuda --batch 4096 --jobs 8
     """
 
-    profile: Path | None = None
-    """TOML file of the site: partition, account, modules, ...; see slurm/profiles/."""
+    profile: str | None = None
+    """TOML file of the site, or the name of one that comes with harnet. `harnet template gpu` prints one to edit."""
     nodes: int = 1
     """pretrain: nodes."""
     min_nodes: int = 0

@@ -10,7 +10,7 @@ from harnet import console
 from launch.cli import COMMANDS, main
 from pretrain.command import Command, describe_options_origin
 from pretrain.config import differences
-from pretrain.toml import with_files
+from pretrain.toml import CONFIGS, with_files
 
 
 def code_of(*arguments: str) -> int:
@@ -132,7 +132,7 @@ def test_only_settings_that_numbers_depend_on_must_stay() -> None:
 
 
 def test_every_configuration_in_the_repository_is_valid() -> None:
-    files = sorted((Path(__file__).parents[2] / "configs").rglob("*.toml"))
+    files = sorted(CONFIGS.glob("*.toml"))
     assert files
     for path in files:
         options = Command.parse("x", ["--config", str(path), "--data.shards", "s", "--run.out", "r"]).options

@@ -6,10 +6,8 @@ import pytest
 
 from harnet.errors import HarnetError
 from launch.batch import BatchJob, environment_of
-from launch.profile import Profile, read
+from launch.profile import PROFILES, Profile, read
 from launch.shared_files import check_shared, file_system
-
-PROFILES = Path(__file__).parents[2] / "slurm" / "profiles"
 
 
 @pytest.mark.parametrize("path", sorted(PROFILES.glob("*.toml")), ids=lambda path: path.name)
@@ -49,7 +47,7 @@ def test_a_wrong_setting_is_one_line_that_names_file_and_value(tmp_path: Path, t
     assert str(caught.value).startswith(f"{path}: ")
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
-    with pytest.raises(HarnetError, match="no such profile"):
+    with pytest.raises(HarnetError, match="no such site profile"):
         read(tmp_path / "missing.toml")
 
 

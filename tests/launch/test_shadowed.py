@@ -65,7 +65,7 @@ def test_the_batch_script_its_job_and_its_tasks(folder: Path) -> None:
     slurm = {"JOB_ID": "7", "JOB_NODELIST": "n1", "JOB_NUM_NODES": "1", "NTASKS": "1", "PROCID": "0", "LOCALID": "0"}
     done = run(
         folder, "bash", str(ROOT / "slurm" / "pretrain.sbatch"), PATH=f"{commands}:{os.environ['PATH']}",
-        PYTHON=sys.executable, CONFIG=str(ROOT / "configs" / "harnet10.toml"), SHARDS="nowhere", OUT="run",
+        PYTHON=sys.executable, CONFIG="harnet10", SHARDS="nowhere", OUT="run",
         SLURMD_NODENAME="n1", **{f"SLURM_{name}": value for name, value in slurm.items()},
     )  # fmt: skip
     assert done.returncode == MISTAKE

@@ -23,6 +23,8 @@ BRIDGE = "harnettest0"
 CONTROLLER = f"{NETWORK}.254"
 GRACE_SECONDS = 10
 """Of the partition `grace`."""
+OWN = 4
+"""Nodes of the partition `own`."""
 PREFIX = "harnet-cluster-"
 LOCK = Path(tempfile.gettempdir()) / "harnet-test-cluster.lock"
 
@@ -77,10 +79,12 @@ UnkillableStepTimeout=10
 NodeName=DEFAULT CPUs=2 RealMemory=4000 Gres=gpu:2 State=UNKNOWN
 {nodes}
 # whole nodes: a fault of a node is a fault of one job
-PartitionName=DEFAULT Nodes=ALL MaxTime=INFINITE State=UP OverSubscribe=EXCLUSIVE
+PartitionName=DEFAULT Nodes={shared} MaxTime=INFINITE State=UP OverSubscribe=EXCLUSIVE
 PartitionName=main Default=YES PriorityTier=10 PreemptMode=REQUEUE GraceTime=0
 PartitionName=grace PriorityTier=10 PreemptMode=REQUEUE GraceTime={grace}
 PartitionName=high PriorityTier=50 PreemptMode=OFF
+# of one job alone: whoever asks for 3 to 4 nodes gets 4 only if no other job has one of them
+PartitionName=own Nodes={own}
 """
 
 _NODE = """\
@@ -118,12 +122,13 @@ def eventually(condition: Callable[[], object], seconds: float, what: str | Call
 
 class Cluster:
     """Nodes n1, n2, … with 2 CPUs and 2 (pretended) GPUs each; partitions main, grace and high, which preempts both.
+    Four more nodes are the partition `own`.
 
     `small_disk` is a file system of its own with room for five checkpoints.
     """
 
     def __init__(self, nodes: int = 8) -> None:
-        self.names = [f"n{number}" for number in range(1, nodes + 1)]
+        self.names = [f"n{number}" for number in range(1, nodes + OWN + 1)]
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         self.conf = self.folder / "etc" / "slurm.conf"
         self.small_disk = self.folder / "small-disk"
@@ -186,6 +191,8 @@ class Cluster:
                 controller=CONTROLLER,
                 nodes="\n".join(nodes),
                 grace=GRACE_SECONDS,
+                shared=",".join(self.names[:-OWN]),
+                own=",".join(self.names[-OWN:]),
                 first_job=int(time.time()) % 30_000_000 + 1,
             )
         )
@@ -241,8 +248,9 @@ class Cluster:
         assert not check or done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
 
-    def idle(self) -> list[str]:
-        return sorted(set(self.ask("sinfo", "-h", "-N", "-p", "main", "-t", "idle", "-o", "%N", check=False).split()))
+    def idle(self, partition: str = "main") -> list[str]:
+        wanted = ["-p", partition, "-t", "idle", "-o", "%N"]
+        return sorted(set(self.ask("sinfo", "-h", "-N", *wanted, check=False).split()))
 
     def mend(self, name: str) -> None:
         """Start and plug in a node, whatever was done to it."""
@@ -256,7 +264,7 @@ class Cluster:
         cleaned up a minute later."""
         for name in self.names:
             self.mend(name)
-        eventually(lambda: len(self.idle()) >= len(self.names) // 2, 120, f"idle nodes; see {self.folder}/log")
+        eventually(lambda: len(self.idle()) >= len(self.names[:-OWN]) // 2, 120, f"idle nodes; see {self.folder}/log")
 
     def cancel_all(self, under: Path | None = None) -> None:
         """Cancel all jobs, or those that log into a folder."""

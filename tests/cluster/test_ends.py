@@ -16,15 +16,15 @@ from launch.slurm import expand
 from launch.watch import status
 from pretrain.command import Command
 from pretrain.run import checkpoint
-from tests.cluster.cluster import eventually
+from tests.cluster.cluster import OWN, eventually
 from tests.cluster.stories import Scene, Story
 from tests.cluster.submitted import COMMAND_LINE, PATIENCE, STEPS, Submitted, harnet, held, losses, options
 from tests.pretrain.runs import together
 
 
 def four_nodes_become_three_and_the_global_batches_stay(scene: Scene) -> None:
-    site = f'[sbatch]\nexclude = "{",".join(scene.cluster.names[4:])}"'
-    run = scene.submit("--nodes", "4", "--min-nodes", "3", site=site)
+    eventually(lambda: len(scene.cluster.idle("own")) == OWN, PATIENCE, "four nodes that no other job uses")
+    run = scene.submit("--nodes", "4", "--min-nodes", "3", site='partition = "own"')
     run.wait_for_step(6)
     lost = run.nodes()[-1]
     scene.broken.append(lost)

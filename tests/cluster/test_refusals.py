@@ -31,7 +31,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 @pytest.mark.parametrize(
     ("submit", "site", "changes", "says"),
     [
-        ([], 'partition = "nosuch"', {}, "partition 'nosuch' is not on this cluster; one of: grace, high, main"),
+        ([], 'partition = "nosuch"', {}, "partition 'nosuch' is not on this cluster; one of: grace, high, main, own"),
         (["--gpus-per-node", "3"], "", {"data_lanes": 24, "data_batch": 24}, "--gpus-per-node is 3; the nodes of"),
         (["--nodes", "12"], "", {}, "Slurm refuses the job: "),
         (["--nodes", "12", "--gpus-per-node", "1"], "", {}, "--nodes is 12; this cluster has 8 nodes with 1 GPUs"),

@@ -91,7 +91,7 @@ def take_away(run: Path) -> Holder | None:
 
 
 @contextmanager
-def locked(run: Path) -> Iterator[None]:
+def run_lock(run: Path) -> Iterator[None]:
     """Keep the folder for this process; it is made if it is not there.
 
     Raises:

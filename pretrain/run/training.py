@@ -9,7 +9,7 @@ from pretrain.parallel.distributed import Process
 from pretrain.run import tracking
 from pretrain.run.build import build_run
 from pretrain.run.headline import headline
-from pretrain.run.lock import locked
+from pretrain.run.lock import run_lock
 from pretrain.run.log import JsonLines, Log, Sink, TensorBoard
 from pretrain.run.loop import Run
 from pretrain.run.memory import advice_when_out_of_memory
@@ -26,7 +26,7 @@ def train(config: PretrainConfig, process: Process) -> Path:
     """
     advice = advice_when_out_of_memory(config.data.batch, config.run.accumulate, process.world, config.run.precision)
     with ExitStack() as stack:
-        process.run_on_first_rank(lambda: stack.enter_context(locked(config.run.out)))
+        process.run_on_first_rank(lambda: stack.enter_context(run_lock(config.run.out)))
         stack.enter_context(advice)
         run = build_run(config, process)
         with Log(_sinks(run)) as log, StopRequest() as stop, run.checkpoint_writer:

@@ -16,7 +16,7 @@ from harnet.run_folder import LOCK
 from pretrain.config import PretrainConfig
 from pretrain.parallel.distributed import Process
 from pretrain.run import lock
-from pretrain.run.lock import Holder, holder, locked
+from pretrain.run.lock import Holder, holder, run_lock
 from pretrain.run.training import train
 from tests.pretrain.runs import in_processes, small
 
@@ -30,15 +30,15 @@ def write(run: Path, found: Holder) -> None:
 
 def test_a_second_process_is_refused_and_told_what_to_do(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    with locked(run):
+    with run_lock(run):
         with (
             pytest.raises(HarnetError, match=rf"process {os.getpid()} on \S+ has written .* delete {run / LOCK}$"),
-            locked(run),
+            run_lock(run),
         ):
             pass
         assert holder(run) is not None, "whoever is refused takes nothing away"
     assert not run.exists(), "nothing was written, so no folder is left"
-    with locked(run):
+    with run_lock(run):
         (run / "log.jsonl").write_text("")
     assert [path.name for path in run.iterdir()] == ["log.jsonl"]
 
@@ -52,10 +52,10 @@ def test_what_a_killed_process_left_is_taken_over(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as other:
         while holder_or_none(run) is None:
             time.sleep(0.01)
-        with pytest.raises(HarnetError, match=f"process {other.pid} on"), locked(run):
+        with pytest.raises(HarnetError, match=f"process {other.pid} on"), run_lock(run):
             pass
         other.send_signal(signal.SIGKILL)
-    with locked(run):
+    with run_lock(run):
         assert holder(run) == replace(Holder.here(), since=holder(run).since)
     assert not (run / LOCK).exists()
 
@@ -83,10 +83,10 @@ def test_only_what_is_certainly_gone_is_taken_over(
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
     write(tmp_path / "run", replace(Holder.here(), **change))
     if gone:
-        with locked(tmp_path / "run"):
+        with run_lock(tmp_path / "run"):
             pass
     else:
-        with pytest.raises(HarnetError, match="two runs in one folder destroy each other"), locked(tmp_path / "run"):
+        with pytest.raises(HarnetError, match="two runs in one folder destroy each other"), run_lock(tmp_path / "run"):
             pass
         assert (tmp_path / "run" / LOCK).exists()
 
@@ -104,7 +104,7 @@ def test_of_two_that_take_over_one_is_refused(tmp_path: Path, monkeypatch: pytes
         return found
 
     monkeypatch.setattr(lock.Holder, "gone", slow)
-    with pytest.raises(HarnetError, match="two runs in one folder"), locked(run):
+    with pytest.raises(HarnetError, match="two runs in one folder"), run_lock(run):
         pass
     assert holder(run) == quicker
     assert [path.name for path in run.iterdir()] == [LOCK]

@@ -106,7 +106,7 @@ class Start:
         if found and found.job and found.job != self.job:
             other = slurm.job(found.job)
             if other is None or not other.alive:
-                lock.take_away(self.options.run)
+                lock.release(self.options.run)
 
     def follow(self, code: int, verdict: str) -> int:
         """What is done after an end."""

@@ -78,7 +78,7 @@ def holder(run: Path) -> Holder | None:
     return _read(run / LOCK)
 
 
-def take_away(run: Path) -> Holder | None:
+def release(run: Path) -> Holder | None:
     """End the claim on a run folder, whoever has it; return who that was."""
     aside = run / f".{LOCK}-{uuid.uuid4().hex}"
     try:
@@ -106,7 +106,7 @@ def run_lock(run: Path) -> Iterator[None]:
             continue  # given back meanwhile
         if not found.gone():
             raise _refusal(run, found)
-        moved = take_away(run)
+        moved = release(run)
         if moved is not None and moved != found:
             # Somebody else was quicker to take it over.
             _claim(run, moved)
@@ -115,7 +115,7 @@ def run_lock(run: Path) -> Iterator[None]:
         yield
     finally:
         if holder(run) == own:
-            take_away(run)
+            release(run)
         if made:
             with suppress(OSError):  # nothing was written: no reason to leave a folder
                 run.rmdir()

@@ -109,7 +109,7 @@ def _write(
     return [*tensors, OPTIMIZER, METADATA]
 
 
-def at(run: Path, step: int) -> Checkpoint | None:
+def at_step(run: Path, step: int) -> Checkpoint | None:
     """The checkpoint of a step, which somebody else has found to be valid: digests are not looked at again."""
     folder = checkpoint_folder(run, step)
     if not (folder / MARKER).is_file():

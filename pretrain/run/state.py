@@ -64,7 +64,7 @@ class State:
         """
         saved = checkpoint.newest(config.run.out) if process.first else None
         step = int(process.broadcast_text(str(saved.step if saved else 0)))
-        saved = saved or checkpoint.at(config.run.out, step)
+        saved = saved or checkpoint.at_step(config.run.out, step)
         if saved is None:
             return
         changed = differences(saved.metadata["config"], config.as_dict())

@@ -19,7 +19,7 @@ CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
 """Modes that replay recorded kernels, which read and write the same memory every time."""
 
 
-def resolved(mode: str, device: torch.device) -> str:
+def compile_mode(mode: str, device: torch.device) -> str:
     """`auto` in words: compiled on CUDA, and not on the CPU, where it takes minutes for little."""
     if mode != "auto":
         return mode

@@ -14,7 +14,7 @@ from harnet.encoder import AXES
 from pretrain.config import PretrainConfig
 from pretrain.data.loading import LocalBatch, to_device
 from pretrain.objectives import Objective, ObjectiveOutput
-from pretrain.parallel.compilation import Prepare, as_written, compile_or_fall_back, compiled_if_equal, resolved
+from pretrain.parallel.compilation import Prepare, as_written, compile_mode, compile_or_fall_back, compiled_if_equal
 from pretrain.parallel.distributed import Process
 from pretrain.transforms.window_random import window_keys
 
@@ -62,7 +62,7 @@ class Step:
 
     def compile(self) -> list[str]:
         """Compile network and transforms if that is configured; what came of it, in at most one line."""
-        mode, process = resolved(self._config.run.compile, self._process.device), self._process
+        mode, process = compile_mode(self._config.run.compile, self._process.device), self._process
         if mode == "off":
             return []
         counts, keys = self._example()
@@ -79,7 +79,7 @@ class Step:
 
     def as_written(self) -> AbstractContextManager[object]:
         """While entered, nothing runs compiled. A run that compiles nothing is spared loading the compiler."""
-        off = resolved(self._config.run.compile, self._process.device) == "off"
+        off = compile_mode(self._config.run.compile, self._process.device) == "off"
         return nullcontext() if off else as_written()
 
     def _example(self) -> tuple[Tensor, Tensor]:

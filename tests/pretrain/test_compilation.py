@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from harnet.errors import HarnetError
 from pretrain import objectives
 from pretrain.config import PretrainConfig
-from pretrain.parallel.compilation import compile_or_fall_back, compiled_if_equal, resolved
+from pretrain.parallel.compilation import compile_mode, compile_or_fall_back, compiled_if_equal
 from pretrain.parallel.distributed import Process
 from pretrain.run.probe import ProbeConfig
 from pretrain.run.training import train
@@ -173,9 +173,9 @@ def test_cuda_graphs_and_pieces_are_refused_together(mode: str, tmp_path: Path) 
 
 
 def test_auto_compiles_on_cuda_alone() -> None:
-    assert resolved("auto", torch.device("cuda", 0)) == "default"
-    assert resolved("auto", torch.device("cpu")) == "off"
-    assert resolved("max-autotune", torch.device("cpu")) == "max-autotune"
+    assert compile_mode("auto", torch.device("cuda", 0)) == "default"
+    assert compile_mode("auto", torch.device("cpu")) == "off"
+    assert compile_mode("max-autotune", torch.device("cpu")) == "max-autotune"
 
 
 def whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:

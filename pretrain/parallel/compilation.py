@@ -75,7 +75,7 @@ def _alike(found: PreparedBatch, expected: PreparedBatch) -> bool:
     return all(torch.allclose(one.float(), other.float(), rtol=0.0, atol=DRAWN_ALIKE_G) for one, other in pairs)
 
 
-def as_written() -> AbstractContextManager[object]:
+def without_compilation() -> AbstractContextManager[object]:
     """While entered, networks run as they are written, compiled or not.
 
     Held-out windows and the probe come in other numbers and in evaluation mode: each would be compiled anew, for

@@ -14,7 +14,13 @@ from harnet.encoder import AXES
 from pretrain.config import PretrainConfig
 from pretrain.data.loading import LocalBatch, to_device
 from pretrain.objectives import Objective, ObjectiveOutput
-from pretrain.parallel.compilation import Prepare, as_written, compile_mode, compile_or_fall_back, compiled_if_equal
+from pretrain.parallel.compilation import (
+    Prepare,
+    compile_mode,
+    compile_or_fall_back,
+    compiled_if_equal,
+    without_compilation,
+)
 from pretrain.parallel.distributed import Process
 from pretrain.transforms.window_random import window_keys
 
@@ -80,7 +86,7 @@ class Step:
     def as_written(self) -> AbstractContextManager[object]:
         """While entered, nothing runs compiled. A run that compiles nothing is spared loading the compiler."""
         off = compile_mode(self._config.run.compile, self._process.device) == "off"
-        return nullcontext() if off else as_written()
+        return nullcontext() if off else without_compilation()
 
     def _example(self) -> tuple[Tensor, Tensor]:
         """Counts and keys of one piece: of no recording, but with all lengths as in training."""

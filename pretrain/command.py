@@ -11,7 +11,7 @@ import tyro
 from pretrain.config import PretrainConfig
 from pretrain.parallel import flight_recorder
 from pretrain.parallel.distributed import process_group
-from pretrain.toml import with_files
+from pretrain.toml import with_config_files
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Command:
     @classmethod
     def parse(cls, program: str, arguments: Sequence[str]) -> "Command":
         """The command from its arguments; leaves with code 2 and a message that names the option if one is wrong."""
-        spelt_out, files = with_files(arguments)
+        spelt_out, files = with_config_files(arguments)
         options = tyro.cli(
             PretrainOptions,
             prog=program,

@@ -12,7 +12,7 @@ CONFIGS = Path(__file__).parent / "configs"
 """Configurations that come with harnet."""
 
 
-def with_files(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
+def with_config_files(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
     """Replace every `--config FILE` by the options that the TOML file spells out, before all others.
 
     FILE may also be the name of one in `CONFIGS`, such as harnet10.

@@ -112,9 +112,9 @@ def pretrain(options: SubmitOptions, arguments: tuple[str, ...]) -> int:
     from launch.submission import Training, as_json, as_text
     from pretrain.command import Command as Pretrain
     from pretrain.command import describe_options_origin
-    from pretrain.toml import with_files
+    from pretrain.toml import with_config_files
 
-    spelt_out, files = with_files(arguments)
+    spelt_out, files = with_config_files(arguments)
     if len(files) > 1:
         print(describe_options_origin(files), file=sys.stderr)
     arguments = tuple(spelt_out)

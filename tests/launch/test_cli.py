@@ -10,7 +10,7 @@ from harnet import console
 from launch.cli import COMMANDS, main
 from pretrain.command import Command, describe_options_origin
 from pretrain.config import differences
-from pretrain.toml import CONFIGS, with_files
+from pretrain.toml import CONFIGS, with_config_files
 
 
 def code_of(*arguments: str) -> int:
@@ -88,7 +88,7 @@ def test_a_toml_file_is_read_like_the_command_line_which_overrides_it(tmp_path: 
     )
     options = Command.parse("harnet pretrain", ["--config", str(path), "--run.steps", "800"]).options
     assert (options.data.batch, options.run.steps, options.multitask.tasks) == (64, 800, ("scaling",))
-    assert with_files(["--a", "1"]) == (["--a", "1"], [])
+    assert with_config_files(["--a", "1"]) == (["--a", "1"], [])
     (tmp_path / "site.toml").write_text("[data]\nbatch = 128\nlanes = 8\n[run]\nsteps = 10\n")
     both = [f"--config={path}", "--run.steps", "800", "--config", str(tmp_path / "site.toml")]
     command = Command.parse("harnet pretrain", both)
@@ -100,7 +100,7 @@ def test_a_toml_file_is_read_like_the_command_line_which_overrides_it(tmp_path: 
     )
     path.write_text("batch = ")
     with pytest.raises(ValueError, match="not TOML"):
-        with_files(["--config", str(path)])
+        with_config_files(["--config", str(path)])
 
 
 def test_the_objective_is_chosen_in_a_file_or_on_the_command_line(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ class PretrainConfig(objectives.Objectives):
         return plain
 
 
-def in_common(plain: Mapping[str, Any]) -> dict[str, Any]:
+def settings_in_common(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Of a configuration (`as_dict`), what all processes of a run must have been told alike: all but where things lie.
 
     A node may have its own copy of the shards, and another name for the run folder.

@@ -9,7 +9,7 @@ from data_shards.stream.plan import lanes_of
 from data_shards.stream.planner import Planner
 from harnet.errors import HarnetError
 from pretrain import objectives
-from pretrain.config import PretrainConfig, in_common
+from pretrain.config import PretrainConfig, settings_in_common
 from pretrain.data.heldout import HeldOut
 from pretrain.data.loading import LoadingOptions, open_manifest
 from pretrain.objectives import Objective
@@ -87,7 +87,9 @@ def _initialised(config: PretrainConfig, process: Process, objective: Objective)
 
 def _check_same_on_all_ranks(config: PretrainConfig, process: Process, manifest: Manifest, step: int) -> None:
     """A node with other shards or options, or an old view of the run folder, would train on something else or hang."""
-    if not process.same_on_all_ranks(json.dumps([in_common(config.as_dict()), manifest.digest, step], sort_keys=True)):
+    if not process.same_on_all_ranks(
+        json.dumps([settings_in_common(config.as_dict()), manifest.digest, step], sort_keys=True)
+    ):
         raise HarnetError(
             f"process {process.rank} would begin at step {step} of {config.run.out} with manifest "
             f"{manifest.digest[:16]}, and not all processes would do the same: give every node the same options, "

@@ -35,7 +35,7 @@ from data_shards.synthetic.make import synthesise
 from data_shards.synthetic.synth_options import SynthOptions
 from harnet.run_folder import read_log
 from pretrain.config import DataConfig, PretrainConfig, RunConfig
-from pretrain.data.loading import LocalBatch, parts
+from pretrain.data.loading import LocalBatch, local_batches
 from pretrain.model import ModelConfig
 from pretrain.optim.optimizers import OptimizerConfig
 from pretrain.parallel.distributed import Process
@@ -118,7 +118,7 @@ def fed_or_in_memory(bench: Benchmark) -> dict[str, Any]:
     workers = max(number for number in (0, 1, 2, 4, 8) if number < cores or number == 0)
     config = bench.config(workers=workers, compile="auto")
     run = build_run(config, bench.process)
-    fed = parts(run.manifest, "train", config.order(), bench.process, workers)
+    fed = local_batches(run.manifest, "train", config.order(), bench.process, workers)
     kept = repeat(next(fed))
     for batches in (fed, kept):
         bench.rate(run, batches, bench.slice)
@@ -188,7 +188,7 @@ def _variant(bench: Benchmark, layout: str, options: dict[str, Any]) -> Any:
             return said
     if transforms == "as written":
         run.batch_step._prepare = run.objective.prepare
-    part = next(parts(run.manifest, "train", config.order(), bench.process, 0))
+    part = next(local_batches(run.manifest, "train", config.order(), bench.process, 0))
     try:
         bench.rate(run, repeat(part), bench.slice / 2)
         return statistics.median(bench.rate(run, repeat(part), bench.slice / 2) for _ in range(3))
@@ -206,7 +206,7 @@ def replace_compile(run: Run, config: PretrainConfig, mode: str) -> str:
 def transforms_alone(bench: Benchmark) -> dict[str, Any]:
     """Seconds of the transforms, and their share of a whole step."""
     run = build_run(bench.config(compile="auto"), bench.process)
-    part = next(parts(run.manifest, "train", run.config.order(), bench.process, 0))
+    part = next(local_batches(run.manifest, "train", run.config.order(), bench.process, 0))
     counts, keys = part.windows.to(bench.device), part.positions.to(bench.device)
     written = seconds(lambda: run.objective.prepare(counts, keys), bench.device)
     alone = seconds(lambda: run.batch_step._prepare(counts, keys), bench.device)
@@ -223,7 +223,7 @@ def transforms_alone(bench: Benchmark) -> dict[str, Any]:
 def bounds(bench: Benchmark) -> dict[str, Any]:
     """What bounds each stage, and which operations take the time."""
     run = build_run(bench.config(), bench.process)
-    part = next(parts(run.manifest, "train", run.config.order(), bench.process, 0))
+    part = next(local_batches(run.manifest, "train", run.config.order(), bench.process, 0))
     peak, source = flops.peak(bench.device, bench.precision)
     encoder = run.state.network.get_submodule("feature_extractor")
     return {

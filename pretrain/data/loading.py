@@ -120,7 +120,7 @@ class _Reader(IterableDataset[LocalBatch | HarnetError]):
                     yield LocalBatch(windows, positions, epoch, batch.blocks, batch.damaged)
 
 
-def parts(
+def local_batches(
     manifest: Manifest,
     split: str,
     order: OrderConfig,

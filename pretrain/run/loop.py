@@ -17,7 +17,7 @@ from harnet.errors import HarnetError
 from harnet.progress import bar
 from pretrain.config import PretrainConfig
 from pretrain.data.heldout import HeldOut
-from pretrain.data.loading import LoadingOptions, LocalBatch, parts
+from pretrain.data.loading import LoadingOptions, LocalBatch, local_batches
 from pretrain.objectives import Objective
 from pretrain.optim import schedules
 from pretrain.optim.schedules import Horizon
@@ -81,7 +81,7 @@ class Run:
     def train(self, log: Log, stop: StopRequest) -> bool:
         """Take steps until the end or until asked to stop; return whether it was asked."""
         run, state = self.config.run, self.state
-        batches = parts(
+        batches = local_batches(
             self.manifest,
             "train",
             self.config.order(),

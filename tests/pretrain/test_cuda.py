@@ -16,7 +16,7 @@ from harnet.errors import HarnetError
 from harnet.run_folder import read_log
 from pretrain import objectives
 from pretrain.config import PretrainConfig
-from pretrain.data.loading import LocalBatch, parts
+from pretrain.data.loading import LocalBatch, local_batches
 from pretrain.objectives.simclr import SimCLRConfig
 from pretrain.objectives.views import View
 from pretrain.optim import optimizers
@@ -61,7 +61,7 @@ CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 
 def gradient_on(device: torch.device, config: PretrainConfig) -> tuple[float, torch.Tensor, list[str]]:
     """Loss and gradient of one step, of a network without a zero, and what came of compiling it."""
-    part = next(parts(manifest.read(Path(config.data.shards)), "train", config.order(), Process(0, 1, CPU), 0))
+    part = next(local_batches(manifest.read(Path(config.data.shards)), "train", config.order(), Process(0, 1, CPU), 0))
     arithmetic.configure(device, deterministic=False)
     torch.manual_seed(0)
     objective = objectives.create_objective(config, config.model)
@@ -131,7 +131,7 @@ def test_no_step_waits_for_the_device(shards: Path, tmp_path: Path) -> None:
     config = replace(config, run=replace(config.run, device="cuda"))
     with process_group("cuda") as process:
         run = build_run(config, process)
-        batches = repeat(next(parts(run.manifest, "train", config.order(), process, 0)))
+        batches = repeat(next(local_batches(run.manifest, "train", config.order(), process, 0)))
         run.step(batches, stop_requested=False)
         torch.cuda.set_sync_debug_mode("error")
         try:

@@ -11,7 +11,7 @@ from data_shards.stream.plan import steps_per_epoch
 from harnet import run_folder
 from harnet.errors import HarnetError
 from harnet.run_folder import read_log
-from pretrain.data.loading import LocalBatch, parts
+from pretrain.data.loading import LocalBatch, local_batches
 from pretrain.parallel import flight_recorder
 from pretrain.parallel.distributed import Process, process_group
 from pretrain.parallel.srun_environment import torch_variables
@@ -178,4 +178,4 @@ def test_epochs_follow_one_another_and_can_be_entered_anywhere(shards: Path, tmp
 
 def stream(shards: Path, out: Path, rank: int, world: int, workers: int, first_step: int = 2) -> Iterator[LocalBatch]:
     process = Process(rank, world, torch.device("cpu"))
-    return parts(manifest.read(shards), "train", small(shards, out).order(), process, workers, first_step)
+    return local_batches(manifest.read(shards), "train", small(shards, out).order(), process, workers, first_step)

@@ -12,7 +12,7 @@ import torch
 
 from data_shards.shards import manifest
 from harnet import console
-from pretrain.data.loading import parts
+from pretrain.data.loading import local_batches
 from pretrain.parallel.distributed import Process
 from tests.pretrain.runs import small
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 def leave_with_a_loader_that_is_stuck(shards: str, out: str) -> None:
     """Read something, then end while the loader is at a standstill, as one that waits for a dead file system is."""
     order = small(Path(shards), Path(out)).order()
-    batches = parts(manifest.read(Path(shards)), "train", order, Process(0, 1, torch.device("cpu")), workers=1)
+    batches = local_batches(manifest.read(Path(shards)), "train", order, Process(0, 1, torch.device("cpu")), workers=1)
     next(batches)
     children = multiprocessing.active_children()
     for child in children:

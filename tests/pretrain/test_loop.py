@@ -19,7 +19,7 @@ from harnet.heads import PretextModel
 from harnet.run_folder import read_log
 from pretrain import objectives
 from pretrain.config import PretrainConfig
-from pretrain.data.loading import LocalBatch, parts
+from pretrain.data.loading import LocalBatch, local_batches
 from pretrain.parallel.distributed import Process
 from pretrain.run import checkpoint
 from pretrain.run.loop import Run
@@ -173,7 +173,7 @@ def test_pieces_of_a_batch_give_the_gradient_of_the_whole(shards: Path, tmp_path
     """Without batch statistics, which belong to a piece, the pieces' mean is the whole."""
     config = small(shards, tmp_path)
     process = Process(0, 1, torch.device("cpu"))
-    part = next(parts(manifest.read(shards), "train", config.order(), process, 0))
+    part = next(local_batches(manifest.read(shards), "train", config.order(), process, 0))
     gradients = []
     for count in (1, 2, 4):
         torch.manual_seed(1)
@@ -285,7 +285,7 @@ def test_a_gradient_is_clipped_and_the_norm_in_the_log_is_that_before(
     for limit in (float("inf"), 0.01):
         config = small(shards, tmp_path, {"clip_norm": limit}, accumulate=accumulate)
         process = Process(0, 1, torch.device("cpu"))
-        part = next(parts(manifest.read(shards), "train", config.order(), process, 0))
+        part = next(local_batches(manifest.read(shards), "train", config.order(), process, 0))
         torch.manual_seed(1)
         network = PretextModel("harnet5", width=8)
         norm = Step(config, process, objectives.create_objective(config, config.model), network).gradient(part).norm

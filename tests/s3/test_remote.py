@@ -23,7 +23,7 @@ from data_shards.stream.shard_files import Shards
 from data_shards.stream.shared_manifest import open_manifest
 from harnet.errors import HarnetError, Unreachable
 from harnet.redaction import holds_secret, redacted
-from pretrain.data.loading import LoadingOptions, parts
+from pretrain.data.loading import LoadingOptions, local_batches
 from pretrain.parallel.distributed import Process
 from tests.s3.conftest import KEY, SECRET, Server
 
@@ -97,8 +97,8 @@ def fresh_fork_server() -> Iterator[None]:
 def test_loader_processes_read_from_s3(s3: str, shards: Path, cache: NodeCache) -> None:
     process, source = Process(0, 1, torch.device("cpu")), LoadingOptions(cache, FAST)
     contents = open_manifest(s3, cache, remote=FAST)
-    found = list(islice(parts(contents, "train", ORDER, process, 2, 3, source), 3))
-    local = list(islice(parts(manifests.read(shards), "train", ORDER, process, 0, 3, source), 3))
+    found = list(islice(local_batches(contents, "train", ORDER, process, 2, 3, source), 3))
+    local = list(islice(local_batches(manifests.read(shards), "train", ORDER, process, 0, 3, source), 3))
     for ours, theirs in zip(found, local, strict=True):
         assert torch.equal(ours.windows, theirs.windows)
 

@@ -42,7 +42,7 @@ from pretrain.parallel.distributed import Process
 from pretrain.run import flops
 from pretrain.run.build import build_run
 from pretrain.run.loop import Run
-from pretrain.run.step import Step
+from pretrain.run.step import BatchStep
 
 LEAST_STEPS = 50
 """In an epoch of shards made by formula."""
@@ -199,7 +199,7 @@ def _variant(bench: Benchmark, layout: str, options: dict[str, Any]) -> Any:
 def replace_compile(run: Run, config: PretrainConfig, mode: str) -> str:
     """Compile the network of a run as the configuration would, and say what came of it."""
     compiled = replace(config, run=replace(config.run, compile=mode))
-    run.batch_step = Step(compiled, run.process, run.objective, run.state.network)
+    run.batch_step = BatchStep(compiled, run.process, run.objective, run.state.network)
     return run.batch_step.compile()[0]
 
 

@@ -24,7 +24,7 @@ from pretrain.run.loop import Run
 from pretrain.run.meters import Meters
 from pretrain.run.probe import Probe
 from pretrain.run.state import State
-from pretrain.run.step import Step
+from pretrain.run.step import BatchStep
 from pretrain.run.stopping import EarlyStopping
 from pretrain.run.trace import Trace
 
@@ -47,7 +47,7 @@ def build_run(config: PretrainConfig, process: Process) -> Run:
     metadata = {"config": config.as_dict(), "manifest_digest": manifest.digest, "provenance": origin}
     state.resume(config, process, manifest, metadata)
     _check_same_on_all_ranks(config, process, manifest, state.step)
-    computing = Step(config, process, objective, state.network)
+    computing = BatchStep(config, process, objective, state.network)
     notes = computing.compile()
     peak, source = flops.peak(process.device, config.run.precision)
     notes.append(

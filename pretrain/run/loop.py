@@ -31,7 +31,7 @@ from pretrain.run.not_finite import not_finite_report
 from pretrain.run.probe import Probe
 from pretrain.run.signals import StopRequest
 from pretrain.run.state import State
-from pretrain.run.step import Gradient, Step
+from pretrain.run.step import BatchStep, Gradient
 from pretrain.run.trace import Trace
 from pretrain.run.update import Update, update
 
@@ -56,7 +56,7 @@ class Run:
     """What a checkpoint says beside its tensors."""
     state: State
     """What a checkpoint holds."""
-    batch_step: Step
+    batch_step: BatchStep
     """How a batch goes through the network."""
     heldout: HeldOut
     """The loss on people who are never trained on."""

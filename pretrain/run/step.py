@@ -37,7 +37,7 @@ class Gradient:
     """Detached scalars of this process's windows."""
 
 
-class Step:
+class BatchStep:
     """How a batch goes through the network of a run."""
 
     def __init__(self, config: PretrainConfig, process: Process, objective: Objective, network: nn.Module) -> None:

@@ -26,7 +26,7 @@ from pretrain.parallel.distributed import Process, process_group
 from pretrain.run import checkpoint
 from pretrain.run.build import build_run
 from pretrain.run.loop import Run
-from pretrain.run.step import Gradient, Step
+from pretrain.run.step import BatchStep, Gradient
 from pretrain.run.training import train
 from pretrain.run.update import update
 from pretrain.transforms.window_random import window_keys
@@ -70,7 +70,7 @@ def gradient_on(device: torch.device, config: PretrainConfig) -> tuple[float, to
         for parameter in network.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape))
     network.to(device)
-    step = Step(config, Process(0, 1, device), objective, network)
+    step = BatchStep(config, Process(0, 1, device), objective, network)
     said = step.compile()
     loss = step.gradient(part).loss.item()
     # Heads of tasks that are not trained have none.

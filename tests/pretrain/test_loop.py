@@ -24,7 +24,7 @@ from pretrain.parallel.distributed import Process
 from pretrain.run import checkpoint
 from pretrain.run.loop import Run
 from pretrain.run.probe import ProbeConfig
-from pretrain.run.step import Gradient, Step
+from pretrain.run.step import BatchStep, Gradient
 from tests.pretrain.runs import alone, digest, losses, small, stop_before
 
 ROOT = Path(__file__).parents[2]
@@ -179,7 +179,7 @@ def test_pieces_of_a_batch_give_the_gradient_of_the_whole(shards: Path, tmp_path
         torch.manual_seed(1)
         network = PretextModel("harnet5", width=8).eval()
         piecewise = replace(config, run=replace(config.run, accumulate=count))
-        found = Step(piecewise, process, objectives.create_objective(config, config.model), network).gradient(part)
+        found = BatchStep(piecewise, process, objectives.create_objective(config, config.model), network).gradient(part)
         gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()] + [found.loss.reshape(1)]))
     for gradient in gradients[1:]:
         torch.testing.assert_close(gradient, gradients[0], rtol=1e-4, atol=1e-6)
@@ -288,7 +288,9 @@ def test_a_gradient_is_clipped_and_the_norm_in_the_log_is_that_before(
         part = next(local_batches(manifest.read(shards), "train", config.order(), process, 0))
         torch.manual_seed(1)
         network = PretextModel("harnet5", width=8)
-        norm = Step(config, process, objectives.create_objective(config, config.model), network).gradient(part).norm
+        norm = (
+            BatchStep(config, process, objectives.create_objective(config, config.model), network).gradient(part).norm
+        )
         gradient = torch.cat([p.grad.flatten() for p in network.parameters()])
         found[limit] = norm, gradient
     (norm, whole), (same, clipped) = found.values()

@@ -77,7 +77,7 @@ class Masked:
 
     def prepare(self, windows: Tensor, keys: Tensor) -> PreparedBatch:
         """Windows with hidden parts; "signal" (N, 3, T) to be found; "scored" (N, T) float32, 1 where it counts."""
-        known = counts.present(windows)
+        known = counts.is_recorded(windows)
         x = counts.to_g(windows).mul_(known[:, None])
         if self.config.orientation:
             x = chain.reoriented(x, keys)

@@ -179,7 +179,7 @@ def test_transforming_the_chosen_windows_alone_gives_the_same_bits_as_transformi
 def test_counts_become_g_and_what_is_missing_is_known() -> None:
     stored = torch.tensor([[[4096, MISSING], [-32767, MISSING], [1, MISSING]]], dtype=torch.int16)
     assert counts.to_g(stored)[0, :, 0].tolist() == [1.0, -32767 / 4096, 1 / 4096]
-    assert counts.present(stored).tolist() == [[True, False]]
+    assert counts.is_recorded(stored).tolist() == [[True, False]]
 
 
 def test_keys_of_a_second_view_are_unrelated_to_the_first() -> None:

@@ -83,11 +83,11 @@ class SimCLR:
         """NT-Xent over the views of all processes, and how often the other view is the most similar of them."""
         vectors = F.normalize(outputs.float(), dim=1)
         everyone, first = gathered(vectors)
-        loss, found = contrasted(vectors, everyone, first, self.config.temperature)
+        loss, found = nt_xent(vectors, everyone, first, self.config.temperature)
         return ObjectiveOutput(loss, {"loss": loss.detach(), "accuracy/other_view": found})
 
 
-def contrasted(
+def nt_xent(
     vectors: Tensor, everyone: Tensor, first: int, temperature: float, at_once: int = LOGITS_AT_ONCE
 ) -> tuple[Tensor, Tensor]:
     """NT-Xent of this process's (M, P) unit vectors, rows `first` and on of (W, P), and the share that is found.

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pretrain.model import ModelConfig
-from pretrain.objectives.simclr import SimCLR, SimCLRConfig, contrasted
+from pretrain.objectives.simclr import SimCLR, SimCLRConfig, nt_xent
 from pretrain.transforms import counts
 from pretrain.transforms.window_random import window_keys
 
@@ -40,7 +40,7 @@ def test_pieces_of_bounded_memory_have_the_value_and_gradient_of_the_whole(at_on
         everyone = start.clone().requires_grad_()
         vectors = everyone[first : first + 8]
         if pieces:
-            loss, share = contrasted(vectors, everyone, first, 0.2, at_once)
+            loss, share = nt_xent(vectors, everyone, first, 0.2, at_once)
         else:
             logits = vectors @ everyone.T / 0.2
             own = torch.arange(8)
@@ -66,7 +66,7 @@ def test_similarities_are_not_kept_for_the_backward_pass() -> None:
 
     everyone = vectors.requires_grad_()
     with torch.autograd.graph.saved_tensors_hooks(count, lambda one: one):
-        contrasted(everyone[:64], everyone, 0, 0.2, at_once=8 * 4096)[0].backward()
+        nt_xent(everyone[:64], everyone, 0, 0.2, at_once=8 * 4096)[0].backward()
     # What the pieces are made from, once each; the whole would be 262,144 for every copy of the similarities.
     assert kept < 64 * 4096 / 4 + 8 * 4096 * 8
 

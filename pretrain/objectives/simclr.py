@@ -82,7 +82,7 @@ class SimCLR:
     def score(self, outputs: Tensor, targets: dict[str, Tensor]) -> ObjectiveOutput:
         """NT-Xent over the views of all processes, and how often the other view is the most similar of them."""
         vectors = F.normalize(outputs.float(), dim=1)
-        everyone, first = gathered(vectors)
+        everyone, first = gather_from_all_ranks(vectors)
         loss, found = nt_xent(vectors, everyone, first, self.config.temperature)
         return ObjectiveOutput(loss, {"loss": loss.detach(), "accuracy/other_view": found})
 
@@ -124,7 +124,7 @@ def _of_rows(
     return F.cross_entropy(logits, other, reduction="sum"), (logits.detach().argmax(1) == other).float().sum()
 
 
-def gathered(vectors: Tensor) -> tuple[Tensor, int]:
+def gather_from_all_ranks(vectors: Tensor) -> tuple[Tensor, int]:
     """(M, P) of this process -> (world * M, P) of all, in the order of ranks, and where this process's rows begin.
 
     The gradient that reaches a process is the sum of what all processes' losses have to say about its rows. Each

@@ -13,7 +13,7 @@ EVERY = 100
 
 
 @contextmanager
-def collected_at_steps() -> Iterator[None]:
+def manual_collection() -> Iterator[None]:
     """While entered, garbage is collected by `collect` alone."""
     was_on = gc.isenabled()
     gc.collect()

@@ -94,7 +94,7 @@ class Run:
         stopped, enough = False, self.evaluate_if_due(log)
         # Not "pretrain": in a log, a line that begins with the name of the program says why it ended.
         shown = bar(self.config.steps, "training", "steps", initial=state.step, show=self.process.first)
-        with shown, garbage.collected_at_steps():
+        with shown, garbage.manual_collection():
             while state.step < self.config.steps and not enough:
                 self.trace.before(state.step + 1)
                 stopped, checkpoint_due = self.step(batches, stop.requested)

@@ -14,7 +14,7 @@ EVERY = 100
 
 @contextmanager
 def manual_collection() -> Iterator[None]:
-    """While entered, garbage is collected by `collect` alone."""
+    """While entered, garbage is collected by `collect_if_due` alone."""
     was_on = gc.isenabled()
     gc.collect()
     gc.freeze()
@@ -27,7 +27,7 @@ def manual_collection() -> Iterator[None]:
             gc.enable()
 
 
-def collect(step: int) -> None:
+def collect_if_due(step: int) -> None:
     """Collect young objects, if it is time to."""
     if step % EVERY == 0:
         gc.collect(1)

@@ -98,7 +98,7 @@ class Run:
             while state.step < self.config.steps and not enough:
                 self.trace.before(state.step + 1)
                 stopped, checkpoint_due = self.step(batches, stop.requested)
-                garbage.collect(state.step)
+                garbage.collect_if_due(state.step)
                 shown.update()
                 if state.step % run.log_every == 0:
                     self.confirm_update()

@@ -44,15 +44,15 @@ class Holder:
     """How often Slurm had queued that again."""
 
     @classmethod
-    def here(cls) -> "Holder":
+    def of_this_process(cls) -> "Holder":
         """This process."""
         job, restart = os.environ.get("SLURM_JOB_ID", ""), int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         pid = os.getpid()
         return cls(socket.gethostname(), _machine(), pid, _start_of(pid) or 0, time.time(), job, restart)
 
-    def gone(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether it certainly does not run any more."""
-        here = Holder.here()
+        here = Holder.of_this_process()
         if self.job and self.job == here.job and self.restart != here.restart:
             return True
         return self.machine == here.machine and _start_of(self.pid) != self.started
@@ -99,12 +99,12 @@ def run_lock(run: Path) -> Iterator[None]:
     """
     made = not run.exists()
     run.mkdir(parents=True, exist_ok=True)
-    own = Holder.here()
+    own = Holder.of_this_process()
     while not _claim(run, own):
         found = holder(run)
         if found is None:
             continue  # given back meanwhile
-        if not found.gone():
+        if not found.has_ended():
             raise _refusal(run, found)
         moved = release(run)
         if moved is not None and moved != found:

@@ -125,7 +125,7 @@ class Run:
     def evaluate_if_due(self, log: Log) -> bool:
         """Log the held-out loss and the probe if they are due; return whether to stop early."""
         state, step = self.state, self.state.step
-        with self.meters.paused(), self.batch_step.as_written():
+        with self.meters.paused(), self.batch_step.without_compilation():
             if self._due(self.config.run.evaluate_every):
                 self.confirm_update()
                 values = self.evaluate()
@@ -204,7 +204,7 @@ class Run:
         state = self.state
         if state.step != self.saved_step and self.process.first:
             metadata = self.metadata | {"world": self.process.world, "stream": self._place()}
-            self.checkpoint_writer.begin(state.saving(self.config.run.out, metadata, self.config.run.keep))
+            self.checkpoint_writer.begin(state.checkpoint_saver(self.config.run.out, metadata, self.config.run.keep))
         self.saved_step, self.saved_time = state.step, time.monotonic()
 
     def wait_for_checkpoint(self) -> None:

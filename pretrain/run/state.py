@@ -35,7 +35,7 @@ class State:
     step: int = 0
     """Steps done."""
 
-    def saving(self, run: Path, metadata: dict[str, Any], keep: int) -> Callable[[], Path]:
+    def checkpoint_saver(self, run: Path, metadata: dict[str, Any], keep: int) -> Callable[[], Path]:
         """What writes a checkpoint of this moment, whatever becomes of the state meanwhile; for one process of all."""
         tensors = {run_folder.NETWORK: self.network.state_dict(), run_folder.RANDOM: _random_states()}
         if self.average is not None:

@@ -83,7 +83,7 @@ class BatchStep:
         inputs = self._objective.prepare(counts, keys).inputs
         return [compile_or_fall_back(self._network, mode, partial(self._try_out, inputs), process) + said]
 
-    def as_written(self) -> AbstractContextManager[object]:
+    def without_compilation(self) -> AbstractContextManager[object]:
         """While entered, nothing runs compiled. A run that compiles nothing is spared loading the compiler."""
         off = compile_mode(self._config.run.compile, self._process.device) == "off"
         return nullcontext() if off else without_compilation()

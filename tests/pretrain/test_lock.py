@@ -56,7 +56,7 @@ def test_what_a_killed_process_left_is_taken_over(tmp_path: Path) -> None:
             pass
         other.send_signal(signal.SIGKILL)
     with run_lock(run):
-        assert holder(run) == replace(Holder.here(), since=holder(run).since)
+        assert holder(run) == replace(Holder.of_this_process(), since=holder(run).since)
     assert not (run / LOCK).exists()
 
 
@@ -81,7 +81,7 @@ def test_only_what_is_certainly_gone_is_taken_over(
 ) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
-    write(tmp_path / "run", replace(Holder.here(), **change))
+    write(tmp_path / "run", replace(Holder.of_this_process(), **change))
     if gone:
         with run_lock(tmp_path / "run"):
             pass
@@ -93,8 +93,8 @@ def test_only_what_is_certainly_gone_is_taken_over(
 
 def test_of_two_that_take_over_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both have seen the stale file; the other is quicker."""
-    run, stale = tmp_path / "run", replace(Holder.here(), started=1)
-    quicker = replace(Holder.here(), machine="another")
+    run, stale = tmp_path / "run", replace(Holder.of_this_process(), started=1)
+    quicker = replace(Holder.of_this_process(), machine="another")
     write(run, stale)
     real = Holder.gone
 
@@ -103,7 +103,7 @@ def test_of_two_that_take_over_one_is_refused(tmp_path: Path, monkeypatch: pytes
         write(run, quicker)
         return found
 
-    monkeypatch.setattr(lock.Holder, "gone", slow)
+    monkeypatch.setattr(lock.Holder, "has_ended", slow)
     with pytest.raises(HarnetError, match="two runs in one folder"), run_lock(run):
         pass
     assert holder(run) == quicker
@@ -118,7 +118,7 @@ def refused(process: Process, config: PretrainConfig, out: Path) -> None:
 
 
 def test_all_processes_of_a_refused_run_end(shards: Path, tmp_path: Path) -> None:
-    write(tmp_path / "run", replace(Holder.here(), machine="another"))
+    write(tmp_path / "run", replace(Holder.of_this_process(), machine="another"))
     in_processes(2, refused, small(shards, tmp_path / "run"), tmp_path)
     assert all("two runs in one folder" in (tmp_path / f"{rank}.txt").read_text() for rank in range(2))
 

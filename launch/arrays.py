@@ -163,7 +163,7 @@ def size(items: int, wanted: int, per_element: int) -> int:
     """Elements for so many items: as wanted, else so that each has a fair piece of work; never more than allowed."""
     if wanted < 0:
         raise HarnetError(f"--jobs is {wanted}; it must be at least 1, or 0 to size the array from the input")
-    found = re.search(r"MaxArraySize\s*=\s*(\d+)", slurm.ask("scontrol", "show", "config"))
+    found = re.search(r"MaxArraySize\s*=\s*(\d+)", slurm.run_command("scontrol", "show", "config"))
     most = int(found[1]) - 1 if found else MOST
     if wanted > most:
         raise HarnetError(f"--jobs is {wanted}; this cluster allows arrays of {most} elements")

@@ -82,7 +82,7 @@ class BatchJob:
         """Let Slurm say, without queueing anything, whether it would take this script; a HarnetError if not."""
         refuse_secrets(self._command)
         try:
-            slurm.ask("sbatch", "--test-only", script=self.script)
+            slurm.run_command("sbatch", "--test-only", script=self.script)
         except slurm.NoAnswer:
             raise
         except HarnetError as error:

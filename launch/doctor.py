@@ -137,10 +137,10 @@ def _slurm(profile: Profile) -> Iterator[Finding]:
         yield Finding("Slurm", True, "not on this machine; train with `harnet pretrain` or torchrun")
         return
     try:
-        version = slurm.ask("sinfo", "--version").strip()
+        version = slurm.run_command("sinfo", "--version").strip()
         slurm.check_partition(profile.partition)
         where = [f"--partition={profile.partition}"] if profile.partition else []
-        idle = slurm.ask("sinfo", "--noheader", "--states=idle", "--format=%D", *where).split()
+        idle = slurm.run_command("sinfo", "--noheader", "--states=idle", "--format=%D", *where).split()
     except HarnetError as error:
         yield Finding("Slurm", False, str(error))
         return

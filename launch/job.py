@@ -236,7 +236,7 @@ def patiently(*command: str) -> str:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            return slurm.ask(*command)
+            return slurm.run_command(*command)
         except slurm.NoAnswer:
             if time.monotonic() > deadline:
                 raise

@@ -61,7 +61,7 @@ def require() -> None:
         )
 
 
-def ask(*command: str, script: str | None = None) -> str:
+def run_command(*command: str, script: str | None = None) -> str:
     """Standard output of one of Slurm's commands; a batch script may go to its standard input.
 
     Raises:
@@ -140,7 +140,7 @@ class Job:
 def jobs(number: str) -> list[Job]:
     """The job of that number, or all elements of that array; none if Slurm knows no such job (any more)."""
     try:
-        text = ask("scontrol", "--oneliner", "show", "job", number)
+        text = run_command("scontrol", "--oneliner", "show", "job", number)
     except HarnetError as error:
         if "Invalid job id" not in str(error):
             raise
@@ -172,7 +172,7 @@ def _accounted(number: str) -> list[Job]:
     names = ("JobID", "State", "ExitCode", "Comment")
     command = ("sacct", "--noheader", "--parsable2", "--allocations", f"--format={','.join(names)}", "--jobs", number)
     try:
-        text = ask(*command)
+        text = run_command(*command)
     except HarnetError:
         return []  # no accounting: what it would have said is unknown, as for a job that it has forgotten
     found = []
@@ -188,20 +188,22 @@ def _accounted(number: str) -> list[Job]:
 
 def check_partition(name: str) -> None:
     """Raise a HarnetError unless there is a partition of that name; the default one is the empty name."""
-    known = ask("sinfo", "--noheader", "--format=%R").split()
+    known = run_command("sinfo", "--noheader", "--format=%R").split()
     if name and name not in known:
         raise HarnetError(f"partition {name!r} is not on this cluster; one of: {', '.join(sorted(set(known)))}")
 
 
 def only_here() -> bool:
     """Whether this machine is the cluster's only node, so that jobs see its own disks."""
-    return set(ask("sinfo", "--noheader", "--Node", "--format=%n").split()) == {socket.gethostname().partition(".")[0]}
+    return set(run_command("sinfo", "--noheader", "--Node", "--format=%n").split()) == {
+        socket.gethostname().partition(".")[0]
+    }
 
 
 def check_gpus(partition: str, nodes: int, gpus: int) -> None:
     """Raise a HarnetError unless the partition has that many nodes with that many GPUs each, busy or not."""
     where = ("--partition", partition) if partition else ()
-    lines = ask("sinfo", "--noheader", "--Node", "--format=%N|%G", *where).splitlines()
+    lines = run_command("sinfo", "--noheader", "--Node", "--format=%N|%G", *where).splitlines()
     found = {name: gpus_of(resources) for name, _, resources in (line.partition("|") for line in lines)}
     most = max(found.values(), default=0)
     if gpus > most:
@@ -231,4 +233,4 @@ def environment(*names: str) -> list[str]:
 
 def expand(nodes: str) -> Sequence[str]:
     """Names of the nodes in a list such as n[1-3]."""
-    return ask("scontrol", "show", "hostnames", nodes).split()
+    return run_command("scontrol", "show", "hostnames", nodes).split()

@@ -28,6 +28,6 @@ class Command:
         found = status(self.run_folder)
         if found.job is None or found.over:
             raise HarnetError(f"{self.run_folder}: nothing to cancel: {found.state}")
-        slurm.ask("scancel", found.job)
+        slurm.run_command("scancel", found.job)
         print(f"job {found.job} cancelled; what it was: {found.as_text()}")
         return 0

@@ -147,7 +147,8 @@ def test_the_mistake_of_one_process_is_what_counts_when_others_were_killed(comma
 def test_a_lock_of_a_job_that_is_over_is_taken_away(commands: Path, tmp_path: Path, state: str, kept: bool) -> None:
     run = tmp_path / "run"
     (run / LOCK).mkdir(parents=True)
-    (run / LOCK / "holder.json").write_text(json.dumps(asdict(replace(Holder.of_this_process(), machine="another", job="6"))))
+    holder = replace(Holder.of_this_process(), machine="another", job="6")
+    (run / LOCK / "holder.json").write_text(json.dumps(asdict(holder)))
     stand_in(commands, "scontrol", f'echo "JobId=6 JobState={state} Restarts=0"')
     stand_in(commands, "srun", "exit 0")
     assert job.run([str(run), "--processes-per-node", "1"]) == 0

@@ -43,17 +43,17 @@ def silent(folder: Path) -> None:
 def test_a_controller_out_of_reach_is_told_from_a_refusal(commands: Path, stderr: str, said: str) -> None:
     stand_in(commands, "sinfo", f'printf "{stderr}" >&2; exit 1')
     with pytest.raises(NoAnswer) as caught:
-        slurm.ask("sinfo", "--format=%N|%G")
+        slurm.run_command("sinfo", "--format=%N|%G")
     assert str(caught.value).startswith(f"`sinfo '--format=%N|%G'`: Slurm does not answer ({said}); {REMEDY}")
     assert "\n" not in str(caught.value)
 
     stand_in(commands, "sinfo", 'echo "sinfo: error: Invalid node state specified" >&2; exit 1')
     with pytest.raises(HarnetError, match=r"^sinfo: Invalid node state specified$") as refused:
-        slurm.ask("sinfo")
+        slurm.run_command("sinfo")
     assert not isinstance(refused.value, NoAnswer)
     stand_in(commands, "sinfo", "exit 3")
     with pytest.raises(HarnetError, match=r"^sinfo: failed, and gave no reason$"):
-        slurm.ask("sinfo")
+        slurm.run_command("sinfo")
 
 
 def test_a_command_that_hangs_or_is_not_there_ends_in_one_line_too(
@@ -62,10 +62,10 @@ def test_a_command_that_hangs_or_is_not_there_ends_in_one_line_too(
     stand_in(commands, "sinfo", "exec sleep 60")
     monkeypatch.setattr(slurm, "ANSWER_SECONDS", 0.2)
     with pytest.raises(NoAnswer, match=r"^`sinfo -N`: Slurm does not answer \(nothing within 0.2 s\); try again"):
-        slurm.ask("sinfo", "-N")
+        slurm.run_command("sinfo", "-N")
     monkeypatch.setenv("PATH", str(commands))
     with pytest.raises(HarnetError, match="scontrol is not on the PATH: type this on a login node") as caught:
-        slurm.ask("scontrol", "ping")
+        slurm.run_command("scontrol", "ping")
     assert not isinstance(caught.value, NoAnswer), "waiting does not cure it"
 
 

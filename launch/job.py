@@ -87,12 +87,12 @@ class Start:
             return self.fail(f"started {self.restart} times again already; submit again if that is right")
         nodes = os.environ["SLURM_JOB_NODELIST"]
         records.append(self.options.run, STARTS, here | {"event": "start", "nodes": nodes, "step": step})
-        say(f"start {self.restart} of job {self.job} on {nodes}, from step {step}")
+        log_line(f"start {self.restart} of job {self.job} on {nodes}, from step {step}")
         self.clear_lock()
         code = self.run_tasks()
         now = newest_step(self.options.run)
         verdict = "mistake" if code and self.mistakes else verdict_of(code)
-        say(f"{verdict} (code {code}) at step {now}{': ' if self.reason else ''}{self.reason}")
+        log_line(f"{verdict} (code {code}) at step {now}{': ' if self.reason else ''}{self.reason}")
         end = {"event": "end", "code": code, "verdict": verdict, "steps": now - step, "reason": self.reason}
         records.append(self.options.run, STARTS, here | end)
         return self.follow(code, verdict)
@@ -120,13 +120,13 @@ class Start:
             crashes = crashes_in_a_row(records.entries(self.options.run, STARTS), self.job)
             if crashes >= self.options.max_crashes:
                 return self.fail(f"gave up after {crashes} starts in a row without a new checkpoint: {self.reason}")
-        say("queueing the job again")
+        log_line("queueing the job again")
         patiently("scontrol", "requeue", self.job)
         return 0
 
     def fail(self, reason: str) -> int:
         """Say why where everybody looks: log, and Slurm's comment on the job, which no full disk can hold up."""
-        say(f"failed: {reason}")
+        log_line(f"failed: {reason}")
         patiently("scontrol", "update", f"JobId={self.job}", f"Comment={comment(reason)}")
         return MISTAKE
 
@@ -138,7 +138,7 @@ class Start:
         ) as process:  # fmt: skip
             assert process.stdout is not None
             for line in process.stdout:
-                say(line.rstrip("\n"), stamped=False)
+                log_line(line.rstrip("\n"), stamped=False)
                 if found := COMPLAINT.search(line):
                     self.complaints.append(next(filter(None, found.groups())))
         return process.returncode
@@ -222,7 +222,7 @@ def comment(reason: str) -> str:
     return re.sub(r"[^\w ./:;,()%'+-]+", " ", reason)[:250]
 
 
-def say(text: str, stamped: bool = True) -> None:
+def log_line(text: str, stamped: bool = True) -> None:
     """A line of the job's log. A log on a full disk is no reason to end: what matters is also in Slurm's comment."""
     line = f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}\n" if stamped else f"{text}\n"
     try:

@@ -121,13 +121,13 @@ class Start:
             if crashes >= self.options.max_crashes:
                 return self.fail(f"gave up after {crashes} starts in a row without a new checkpoint: {self.reason}")
         log_line("queueing the job again")
-        patiently("scontrol", "requeue", self.job)
+        run_until_answered("scontrol", "requeue", self.job)
         return 0
 
     def fail(self, reason: str) -> int:
         """Say why where everybody looks: log, and Slurm's comment on the job, which no full disk can hold up."""
         log_line(f"failed: {reason}")
-        patiently("scontrol", "update", f"JobId={self.job}", f"Comment={comment(reason)}")
+        run_until_answered("scontrol", "update", f"JobId={self.job}", f"Comment={comment(reason)}")
         return MISTAKE
 
     def run_tasks(self) -> int:
@@ -174,7 +174,7 @@ class Start:
         A node that was cut off may come back while the job, restarted, runs elsewhere; and a cancelled job could be
         queued again by mistake.
         """
-        job = slurm.Job(slurm.parse(patiently("scontrol", "--oneliner", "show", "job", self.job)))
+        job = slurm.Job(slurm.parse(run_until_answered("scontrol", "--oneliner", "show", "job", self.job)))
         return job.state == "RUNNING" and job.restarts == self.restart
 
     @property
@@ -231,7 +231,7 @@ def log_line(text: str, stamped: bool = True) -> None:
         return
 
 
-def patiently(*command: str) -> str:
+def run_until_answered(*command: str) -> str:
     """Ask Slurm, again and again while its controller restarts."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:

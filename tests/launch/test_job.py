@@ -84,11 +84,11 @@ def test_a_controller_that_restarts_is_asked_again(commands: Path, monkeypatch: 
     stand_in(commands, "scontrol", silent)
     pauses: list[float] = []
     monkeypatch.setattr(job, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append))
-    assert job.patiently("scontrol", "show", "job", "7") == "yes\n"
+    assert job.run_until_answered("scontrol", "show", "job", "7") == "yes\n"
     assert len(pauses) == 1
     stand_in(commands, "scontrol", "echo 'Invalid job id specified' >&2; exit 1")
     with pytest.raises(HarnetError, match="Invalid job id"):
-        job.patiently("scontrol", "show", "job", "7")
+        job.run_until_answered("scontrol", "show", "job", "7")
     assert len(pauses) == 1
 
 

@@ -83,7 +83,7 @@ class BatchJob:
         refuse_secrets(self._command)
         try:
             slurm.run_command("sbatch", "--test-only", script=self.script)
-        except slurm.NoAnswer:
+        except slurm.ControllerSilent:
             raise
         except HarnetError as error:
             raise _refused(error) from None
@@ -102,7 +102,7 @@ class BatchJob:
                 job = self._executor()._submit_command(f"exec {shlex.join(self._command)}")
         except FailedJobError as failed:
             error = slurm.failure(("sbatch",), str(failed))
-            if isinstance(error, slurm.NoAnswer):
+            if isinstance(error, slurm.ControllerSilent):
                 # Two jobs in one folder would destroy a run.
                 doubt = f"whether {self._parameters['job_name']} is queued all the same"
                 raise HarnetError(f"{error}; look first, by squeue --me, {doubt}") from None

@@ -237,7 +237,7 @@ def run_until_answered(*command: str) -> str:
     while True:
         try:
             return slurm.run_command(*command)
-        except slurm.NoAnswer:
+        except slurm.ControllerSilent:
             if time.monotonic() > deadline:
                 raise
             time.sleep(5)

@@ -42,7 +42,7 @@ _REMEDIES = {
 """Words in which Slurm refuses a job (its src/common/slurm_errno.c), and what mends it."""
 
 
-class NoAnswer(HarnetError):
+class ControllerSilent(HarnetError):
     """Slurm was asked and said nothing of the matter. The same may be answered later, or on another machine."""
 
     def __init__(self, command: Sequence[str], said: str) -> None:
@@ -77,7 +77,7 @@ def run_command(*command: str, script: str | None = None) -> str:
             f"{command[0]} is not on the PATH: type this on a login node, after `module load slurm` if there is one"
         ) from None
     except subprocess.TimeoutExpired:
-        raise NoAnswer(command, f"nothing within {ANSWER_SECONDS} s") from None
+        raise ControllerSilent(command, f"nothing within {ANSWER_SECONDS} s") from None
     if done.returncode:
         raise failure(command, done.stderr)
     return done.stdout
@@ -89,7 +89,7 @@ def failure(command: Sequence[str], said: str) -> HarnetError:
     lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith(hint)]
     lines = lines or ["failed, and gave no reason"]
     words = re.sub(rf"^({re.escape(command[0])}: )?((error|fatal): )?", "", lines[-1])
-    return NoAnswer(command, words) if _SILENCE.search(words) else HarnetError(f"{command[0]}: {words}")
+    return ControllerSilent(command, words) if _SILENCE.search(words) else HarnetError(f"{command[0]}: {words}")
 
 
 def remedy(said: str) -> str:

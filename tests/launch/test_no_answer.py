@@ -9,7 +9,7 @@ from harnet import run_folder
 from harnet.errors import HarnetError
 from launch import records, slurm
 from launch.cli import main
-from launch.slurm import NoAnswer
+from launch.slurm import ControllerSilent
 from pretrain.command import Command
 from tests.launch.stand_ins import stand_in
 
@@ -42,7 +42,7 @@ def silent(folder: Path) -> None:
 )  # fmt: skip
 def test_a_controller_out_of_reach_is_told_from_a_refusal(commands: Path, stderr: str, said: str) -> None:
     stand_in(commands, "sinfo", f'printf "{stderr}" >&2; exit 1')
-    with pytest.raises(NoAnswer) as caught:
+    with pytest.raises(ControllerSilent) as caught:
         slurm.run_command("sinfo", "--format=%N|%G")
     assert str(caught.value).startswith(f"`sinfo '--format=%N|%G'`: Slurm does not answer ({said}); {REMEDY}")
     assert "\n" not in str(caught.value)
@@ -50,7 +50,7 @@ def test_a_controller_out_of_reach_is_told_from_a_refusal(commands: Path, stderr
     stand_in(commands, "sinfo", 'echo "sinfo: error: Invalid node state specified" >&2; exit 1')
     with pytest.raises(HarnetError, match=r"^sinfo: Invalid node state specified$") as refused:
         slurm.run_command("sinfo")
-    assert not isinstance(refused.value, NoAnswer)
+    assert not isinstance(refused.value, ControllerSilent)
     stand_in(commands, "sinfo", "exit 3")
     with pytest.raises(HarnetError, match=r"^sinfo: failed, and gave no reason$"):
         slurm.run_command("sinfo")
@@ -61,12 +61,14 @@ def test_a_command_that_hangs_or_is_not_there_ends_in_one_line_too(
 ) -> None:
     stand_in(commands, "sinfo", "exec sleep 60")
     monkeypatch.setattr(slurm, "ANSWER_SECONDS", 0.2)
-    with pytest.raises(NoAnswer, match=r"^`sinfo -N`: Slurm does not answer \(nothing within 0.2 s\); try again"):
+    with pytest.raises(
+        ControllerSilent, match=r"^`sinfo -N`: Slurm does not answer \(nothing within 0.2 s\); try again"
+    ):
         slurm.run_command("sinfo", "-N")
     monkeypatch.setenv("PATH", str(commands))
     with pytest.raises(HarnetError, match="scontrol is not on the PATH: type this on a login node") as caught:
         slurm.run_command("scontrol", "ping")
-    assert not isinstance(caught.value, NoAnswer), "waiting does not cure it"
+    assert not isinstance(caught.value, ControllerSilent), "waiting does not cure it"
 
 
 def test_every_command_that_asks_slurm_says_what_to_do(

@@ -96,7 +96,7 @@ def test_of_two_that_take_over_one_is_refused(tmp_path: Path, monkeypatch: pytes
     run, stale = tmp_path / "run", replace(Holder.of_this_process(), started=1)
     quicker = replace(Holder.of_this_process(), machine="another")
     write(run, stale)
-    real = Holder.gone
+    real = Holder.has_ended
 
     def slow(self: Holder) -> bool:
         found = real(self)

@@ -19,9 +19,9 @@ PLAN = """
 import sys, pathlib
 from data_shards.cohort.store import Cohort
 from data_shards.quality.policy import POLICIES
-from data_shards.shards.shard_plan import ShardOptions, plan
+from data_shards.shards.shard_plan import ShardOptions, plan_shards
 cohort = Cohort.open(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))
-print(plan(cohort, ShardOptions(quality=POLICIES["none"])).flow.recordings)
+print(plan_shards(cohort, ShardOptions(quality=POLICIES["none"])).flow.recordings)
 """
 
 

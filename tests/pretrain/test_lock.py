@@ -46,8 +46,8 @@ def test_a_second_process_is_refused_and_told_what_to_do(tmp_path: Path) -> None
 def test_what_a_killed_process_left_is_taken_over(tmp_path: Path) -> None:
     run = tmp_path / "run"
     code = (
-        f"import time; from pathlib import Path; from pretrain.run.lock import locked\n"
-        f"with locked(Path({str(run)!r})):\n    time.sleep(60)"
+        f"import time; from pathlib import Path; from pretrain.run.lock import run_lock\n"
+        f"with run_lock(Path({str(run)!r})):\n    time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as other:
         while holder_or_none(run) is None:

@@ -1,4 +1,4 @@
-"""Features made by hand: what a random forest sees of a window. Statistics, correlations, spectrum."""
+"""Handcrafted features of a window, used by the random forest: statistics, correlations, spectrum."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from harnet.encoder import SAMPLING_RATE
 
 BANDS_HZ = ((0.2, 1.0), (1.0, 2.0), (2.0, 3.0), (3.0, 5.0), (5.0, 8.0), (8.0, 15.0))
-"""Edges chosen around the cadence of walking, 1.5 to 2.5 steps a second, and its harmonics."""
+"""Frequency bands in Hz, chosen around the cadence of walking (1.5 to 2.5 steps per second) and its harmonics."""
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _CHUNK = 8192
 _TINY = 1e-12
@@ -25,7 +25,7 @@ def names() -> list[str]:
 
 
 def features(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, 3, L) in g at 30 Hz -> (N, F) in the order of `names`, finite."""
+    """Features (N, F), finite float32 in the order of `names`, of windows (N, 3, L) in g at 30 Hz."""
     parts = [_features(windows[start : start + _CHUNK]) for start in range(0, len(windows), _CHUNK)]
     return np.concatenate(parts).astype(np.float32)
 
@@ -36,7 +36,7 @@ def _features(windows: NDArray[np.float32]) -> NDArray[np.float64]:
     signals = np.concatenate([x, norm], axis=1)
     mean, std = signals.mean(axis=2), signals.std(axis=2)
     centred = signals - mean[..., None]
-    # Below a tenth of a mg a window is constant: its shape is rounding, not movement.
+    # Below 0.1 mg a window is constant: what remains is rounding, not movement.
     scaled = centred / np.maximum(std, 1e-4)[..., None]
     quantiles = np.quantile(signals, QUANTILES, axis=2)
     columns = [mean, std, (scaled**3).mean(axis=2), (scaled**4).mean(axis=2), *quantiles]
@@ -50,7 +50,7 @@ def _features(windows: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _spectrum(centred: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """Shares of power by band, then log power, peak frequency, its share, entropy; each (N, 4)."""
+    """Relative power per band, then log power, peak frequency in Hz, its relative power, entropy; each (N, 4)."""
     taper = np.hanning(centred.shape[2])
     power = np.abs(np.fft.rfft(centred * taper, axis=2)) ** 2
     hertz = np.fft.rfftfreq(centred.shape[2], 1 / SAMPLING_RATE)
@@ -64,7 +64,7 @@ def _spectrum(centred: NDArray[np.float64]) -> list[NDArray[np.float64]]:
 
 
 def _periodicity(scaled: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Highest autocorrelation of the norm at lags of 0.3 to 2 s, and that lag in s: (N, 2)."""
+    """Maximum autocorrelation of the norm at lags of 0.3 to 2 s, and its lag in seconds: (N, 2)."""
     length = scaled.shape[1]
     transformed = np.fft.rfft(scaled, 2 * length, axis=1)
     lags = np.fft.irfft(np.abs(transformed) ** 2, axis=1)[:, :length] / length

@@ -1,10 +1,10 @@
-"""A trained model over whole recordings: features and predictions, and what they add up to by day and person.
+"""Applying a trained model to whole recordings: features and predictions, summarised per day and person.
 
-inference.py       windows of many recordings through a model, batch by batch
-recordings.py      each recording into its own results
+inference.py       batched inference over the windows of many recordings
+recordings.py      writes the results of each recording
 embed.py           features, as Zarr
 predict.py         classes, as Parquet
-smoothing.py       classes in time, by a hidden Markov model
-summaries.py       person-days and people, weighted by wear
-summary_tables.py  the tables of them
+smoothing.py       temporal smoothing of classes by a hidden Markov model
+summaries.py       summaries of person-days and people, weighted by wear time
+summary_tables.py  person-day and person tables
 """

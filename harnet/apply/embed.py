@@ -1,6 +1,6 @@
-"""Features of recordings, as Zarr, and their mean by day and by hour.
+"""Features of recordings, as Zarr, and their means per day and per hour.
 
-Written piece by piece: neither the signal nor the features of a recording are ever in memory as a whole.
+Written incrementally: neither the signal nor the features of a recording are ever completely in memory.
 """
 
 import shutil
@@ -22,39 +22,39 @@ from harnet.files import fsync_tree, publish
 from harnet.weights.load import load_encoder
 
 ROWS_A_CHUNK = 512
-"""Windows in a chunk: at 1,024 features in float32, 2 MB."""
+"""Windows per chunk: 2 MB for 1,024 features in float32."""
 
 FEATURES = "features.zarr"
-"""In the output folder: one group a recording."""
+"""Zarr store in the output folder, with one group per recording."""
 
 Stored = Literal["float32", "float16", "none"]
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """Features of every window, and their means."""
+    """The embed task: features of every window, and their means."""
 
     weights: str
-    """Whatever `load_encoder` takes."""
+    """Weights, in any form that `load_encoder` takes."""
     device: str
-    """Such as "cuda"."""
+    """Torch device, such as "cuda"."""
     out: Path
     """Output folder."""
     step: int
-    """Seconds for which each window stands."""
+    """Seconds that each window represents: the step between window starts."""
     stored: Stored
-    """How features are kept; "none" for their means alone."""
+    """Dtype of the stored features; "none" stores only their means."""
     stages: tuple[int, ...] = (5,)
-    """Of the network, whose features stand side by side, as `Encoder.features` takes them."""
+    """Encoder stages whose features are concatenated, see `Encoder.features`."""
     name: str = "embed"
-    """Of the work."""
+    """Name of the task, for the progress bar."""
 
     def network(self) -> Network:
         """The encoder."""
         return Network(_Stages(_encoder(self.weights, self.device), self.stages), _as_it_is)
 
     def results(self, recording: WindowedRecording) -> Results:
-        """A group in the store, or sums alone."""
+        """A group in the Zarr store, or only the sums."""
         size = _encoder(self.weights, self.device).architecture.features_of(self.stages)
         sums = WearSums(size, self.step)
         if self.stored == "none":
@@ -63,26 +63,28 @@ class Embedding:
 
 
 class Means:
-    """The means of features by day and hour."""
+    """Mean features per day and per hour of the day."""
 
     def __init__(self, sums: WearSums, wall: Wall) -> None:
         self._sums, self._wall = sums, wall
 
     def add(self, starts: NDArray[np.int64], rows: NDArray[np.float32]) -> None:
-        """Add them up."""
+        """Add features (n, F) of the windows that start at `starts` (n,) to the sums."""
         self._sums.add(self._wall(starts), rows)
 
     def finish(self) -> RecordingSummary:
-        """The sums."""
+        """Return the sums."""
         return self._sums.finished()
 
     def close(self) -> None:
-        """Nothing is unfinished."""
+        """Nothing to clean up."""
 
 
 class Features(Means):
-    """A group with `features` (n, F), `seconds` (n,) on the recording's clock and `time` (n,), seconds since 1970 on
-    the wall clock; and the means.
+    """A Zarr group and the means.
+
+    The group holds `features` (n, F), `seconds` (n,) on the recording's clock, and `time` (n,) in seconds since 1970 on
+    the wall clock.
     """
 
     def __init__(self, folder: Path, dtype: str, size: int, sums: WearSums, wall: Wall) -> None:
@@ -106,7 +108,7 @@ class Features(Means):
         self._starts: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
 
     def add(self, starts: NDArray[np.int64], rows: NDArray[np.float32]) -> None:
-        """Keep them until there is a chunk to write, and add them up."""
+        """Buffer features (n, F) until a chunk is full, and add them to the sums."""
         super().add(starts, rows)
         self._starts.append(starts)
         self._held.append(rows.astype(self._features.dtype))
@@ -116,7 +118,7 @@ class Features(Means):
             self._write(self._waiting // ROWS_A_CHUNK * ROWS_A_CHUNK)
 
     def finish(self) -> RecordingSummary:
-        """Publish the group."""
+        """Publish the group and return the sums."""
         self._write(self._waiting)
         seconds = np.concatenate(self._starts)
         for name, values in (("seconds", seconds), ("time", self._wall(seconds))):
@@ -139,7 +141,7 @@ class Features(Means):
 
 
 def open_root(path: Path) -> None:
-    """Make the store that holds a group for each recording, or leave it as it is."""
+    """Create the Zarr store that holds one group per recording, unless it exists."""
     zarr.open_group(path, mode="a", zarr_format=3)
 
 
@@ -149,7 +151,7 @@ def _encoder(weights: str, device: str) -> Encoder:
 
 
 class _Stages(nn.Module):
-    """Encoder -> features of some of its stages, (N, 3, L) -> (N, F)."""
+    """Concatenated features of several encoder stages: (N, 3, L) -> (N, F)."""
 
     def __init__(self, encoder: Encoder, stages: tuple[int, ...]) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""A model over the windows of many recordings: full batches across hours and recordings, read ahead of the model.
+"""Batched inference over many recordings: full batches across hours and recordings, prefetched.
 
-Every batch has the same shape, the last one filled up with zeros: what comes of a window depends neither on which
-windows share its batch nor on how many there are.
+Every batch has the same shape, and the last one is padded with zeros, so the output for a window depends neither on
+the other windows in its batch nor on their number.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +21,7 @@ Pieces = Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]
 """Starts (n,) in seconds since 1970 on the recording's clock, and windows (n, 3, L) in g; n may be 0."""
 
 Precision = Literal["fp32", "bf16"]
-"""Of the model's arithmetic: float32, or bfloat16 by autocast."""
+"""Numerical precision of the model: float32, or bfloat16 by autocast."""
 
 T = TypeVar("T")
 
@@ -30,16 +30,16 @@ _NONE = np.empty(0, np.int64)
 
 @dataclass(frozen=True)
 class Share:
-    """What one recording has in a batch: some rows, those after the rows of the shares before it."""
+    """The consecutive rows of a batch that belong to one recording; they follow the rows of the previous share."""
 
     place: int
-    """Of the recording among those given."""
+    """Index of the recording in the given sequence."""
     starts: NDArray[np.int64]
-    """(n,) of its windows in this batch; n may be 0."""
+    """(n,) start times of its windows in this batch; n may be 0."""
     ended: bool = False
-    """Nothing more comes of this recording."""
+    """Whether this is the last share of the recording."""
     error: HarnetError | None = None
-    """Why it ended before its end."""
+    """Why the recording could not be read to its end."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class InferenceBatch:
     """Windows for one pass through the model."""
 
     windows: Tensor | None
-    """(batch, 3, L) float32 in g, zeros after the last share; None if no share has a row."""
+    """(batch, 3, L) float32 in g, zero-padded after the last share; None if no share has any rows."""
     shares: tuple[Share, ...]
-    """Whose the rows are, in order."""
+    """The recordings that the rows belong to, in order."""
 
 
 def outputs(
@@ -59,11 +59,11 @@ def outputs(
     finish: Callable[[Tensor], Tensor],
     precision: Precision = "fp32",
 ) -> Iterator[tuple[Share, NDArray[np.float32]]]:
-    """Yield (share, finish(model(windows)) (n, K) float32) of every recording in turn, the last of each with `ended`.
+    """Yield each share with its outputs, finish(model(windows)), (n, K) float32; recordings in order.
 
-    `model` is in evaluation mode on its device; `batch` windows go through it at once. While it computes, the next
-    batch is read in a thread, and the results of the one before are handed out. A `HarnetError` in reading a
-    recording ends that recording alone.
+    `model` is in evaluation mode on its device and processes `batch` windows at a time. While it computes, the next
+    batch is prefetched in a thread and the results of the previous one are yielded. The last share of a recording has
+    `ended` set. A `HarnetError` while reading a recording ends only that recording.
     """
     device = next(model.parameters()).device
     computing: tuple[InferenceBatch, Tensor | None, Any] | None = None
@@ -104,7 +104,7 @@ def batches(recordings: Sequence[Callable[[], Pieces]], size: int, pinned: bool)
 
 
 def read_ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same items, the next one being made in a thread while one is worked on."""
+    """Prefetch: the same items, with the next one computed in a thread while the caller works on the current one."""
     end = object()
     with ThreadPoolExecutor(1, "read ahead") as thread:
         coming = thread.submit(next, items, end)
@@ -117,11 +117,11 @@ def _launch(
     model: nn.Module, windows: Tensor | None, device: torch.device, finish: Callable[[Tensor], Tensor],
     precision: Precision,
 ) -> tuple[Tensor | None, Any]:  # fmt: skip
-    """Start a batch; returns its results on the CPU and, on a GPU, the event after which they are there."""
+    """Start computing a batch; returns its outputs on the CPU and, with a GPU, the event that marks them complete."""
     if windows is None:
         return None, None
     half = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-    # torch is set up for TF32, ten bits of the fraction, where fp32 is asked for.
+    # torch's defaults would use TF32, with a 10-bit mantissa, for fp32.
     with repeatable_convolutions(), torch.inference_mode(), half:
         found = finish(model(windows.to(device, non_blocking=True))).float().to("cpu", non_blocking=True)
     if device.type != "cuda":

@@ -1,4 +1,4 @@
-"""Classes of recordings: probabilities with their times, as Parquet, and minutes by day and by hour."""
+"""Predicting classes of recordings: probabilities with timestamps, as Parquet, and minutes per day and per hour."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,38 +19,38 @@ from harnet.linear_probe import LinearProbe
 from harnet.weights.load import load_classifier
 
 WINDOWS = "windows"
-"""In the output folder: one Parquet file a recording."""
+"""Sub-folder of the output: one Parquet file per recording."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The class of every window, and minutes of each class."""
+    """The predict task: the class of every window, and minutes per class."""
 
     weights: str
-    """A bundle with a classifier."""
+    """Folder or URL of a bundle with a classifier."""
     device: str
-    """Such as "cuda"."""
+    """Torch device, such as "cuda"."""
     out: Path
     """Output folder."""
     step: int
-    """Seconds for which each window stands."""
+    """Seconds that each window represents: the step between window starts."""
     smoother: Smoother | None
-    """Decodes the classes in time; None takes the most likely one of each window."""
+    """Temporal smoothing of the classes; None takes the most likely class of each window."""
     name: str = "predict"
-    """Of the work."""
+    """Name of the task, for the progress bar."""
 
     def network(self) -> Network:
         """Encoder and classifier."""
         return Network(_classifier(self.weights, self.device)[0], _probabilities)
 
     def results(self, recording: WindowedRecording) -> Results:
-        """A table of windows."""
+        """A Parquet table with one row per window."""
         path = self.out / WINDOWS / f"{recording.name}.parquet"
         return Classes(path, _classifier(self.weights, self.device)[1], self.step, self.smoother, recording.wall)
 
 
 class Classes:
-    """A row a window: `time` (wall clock), `seconds` (recording's clock), `class`, and `p_CLASS` for each class."""
+    """One row per window: `time` (wall clock), `seconds` (recording's clock), `class`, and `p_CLASS` for each class."""
 
     def __init__(self, path: Path, names: tuple[str, ...], step: int, smoother: Smoother | None, wall: Wall) -> None:
         self._path, self._names, self._step, self._smoother, self._wall = path, names, step, smoother, wall
@@ -58,12 +58,12 @@ class Classes:
         self._probabilities: list[NDArray[np.float32]] = [np.empty((0, len(names)), np.float32)]
 
     def add(self, starts: NDArray[np.int64], rows: NDArray[np.float32]) -> None:
-        """Keep the probabilities: classes are decoded over the whole recording."""
+        """Buffer the probabilities: smoothing needs the whole recording."""
         self._starts.append(starts)
         self._probabilities.append(rows)
 
     def finish(self) -> RecordingSummary:
-        """Choose the classes, and write the table."""
+        """Choose the classes, write the table and return the minutes per class."""
         starts, probabilities = np.concatenate(self._starts), np.concatenate(self._probabilities)
         if self._smoother is None:
             chosen = probabilities.argmax(axis=1)
@@ -83,7 +83,7 @@ class Classes:
         return sums.finished()
 
     def close(self) -> None:
-        """Nothing is unfinished."""
+        """Nothing to clean up."""
 
 
 @lru_cache(maxsize=1)

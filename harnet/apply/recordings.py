@@ -1,4 +1,4 @@
-"""Recordings through a model, each into its own results, whole or absent."""
+"""Applying a model to recordings; the results of each recording are complete or absent."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,64 +13,64 @@ from harnet.apply.summaries import RecordingSummary
 from harnet.errors import HarnetError
 
 Wall = Callable[[NDArray[np.int64]], NDArray[np.int64]]
-"""From seconds on the recording's clock to seconds on the clock on the wall."""
+"""Converts seconds on the recording's clock to seconds since 1970 on the local wall clock; both (n,)."""
 
 
 @dataclass(frozen=True)
 class WindowedRecording:
-    """One recording to work on."""
+    """One recording to process."""
 
     name: str
-    """Under which its results are kept."""
+    """Name under which its results are stored."""
     windows: Callable[[], Pieces]
-    """Reads its windows from the first to the last; HarnetError where it cannot."""
+    """Reads its windows in order; HarnetError if it cannot."""
     wall: Wall
-    """Its wall clock."""
+    """Converts to wall-clock time."""
 
 
 class Results(Protocol):
-    """Where the outputs of one recording go."""
+    """Destination of the outputs of one recording."""
 
     def add(self, starts: NDArray[np.int64], rows: NDArray[np.float32]) -> None:
-        """Take in outputs (n, K) of the windows that start at `starts` (n,), after those before."""
+        """Append outputs (n, K) of the windows that start at `starts` (n,); called in order of time."""
 
     def finish(self) -> RecordingSummary:
-        """Publish the results, and sum them up."""
+        """Publish the results and return their summary."""
 
     def close(self) -> None:
-        """Remove what is not finished; after `finish`, nothing."""
+        """Remove unfinished results; does nothing after `finish`."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """A model, and what makes rows of its outputs."""
+    """A model and its post-processing."""
 
     model: nn.Module
-    """In evaluation mode, on its device."""
+    """The model, in evaluation mode, on its device."""
     finish: Callable[[Tensor], Tensor]
-    """From the model's outputs of a batch to (N, K)."""
+    """Maps the model's outputs for a batch to (N, K)."""
 
 
 class Task(Protocol):
-    """What is done with recordings: sent to other processes, so small."""
+    """What to do with recordings. Must be small and picklable: it is sent to worker processes."""
 
     @property
     def name(self) -> str:
-        """For the progress bar."""
+        """Name for the progress bar."""
 
     def network(self) -> Network:
-        """The model, loaded once in each process."""
+        """The model, loaded once per process."""
 
     def results(self, recording: WindowedRecording) -> Results:
-        """New results of a recording; what an earlier attempt left of them is gone."""
+        """New, empty results of a recording; remains of an earlier attempt are deleted."""
 
 
 def apply(
     task: Task, recordings: Sequence[WindowedRecording], batch: int, precision: Precision
 ) -> Iterator[tuple[WindowedRecording, RecordingSummary | HarnetError]]:
-    """Work through `recordings`; yields each, once its results are published, with their summary, or why there is none.
+    """Process `recordings`; yields each with its summary once its results are published, or with the error.
 
-    `batch` windows go through the model at once, from whichever recordings they are.
+    `batch` windows go through the model at once; a batch may contain windows of several recordings.
     """
     network, results = task.network(), None
     reading = [recording.windows for recording in recordings]

@@ -1,9 +1,9 @@
-"""Smoothing predictions in time: people stay with what they do for longer than a window.
+"""Temporal smoothing of predictions: activities last longer than a window.
 
 A hidden Markov model whose states are the classes and whose emissions are the classifier's probabilities (Bourlard and
 Morgan 1994, "Connectionist Speech Recognition", chapter 7), decoded by the Viterbi algorithm (Rabiner 1989, section
-III.B). Thirty lines of our own: of the libraries at hand, hmmlearn takes observations rather than probabilities of
-states, and others bring a framework.
+III.B). These thirty lines replace a dependency: hmmlearn takes observations rather than state probabilities, and
+other libraries bring a framework.
 """
 
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from harnet.errors import HarnetError
 
 FLOOR = 1e-6
-"""Least probability: one confident mistake of the classifier must not rule a class out."""
+"""Lower bound of probabilities: one confident mistake of the classifier must not rule out a class."""
 
 
 @dataclass(frozen=True)
 class Smoother:
-    """Classes change with the same chance at every window, to any other class alike."""
+    """A hidden Markov model with the same probability of change at every window, uniform over the other classes."""
 
     mean_bout_seconds: float
-    """How long, on average, people stay with one class before they change."""
+    """Mean duration of a bout of one class in seconds."""
     step: int
-    """Seconds from one window's start to the next one's."""
+    """Seconds between consecutive window starts."""
 
     def __post_init__(self) -> None:
         if not self.mean_bout_seconds > self.step:
@@ -34,8 +34,9 @@ class Smoother:
     def smooth(self, starts: NDArray[np.int64], probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
         """Most likely sequence of classes (n,), given the probability of each class (n, C) in each window.
 
-        `starts` (n,) are increasing seconds; where the next one is not `step` later, a new sequence begins. The
-        probabilities should come from training with balanced classes, or rare ones are judged rare twice.
+        `starts` (n,) are increasing seconds; a new sequence begins wherever the step differs from `step`. The
+        probabilities should come from training with balanced classes; otherwise the prior counts twice against rare
+        classes.
         """
         classes = probabilities.shape[1]
         if classes == 1 or not len(starts):
@@ -49,7 +50,7 @@ class Smoother:
 
 
 def _viterbi(emission: NDArray[np.float64], transition: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The path of greatest log-likelihood through (n, C) emissions; every class is as likely at the start."""
+    """The path (n,) with the highest log-likelihood through emissions (n, C), from a uniform initial distribution."""
     back = np.zeros(emission.shape, np.int64)
     score = emission[0]
     for place in range(1, len(emission)):

@@ -1,9 +1,9 @@
-"""From windows to person-days and people, weighted by wear.
+"""Summarising windows as person-days and people, weighted by wear time.
 
-Each worn window counts for the seconds between two windows' starts. A day's figure is over what was worn of it, with
-its wear beside it as the weight. A person's figure gives every hour of the day the same weight, however often it was
-worn, which takes away the bias of nights or weekends without wear (as the imputation by time of day of Doherty et al.
-2017, PLoS ONE 12(2):e0169649, does); it exists only if each hour of the day was worn at least once.
+Each worn window counts for the step between window starts. A day's mean is over its wear time, which is stored with
+it as its weight. A person's mean gives every hour of the day the same weight, however often it was worn, which
+removes the bias of non-wear at night or at weekends (like the imputation by time of day of Doherty et al. 2017, PLoS
+ONE 12(2):e0169649); it is defined only if each hour of the day was worn at least once.
 """
 
 import io
@@ -21,10 +21,10 @@ SECONDS_PER_DAY = 86400
 
 
 class WearSums:
-    """Adds up windows of one recording: values by day, and by hour of the day."""
+    """Sums the windows of one recording per day and per hour of the day."""
 
     def __init__(self, size: int, seconds: int) -> None:
-        """`size` values a window; each window stands for `seconds`."""
+        """`size` is the number of values per window; each window represents `seconds` seconds."""
         self.seconds = seconds
         self._size = size
         self._days: dict[int, tuple[int, NDArray[np.float64]]] = {}
@@ -32,7 +32,7 @@ class WearSums:
         self._sums_by_hour = np.zeros((24, size))
 
     def add(self, wall: NDArray[np.int64], values: NDArray[np.float32]) -> None:
-        """Take in windows (n, size) that start at `wall` (n,) seconds since 1970 on the wall clock."""
+        """Add windows: `values` (n, size), starting at `wall` (n,) seconds since 1970 on the wall clock."""
         days, hours = wall // SECONDS_PER_DAY, wall // 3600 % 24
         for day in np.unique(days).tolist():
             chosen = values[days == day]
@@ -56,29 +56,29 @@ class WearSums:
 
 
 def _added(sums: NDArray[np.float64], values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """`sums` (K,) and `values` (n, K), added row after row: the same to the last bit in whatever pieces they come."""
-    # Along the first axis numpy adds row by row; pairwise it adds along the last one alone.
+    """`sums` (K,) plus the rows of `values` (n, K), one by one: bit-identical however the rows are batched."""
+    # numpy sums the first axis row by row; it uses pairwise summation only along the last axis.
     total: NDArray[np.float64] = np.concatenate([sums[None], values]).sum(axis=0)
     return total
 
 
 @dataclass(frozen=True)
 class RecordingSummary:
-    """What a recording adds to its wearer's days and to the wearer."""
+    """Contribution of one recording to its wearer's person-days and person summary."""
 
     days: NDArray[np.int64]
     """(d,) days since 1970 on the wall clock, increasing."""
     wear: NDArray[np.float64]
-    """(d,) seconds of worn windows."""
+    """(d,) wear time in seconds."""
     sums: NDArray[np.float64]
-    """(d, K) seconds times value over the worn windows."""
+    """(d, K) sum of seconds × value over the worn windows."""
     wear_by_hour: NDArray[np.float64]
-    """(24,) seconds of worn windows by hour of the day."""
+    """(24,) wear time in seconds per hour of the day."""
     sums_by_hour: NDArray[np.float64]
-    """(24, K) seconds times value by hour of the day."""
+    """(24, K) sum of seconds × value per hour of the day."""
 
     def save(self, path: Path) -> None:
-        """Write a small .npz file, whole or not at all; sums as float32, which keeps seven digits."""
+        """Atomically write a small .npz file; sums are stored as float32, about seven digits."""
         buffer = io.BytesIO()
         arrays = {"days": self.days, "wear": self.wear, "wear_by_hour": self.wear_by_hour}
         narrow = {name: getattr(self, name).astype(np.float32) for name in ("sums", "sums_by_hour")}
@@ -103,38 +103,38 @@ class RecordingSummary:
 
 @dataclass(frozen=True)
 class PersonDay:
-    """A day of a person, by the wall clock."""
+    """One person-day, by the wall clock."""
 
     participant: str
     """Pseudonym."""
     day: np.datetime64
-    """The date."""
+    """Local date."""
     wear_seconds: float
-    """Seconds of worn windows: the weight of this row."""
+    """Wear time in seconds: the weight of this row."""
     mean: NDArray[np.float64]
-    """(K,) mean value over the worn windows."""
+    """(K,) mean over the worn windows."""
 
 
 @dataclass(frozen=True)
 class PersonSummary:
-    """All recordings of a person."""
+    """Summary of all recordings of a person."""
 
     participant: str
     """Pseudonym."""
     days: int
     """Days with any wear."""
     wear_seconds: float
-    """Seconds of worn windows."""
+    """Wear time in seconds."""
     hours_covered: int
-    """Hours of the day, of 24, that were worn at least once."""
+    """Number of hours of the day, of 24, that were worn at least once."""
     wear_mean: NDArray[np.float64]
-    """(K,) mean over all worn windows: days weigh by their wear."""
+    """(K,) mean over all worn windows: days are weighted by wear time."""
     day_mean: NDArray[np.float64] | None
-    """(K,) mean with the same weight for each hour of the day; None unless all 24 were worn."""
+    """(K,) mean with equal weight for each hour of the day; None unless all 24 were worn."""
 
 
 def person_tables(participant: str, parts: Iterable[RecordingSummary]) -> tuple[list[PersonDay], PersonSummary | None]:
-    """The rows of one person from all of their recordings; no person row if nothing was worn."""
+    """Person-days and person summary from all recordings of a person; the latter is None if nothing was worn."""
     days: dict[int, tuple[float, NDArray[np.float64]]] = {}
     wear_by_hour, sums_by_hour = np.zeros(24), np.zeros((24, 1))
     for part in parts:

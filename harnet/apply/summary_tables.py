@@ -1,4 +1,4 @@
-"""Person-day and person tables, from the summaries of recordings: CSV for minutes of classes, Parquet for features."""
+"""Writing person-day and person tables: CSV for minutes per class, Parquet for features."""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,18 +14,18 @@ from harnet.files import atomic_path
 
 MINUTES_A_DAY = 1440.0
 PEOPLE_A_GROUP = 256
-"""Rows of people in memory before they are written."""
+"""People buffered in memory per Parquet row group."""
 
 Recordings = Mapping[str, Sequence[Path]]
 """Participant -> summary files of their recordings."""
 
 
 def write_minutes(out: Path, recordings: Recordings, classes: Sequence[str]) -> tuple[int, int]:
-    """`person_days.csv` and `people.csv`; returns the number of rows of each.
+    """Write `person_days.csv` and `people.csv`; returns the number of rows of each.
 
-    A day: minutes worn, `weight` (the share of 24 h that was worn), and minutes of each class in what was worn. A
-    person: minutes of each class in a day of 24 h (`minutes_CLASS`, by hour of the day; empty unless all 24 hours were
-    covered), and the same with days weighted by wear (`wear_weighted_minutes_CLASS`).
+    A day: minutes worn, `weight` (the fraction of 24 h that was worn), and minutes of each class within the wear time.
+    A person: minutes of each class per 24 h with equal weight for each hour of the day (`minutes_CLASS`; empty unless
+    all 24 hours were covered), and with days weighted by wear time (`wear_weighted_minutes_CLASS`).
     """
     day_names = ["participant", "date", "wear_minutes", "weight", *(f"minutes_{name}" for name in classes)]
     person_names = ["participant", "days", "wear_minutes", "hours_covered", *(f"minutes_{name}" for name in classes),
@@ -56,10 +56,10 @@ def write_minutes(out: Path, recordings: Recordings, classes: Sequence[str]) -> 
 
 
 def write_features(out: Path, recordings: Recordings, size: int) -> tuple[int, int]:
-    """`person_days.parquet` and `people.parquet` with a mean feature vector a row; returns the number of rows of each.
+    """Write `person_days.parquet` and `people.parquet`, each row with a mean feature vector (`size`,) float32.
 
-    A day: `wear_minutes`, `weight`, `features`. A person: `features` with the same weight for each hour of the day
-    (null unless all 24 were covered) and `wear_weighted_features`.
+    A day: `wear_minutes`, `weight`, `features`. A person: `features` with equal weight for each hour of the day (null
+    unless all 24 were covered) and `wear_weighted_features`. Returns the number of rows of each table.
     """
     vector = pa.list_(pa.float32(), size)
     day_schema = pa.schema([("participant", pa.string()), ("date", pa.date32()), ("wear_minutes", pa.float64()),

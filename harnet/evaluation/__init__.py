@@ -1,4 +1,4 @@
-"""Does it transfer? Protocols, arms and scores on labelled data sets, with people held out.
+"""Does it transfer? Protocols, arms and scores on labelled data sets, tested on held-out people.
 
 `protocols` what is trained and on whom · `splits` people into folds · `handmade` features of the forest · `arms` the
 ways to classify · `trials` the unit of work · `suite` all of them, resumable · `scores` intervals and paired

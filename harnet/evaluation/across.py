@@ -1,7 +1,7 @@
-"""Across data sets: learnt from the people and devices of one, tested on those of another.
+"""Cross-dataset evaluation: train on the people and devices of one data set, test on those of another.
 
-Data sets name activities differently and finely, so a table says which of them are one of four that most have. What is
-in no class of the table, such as cycling, is left out.
+Data sets name activities differently and in fine detail, so a table maps their labels to four classes that most of
+them share. Labels that are not in the table, such as cycling, are excluded.
 """
 
 import hashlib
@@ -44,27 +44,27 @@ CLASSES: dict[str, dict[str, tuple[str, ...]]] = {
         "still": ("lying", "sitting", "standing"),
     },
 }
-"""Data set, by the name that `harnet dataset` gives it -> class -> its labels."""
+"""Data set, as named by `harnet dataset` -> class -> labels of the data set."""
 
 
 @dataclass(frozen=True)
 class Across:
-    """Two folders of labelled windows; of classes, those that both have."""
+    """Two folders of labelled windows, restricted to the classes that both have."""
 
     train_on: str
-    """Name of the folder to learn from."""
+    """Name of the folder to train on."""
     test_on: str
     """Name of the folder to test on."""
 
     @property
     def name(self) -> str:
-        """Of the two together, where one data set has its name."""
+        """Name of the pair, in place of a data set's name."""
         return f"{self.train_on}-to-{self.test_on}"
 
     def read(self, data: Path, architecture: str) -> LabelledWindows:
-        """The windows of both, classes mapped and people named after their data set.
+        """Windows of both data sets, with mapped classes and people prefixed with the folder's name.
 
-        HarnetError if the table does not know a data set, or if they have fewer than two classes in common.
+        HarnetError if a data set is not in the table, or if fewer than two classes are common to both.
         """
         parts = [_mapped(data / name, architecture) for name in (self.train_on, self.test_on)]
         classes = sorted(set.intersection(*(set(part.classes) for part in parts)))
@@ -87,36 +87,36 @@ class Across:
         )
 
     def split(self, data: LabelledWindows) -> Split:
-        """Everybody of the second data set is tested; a fifth of the first one's people stop the training."""
+        """All people of the second data set are tested; a fifth of the first one's people are for validation."""
         tested = np.char.startswith(data.people, f"{self.test_on}:")
         held = set_aside(data.people[~tested], VALIDATION_SHARE, FOLD_SEED)
         learnt = sorted(set(data.people[~tested].tolist()) - set(held))
         return Split(tuple(learnt), tuple(sorted(held)), tuple(sorted(set(data.people[tested].tolist()))))
 
     def described(self, data: Path) -> dict[str, Any]:
-        """What is known of both, for the page."""
+        """Metadata of both data sets, for the report."""
         both = [{"title": name, **_facts(data / name)} for name in (self.train_on, self.test_on)]
         keys = ("title", "device", "source", "licence")
         return {key: " → ".join(facts.get(key, "unknown") for facts in both) for key in keys}
 
 
 def _mapped(folder: Path, architecture: str) -> LabelledWindows:
-    """The windows whose label is in a class of the table, with these classes."""
+    """The windows whose label is in the table, relabelled with the table's classes."""
     name = _facts(folder).get("name", folder.name)
     if name not in CLASSES:
-        raise HarnetError(f"{folder}: data set {name!r} is not in the table of classes; it has {', '.join(CLASSES)}")
+        raise HarnetError(f"{folder}: no class mapping for data set {name!r}; known: {', '.join(CLASSES)}")
     found = read_windows(folder, architecture)
     classes = sorted(CLASSES[name])
     place = {label: classes.index(one) for one, labels in CLASSES[name].items() for label in labels}
     mapped = np.array([place.get(label, -1) for label in found.classes])[found.labels]
     rows = mapped >= 0
-    there = np.unique(mapped[rows])
+    present = np.unique(mapped[rows])
     return replace(
         found,
         windows=found.windows[rows],
-        labels=np.searchsorted(there, mapped[rows]).astype(np.int64),
+        labels=np.searchsorted(present, mapped[rows]).astype(np.int64),
         people=found.people[rows],
-        classes=tuple(classes[index] for index in there),
+        classes=tuple(classes[index] for index in present),
     )
 
 

@@ -1,4 +1,4 @@
-"""The ways to classify that are shown side by side: on features made by hand, untrained, frozen; and trained."""
+"""The classifiers ("arms") that are compared: on handcrafted, untrained or frozen features, and trained end to end."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ ARMS = (
     FOREST, HANDMADE_LINEAR, SCRATCH, UNTRAINED, UNTRAINED_LINEAR, UNTRAINED_HANDMADE, FROZEN, FROZEN_LINEAR,
     FROZEN_HANDMADE, TUNED,
 )  # fmt: skip
-"""Forest and logistic regression on hand-made features; the network from nothing; a small network on the last stage of
-an encoder, logistic regression on several of its stages, and on these and hand-made features together, of one that was
-never trained and of the pretrained one; all of it trained.
+"""Random forest and logistic regression on handcrafted features; the network trained from scratch; for an untrained
+and for the pretrained, frozen encoder: a small network on the last stage, logistic regression on several stages, and
+logistic regression on these plus handcrafted features; the pretrained network fine-tuned.
 
-Features of random convolutions are no bad ones (Saxe et al., ICML 2011), so only what frozen has over untrained was
-learnt in pretraining, beside hand-made features too."""
+Features of random convolutions are not bad (Saxe et al., ICML 2011), so only the advantage of frozen over untrained is
+due to pretraining, also when handcrafted features are added."""
 LINEAR = (HANDMADE_LINEAR, UNTRAINED_LINEAR, UNTRAINED_HANDMADE, FROZEN_LINEAR, FROZEN_HANDMADE)
-"""Arms of logistic regression."""
+"""Arms that use logistic regression."""
 LAST_STAGE = SEVERAL_STAGES[-1]
 NETWORKS = (SCRATCH, TUNED)
 """Arms that train the encoder, which is where the time goes."""
@@ -41,7 +41,7 @@ QUESTIONS = (
     (FROZEN, UNTRAINED), (FROZEN_LINEAR, UNTRAINED_LINEAR), (FROZEN_LINEAR, HANDMADE_LINEAR),
     (FROZEN_HANDMADE, HANDMADE_LINEAR), (FROZEN_HANDMADE, UNTRAINED_HANDMADE), (TUNED, SCRATCH), (TUNED, FOREST),
 )  # fmt: skip
-"""The differences that say what pretraining is good for: ten arms have 45."""
+"""The differences that measure the benefit of pretraining, out of the 45 pairs of ten arms."""
 
 
 def parse_arms(difference: Mapping[str, Any]) -> bool:
@@ -56,9 +56,9 @@ class Inputs:
     data: LabelledWindows
     """Windows, labels, people."""
     handmade: NDArray[np.float32]
-    """(N, F) features made by hand."""
+    """(N, F) handcrafted features."""
     stages: NDArray[np.float32]
-    """(N, F') of `SEVERAL_STAGES` of the pretrained encoder in evaluation mode, the last stage's at the end."""
+    """(N, F') features of `SEVERAL_STAGES` of the pretrained encoder in evaluation mode; the last stage comes last."""
 
 
 @dataclass(frozen=True)
@@ -66,27 +66,27 @@ class SplitIndices:
     """Indices of windows."""
 
     train: NDArray[np.int64]
-    """Learnt from."""
+    """Training windows."""
     validation: NDArray[np.int64]
-    """Early stopping decides by them; empty without."""
+    """Windows for early stopping; empty if there are none."""
     test: NDArray[np.int64]
-    """Classified."""
+    """Windows to classify."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What an arm needs beside its data."""
+    """What an arm needs besides its data."""
 
     bundle: Bundle
     """The pretrained weights; scratch has the same architecture, width and normalisation."""
     recipe: Recipe
-    """Of networks."""
+    """Training recipe of networks."""
     trees: int
-    """Of the forest."""
+    """Number of trees of the random forest."""
     threads: int
-    """Of the forest."""
+    """Threads of the random forest and of logistic regression."""
     device: str
-    """Of networks."""
+    """Torch device of networks."""
 
 
 def run_arm(
@@ -97,7 +97,7 @@ def run_arm(
     seed: int,
     on_step: Callable[[], object] = lambda: None,
 ) -> tuple[NDArray[np.int64], Fitted | None]:
-    """Train an arm and classify the test windows: their classes (n,), and what happened in training."""
+    """Train an arm and classify the test windows; returns class indices (n,), and the outcome of network training."""
     if arm == FOREST:
         return _forest(inputs, rows, setting, seed), None
     if arm in LINEAR:
@@ -126,14 +126,14 @@ def train_arm(
     device: str,
     on_step: Callable[[], object] = lambda: None,
 ) -> Fitted:
-    """Train the modules in `rates` as the recipe says, in place; leaves `network` in evaluation mode."""
+    """Train the modules in `rates` in place with the recipe; leaves `network` in evaluation mode."""
     weights = class_weights(learnt.targets, classes) if recipe.balance_classes else torch.ones(classes)
     schedule = recipe.schedule(len(learnt.targets), validation is not None)
     return train_with_early_stopping(network, rates, learnt, validation, weights, schedule, seed, device, on_step)
 
 
 def _forest(inputs: Inputs, rows: SplitIndices, setting: Setting, seed: int) -> NDArray[np.int64]:
-    """A forest needs nobody to stop by, so it learns from the validation people too: a strong baseline."""
+    """A forest needs no early stopping, so it is trained on the validation people too: a strong baseline."""
     from sklearn.ensemble import RandomForestClassifier
 
     forest = RandomForestClassifier(
@@ -149,7 +149,7 @@ def _forest(inputs: Inputs, rows: SplitIndices, setting: Setting, seed: int) -> 
 
 
 def _linear(arm: str, inputs: Inputs, rows: SplitIndices, setting: Setting, seed: int) -> NDArray[np.int64]:
-    """Like the forest it needs nobody to stop by, and learns from the validation people too."""
+    """Like the forest, it needs no early stopping and is trained on the validation people too."""
     if arm == HANDMADE_LINEAR:
         features = inputs.handmade
     elif arm in (UNTRAINED_LINEAR, UNTRAINED_HANDMADE):
@@ -165,7 +165,7 @@ def _linear(arm: str, inputs: Inputs, rows: SplitIndices, setting: Setting, seed
 
 
 def _drawn(setting: Setting, classes: int, seed: int) -> ClassifierModel:
-    """The network that scratch starts from. It depends on `seed` alone, and its encoder not on `classes`."""
+    """The network that scratch starts from. It depends only on `seed`; its encoder does not depend on `classes`."""
     config = setting.bundle.config
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -175,9 +175,9 @@ def _drawn(setting: Setting, classes: int, seed: int) -> ClassifierModel:
 def _network(
     arm: str, inputs: Inputs, train: NDArray[np.int64], setting: Setting, seed: int
 ) -> tuple[nn.Module, list[tuple[nn.Module, float]], Tensor]:
-    """The network to train, the learning rates of its parts, and what goes into it: windows, or features.
+    """The network to train, the learning rates of its modules, and its input: windows or features.
 
-    Fresh parameters depend on `seed` alone; the untrained encoder is the one that scratch starts from.
+    Random parameters depend only on `seed`; the untrained encoder is the one that scratch starts from.
     """
     config, recipe, classes = setting.bundle.config, setting.recipe, len(inputs.data.classes)
     windows = torch.from_numpy(inputs.data.windows)
@@ -203,7 +203,7 @@ def _network(
 def encode(
     encoder: Encoder, windows: Tensor, device: str, stages: Sequence[int] = (LAST_STAGE,)
 ) -> NDArray[np.float32]:
-    """(N, F) of windows (N, 3, L) in g, in evaluation mode: the last stage's, or those of several."""
+    """Features (N, F) of windows (N, 3, L) in g: the outputs of `stages`, in evaluation mode."""
     encoder.to(device).eval()
     features: NDArray[np.float32] = in_batches(lambda x: encoder.features(x, stages), windows, device).numpy()
     return features
@@ -213,5 +213,5 @@ def _scaled(features: NDArray[np.float32], train: NDArray[np.int64], recipe: Rec
     if not recipe.standardise_features:
         return torch.from_numpy(features)
     mean, deviation = features[train].mean(axis=0), features[train].std(axis=0)
-    # A feature that is constant over the training people says nothing; dividing by its rounding would make noise of it.
+    # A feature that is constant over the training people is useless; dividing it by its rounding error gives noise.
     return torch.from_numpy((features - mean) / np.where(deviation > 1e-6, deviation, 1.0).astype(np.float32))

@@ -1,8 +1,8 @@
-"""Which samples of a window speak for a class: integrated gradients (Sundararajan et al., ICML 2017), by captum.
+"""Which samples of a window support a class: integrated gradients (Sundararajan et al., ICML 2017), using captum.
 
     python -m harnet.evaluation.attribution results/model labelled/adl --window 0 --out attribution.svg
 
-Needs `pip install 'harnet[interpret]'` and a classifier, such as `harnet finetune` saves.
+Needs `pip install 'harnet[interpret]'` and a classifier, such as one saved by `harnet finetune`.
 """
 
 import argparse
@@ -25,10 +25,11 @@ STEPS = 64
 
 
 def attribute(model: ClassifierModel, window: NDArray[np.float32], target: int) -> NDArray[np.float32]:
-    """(3, L) in g -> (3, L): how much each sample adds to the logit of class `target`.
+    """Contribution (3, L) of each sample of a window (3, L) in g to the logit of class `target`.
 
-    The baseline is a wrist that keeps the window's mean on each axis, so what is shown is movement, not posture. The
-    values sum to the difference of the logits of window and baseline, up to the error of `STEPS` steps.
+    The baseline is a constant signal with the window's mean on each axis, so the attribution shows movement, not
+    posture. The values sum to the difference between the logits of window and baseline, up to the integration error
+    of `STEPS` steps.
     """
     from captum.attr import IntegratedGradients
 
@@ -40,7 +41,7 @@ def attribute(model: ClassifierModel, window: NDArray[np.float32], target: int) 
 
 
 def draw(window: NDArray[np.float32], values: NDArray[np.float32], title: str, path: Path) -> None:
-    """The three axes with what speaks for the class in blue and against it in red; SVG or PNG by the name of `path`."""
+    """Plot the three axes, blue where samples support the class and red where they oppose it, to an SVG or PNG file."""
     from matplotlib.figure import Figure
 
     seconds = np.arange(window.shape[1]) / SAMPLING_RATE
@@ -61,11 +62,11 @@ def draw(window: NDArray[np.float32], values: NDArray[np.float32], title: str, p
 
 
 def main() -> int:
-    """Attribution of one window of a labelled data set."""
+    """Command line: attribution of one window of a labelled data set."""
     parser = argparse.ArgumentParser(prog="python -m harnet.evaluation.attribution", description=__doc__)
     parser.add_argument("model", help="folder of weights with a classifier")
     parser.add_argument("data", type=Path, help="folder of labelled windows")
-    parser.add_argument("--window", type=int, default=0, help="number of the window, from 0")
+    parser.add_argument("--window", type=int, default=0, help="index of the window, from 0")
     parser.add_argument("--out", type=Path, default=Path("attribution.svg"), help="SVG or PNG")
     arguments = parser.parse_args()
     check_picture(arguments.out)
@@ -78,10 +79,11 @@ def main() -> int:
         raise HarnetError(f"--window {arguments.window}: {arguments.data} has windows 0 to {len(data.windows) - 1}")
     window = data.windows[arguments.window]
     with torch.no_grad():
-        named = int(model(torch.from_numpy(window)[None]).argmax())
+        predicted = int(model(torch.from_numpy(window)[None]).argmax())
     truth = data.classes[data.labels[arguments.window]]
-    draw(window, attribute(model, window, named), f"named {classes[named]}, was {truth}", arguments.out)
-    print(f"{arguments.out}: window {arguments.window}, named {classes[named]}, was {truth}")
+    title = f"predicted {classes[predicted]}, true class {truth}"
+    draw(window, attribute(model, window, predicted), title, arguments.out)
+    print(f"{arguments.out}: window {arguments.window}, {title}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What pictures have in common: colours, points on a plane, and a file that is there whole or not at all."""
+"""Shared by all figures: colours, scatter plots, and atomic writing of picture files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,17 +19,17 @@ PALETTE = ("#14506b", "#d98c21", "#7a9e3a", "#a63d57", "#5aa0c8", "#7d5ba6", "#8
 FORMATS = (".svg", ".png")
 
 POINTS = 4000
-"""Windows on a plane: more hide each other. Below 4,096 UMAP's search for neighbours is exact."""
+"""Maximum number of points in a scatter plot: more overlap. Below 4,096, UMAP's neighbour search is exact."""
 
 
 def evenly(windows: int, data_sets: int) -> NDArray[np.int64]:
-    """Indices of the windows of a data set that are shown, so that all data sets together have at most `POINTS`."""
+    """Evenly spaced indices into a data set's `windows`, so that all `data_sets` together show at most `POINTS`."""
     taken: NDArray[np.int64] = np.unique(np.linspace(0, windows - 1, POINTS // data_sets).astype(np.int64))
     return taken
 
 
 def scatter(axes: "Axes", points: NDArray[np.floating], names: Sequence[str]) -> None:
-    """Points (n, 2), a colour for each of the ten most frequent of their names; all others are grey, one entry."""
+    """Scatter plot of `points` (n, 2), coloured by the ten most frequent `names`; all others are grey."""
     kinds = sorted(set(names), key=lambda name: (-names.count(name), name))
     shown, column = kinds[: len(PALETTE)], np.array(names)
     for colour, kind in zip(PALETTE, shown, strict=False):
@@ -42,19 +42,22 @@ def scatter(axes: "Axes", points: NDArray[np.floating], names: Sequence[str]) ->
 
 
 def check_picture(path: Path) -> None:
-    """HarnetError unless `path` is a name that `save_picture` can write to: said before the work, not after it."""
+    """Raise HarnetError unless `save_picture` can write to `path`; call it before the work, not after it."""
     if path.suffix.lower() not in FORMATS:
-        raise HarnetError(f"{path}: a picture's name ends in {' or '.join(FORMATS)}")
+        raise HarnetError(f"{path}: the name of a picture must end in {' or '.join(FORMATS)}")
     if not path.parent.is_dir():
-        raise HarnetError(f"{path}: there is no folder {path.parent}: make it, or choose another")
+        raise HarnetError(f"{path}: the folder {path.parent} does not exist: create it, or choose another")
 
 
 def save_picture(figure: "Figure", path: Path) -> None:
-    """SVG or PNG by the name of `path`; the same figure gives the same bytes. HarnetError as of `check_picture`."""
+    """Save as SVG or PNG, by the suffix of `path`; the same figure gives the same bytes.
+
+    HarnetError as `check_picture` raises it.
+    """
     import matplotlib as mpl
 
     check_picture(path)
     kind = path.suffix.lower().lstrip(".")
-    # Text stays text in an SVG; without a date and with fixed ids it repeats.
+    # Text stays text in an SVG; omitting the date and fixing the ids makes the file reproducible.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "harnet"}), atomic_path(path) as temporary:
         figure.savefig(temporary, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)

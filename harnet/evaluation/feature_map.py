@@ -1,9 +1,9 @@
-"""Features of labelled windows on a plane (UMAP), of an encoder and of the same encoder freshly drawn.
+"""UMAP plots of the features of labelled windows, from a trained encoder and from the same encoder untrained.
 
     python -m harnet.evaluation.feature_map weights labelled/adl --out features.svg
 
-Coloured by activity and by person, and by device where several folders of labelled windows are named. Needs
-`pip install 'harnet[interpret]'`; the weights may have a classifier, which is not looked at.
+Coloured by activity and by person, and by device if several folders of labelled windows are given. Needs
+`pip install 'harnet[interpret]'`; a classifier in the weights is ignored.
 """
 
 import argparse
@@ -33,18 +33,18 @@ NEIGHBOURS = 15
 
 @dataclass(frozen=True)
 class Shown:
-    """Windows on the plane, and what they are coloured by."""
+    """Windows to plot, and the attributes they are coloured by."""
 
     windows: NDArray[np.float32]
     """(n, 3, L) in g at 30 Hz."""
     activity: list[str]
-    """Label of each window; the same label in several folders is one activity."""
+    """Label of each window; equal labels in several folders are one activity."""
     person: list[str]
     """Wearer of each window, "folder: wearer" if there are several folders."""
     device: list[str]
-    """Device that the folder's dataset.json names, or the folder."""
+    """Device according to the folder's dataset.json, or the folder's name."""
     total: int
-    """Windows in the folders."""
+    """Number of windows in the folders, including those not plotted."""
 
 
 @dataclass(frozen=True)
@@ -52,20 +52,20 @@ class EncoderRow:
     """One encoder's features."""
 
     name: str
-    """Of the encoder, for people."""
+    """Display name of the encoder."""
     places: NDArray[np.float32]
-    """(n, 2), as `place` returns them."""
+    """(n, 2) UMAP coordinates; see `place`."""
     agreement: float
-    """Of the nearest windows of other people, the share with the same activity; see `agreement`."""
+    """Share of the nearest windows of other people that have the same activity; see `agreement`."""
     chance: float
-    """The same of any windows of other people."""
+    """Share of all windows of other people that have the same activity."""
 
 
 def read_shown(folders: Sequence[Path], architecture: str) -> Shown:
-    """Windows of each folder, at most `drawing.POINTS` of all; HarnetError as `read_windows` raises it."""
+    """Windows of all folders, at most `drawing.POINTS` in total; HarnetError as `read_windows` raises it."""
     names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
-        raise HarnetError(f"{folders[-1]}: two folders of one name: their windows could not be told apart")
+        raise HarnetError(f"{folders[-1]}: two folders have the same name: rename one, so their windows differ")
     windows, activity, person, device, total = [], [], [], [], 0
     for name, folder in zip(names, folders, strict=True):
         data = read_windows(folder, architecture)
@@ -80,7 +80,7 @@ def read_shown(folders: Sequence[Path], architecture: str) -> Shown:
 
 
 def freshly_drawn(bundle: Bundle, seed: int) -> Encoder:
-    """The bundle's encoder with the parameters that training from scratch would start from."""
+    """The bundle's encoder with the random parameters that training from scratch would start from."""
     config = bundle.config
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -88,7 +88,7 @@ def freshly_drawn(bundle: Bundle, seed: int) -> Encoder:
 
 
 def features(encoder: Encoder, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n, F) of windows (n, 3, L), each feature with mean 0 and deviation 1, so that none counts for its scale."""
+    """Features (n, F) of windows (n, 3, L) in g, each standardised to mean 0 and deviation 1."""
     from sklearn.preprocessing import StandardScaler
 
     scaled: NDArray[np.float32] = StandardScaler().fit_transform(encode(encoder, torch.from_numpy(windows), "cpu"))
@@ -96,15 +96,16 @@ def features(encoder: Encoder, windows: NDArray[np.float32]) -> NDArray[np.float
 
 
 def place(found: NDArray[np.float32], neighbours: int = NEIGHBOURS, seed: int = 0) -> NDArray[np.float32]:
-    """(n, F) -> (n, 2) by UMAP (McInnes et al., arXiv:1802.03426), the same for the same seed on the same machine.
+    """UMAP coordinates (n, 2) of features (n, F) (McInnes et al., arXiv:1802.03426).
 
-    It starts from principal components: distances between clusters mean more so than from a random or spectral start
-    (Kobak and Linderman, Nature Biotechnology 39:156, 2021). HarnetError unless 2 <= neighbours < n.
+    Repeatable with the same seed on the same machine. Initialised with principal components, which makes distances
+    between clusters more meaningful than a random or spectral initialisation (Kobak and Linderman, Nature
+    Biotechnology 39:156, 2021). HarnetError unless 2 <= neighbours < n.
     """
     _check_neighbours(neighbours, len(found))
     from umap import UMAP
 
-    # With a seed UMAP works on one thread, and warns where it was not asked to.
+    # With a seed UMAP uses one thread, and warns unless n_jobs says so.
     places: NDArray[np.float32] = UMAP(n_neighbors=neighbours, init="pca", random_state=seed, n_jobs=1).fit_transform(
         found
     )
@@ -114,10 +115,11 @@ def place(found: NDArray[np.float32], neighbours: int = NEIGHBOURS, seed: int = 
 def agreement(
     found: NDArray[np.float32], activity: Sequence[str], person: Sequence[str], neighbours: int = NEIGHBOURS
 ) -> tuple[float, float]:
-    """Share of the `neighbours` nearest windows of other people that have a window's activity, and of all of theirs.
+    """Share of the nearest windows of other people that have the same activity, and the same share by chance.
 
-    Means over the windows. Nearest by the features (n, F), not on the plane, which tears and squeezes; of other
-    people, since windows of one recording lie together whatever was done, and may overlap. 0 where there are none.
+    Both are means over all windows; the chance level is over all windows of other people. Neighbours are found in
+    feature space (n, F), because UMAP distorts distances, and among other people, because windows of one recording
+    resemble each other whatever the activity, and may overlap. 0 if there are no other people.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -125,20 +127,20 @@ def agreement(
     same, chance = np.zeros(len(found)), np.zeros(len(found))
     for who in np.unique(people):
         own = people == who
-        others, wanted = names[~own], names[own][:, None]
+        others, expected = names[~own], names[own][:, None]
         if not len(others):
             continue
         search = NearestNeighbors(n_neighbors=min(neighbours, len(others))).fit(found[~own])
-        same[own] = (others[search.kneighbors(found[own], return_distance=False)] == wanted).mean(axis=1)
-        chance[own] = (others == wanted).mean(axis=1)
+        same[own] = (others[search.kneighbors(found[own], return_distance=False)] == expected).mean(axis=1)
+        chance[own] = (others == expected).mean(axis=1)
     return float(same.mean()), float(chance.mean())
 
 
 def compare(bundle: Bundle, shown: Shown, neighbours: int = NEIGHBOURS, seed: int = 0) -> tuple[EncoderRow, EncoderRow]:
-    """The bundle's encoder and a freshly drawn one on the same windows: what of a picture is the training's doing?"""
+    """The trained encoder and an untrained one on the same windows: which structure is due to training?"""
     _check_neighbours(neighbours, len(shown.windows))
     rows = []
-    encoders = {"these weights": build_encoder(bundle), "freshly drawn": freshly_drawn(bundle, seed)}
+    encoders = {"these weights": build_encoder(bundle), "untrained": freshly_drawn(bundle, seed)}
     with bar(2 * len(encoders), "feature map", "step") as progress:
         for name, encoder in encoders.items():
             found = features(encoder, shown.windows)
@@ -150,7 +152,7 @@ def compare(bundle: Bundle, shown: Shown, neighbours: int = NEIGHBOURS, seed: in
 
 
 def draw(rows: Sequence[EncoderRow], shown: Shown, title: str, path: Path) -> None:
-    """A row an encoder, a column a colouring; SVG or PNG by the name of `path`. People get a colour and no name."""
+    """Draw one row per encoder and one column per colouring, as SVG or PNG. People are coloured but not named."""
     from matplotlib.figure import Figure
 
     columns = {"activity": shown.activity, "person": shown.person}
@@ -164,7 +166,7 @@ def draw(rows: Sequence[EncoderRow], shown: Shown, title: str, path: Path) -> No
             axes.set(title=f"{row.name}, by {by}", xticks=[], yticks=[])
             axes.spines[:].set_color("#b8c0c8")
         line[0].set_xlabel(
-            f"of the nearest windows of other people\n{row.agreement:.0%} do the same, {row.chance:.0%} by chance"
+            f"nearest windows of other people:\n{row.agreement:.0%} have the same activity, {row.chance:.0%} by chance"
         )
     for axes, (by, names) in zip(panels[-1], columns.items(), strict=True):
         if by == "person":
@@ -178,11 +180,11 @@ def draw(rows: Sequence[EncoderRow], shown: Shown, title: str, path: Path) -> No
 
 def _check_neighbours(neighbours: int, windows: int) -> None:
     if not 2 <= neighbours < windows:
-        raise HarnetError(f"neighbours {neighbours}: from 2 to {windows - 1}, there are {windows} windows")
+        raise HarnetError(f"neighbours {neighbours}: must be from 2 to {windows - 1} for {windows} windows")
 
 
 def _device(folder: Path, name: str) -> str:
-    """What dataset.json says, as the page of results shows it."""
+    """Device according to dataset.json, or `name`."""
     path = folder / FACTS
     if not path.is_file():
         return name
@@ -194,24 +196,24 @@ def _device(folder: Path, name: str) -> str:
 
 
 def main() -> int:
-    """The picture, and a line for each encoder."""
+    """Command line: draw the figure and print a line for each encoder."""
     parser = argparse.ArgumentParser(
         prog="python -m harnet.evaluation.feature_map",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("weights", help="folder of weights")
-    parser.add_argument("data", type=Path, nargs="+", help="folder of labelled windows; several for several devices")
-    parser.add_argument("--neighbours", type=int, default=NEIGHBOURS, help="of each window, to UMAP: %(default)s")
-    parser.add_argument("--seed", type=int, default=0, help="of UMAP and of the fresh encoder: %(default)s")
+    parser.add_argument("data", type=Path, nargs="+", help="folders of labelled windows, such as one per device")
+    parser.add_argument("--neighbours", type=int, default=NEIGHBOURS, help="UMAP neighbours (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of UMAP and the untrained encoder: %(default)s")
     parser.add_argument("--out", type=Path, default=Path("features.svg"), help="SVG or PNG: %(default)s")
     arguments = parser.parse_args()
-    # What is missing is said before minutes of work.
+    # Fail early if a package is missing, not after minutes of work.
     import umap  # noqa: F401
 
     check_picture(arguments.out)
     if not 0 <= arguments.seed < 2**32:
-        raise HarnetError(f"--seed {arguments.seed}: from 0 to {2**32 - 1}")
+        raise HarnetError(f"--seed {arguments.seed}: must be from 0 to {2**32 - 1}")
     bundle = read_bundle(arguments.weights)
     shown = read_shown(arguments.data, bundle.config.architecture)
     rows = compare(bundle, shown, arguments.neighbours, arguments.seed)
@@ -219,7 +221,7 @@ def main() -> int:
              f"UMAP, {arguments.neighbours} neighbours, seed {arguments.seed}")  # fmt: skip
     draw(rows, shown, title, arguments.out)
     for row in rows:
-        print(f"{row.name}: of the nearest windows of other people {row.agreement:.0%} do the same, "
+        print(f"{row.name}: {row.agreement:.0%} of the nearest windows of other people have the same activity, "
               f"{row.chance:.0%} by chance")  # fmt: skip
     print(f"{arguments.out}: {title}")
     return 0

@@ -1,8 +1,8 @@
-"""Logistic regression with an L2 penalty whose strength is chosen on the training people alone.
+"""Logistic regression with an L2 penalty whose strength is chosen by cross-validation within the training people.
 
-What a linear classifier makes of features says more of them than a network on top does: it has one solution, nothing to
-stop, and one number to choose. That number is chosen by scores on training people whom the trial did not see (Stone
-1974), so no tested person has a say in it.
+A linear classifier measures the quality of features better than a network on top of them: it has a unique solution,
+needs no early stopping, and has one hyperparameter. That is chosen by nested cross-validation over training people
+(Stone 1974), so no test person influences it.
 """
 
 from typing import Any
@@ -14,17 +14,17 @@ from harnet.transfer.folds import people_folds
 from harnet.transfer.metrics import score_person
 
 STRENGTHS = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
-"""Of λ in: mean loss over windows + λ/2 · squared norm of the coefficients; features have a deviation of 1."""
+"""Candidate λ in: mean loss over windows + λ/2 · squared norm of the coefficients; features have unit deviation."""
 STANDARD = 0.01
-"""λ where there is one training person only, and none to choose by."""
+"""λ used if there is only one training person, so that cross-validation is impossible."""
 INNER_FOLDS = 6
-"""Or as many as there are training people, if they are fewer: with three, the choice was noisy on ADL."""
+"""Number of inner folds, or the number of training people if smaller; with three, the choice was noisy on ADL."""
 SEED = 0
-"""Of the inner folds: the same for every arm, so that arms differ in features alone."""
+"""Seed of the inner folds; the same for every arm, so that arms differ only in their features."""
 MOST_ITERATIONS = 2000
 PRECISE, ROUGH = 1e-4, 1e-3
-"""Largest component of the gradient at which a fit ends: of what is scored, and of the trials that choose λ, which take
-a third of the time so."""
+"""Convergence tolerance (largest gradient component) of the final fit, and of the fits that choose λ, which take a
+third of the time with it."""
 
 
 def classify(
@@ -36,16 +36,16 @@ def classify(
     balance: bool,
     threads: int = 1,
 ) -> tuple[NDArray[np.int64], float]:
-    """Classes (t,) of the windows `tested`, learnt from the windows `learnt`, and the λ that was chosen.
+    """Fit on the windows `learnt` and classify the windows `tested`; returns class indices (t,) and the chosen λ.
 
     Args:
-        features: (N, F) of all windows.
+        features: (N, F) features of all windows.
         labels: (N,) class indices.
-        people: (N,) who wore the device.
-        learnt: (n,) indices of windows to learn from.
-        tested: (t,) indices of windows to classify.
-        balance: weigh windows by the inverse frequency of their class.
-        threads: of the linear algebra, on which the last bits depend.
+        people: (N,) wearer of each window.
+        learnt: (n,) indices of training windows.
+        tested: (t,) indices of test windows.
+        balance: weight windows by the inverse frequency of their class.
+        threads: threads of the linear algebra; the last bits of the result depend on it.
     """
     from threadpoolctl import threadpool_limits
 
@@ -62,7 +62,7 @@ def choose_strength(
     learnt: NDArray[np.int64],
     balance: bool,
 ) -> float:
-    """The λ with the highest mean macro F1 of people in inner folds by person; of equal ones the strongest."""
+    """The λ with the highest mean macro F1 per person over the inner folds; ties go to the strongest penalty."""
     count = len(np.unique(people[learnt]))
     if count < 2:
         return STANDARD
@@ -109,7 +109,7 @@ def _path(
     strengths: tuple[float, ...],
     tolerance: float,
 ) -> list[NDArray[np.int64]]:
-    """Predictions with each strength, strongest first, each fit beginning where the one before it ended."""
+    """Predictions (t,) for each strength, strongest first; each fit is warm-started from the previous one."""
     if len(np.unique(labels[learnt])) == 1:
         return [np.full(len(tested), labels[learnt[0]]) for _ in strengths]
     x, seen = _scaled(features[learnt], features[tested])
@@ -132,7 +132,7 @@ def _model(balance: bool, tolerance: float) -> Any:
 def _scaled(
     learnt: NDArray[np.float32], tested: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both by mean and deviation of the first; what is constant there says nothing and stays near 0."""
+    """Standardise both by mean and deviation of the first; features that are constant there become about 0."""
     mean, deviation = _scale(learnt)
     return (learnt.astype(np.float64) - mean) / deviation, (tested - mean) / deviation
 

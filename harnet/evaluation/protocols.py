@@ -1,4 +1,4 @@
-"""The two protocols: who is tested on, how long networks are trained, and when they stop."""
+"""The two evaluation protocols: who is tested, how long networks are trained, and when training stops."""
 
 import math
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ from harnet.errors import HarnetError
 from harnet.transfer.supervised_loop import Schedule
 
 FEW_PEOPLE = 10
-"""Data sets of at most so many people are tested leaving one person out, larger ones in splits."""
+"""Data sets with at most this many people use leave-one-person-out; larger ones use splits."""
 
 MAX_GRADIENT_NORM = 1.0
-"""Longer gradients are shortened to this."""
+"""Gradients are clipped to this norm."""
 
 
 @dataclass(frozen=True)
@@ -19,34 +19,34 @@ class Recipe:
     """How a network is trained on one split."""
 
     batch_size: int
-    """Windows in a step."""
+    """Windows per step."""
     encoder_learning_rate: float
-    """Of the encoder, where it is trained."""
+    """Peak learning rate of the encoder, if it is trained."""
     head_learning_rate: float
-    """Of the classifier."""
+    """Peak learning rate of the classifier."""
     weight_decay: float
-    """Decoupled; of weights, not of biases and batch normalisation."""
+    """Decoupled weight decay of weights, not of biases and batch normalisation."""
     cosine: bool
-    """Linear warm-up over a tenth of the steps, then cosine to zero; otherwise a constant rate."""
+    """Linear warm-up over a tenth of the steps, then cosine decay to zero; otherwise a constant learning rate."""
     epochs: int
-    """Most passes over the training people."""
+    """Maximum number of epochs."""
     least_total: int
-    """Most steps are never fewer than this, however short an epoch is."""
+    """Lower bound of the maximum number of steps, however short an epoch is."""
     least_steps: int
     """No early stopping before this step."""
     least_between_looks: int
-    """Steps; the validation people are looked at after every pass, or after so many steps where a pass is shorter."""
+    """Minimum number of steps between evaluations on the validation people, which otherwise follow every epoch."""
     patience: int
-    """Looks at the validation people without progress before training stops."""
+    """Evaluations on the validation people without improvement before training stops."""
     balance_classes: bool
     """Weight windows by the inverse frequency of their class among the training people."""
     standardise_features: bool
-    """Frozen encoder: scale its features by their mean and deviation over the training people."""
+    """Frozen or untrained encoder: standardise its features by their mean and deviation over the training people."""
 
     def schedule(self, windows: int, validated: bool) -> Schedule:
-        """What that is for so many training windows.
+        """The schedule for `windows` training windows.
 
-        With nobody to stop by, most steps are `least_steps` or 6 passes, whichever is more.
+        Without validation people the number of steps is `least_steps` or 6 epochs, whichever is larger.
         """
         epoch = math.ceil(windows / self.batch_size)
         steps = max(self.least_total, self.epochs * epoch) if validated else max(self.least_steps, 6 * epoch)
@@ -67,17 +67,17 @@ class Protocol:
     """One way to compare the arms."""
 
     name: str
-    """As the command line takes it."""
+    """Name on the command line."""
     splits: int
     """Number of splits of data sets with many people; with few, each person is left out in turn."""
     disjoint: bool
-    """Every person is tested exactly once. Otherwise each split draws its people anew."""
+    """Whether every person is tested exactly once; otherwise each split draws its people independently."""
     seeds: int
-    """Every fold is trained so many times, with seeds 0, 1, ..."""
+    """Number of training runs per fold, with seeds 0, 1, ..."""
     recipe: Recipe
-    """Of networks."""
+    """Training recipe of networks."""
     trees: int = 500
-    """Of the forest."""
+    """Number of trees of the random forest."""
 
 
 PUBLISHED = Protocol(
@@ -85,8 +85,8 @@ PUBLISHED = Protocol(
     splits=5,
     disjoint=False,
     seeds=3,
-    # Adam at 1e-4 and a patience of five epochs are as published. The batch size is the one that gives ADL the six
-    # steps an epoch that are reported of the published code; it is our inference.
+    # Adam at 1e-4 and a patience of five epochs are as published. The batch size is inferred: it gives the six steps
+    # per epoch on ADL that are reported for the published code.
     recipe=Recipe(
         batch_size=80,
         encoder_learning_rate=1e-4,
@@ -102,7 +102,7 @@ PUBLISHED = Protocol(
         standardise_features=False,
     ),
 )
-"""As Yuan et al. 2024: leave one person out, or five random 70/10/20 splits by person."""
+"""As in Yuan et al. 2024: leave-one-person-out, or five random 70/10/20 splits by person."""
 
 ROBUST = Protocol(
     name="robust",
@@ -124,14 +124,14 @@ ROBUST = Protocol(
         standardise_features=True,
     ),
 )
-"""The default. Folds are fixed in files, validation people are never test people, and nothing stops before step 100."""
+"""The default. Folds are fixed, every person is tested exactly once, and training never stops before step 100."""
 
 PROTOCOLS = {protocol.name: protocol for protocol in (ROBUST, PUBLISHED)}
 
 
 def find_protocols(names: Sequence[str]) -> tuple[Protocol, ...]:
-    """The protocols of these names; HarnetError if one is not known."""
+    """The protocols of these names, without duplicates; HarnetError if one is unknown."""
     for name in names:
         if name not in PROTOCOLS:
-            raise HarnetError(f"protocol {name!r}: not known; one of: {', '.join(PROTOCOLS)}")
+            raise HarnetError(f"protocol {name!r}: unknown; one of: {', '.join(PROTOCOLS)}")
     return tuple(PROTOCOLS[name] for name in dict.fromkeys(names))

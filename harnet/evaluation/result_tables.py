@@ -77,7 +77,7 @@ def _table(key: _Key, pieces: list[dict[str, Any]], settings: dict[str, Any]) ->
 
 
 def _by_person(pieces: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Metric -> person -> mean over seeds, and over splits where a person is tested in several."""
+    """Metric -> person -> mean score over seeds, and over splits if a person is tested in several."""
     found: dict[str, dict[str, list[float]]] = {metric: defaultdict(list) for metric in METRICS}
     for piece in pieces:
         for person in piece["people"]:
@@ -105,19 +105,19 @@ def _arm(arm: str, pieces: list[dict[str, Any]], values: dict[str, dict[str, flo
 
 
 def _notes(key: _Key, pieces: list[dict[str, Any]]) -> list[str]:
-    """What a reader must know before believing the table."""
+    """Caveats that a reader must know to interpret the table."""
     notes = []
     trained = [piece["training"] for piece in pieces if piece["arm"] == SCRATCH and piece["training"]]
     if trained:
         kept, epoch = (median(row[name] for row in trained) for name in ("kept", "steps_per_epoch"))
         steps = median(row["steps"] for row in trained)
         notes.append(
-            f"From scratch: a median of {steps:g} steps of training, step {kept:g} kept, {epoch:g} steps an epoch."
+            f"From scratch: a median of {steps:g} training steps, step {kept:g} kept, {epoch:g} steps per epoch."
         )
         if key[1] == "published" and steps < 200:
             notes.append(
-                f"The published protocol stops after five epochs without progress, here {5 * epoch:g} steps: a network "
-                "may stop there before it has begun, and this table understate it; compare with robust."
+                f"The published protocol stops after five epochs without improvement, here {5 * epoch:g} steps: a "
+                "network may stop before it has learnt anything and be underestimated; compare with robust."
             )
     done = {(piece["arm"], piece["seed"], piece["fold"]) for piece in pieces}
     wanted = len({arm for arm, _, _ in done}) * len({seed for _, seed, _ in done}) * len({fold for _, _, fold in done})
@@ -126,7 +126,7 @@ def _notes(key: _Key, pieces: list[dict[str, Any]]) -> list[str]:
     people = {person["person"] for piece in pieces for person in piece["people"]}
     if len(people) < 15:
         notes.append(
-            f"{len(people)} people: percentile intervals over so few are too narrow, so read them as a least width."
+            f"{len(people)} people: percentile intervals over so few people are too narrow; the true ones are wider."
         )
     return notes
 

@@ -1,4 +1,4 @@
-"""From scores of people to a mean with its interval, and to the difference of two arms with its interval."""
+"""Means over people and paired differences of two arms, with bootstrap confidence intervals."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,17 +16,20 @@ class Interval:
     """A mean over people with a percentile bootstrap interval (Efron and Tibshirani 1993, ch. 13)."""
 
     people: int
-    """People that it is over."""
+    """Number of people."""
     mean: float
     """Mean over people."""
     low: float
-    """Lower end of the 95 % interval."""
+    """Lower bound of the 95 % interval."""
     high: float
-    """Upper end."""
+    """Upper bound of the 95 % interval."""
 
 
 def interval(values: Mapping[str, float]) -> Interval:
-    """Of one value a person. People are drawn with replacement; with one person the interval is that value."""
+    """Mean and interval of one value per person, resampling people with replacement; NaN if there are none.
+
+    With a single person the interval is that value.
+    """
     ordered = np.array([values[name] for name in sorted(values)])
     if not len(ordered):
         return Interval(0, float("nan"), float("nan"), float("nan"))
@@ -36,10 +39,10 @@ def interval(values: Mapping[str, float]) -> Interval:
 
 
 def difference(one: Mapping[str, float], other: Mapping[str, float]) -> Interval:
-    """`one` minus `other`, paired by person; people who lack a value in either are left out."""
+    """Mean of `one` minus `other`, paired by person; people without a value in both are excluded."""
     return interval({name: one[name] - other[name] for name in one.keys() & other.keys()})
 
 
 def _draws(count: int) -> NDArray[np.int64]:
-    """The same people for every arm, metric and data set of that size."""
+    """Bootstrap samples (RESAMPLES, count) of indices; the same for every arm, metric and data set of that size."""
     return np.random.default_rng(SEED).integers(0, count, (RESAMPLES, count))

@@ -1,4 +1,4 @@
-"""People to train on, to stop by, and to test on: never the same person in two of the three."""
+"""Splitting people into training, validation and test sets; no person is ever in two of them."""
 
 import json
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from harnet.evaluation.protocols import FEW_PEOPLE, Protocol
 from harnet.transfer.folds import people_folds
 
 VALIDATION_SHARE = 0.2
-"""Of the people who are not tested, where one person is left out."""
+"""Validation share of the people who are not tested, for fixed folds."""
 SPLIT = (0.7, 0.1, 0.2)
-"""Training, validation, test of the published splits."""
+"""Training, validation and test shares of the published splits."""
 FOLD_SEED = 2024
-"""Deals people into folds; the same for every protocol and everybody."""
+"""Seed that assigns people to folds; the same for every protocol and user."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Split:
     """One fold."""
 
     train: tuple[str, ...]
-    """People whose windows are learnt from."""
+    """People to train on."""
     validation: tuple[str, ...]
-    """People by whom early stopping decides."""
+    """People used for early stopping."""
     test: tuple[str, ...]
-    """People who are scored."""
+    """People to test on."""
 
     def __post_init__(self) -> None:
         everybody = [*self.train, *self.validation, *self.test]
@@ -37,25 +37,23 @@ class Split:
 
 
 def make_splits(people: list[str], protocol: Protocol, folds: tuple[tuple[str, ...], ...]) -> tuple[Split, ...]:
-    """The splits of a data set with these people; `folds` are its fixed folds.
+    """The splits of a data set with these people; `folds` are its fixed test folds.
 
-    HarnetError if there are fewer than three people: one each to train on, to stop by and to test on.
+    HarnetError if there are fewer than three people: training, validation and test need one each.
     """
     names = sorted(set(people))
     if len(names) < 3:
-        raise HarnetError(
-            f"{len(names)} people: a protocol needs three or more, to train on, to stop by and to test on"
-        )
+        raise HarnetError(f"{len(names)} people: a protocol needs at least three, for training, validation and test")
     if protocol.disjoint or len(names) <= FEW_PEOPLE:
         return tuple(_around(folds, number) for number in range(len(folds)))
     return tuple(_drawn(names, number) for number in range(protocol.splits))
 
 
 def fixed_folds(dataset: str, people: list[str]) -> tuple[tuple[tuple[str, ...], ...], str]:
-    """The test folds of a data set and where they come from.
+    """The test folds of a data set and a description of their origin.
 
-    The file of that name that is shipped, if it has exactly these people; else they are dealt by `FOLD_SEED`, one
-    person a fold up to `FEW_PEOPLE`, and into five beyond.
+    Uses the shipped file of that name if it contains exactly these people. Otherwise people are assigned with
+    `FOLD_SEED`: one person per fold for up to `FEW_PEOPLE` people, five folds for more.
     """
     names = sorted(set(people))
     shipped = resources.files("harnet.evaluation") / "folds" / f"{Path(dataset).name}.json"
@@ -67,13 +65,13 @@ def fixed_folds(dataset: str, people: list[str]) -> tuple[tuple[tuple[str, ...],
 
 
 def deal(names: list[str]) -> tuple[tuple[str, ...], ...]:
-    """People into folds: shuffled, one a fold if they are few, five folds otherwise."""
+    """Assign people to folds at random: one per fold for up to `FEW_PEOPLE` people, otherwise five folds."""
     count = len(names) if len(names) <= FEW_PEOPLE else 5
     return people_folds(np.array(names), count, FOLD_SEED)
 
 
 def _around(folds: tuple[tuple[str, ...], ...], number: int) -> Split:
-    """Fold `number` is tested, the ones after it validate, the rest trains."""
+    """Fold `number` is the test set, the folds after it are the validation set, the rest is the training set."""
     others = [*folds[number + 1 :], *folds[:number]]
     wanted = max(1, round(VALIDATION_SHARE * sum(map(len, others))))
     validation: list[str] = []

@@ -29,40 +29,40 @@ HERE = "here"
 
 @dataclass(frozen=True)
 class SuiteConfig:
-    """Options of `harnet evaluate`. HarnetError where a value cannot work."""
+    """Options of `harnet evaluate`. HarnetError for invalid values."""
 
     weights: str
     """Folder or URL of exported weights."""
     out: Path
-    """Folder for the results; made if missing."""
+    """Folder for the results; created if missing."""
     data: Path = Path("labelled")
-    """Folder with a sub-folder of labelled windows for each data set: X.npy, Y.npy, pid.npy."""
+    """Folder with one sub-folder of labelled windows (X.npy, Y.npy, pid.npy) per data set."""
     suite: tuple[str, ...] = (HERE,)
-    """Names of data sets in --data, or "here" for all that are there."""
+    """Names of data sets in --data, or "here" for all of them."""
     train_on: str = ""
-    """Across data sets instead: learn from this one in --data ..."""
+    """Cross-dataset evaluation: train on this data set in --data ..."""
     test_on: str = ""
-    """... and test on everybody of that one; classes are mapped by a table (walk, run, stairs, still)."""
+    """... and test on all people of this one; labels are mapped to common classes (walk, run, stairs, still)."""
     protocol: tuple[str, ...] = ("robust",)
     """robust, published, or both."""
     seeds: int = 3
-    """Seeds 0, 1, ... of every fold."""
+    """Number of seeds (0, 1, ...) per fold."""
     arms: tuple[str, ...] = ARMS
-    """Ways to classify. Those without an encoder to train (all but scratch and fine-tuned) take minutes; more may be
-    added later."""
+    """Classifiers to compare. Arms that do not train an encoder (all but scratch and fine-tuned) take minutes; more
+    arms can be added later."""
     label_people: tuple[int, ...] = ()
-    """Also with only so many labelled people, such as 1 2 4: the label-efficiency curve."""
+    """Label-efficiency curve: also train with only this many labelled people, such as 1 2 4."""
     label_windows: tuple[float, ...] = ()
-    """Also with only such shares of the windows of all training people, such as 0.01 0.1."""
+    """Label-efficiency curve: also train with only these fractions of the training windows, such as 0.01 0.1."""
     workers: int = 1
-    """Processes, each with a piece at a time; as many as there are cores is fastest on a CPU."""
+    """Worker processes; on a CPU, one per core is fastest."""
     threads: int = 1
-    """CPU threads of each process. Results repeat to the bit with the same number on the same kind of machine."""
+    """CPU threads per process. Results are bit-identical with the same number on the same kind of machine."""
     device: str = "cpu"
-    """Such as cpu or cuda."""
+    """Torch device, such as cpu or cuda."""
     part: str = WHOLE
-    """Run this share of the pieces, such as 3/100 in an array of jobs. The tables are written by the same command
-    without --part, when all parts are done."""
+    """Run only this share, such as 3/100 in a job array. Once all parts are done, run the same command without --part
+    to write the tables."""
 
     def __post_init__(self) -> None:
         if min(self.seeds, self.workers, self.threads) < 1:
@@ -81,21 +81,21 @@ class SuiteConfig:
 
     @property
     def across(self) -> Across | None:
-        """The two data sets, if that was asked for."""
+        """The two data sets of a cross-dataset evaluation, or None."""
         return Across(self.train_on, self.test_on) if self.train_on else None
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
-        """The whole of the labels, and the points of the curve."""
+        """All labels, and the points of the label-efficiency curve."""
         points = [Budget("people", float(count)) for count in dict.fromkeys(self.label_people)]
         return (ALL, *points, *(Budget("windows", share) for share in dict.fromkeys(self.label_windows)))
 
 
 def evaluate(config: SuiteConfig) -> dict[str, Any] | None:
-    """Run, or continue, the suite; returns what it writes to `out/results.json`, which a part of it does not.
+    """Run or resume the suite; returns the content of `out/results.json`, or None with `part`, which writes none.
 
-    A folder of results may be continued with more seeds, protocols, budgets and data sets; HarnetError if weights,
-    data or recipes are not those of the results that are there.
+    Seeds, protocols, budgets and data sets can be added to an existing folder of results; HarnetError if its weights,
+    data or recipes differ.
     """
     context = _context_of(config)
     names = dataset_names(config)
@@ -110,8 +110,8 @@ def evaluate(config: SuiteConfig) -> dict[str, Any] | None:
     with bar(sum(units.values()), "evaluation", "step", initial=0) as shown:
         shown.update(done)
         run = _in_processes if config.workers > 1 and len(left) > 1 else _in_this_process
-        # One table after the other, as asked for; within each what takes longest goes first, so that no process is
-        # left alone with it at the end.
+        # Table by table, in the requested order; within each the longest trials come first, so that no process is left
+        # working alone at the end.
         order = {name: number for number, name in enumerate(config.protocol)}
         left.sort(key=lambda piece: (piece.dataset, order[piece.protocol], piece.budget != ALL, -units[piece]))
         run(left, context, config, units, shown.update)
@@ -141,17 +141,17 @@ def _context_of(config: SuiteConfig) -> SuiteContext:
 
 
 def dataset_names(config: SuiteConfig) -> tuple[str, ...]:
-    """The data sets of the suite; HarnetError if one is missing."""
-    there = sorted(path.parent.name for path in config.data.glob("*/X.npy"))
-    if not there:
-        raise HarnetError(f"{config.data}: no folder with X.npy in it: make one with harnet dataset windows, "
+    """Names of the suite's data sets; HarnetError if one is missing."""
+    available = sorted(path.parent.name for path in config.data.glob("*/X.npy"))
+    if not available:
+        raise HarnetError(f"{config.data}: no folder with X.npy in it: create one with harnet dataset windows, "
                           "or point --data elsewhere")  # fmt: skip
-    wanted = (config.train_on, config.test_on) if config.across else config.suite
-    if HERE in wanted:
-        return tuple(there)
-    if absent := [name for name in wanted if name not in there]:
-        raise HarnetError(f"{config.data}: no data set {absent[0]!r}; there: {', '.join(there)}")
-    return (config.across.name,) if config.across else tuple(dict.fromkeys(wanted))
+    requested = (config.train_on, config.test_on) if config.across else config.suite
+    if HERE in requested:
+        return tuple(available)
+    if absent := [name for name in requested if name not in available]:
+        raise HarnetError(f"{config.data}: no data set {absent[0]!r}; available: {', '.join(available)}")
+    return (config.across.name,) if config.across else tuple(dict.fromkeys(requested))
 
 
 def plan_trials(config: SuiteConfig, context: SuiteContext, names: Iterable[str]) -> Iterable[Trial]:
@@ -209,10 +209,10 @@ def _in_processes(
                 future.result()
                 update(units[waiting[future]])
         except BrokenProcessPool as error:
-            raise HarnetError(f"workers {config.workers}: one was killed, most often for lack of memory: take fewer; "
-                              "finished work is kept, the same command continues") from error  # fmt: skip
+            raise HarnetError(f"workers {config.workers}: one was killed, probably out of memory: use fewer workers; "
+                              "finished work is kept, the same command resumes") from error  # fmt: skip
         except BaseException:
-            # Otherwise leaving the pool would wait minutes for pieces that nobody will see.
+            # Otherwise leaving the pool would wait minutes for results that are no longer needed.
             for child in multiprocessing.active_children():
                 child.terminate()
             pool.shutdown(cancel_futures=True)
@@ -223,7 +223,7 @@ _context: SuiteContext | None = None
 
 
 def _start(source: SuiteInputs) -> None:
-    """In a new process. Ctrl-C is the parent's to handle."""
+    """Initialise a worker process. Ctrl-C is left to the parent."""
     global _context
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _context = SuiteContext(source)
@@ -241,7 +241,7 @@ def _run(context: SuiteContext, piece: Trial, on_step: Callable[[], object]) -> 
 
 
 def _claim(config: SuiteConfig, context: SuiteContext, names: tuple[str, ...]) -> dict[str, Any]:
-    """Make `out` the folder of these settings, or add data sets to it; HarnetError if it is the folder of others."""
+    """Claim `out` for these settings, or add data sets to it; HarnetError if it holds results of other settings."""
     path = config.out / SETTINGS
     settings: dict[str, Any] = {
         "weights": context.bundle.digest,
@@ -256,7 +256,7 @@ def _claim(config: SuiteConfig, context: SuiteContext, names: tuple[str, ...]) -
         found = json.loads(path.read_text())
         if different := [key for key in settings if key != "data" and found.get(key) != settings[key]]:
             raise HarnetError(f"{path}: holds results of other settings ({', '.join(different)} differ): "
-                              "choose another folder or repeat the same command")  # fmt: skip
+                              "choose another folder or repeat the original command")  # fmt: skip
     elif taken(config.out):
         raise HarnetError(f"{config.out}: contains files other than evaluation results: choose another folder")
     for name in names:

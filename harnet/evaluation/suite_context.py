@@ -26,9 +26,9 @@ from harnet.transfer.labelled_windows import LabelledWindows, read_windows
 from harnet.weights.load import build_encoder, read_bundle
 
 FEATURES = "features"
-"""Folder of them, in files named after the data set and one of:"""
+"""Folder of cached features; files are named after the data set and one of the following kinds."""
 HANDMADE, LAST, STAGES = "handmade", "encoder", "stages"
-"""Made by hand; of the encoder's last stage, for the picture; of several of its stages."""
+"""Handcrafted features; those of the encoder's last stage, for the plot; those of several stages."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +40,19 @@ class SuiteInputs:
     data: Path
     """Folder of data sets."""
     out: Path
-    """Results, and the features that all pieces share."""
+    """Folder of the results and the cached features."""
     protocols: tuple[Protocol, ...]
-    """Those of the suite."""
+    """Protocols of the suite."""
     threads: int
-    """CPU threads."""
+    """CPU threads per process."""
     device: str
-    """Of networks."""
+    """Torch device of networks."""
     across: Across | None = None
-    """Two data sets to learn from and to test on; then the suite has no other."""
+    """Cross-dataset evaluation: the data sets to train on and to test on; the suite then has no others."""
 
 
 class SuiteContext:
-    """Lazily read, then kept. Raises HarnetError for weights or data that cannot be used."""
+    """Inputs, read lazily and cached. HarnetError for weights or data that cannot be used."""
 
     def __init__(self, source: SuiteInputs) -> None:
         self.source = source
@@ -65,7 +65,7 @@ class SuiteContext:
         return self._data(name)
 
     def inputs(self, name: str) -> Inputs:
-        """The windows and features of a data set that was prepared."""
+        """The windows and features of a data set; call `prepare` first."""
         return self._inputs(name)
 
     def splits(self, name: str, protocol: Protocol) -> tuple[Split, ...]:
@@ -89,11 +89,11 @@ class SuiteContext:
         return self.splits(piece.dataset, self.protocol(piece))[piece.fold]
 
     def setting(self, protocol: Protocol) -> Setting:
-        """What an arm needs beside its data."""
+        """What an arm needs besides its data."""
         return Setting(self.bundle, protocol.recipe, protocol.trees, self.source.threads, self.source.device)
 
     def facts(self, name: str) -> dict[str, Any]:
-        """What is written down of a data set."""
+        """Metadata of a data set, as recorded in the settings, JSON-serialisable."""
         data = self.data(name)
         folds: tuple[tuple[str, ...], ...]
         if (pair := self.source.across) is not None:
@@ -114,7 +114,7 @@ class SuiteContext:
         }
 
     def prepare(self, name: str) -> None:
-        """Compute and store hand-made features and those of the encoder, unless they are there."""
+        """Compute and store handcrafted features and those of the encoder, unless they exist."""
         data, folder = self.data(name), self.source.out / FEATURES
         folder.mkdir(exist_ok=True)
         if not (path := folder / f"{name}-{HANDMADE}.npy").exists():
@@ -128,7 +128,7 @@ class SuiteContext:
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
-        """This process's share of the cores, and algorithms that repeat."""
+        """Context manager that sets this process's thread count and deterministic convolutions."""
         before = torch.get_num_threads()
         torch.set_num_threads(self.source.threads)
         try:

@@ -21,12 +21,12 @@ PIECES = "pieces"
 
 @dataclass(frozen=True)
 class Budget:
-    """How many labels there are to learn from."""
+    """The amount of labelled training data."""
 
     kind: str
     """"all", "people" or "windows"."""
     amount: float = 1.0
-    """People, or share of the windows of all training people."""
+    """Number of people, or fraction of the windows of all training people."""
 
     def __str__(self) -> str:
         return self.kind if self.kind == EVERYBODY else f"{self.kind}-{self.amount:g}"
@@ -46,14 +46,14 @@ class Trial:
     arm: str
     """One of `ARMS`."""
     seed: int
-    """Of parameters and order."""
+    """Seed of random parameters and of the order of windows."""
     fold: int
-    """Number of the split."""
+    """Index of the split."""
     budget: Budget = ALL
-    """Labels to learn from."""
+    """Labels to train with."""
 
     def path(self, out: Path) -> Path:
-        """File of its result."""
+        """File of its result, below the output folder `out`."""
         extra = "" if self.budget == ALL else f"-{self.budget}"
         return out / PIECES / self.dataset / self.protocol / self.arm / f"seed{self.seed}-fold{self.fold}{extra}.json"
 
@@ -91,8 +91,8 @@ def run_piece(
 def choose_rows(people: NDArray[np.str_], split: Split, piece: Trial) -> SplitIndices:
     """Which windows a piece learns from, stops by and is tested on.
 
-    With fewer labels there are no validation people: who has one labelled person has none to spare. The people of a
-    small budget are among those of a larger one with the same seed and fold.
+    With a limited budget there are no validation people, since labelled people are too few to hold any out. With the
+    same seed and fold, the people of a smaller budget are a subset of those of a larger one.
     """
     test = np.flatnonzero(np.isin(people, split.test))
     if piece.budget == ALL:
@@ -103,7 +103,7 @@ def choose_rows(people: NDArray[np.str_], split: Split, piece: Trial) -> SplitIn
     if piece.budget.kind == "people":
         if piece.budget.amount > len(others):
             raise HarnetError(
-                f"label-people {piece.budget.amount:g}: {piece.dataset} has {len(others)} people to learn from"
+                f"label-people {piece.budget.amount:g}: {piece.dataset} has only {len(others)} training people"
             )
         chosen = random.permutation(others)[: int(piece.budget.amount)]
         train = np.flatnonzero(np.isin(people, chosen))

@@ -1,4 +1,4 @@
-"""The pictures of the page, as SVG inside it: sharp at any size, selectable text, nothing fetched."""
+"""Figures of the report as inline SVG: sharp at any size, with selectable text and no external resources."""
 
 import io
 from collections import defaultdict
@@ -17,7 +17,7 @@ from harnet.report.report_inputs import Plane
 
 _SHADES = ("#8a6d3b", "#c7a252", "#8c96a0", "#b5669c", "#d9a3c6", "#7d4a6d", "#5aa0c8", "#2f7fb0", "#3f8f5a", "#14506b")
 COLOURS = dict(zip(ARMS, _SHADES, strict=True))
-"""By arm, told apart in print and by people who do not see red and green."""
+"""Colour of each arm; distinguishable in print and with red-green colour blindness."""
 MARKERS = dict(zip(ARMS, "sP^v<pD>Xo", strict=True))
 INK, QUIET = "#1f2933", "#5b6770"
 
@@ -42,7 +42,7 @@ _STYLE: Any = {
 
 
 def forest_plot(table: dict[str, Any]) -> str:
-    """Mean and interval of each arm, a dot a person behind it."""
+    """Mean and interval of each arm, with one mark per person behind it."""
     with _figure(6.2, 0.52 * len(table["arms"]) + 0.75) as (figure, out):
         axes = figure.subplots()
         for place, row in enumerate(reversed(table["arms"])):
@@ -60,7 +60,7 @@ def forest_plot(table: dict[str, Any]) -> str:
 
 
 def efficiency(tables: Sequence[dict[str, Any]], kind: str) -> str:
-    """Macro F1 of each arm against the number of labelled people or the share of windows."""
+    """Label-efficiency curve: macro F1 of each arm against the number of labelled people or fraction of windows."""
     points: dict[str, list[tuple[float, dict[str, float]]]] = defaultdict(list)
     for table in tables:
         for row in table["arms"]:
@@ -77,7 +77,7 @@ def efficiency(tables: Sequence[dict[str, Any]], kind: str) -> str:
         ticks = sorted({place for found in points.values() for place, _ in found})
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
-        label = "labelled people" if kind == "people" else "share of labelled windows"
+        label = "labelled people" if kind == "people" else "fraction of labelled windows"
         axes.set(ylim=(0, 1), xlabel=label, ylabel="macro F1")
         axes.grid(axis="y")
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -85,7 +85,7 @@ def efficiency(tables: Sequence[dict[str, Any]], kind: str) -> str:
 
 
 def plane(found: Plane, by: str) -> str:
-    """The features on their first two components, coloured by activity or device."""
+    """Scatter plot of the first two principal components, coloured by activity or device."""
     names = found.activity if by == "activity" else found.device
     with _figure(5.2, 3.6) as (figure, out):
         axes = figure.subplots()
@@ -98,7 +98,7 @@ def plane(found: Plane, by: str) -> str:
 
 
 def curves(log: Sequence[dict[str, Any]]) -> list[str]:
-    """Losses, accuracies and other figures of a pretraining run, a picture a kind."""
+    """Losses, accuracies and probe scores of a pretraining run, one figure each."""
     series: dict[str, dict[str, list[tuple[int, float]]]] = defaultdict(lambda: defaultdict(list))
     for row in log:
         for name, value in row.items():
@@ -143,7 +143,7 @@ def _lines(axes: Axes, panel: str, lines: dict[str, list[tuple[int, float]]]) ->
 
 
 def curve_tables(tables: Sequence[dict[str, Any]]) -> list[tuple[str, str, list[dict[str, Any]]]]:
-    """Data set, kind of budget and the tables of each label-efficiency curve."""
+    """Data set, kind of budget, and tables of each label-efficiency curve."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for table in tables:
         if table["budget"] != EVERYBODY:
@@ -153,13 +153,13 @@ def curve_tables(tables: Sequence[dict[str, Any]]) -> list[tuple[str, str, list[
 
 @contextmanager
 def _figure(width: float, height: float) -> Iterator[tuple[Figure, list[str]]]:
-    """A figure in inches; its SVG element is in the list afterwards. No state of matplotlib is changed."""
+    """A figure of this size in inches; on exit its SVG element is appended to the list. Leaves matplotlib's state."""
     out: list[str] = []
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure, out
         text = io.StringIO()
-        # Without a date the same numbers give the same bytes.
+        # Without a date, equal figures give equal bytes.
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(text, format="svg", metadata=nothing, dpi=150)
     made = text.getvalue()

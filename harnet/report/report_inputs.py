@@ -1,4 +1,4 @@
-"""What the page shows, read from the folders that other commands wrote; nothing here imports those commands."""
+"""Reading the contents of the report from folders that other commands wrote, without importing those commands."""
 
 import json
 from dataclasses import dataclass
@@ -17,40 +17,40 @@ from harnet.evaluation.suite_context import FEATURES
 
 @dataclass(frozen=True)
 class Plane:
-    """Features of windows on their first two principal components."""
+    """Windows projected on the first two principal components of their features."""
 
     points: NDArray[np.float64]
     """(n, 2)."""
     activity: list[str]
-    """Label of each point, "data set: label" if there are several data sets."""
+    """Label of each point, or "data set: label" if there are several data sets."""
     device: list[str]
-    """Device of each point, or its data set if that is not known."""
+    """Device of each point, or its data set if the device is unknown."""
     explained: tuple[float, float]
-    """Share of the variance on each component."""
+    """Fraction of the variance explained by each component."""
 
 
 def read_results(folder: Path) -> dict[str, Any]:
-    """`results.json`; HarnetError if there is none or it has no table."""
-    found = _json(folder / RESULTS, "run harnet evaluate first, or name the folder that it wrote")
+    """Content of `results.json`; HarnetError if it is missing or has no table."""
+    found = _json(folder / RESULTS, "run harnet evaluate first, or pass the folder that it wrote")
     if not found.get("tables"):
-        raise HarnetError(f"{folder / RESULTS}: holds no table: run harnet evaluate to its end")
+        raise HarnetError(f"{folder / RESULTS}: contains no table: run harnet evaluate to completion")
     return found
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:
-    """The whole lines of a pretraining run's log.jsonl; HarnetError if there is none."""
+    """Complete lines of a pretraining run's log.jsonl; HarnetError if it is missing."""
     if not (run / run_folder.LOG).is_file():
-        raise HarnetError(f"{run / run_folder.LOG}: missing: name the folder that harnet pretrain wrote")
+        raise HarnetError(f"{run / run_folder.LOG}: missing: pass the folder that harnet pretrain wrote")
     return run_folder.read_log(run)
 
 
 def read_flow(path: Path) -> dict[str, Any]:
-    """`flow.json` of harnet quality, or the folder that holds it."""
-    return _json(path / "flow.json" if path.is_dir() else path, "harnet quality writes it")
+    """Content of `flow.json` of harnet quality, given its path or its folder; HarnetError if it is missing."""
+    return _json(path / "flow.json" if path.is_dir() else path, "run harnet quality to write it")
 
 
 def read_plane(folder: Path, labelled: Path, results: dict[str, Any]) -> Plane | None:
-    """Principal components of the encoder's features of all data sets together; None if they are not there."""
+    """Principal components of the encoder's features, over all data sets; None if features or labels are missing."""
     parts, activity, device = [], [], []
     facts = results["settings"]["data"]
     several = len(facts) > 1
@@ -62,7 +62,7 @@ def read_plane(folder: Path, labelled: Path, results: dict[str, Any]) -> Plane |
         names = np.load(labels, allow_pickle=False).astype(str)
         if len(names) != len(found):
             raise HarnetError(
-                f"{labels}: {len(names)} labels, {features} has {len(found)} windows: not the same data set"
+                f"{labels}: {len(names)} labels, but {features} has {len(found)} windows: not the same data set"
             )
         taken = evenly(len(found), len(facts))
         parts.append(np.asarray(found[taken], dtype=np.float64))
@@ -75,7 +75,7 @@ def read_plane(folder: Path, labelled: Path, results: dict[str, Any]) -> Plane |
 
 
 def _principal(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[float, float]]:
-    """First two principal components of standardised features; the sign is fixed so that it repeats."""
+    """First two principal components (n, 2) of standardised features (n, F), with a fixed sign, and their variance."""
     deviation = features.std(axis=0)
     scaled = (features - features.mean(axis=0)) / np.where(deviation > 1e-9, deviation, 1.0)
     left, singular, right = np.linalg.svd(scaled, full_matrices=False)

@@ -1,4 +1,4 @@
-"""One HTML page: all in itself, no script, nothing fetched from anywhere."""
+"""A self-contained HTML report: no scripts, no external resources."""
 
 import json
 from dataclasses import dataclass
@@ -16,38 +16,38 @@ from harnet.evaluation.trials import EVERYBODY
 from harnet.files import write_atomically
 from harnet.report import figures, report_inputs
 
-UNEXPLAINED = "Nothing here is a claim about other people, devices or data sets."
+UNEXPLAINED = "The results do not extend to other people, devices or data sets."
 
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """What goes on the page."""
+    """Inputs and output of the report."""
 
     results: Path
     """Folder that harnet evaluate wrote."""
     page: Path
     """HTML file to write."""
     run: Path | None = None
-    """Folder of the pretraining run behind the weights."""
+    """Folder of the pretraining run that produced the weights."""
     data: Path = Path("labelled")
-    """Folder of labelled windows, for the names of the points on the plane."""
+    """Folder of labelled windows, for the labels of the points in the feature plot."""
     flow: Path | None = None
     """flow.json of harnet quality, or its folder."""
 
 
 def write_page(config: ReportConfig) -> list[str]:
-    """Write the page; returns what it lacks and why, a line each. HarnetError where a folder that is named is wrong."""
+    """Write the report; returns one line for each part that is missing. HarnetError if a given folder is invalid."""
     results = report_inputs.read_results(config.results)
     if config.page.is_dir():
-        raise HarnetError(f"{config.page}: is a folder: give the name of an HTML file")
+        raise HarnetError(f"{config.page}: is a folder: pass the name of an HTML file")
     lacking = []
     plane = report_inputs.read_plane(config.results, config.data, results)
     if plane is None:
-        lacking.append(f"no picture of the features: {config.data} does not hold the labelled windows (--data)")
+        lacking.append(f"no feature plot: {config.data} does not contain the labelled windows (--data)")
     if config.run is None:
-        lacking.append("no pretraining curves: name the folder of the run behind the weights")
+        lacking.append("no pretraining curves: pass the folder of the run that produced the weights")
     if config.flow is None:
-        lacking.append("no flow of recordings: --flow names the flow.json of harnet quality")
+        lacking.append("no flow of recordings: pass the flow.json of harnet quality with --flow")
     log = report_inputs.read_log(config.run) if config.run else None
     main = [_main(table) for table in results["tables"] if table["budget"] == EVERYBODY]
     context = {
@@ -73,7 +73,7 @@ def write_page(config: ReportConfig) -> list[str]:
 
 
 def overview(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Arms × data sets, a table a protocol; in each row the highest mean is marked."""
+    """One table per protocol, arms × data sets; the highest mean of each row is marked."""
     made = []
     for protocol in dict.fromkeys(table["protocol"] for table in tables):
         rows = []
@@ -88,12 +88,12 @@ def overview(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def verdict(row: dict[str, Any]) -> str:
-    """What a paired difference allows to be said."""
+    """Conclusion from a paired difference and its interval."""
     if row["low"] > 0:
         return f"{row['one']} better"
     if row["high"] < 0:
         return f"{row['other']} better"
-    return "not told apart"
+    return "inconclusive"
 
 
 def _main(table: dict[str, Any]) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _main(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shares(counts: list[list[int]]) -> list[list[dict[str, Any]]]:
-    """Each count with its share of the row, which is what the eye should compare."""
+    """Each count with its share of the row; the cell colours show the shares."""
     rows = np.array(counts)
     shares = rows / np.maximum(rows.sum(axis=1, keepdims=True), 1)
     return [[{"count": int(count), "share": float(share)} for count, share in zip(*pair, strict=True)]
@@ -119,7 +119,7 @@ def _shares(counts: list[list[int]]) -> list[list[dict[str, Any]]]:
 
 
 def _colourings(plane: report_inputs.Plane) -> list[str]:
-    """By activity, and by device where there are several."""
+    """By activity, and by device if there are several."""
     return ["activity", "device"] if len(set(plane.device)) > 1 else ["activity"]
 
 
@@ -128,7 +128,7 @@ def _seeds(tables: list[dict[str, Any]]) -> int:
 
 
 def _flow(found: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Name and value of each line of a flow table; excluded recordings are a line a rule."""
+    """Name and value of each row of the flow table; excluded recordings have one row per rule."""
     rows: list[tuple[str, Any]] = []
     for name, value in found.items():
         if isinstance(value, dict):
@@ -139,7 +139,7 @@ def _flow(found: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _provenance(results: dict[str, Any]) -> list[tuple[str, str]]:
-    """Where weights and numbers come from."""
+    """Provenance of weights and results: name and value of each row."""
     weights, settings = results["weights"], results["settings"]
     rows: list[tuple[str, Any]] = [("weights, SHA-256", settings["weights"])]
     for name in ("architecture", "width", "normalisation", "training_steps", "git_revision", "manifest_digest",
@@ -153,7 +153,7 @@ def _provenance(results: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _template() -> jinja2.Template:
-    """Autoescape is on: names of labels and data sets come from outside."""
+    """Autoescape is on: names of labels and data sets are untrusted."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,

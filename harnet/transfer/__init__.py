@@ -1,1 +1,1 @@
-"""Fine-tuning on labelled windows, with people held out."""
+"""Fine-tuning on labelled windows, tested on held-out people."""

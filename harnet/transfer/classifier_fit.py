@@ -20,7 +20,7 @@ from harnet.transfer.supervised_loop import (
 )
 
 STAGES = 5
-"""Of every encoder."""
+"""Number of stages of every encoder."""
 
 Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
 """Windows (N, 3, L) in g and class indices (N,)."""
@@ -28,46 +28,46 @@ Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a classifier is trained. HarnetError where a value cannot work."""
+    """How a classifier is trained. HarnetError for invalid values."""
 
     epochs: int = 15
     """Passes over the training people's windows."""
     batch_size: int = 32
-    """Windows in an optimiser step."""
+    """Windows per optimiser step."""
     encoder_learning_rate: float = 3e-4
-    """Highest learning rate of the encoder (AdamW, linear warm-up, then cosine to zero)."""
+    """Peak learning rate of the encoder (AdamW, linear warm-up, then cosine decay to zero)."""
     head_learning_rate: float = 1e-3
-    """Highest learning rate of the classifier."""
+    """Peak learning rate of the classifier."""
     weight_decay: float = 0.01
     """Decoupled weight decay of convolution and linear weights; biases and batch normalisation have none."""
     warmup: float = 0.1
-    """Share of all steps over which the learning rate rises."""
+    """Fraction of all steps used for learning-rate warm-up."""
     max_gradient_norm: float = 1.0
-    """Longer gradients are shortened to this."""
+    """Gradients are clipped to this norm."""
     freeze_encoder: bool = False
-    """Train the classifier alone; the encoder's batch statistics stay as they are too."""
+    """Train only the classifier; the encoder's batch statistics are frozen too."""
     trained_stages: int = STAGES
-    """Train so many of the encoder's five stages, counted from its output; the others stay as they are, their batch
-    statistics too."""
+    """Number of encoder stages to train, of five, counted from the output; the others are frozen, including their
+    batch statistics."""
     layer_decay: float = 1.0
-    """Each stage further from the output learns at the rate of the next one times this (Howard and Ruder 2018, section
+    """Factor by which the learning rate falls with each stage further from the output (Howard and Ruder 2018, section
     3.2, where it is 1 / 2.6)."""
     patience: int = 0
-    """Stop after so many epochs in a row in which the loss on people set aside from training did not fall, and go back
-    to the best; 0 trains all epochs on everybody."""
+    """Early stopping: stop after this many epochs in a row without a lower loss on held-out training people, and
+    restore the best weights; 0 trains all epochs on everybody."""
     min_steps: int = 0
-    """Do not stop before so many optimiser steps."""
+    """Do not stop before this many optimiser steps."""
     validation_share: float = 0.2
-    """With patience: share of the training people that is set aside."""
+    """With patience: share of the training people that is held out."""
     balance_classes: bool = True
-    """Weight each window by the inverse of its class's frequency among the training people."""
+    """Weight each window by the inverse frequency of its class among the training people."""
     seed: int = 0
-    """Of fresh parameters and the order of windows. Each fold has its own stream, derived from it."""
+    """Seed of random parameters and of the order of windows; each fold derives its own from it."""
     threads: int = 0
-    """CPU threads; 0 leaves torch's choice. Sums are split by thread, so results repeat to the bit only with the
+    """CPU threads; 0 keeps torch's default. Sums are split over threads, so results are bit-identical only with the
     same number on the same kind of machine."""
     device: str = "cpu"
-    """Such as "cpu" or "cuda"."""
+    """Torch device, such as "cpu" or "cuda"."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "encoder_learning_rate", "head_learning_rate", "max_gradient_norm"):
@@ -88,11 +88,11 @@ class TrainingConfig:
             )
 
     def steps(self, windows: int) -> int:
-        """Optimiser steps of a whole training on so many windows."""
+        """Optimiser steps of a complete training run on `windows` windows."""
         return self.epochs * math.ceil(windows / self.batch_size)
 
     def schedule(self, windows: int) -> Schedule:
-        """What that is for so many training windows: a look at the people set aside after every epoch."""
+        """The schedule for `windows` training windows, with an evaluation on the held-out people after every epoch."""
         steps = self.steps(windows)
         return Schedule(
             batch_size=self.batch_size,
@@ -117,12 +117,12 @@ def fit_classifier(
 ) -> int:
     """Train `model` in place on windows (N, 3, L) in g and class indices (N,); leaves it in evaluation mode.
 
-    Returns the optimiser steps after which its weights were as they are: with `validation`, those of the epoch with
-    the least loss there, and no more epochs are trained than `config.patience` allows. `on_step` is called for the
-    steps that this saves, too.
+    Returns the optimiser step whose weights were kept: the last one or, with `validation`, the end of the epoch with
+    the lowest validation loss, where `config.patience` ends training early. `on_step` is also called for the steps
+    that early stopping skips, so a progress bar reaches its end.
 
-    `seed` fixes the order of windows. A frozen encoder runs once over all windows, in evaluation mode, and only its
-    features go through the epochs.
+    `seed` fixes the order of windows. A frozen encoder runs once over all windows, in evaluation mode, and the
+    epochs use the stored features.
     """
     model.to(config.device)
     network, rates = _trained(model, config)
@@ -138,7 +138,7 @@ def fit_classifier(
 
 
 def _trained(model: ClassifierModel, config: TrainingConfig) -> tuple[nn.Module, list[tuple[nn.Module, float]]]:
-    """What the loop runs, and the modules that it trains with their learning rates."""
+    """The module to run in the training loop, and the modules to train with their learning rates."""
     head = (model.classifier, config.head_learning_rate)
     if config.freeze_encoder:
         return model.classifier, [head]
@@ -148,7 +148,7 @@ def _trained(model: ClassifierModel, config: TrainingConfig) -> tuple[nn.Module,
 
 
 def _part(model: ClassifierModel, labelled: Labelled, config: TrainingConfig) -> LabelledInputs:
-    """Windows, or features (N, F) of a frozen encoder in evaluation mode."""
+    """Windows, or features (N, F) if the encoder is frozen."""
     inputs, targets = (torch.from_numpy(column) for column in labelled)
     if config.freeze_encoder:
         model.eval()
@@ -157,6 +157,6 @@ def _part(model: ClassifierModel, labelled: Labelled, config: TrainingConfig) ->
 
 
 def predict(model: ClassifierModel, windows: NDArray[np.float32], device: str = "cpu") -> NDArray[np.int64]:
-    """Most likely class (N,) of windows (N, 3, L) in g, in evaluation mode."""
+    """Most likely class index (N,) of each window (N, 3, L) in g; sets `model` to evaluation mode."""
     model.to(device).eval()
     return in_batches(model, torch.from_numpy(windows), device).argmax(dim=1).numpy()

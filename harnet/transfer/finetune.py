@@ -1,7 +1,8 @@
-"""Fine-tuning with people held out: every fold of every arm, resumable, and then a model trained on everybody.
+"""Cross-validated fine-tuning with held-out people, resumable, followed by a final model trained on everybody.
 
-An arm is a way to start: from weights (fine-tuned, or frozen under a trained classifier) or from scratch. All arms
-share the folds, the windows and the recipe. A finished fold is written at once; the same command continues after it.
+An arm is a starting point: pretrained weights (fine-tuned, or frozen below a trained classifier) or random weights
+(scratch). All arms share the folds, the windows and the recipe. Each fold is written as soon as it is finished, and
+the same command resumes after the last one.
 """
 
 import json
@@ -37,22 +38,22 @@ FINAL_MODEL = "model"
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """One fine-tuning experiment. HarnetError where options contradict each other."""
+    """Configuration of a fine-tuning experiment. HarnetError if options contradict each other."""
 
     data: Path
     """Folder with X.npy, Y.npy and pid.npy; see `harnet.transfer.labelled_windows.read_windows`."""
     out: Path
-    """Folder for the results; made if missing."""
+    """Folder for the results; created if missing."""
     training: TrainingConfig
     """The recipe, the same for every fold and arm."""
     weights: str | None = None
     """Bundle folder or URL to start from; None trains from scratch."""
     architecture: str | None = None
-    """Name of the encoder; needed without weights, otherwise that of the weights."""
+    """Name of the encoder; required without weights, otherwise taken from the weights."""
     standardise: bool = True
-    """Without weights: standardise each window inside the encoder. With weights, they say."""
+    """Without weights: standardise each window inside the encoder. Otherwise taken from the weights."""
     folds: int | None = None
-    """Number of folds, people never split; None leaves one person out at a time."""
+    """Number of folds; a person is never split over folds. None leaves one person out at a time."""
     compare_scratch: bool = False
     """Also train the same architecture from scratch on the same folds."""
     final_model: bool = True
@@ -63,12 +64,12 @@ class FinetuneConfig:
             raise HarnetError("training from scratch needs a model: one of harnet5, harnet10, harnet30")
         if self.weights is None and (self.training.freeze_encoder or self.compare_scratch):
             option = "freeze_encoder" if self.training.freeze_encoder else "compare_scratch"
-            raise HarnetError(f"{option} needs weights: pass a folder of weights or leave {option} out")
+            raise HarnetError(f"{option} needs weights: pass a folder of weights or omit {option}")
 
 
 @dataclass(frozen=True)
 class _Start:
-    """Where every model of an experiment begins."""
+    """Starting point of every model in an experiment."""
 
     architecture: str
     standardise: bool
@@ -77,7 +78,7 @@ class _Start:
     weights: str
 
     def model(self, arm: str, classes: int, seed: int) -> ClassifierModel:
-        """A model before training; its fresh parameters depend on `seed` alone, and no other generator moves."""
+        """An untrained model; its random parameters depend only on `seed`, and the global generator is not advanced."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             if arm == SCRATCH or self.bundle is None:
@@ -86,10 +87,10 @@ class _Start:
 
 
 def finetune(config: FinetuneConfig) -> dict[str, Any]:
-    """Run, or continue, the experiment; returns what it writes to `out/results.json`.
+    """Run or resume the experiment; returns the content of `out/results.json`.
 
     Also writes `out/settings.json`, `out/folds/ARM-K.json` and, with `final_model`, the bundle `out/model`, whose
-    config.json holds the class names. HarnetError for wrong data or weights, and if `out` holds the results of other
+    config.json lists the class names. HarnetError for invalid data or weights, and if `out` holds results of other
     settings.
     """
     start = _start(config)
@@ -133,7 +134,7 @@ def _start(config: FinetuneConfig) -> _Start:
     bundle = read_bundle(config.weights)
     found = bundle.config.architecture
     if config.architecture not in (None, found):
-        raise HarnetError(f"{config.weights}: holds {found}, asked for {config.architecture}: leave the model out")
+        raise HarnetError(f"{config.weights}: holds {found}, not {config.architecture}: omit the model")
     return _Start(found, bundle.config.standardise, bundle.config.width, bundle, config.weights)
 
 
@@ -149,7 +150,7 @@ def _arms(config: FinetuneConfig) -> dict[str, TrainingConfig]:
 def _settings(
     config: FinetuneConfig, start: _Start, data: LabelledWindows, folds: tuple[tuple[str, ...], ...]
 ) -> dict[str, Any]:
-    """All that the numbers depend on, in JSON's types."""
+    """Everything that the results depend on, JSON-serialisable."""
     return {
         "architecture": start.architecture,
         "standardise": start.standardise,
@@ -165,7 +166,7 @@ def _settings(
 
 
 def _steps(config: FinetuneConfig, data: LabelledWindows, folds: tuple[tuple[str, ...], ...]) -> dict[str, int]:
-    """Optimiser steps of each piece of the experiment."""
+    """Optimiser steps of each fold and of the final model."""
     steps = {
         f"{arm}-{number}": training.steps(int((~np.isin(data.people, held_out)).sum()))
         for arm, training in _arms(config).items()
@@ -204,7 +205,7 @@ def _fit(
     seed: int,
     on_step: Callable[[], object],
 ) -> int:
-    """Train on the chosen windows (N,), less those of the people who are set aside to stop by; returns the steps."""
+    """Train on the selected windows (N,), minus those of the people held out for early stopping; returns the steps."""
     if not training.patience:
         return fit_classifier(model, data.windows[chosen], data.labels[chosen], training, seed, on_step)
     aside = chosen & np.isin(data.people, set_aside(data.people[chosen], training.validation_share, seed))
@@ -261,7 +262,7 @@ def _save_final(
 
 
 def _seed(seed: int, fold: int) -> int:
-    """A seed for each fold, unrelated to its neighbours'; fold -1 is the model trained on everybody."""
+    """An independent seed for each fold; fold -1 is the final model, trained on everybody."""
     return int(np.random.SeedSequence([seed, fold + 1]).generate_state(1)[0])
 
 

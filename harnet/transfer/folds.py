@@ -1,4 +1,4 @@
-"""Splitting people, never windows, into folds: a person's windows resemble each other far more than another's."""
+"""Splitting people, never windows, into folds: a person's windows resemble each other far more than other people's."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,10 +7,10 @@ from harnet.errors import HarnetError
 
 
 def people_folds(people: NDArray[np.str_], count: int | None, seed: int) -> tuple[tuple[str, ...], ...]:
-    """The people to test on in each fold; each person is in exactly one.
+    """The test people of each fold; every person is in exactly one fold.
 
-    `people` (N,) is the wearer of each window. `count` None leaves one person out at a time, in sorted order;
-    otherwise the people are shuffled by `seed` and dealt into `count` folds whose sizes differ by one at most. Only
+    `people` (N,) is the wearer of each window. With `count` None one person is left out at a time, in sorted order;
+    otherwise the people are shuffled with `seed` and split into `count` folds whose sizes differ by at most one. Only
     the set of people matters, not the order of their windows. HarnetError if there are fewer people than folds.
     """
     names = np.unique(people)
@@ -23,12 +23,12 @@ def people_folds(people: NDArray[np.str_], count: int | None, seed: int) -> tupl
 
 
 def set_aside(people: NDArray[np.str_], share: float, seed: int) -> tuple[str, ...]:
-    """People of the training set to stop by: `share` of them, one at least, chosen by `seed`.
+    """Training people held out for early stopping: a `share` of them, at least one, drawn with `seed`.
 
-    `people` (N,) is the wearer of each training window. HarnetError if there is only one.
+    `people` (N,) is the wearer of each training window. HarnetError if there is only one person.
     """
     names = np.unique(people)
     if len(names) < 2:
-        raise HarnetError("patience: one training person only, none can be set aside: leave patience out")
+        raise HarnetError("patience: only one training person, nobody can be held out: omit patience")
     count = min(max(1, round(share * len(names))), len(names) - 1)
     return tuple(str(name) for name in np.random.default_rng(seed).permutation(names)[:count])

@@ -1,4 +1,4 @@
-"""Labelled windows from a folder of three NumPy files, checked before anything is trained on them."""
+"""Reading labelled windows from a folder of three NumPy files, checked before training starts."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,27 +15,27 @@ from harnet.weights.fingerprint import check_windows
 
 @dataclass(frozen=True)
 class LabelledWindows:
-    """Windows with what was done in them and by whom."""
+    """Windows with their activity labels and wearers."""
 
     windows: NDArray[np.float32]
     """(N, 3, L) in g at 30 Hz."""
     labels: NDArray[np.int64]
-    """(N,) index into `classes`."""
+    """(N,) indices into `classes`."""
     people: NDArray[np.str_]
     """(N,) pseudonym of the wearer."""
     classes: tuple[str, ...]
     """Names of the classes, sorted."""
     digest: str
-    """SHA-256 of all of the above: two data sets with the same digest are the same."""
+    """SHA-256 of all of the above; equal digests mean equal data sets."""
 
 
 def read_windows(folder: str | Path, architecture: str) -> LabelledWindows:
     """Read `X.npy`, `Y.npy` and `pid.npy` of `folder`.
 
-    X: floating point, (N, 3, L) or (N, L, 3), in g at 30 Hz, L the window of `architecture`. Y: (N,) text or integer
-    labels. pid: (N,) text or integers, the wearer of each window. HarnetError if a file is missing, of another shape
-    or type (arrays of Python objects are never unpickled), in other units, has values that are not finite, or if
-    there are fewer than two people or classes.
+    X: floating point, (N, 3, L) or (N, L, 3), in g at 30 Hz, where L is the window length of `architecture`. Y: (N,)
+    text or integer labels. pid: (N,) text or integers, the wearer of each window. HarnetError if a file is missing,
+    has the wrong shape or dtype (arrays of Python objects are never unpickled) or the wrong units, contains NaN or
+    infinity, or if there are fewer than two people or classes.
     """
     folder = Path(folder)
     windows = _windows(folder / "X.npy", architecture)
@@ -43,9 +43,9 @@ def read_windows(folder: str | Path, architecture: str) -> LabelledWindows:
     people = _names(folder / "pid.npy", len(windows))
     classes, indices = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
-        raise HarnetError(f"{folder / 'Y.npy'}: one class only ({str(classes[0])!r}): a classifier needs two or more")
+        raise HarnetError(f"{folder / 'Y.npy'}: only one class ({str(classes[0])!r}): a classifier needs two or more")
     if len(np.unique(people)) < 2:
-        raise HarnetError(f"{folder / 'pid.npy'}: one person only: testing on unseen people needs two or more")
+        raise HarnetError(f"{folder / 'pid.npy'}: only one person: testing on unseen people needs two or more")
     digest = hashlib.sha256(windows.tobytes())
     for column in (labels, people):
         digest.update("\n".join(column.tolist()).encode())
@@ -62,10 +62,10 @@ def _load(path: Path) -> NDArray[Any]:
     except (ValueError, EOFError, OSError) as error:
         if "allow_pickle" in str(error):
             raise HarnetError(
-                f"{path}: an array of Python objects, which is not read for safety: save it again as "
+                f"{path}: an array of Python objects, which is not read for security: save it again as "
                 "np.save(path, array.astype(str)) for labels and people, np.stack(list(array)) for windows"
             ) from error
-        raise HarnetError(f"{path}: not a whole .npy file ({error}): write it again with np.save") from error
+        raise HarnetError(f"{path}: not a complete .npy file ({error}): write it again with np.save") from error
     if not isinstance(array, np.ndarray):
         raise HarnetError(f"{path}: an archive of several arrays, expected one: write it with np.save")
     return array

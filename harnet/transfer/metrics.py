@@ -1,4 +1,4 @@
-"""Scores of each person, and their mean over people: a person counts once, however many windows they wore."""
+"""Scores per person, and their mean over people: each person counts once, however many windows they have."""
 
 from dataclasses import dataclass
 
@@ -18,16 +18,15 @@ class PersonScore:
     macro_f1: float
     """Mean F1 over the classes that occur in this person's truth or predictions.
 
-    A class that the person neither did nor was said to do has no F1 and is left out; one that was predicted but never
-    done counts as 0.
+    A class that occurs in neither is excluded; one that was predicted but never occurs in the truth counts as 0.
     """
     kappa: float | None
-    """Cohen's kappa; None where truth and predictions are one and the same class, for which it is 0/0."""
+    """Cohen's kappa; None if truth and predictions are all the same single class, for which it is 0/0."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean and standard deviation (n - 1) over people."""
+    """Mean and sample standard deviation (n - 1) over people."""
 
     people: int
     """Number of people scored."""
@@ -36,13 +35,13 @@ class Summary:
     macro_f1_std: float
     """Its standard deviation over people."""
     kappa: float
-    """Mean of the people's kappa, of those that have one; 0 if none has."""
+    """Mean kappa of the people whose kappa is defined; 0 if there are none."""
     kappa_std: float
     """Its standard deviation over people."""
 
 
 def score_person(person: str, truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> PersonScore:
-    """Score the windows of one person; both arrays (n,) of class indices."""
+    """Score the windows of one person; `truth` and `predicted` are (n,) class indices."""
     present = np.union1d(truth, predicted)
     f1 = f1_score(truth, predicted, labels=present, average="macro", zero_division=0.0)
     kappa = float(cohen_kappa_score(truth, predicted)) if len(present) > 1 else None
@@ -50,13 +49,13 @@ def score_person(person: str, truth: NDArray[np.int64], predicted: NDArray[np.in
 
 
 def summarise(scores: list[PersonScore]) -> Summary:
-    """Over all people of all folds."""
+    """Summarise the scores of all people of all folds."""
     kappas = [score.kappa for score in scores if score.kappa is not None]
     return Summary(len(scores), *_mean_std([score.macro_f1 for score in scores]), *_mean_std(kappas))
 
 
 def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> list[list[int]]:
-    """Counts of windows, row = true class, column = predicted class."""
+    """Confusion matrix in windows, (classes, classes): rows are true classes, columns predicted classes."""
     counts: list[list[int]] = confusion_matrix(truth, predicted, labels=range(classes)).tolist()
     return counts
 

@@ -1,4 +1,4 @@
-"""Training with early stopping on people who are not tested: the one loop of fine-tuning and of the evaluation."""
+"""The training loop of fine-tuning and evaluation, with early stopping on held-out people."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,7 @@ PREDICTION_BATCH = 256
 
 @dataclass(frozen=True)
 class LabelledInputs:
-    """Inputs with their classes."""
+    """Inputs and their target classes."""
 
     inputs: Tensor
     """(N, ...) windows or features."""
@@ -25,45 +25,45 @@ class LabelledInputs:
 
 @dataclass(frozen=True)
 class Schedule:
-    """What the loop does with a part whose size is known."""
+    """Training schedule for a training set of known size."""
 
     batch_size: int
-    """Windows in a step."""
+    """Windows per step."""
     steps: int
-    """Most steps."""
+    """Maximum number of steps."""
     warmup: int | None
-    """Steps over which learning rates rise before they fall to zero on a cosine; None keeps them constant."""
+    """Steps of learning-rate warm-up, before cosine decay to zero; None keeps the learning rates constant."""
     weight_decay: float
-    """Decoupled; of weights, not of biases and batch normalisation."""
+    """Decoupled weight decay of weights, not of biases and batch normalisation."""
     max_gradient_norm: float
-    """Longer gradients are shortened to this."""
+    """Gradients are clipped to this norm."""
     between_looks: int
-    """Steps from one look at the validation people to the next; there is one after the last step, too."""
+    """Steps between evaluations on the validation people; the last step is always followed by one."""
     patience: int
-    """Looks in a row without progress before training stops."""
+    """Evaluations in a row without improvement before training stops."""
     least_steps: int
-    """Never stop before this step. Looks before it do not count as looks without progress, and the best one may still
-    be among them."""
+    """Never stop before this step. Evaluations before it do not count towards `patience`, but one of them may still be
+    the best."""
 
     def rate(self, step: int) -> float:
-        """Share of the highest learning rates at `step`, from 0."""
+        """Learning rate at `step` (from 0) as a fraction of the peak."""
         return 1.0 if self.warmup is None else warmup_cosine(step, self.steps, self.warmup)
 
     def looks_after(self, step: int) -> bool:
-        """Whether the validation people are looked at after `step`, from 1."""
+        """Whether to evaluate on the validation people after `step`, counted from 1."""
         return step % self.between_looks == 0 or step == self.steps
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What happened in a training."""
+    """Outcome of a training run."""
 
     steps: int
     """Steps taken."""
     kept: int
-    """Step whose parameters were kept: the best by the validation people, or the last without them."""
+    """Step whose parameters were kept: the one with the lowest validation loss, or the last without validation."""
     steps_per_epoch: int
-    """Steps of a pass over the training windows."""
+    """Steps per epoch."""
 
 
 def train_with_early_stopping(
@@ -77,11 +77,11 @@ def train_with_early_stopping(
     device: str,
     on_step: Callable[[], object] = lambda: None,
 ) -> Fitted:
-    """Train the modules in `rates` at these highest learning rates, in place; leaves `network` in evaluation mode.
+    """Train the modules in `rates` in place, at these peak learning rates; leaves `network` in evaluation mode.
 
-    What else `network` has stays as it is, batch statistics too. With validation people, the best parameters by their
-    loss are put back. `weights` (classes,) weighs windows by their class in both losses. `seed` fixes the order of
-    windows. `network` is on `device`, all else on the CPU.
+    The rest of `network` is frozen, including batch statistics. With `validation`, the parameters with the lowest
+    validation loss are restored at the end. `weights` (classes,) are the class weights of both losses. `seed` fixes
+    the order of windows. `network` is on `device`, everything else on the CPU. `on_step` is called after each step.
     """
     _let_learn(network, rates)
     # With no decay AdamW is Adam.
@@ -106,7 +106,7 @@ def train_with_early_stopping(
 
 
 class _Best:
-    """Keeps the best parameters of a network by its loss on people who were set aside."""
+    """Keeps the parameters with the lowest loss on the validation people."""
 
     def __init__(
         self, network: nn.Module, validation: LabelledInputs, weights: Tensor, schedule: Schedule, device: str
@@ -116,7 +116,7 @@ class _Best:
         self._loss, self._step, self._misses, self._state = math.inf, 0, 0, dict[str, Tensor]()
 
     def enough(self, step: int) -> bool:
-        """Look at the network, which is left in evaluation mode; whether to train no more."""
+        """Evaluate the network, which is left in evaluation mode; returns whether to stop training."""
         self._network.eval()
         logits = in_batches(self._network, self._validation.inputs, self._device)
         loss = F.cross_entropy(logits, self._validation.targets, weight=self._weights).item()
@@ -128,7 +128,7 @@ class _Best:
         return self._misses >= self._schedule.patience
 
     def restore(self, last: int) -> int:
-        """Put the best parameters back, or leave the last where no look gave a number; returns their step."""
+        """Restore the best parameters, or keep the last if no validation loss was finite; returns their step."""
         if not self._state:
             return last
         self._network.load_state_dict(self._state)
@@ -158,16 +158,16 @@ def _order(windows: int, batch: int, seed: int) -> Iterator[Tensor]:
 
 
 def in_batches(function: Callable[[Tensor], Tensor], inputs: Tensor, device: str) -> Tensor:
-    """`function` of `inputs` (N, ...) in batches without gradients, on the CPU."""
+    """Apply `function` to `inputs` (N, ...) batch by batch on `device`, without gradients; returns a CPU tensor."""
     with torch.no_grad():
         return torch.cat([function(batch.to(device)).cpu() for batch in inputs.split(PREDICTION_BATCH)])
 
 
 def class_weights(targets: Tensor, classes: int) -> Tensor:
-    """(classes,) inverse frequency of each class in `targets` (N,): the mean weight of a window is 1.
+    """Inverse frequency (classes,) of each class in `targets` (N,), scaled so that the mean weight of a window is 1.
 
-    What no training person did cannot be learnt and weighs nothing: else a validation person who did it would decide
-    alone when to stop.
+    A class without training windows cannot be learnt and gets weight 0; otherwise a validation person with that class
+    would dominate the decision when to stop.
     """
     counts = torch.bincount(targets, minlength=classes)
     return len(targets) / (counts.clamp(min=1) * (counts > 0).sum()) * (counts > 0)

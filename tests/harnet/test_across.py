@@ -99,7 +99,7 @@ def test_what_cannot_be_compared_is_named(data: Path, tmp_path: Path) -> None:
     with pytest.raises(HarnetError, match="home and lab have 1 classes in common"):
         Across("home", "lab").read(other, "harnet5")
     (other / "lab" / "dataset.json").write_text('{"name": "moon"}')
-    with pytest.raises(HarnetError, match="'moon' is not in the table of classes; it has selfback, dsads"):
+    with pytest.raises(HarnetError, match="no class mapping for data set 'moon'; known: selfback, dsads"):
         Across("home", "lab").read(other, "harnet5")
 
 

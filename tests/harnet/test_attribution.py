@@ -35,7 +35,7 @@ def test_attributions_sum_to_the_difference_of_the_logits(
     picture = tmp_path / "a.svg"
     monkeypatch.setattr("sys.argv", ["x", str(bundle), str(tmp_path), "--window", "2", "--out", str(picture)])
     assert attribution.main() == 0
-    assert "was a" in capsys.readouterr().out
+    assert "true class a" in capsys.readouterr().out
     assert "<svg" in picture.read_text()
     monkeypatch.setattr("sys.argv", ["x", str(bundle), str(tmp_path), "--out", str(tmp_path / "a.jpg")])
     with pytest.raises(HarnetError, match=r"ends in \.svg or \.png"):

@@ -57,8 +57,8 @@ def with_nan(x: np.ndarray) -> np.ndarray:
         ("Y", lambda y: y[:5], r"shape \(5,\), expected \(6,\)"),
         ("Y", lambda y: y.astype(object), r"array.astype\(str\)"),
         ("Y", lambda y: np.ones(6), "float64, expected text or integers"),
-        ("Y", lambda y: np.full(6, "sit"), r"one class only \('sit'\)"),
-        ("pid", lambda p: np.full(6, 1), "one person only"),
+        ("Y", lambda y: np.full(6, "sit"), r"only one class \('sit'\)"),
+        ("pid", lambda p: np.full(6, 1), "only one person"),
     ],
 )
 def test_wrong_data_is_refused(

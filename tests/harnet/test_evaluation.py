@@ -206,7 +206,7 @@ def test_the_people_of_a_small_budget_are_among_those_of_a_larger_one() -> None:
         before = chosen
     rows = choose_rows(people, split, Trial("x", "robust", "forest", 0, 0, Budget("windows", 0.25)))
     assert len(rows.train) == 4
-    with pytest.raises(HarnetError, match="4 people to learn from"):
+    with pytest.raises(HarnetError, match="only 4 training people"):
         choose_rows(people, split, Trial("x", "robust", "forest", 0, 0, Budget("people", 5)))
 
 

@@ -137,7 +137,7 @@ def test_folders_that_are_not_labelled_windows(weights: Path, tmp_path: Path, mo
     with pytest.raises(HarnetError, match=r"X\.npy: missing"):
         run(monkeypatch, weights, tmp_path, "--out", tmp_path / "f.png")
     folder = write_windows(tmp_path / "labelled", 8)
-    with pytest.raises(HarnetError, match="two folders of one name"):
+    with pytest.raises(HarnetError, match="two folders have the same name"):
         run(monkeypatch, weights, folder, folder, "--out", tmp_path / "f.png")
     (folder / "dataset.json").write_text("{")
     with pytest.raises(HarnetError, match=r"dataset\.json: not JSON"):

@@ -226,7 +226,7 @@ def test_people_set_aside_are_not_those_who_are_tested(data: Path, weights: str,
     assert found["arms"]["fine-tuned"]["summary"]["people"] == 3
     fold = json.loads((tmp_path / "out" / "folds" / "fine-tuned-0.json").read_text())
     assert 0 < fold["steps"] <= TRAINING.steps(16)
-    with pytest.raises(HarnetError, match="one training person only"):
+    with pytest.raises(HarnetError, match="only one training person"):
         finetune(replace(config, out=tmp_path / "other", folds=2, data=two_people(data, tmp_path / "two")))
 
 

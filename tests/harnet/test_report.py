@@ -152,15 +152,15 @@ def test_the_numbers_are_those_of_the_results(page: Path, results: Path) -> None
                 assert f"{values['mean']:.3f} [{values['low']:.3f}, {values['high']:.3f}]" in shown
     for expected in ("1,234.6", "excluded: wear time", "abab", "multitask", "home watch"):
         assert expected in shown
-    assert "stops after five epochs without progress, here 30 steps" in shown
-    assert "person-0" not in shown, "people are strokes, not names"
+    assert "stops after five epochs without improvement, here 30 steps" in shown
+    assert "person-0" not in shown, "people are ticks, not names"
 
 
 def test_it_claims_nothing_that_an_interval_does_not_allow(page: Path) -> None:
     row: dict[str, Any] = {"one": "frozen", "other": "forest"}
     assert verdict({**row, "low": 0.01, "high": 0.2}) == "frozen better"
     assert verdict({**row, "low": -0.2, "high": -0.01}) == "forest better"
-    assert verdict({**row, "low": -0.2, "high": 0.0}) == "not told apart"
+    assert verdict({**row, "low": -0.2, "high": 0.0}) == "inconclusive"
     assert "forest better" in page.read_text()
     assert "scratch better" not in page.read_text(), "nobody asks whether frozen beats scratch"
 
@@ -176,7 +176,7 @@ def test_what_is_lacking_is_said(results: Path, tmp_path: Path, capsys: pytest.C
     assert main(arguments) == 0
     shown = capsys.readouterr().out
     assert "no pretraining curves" in shown
-    assert "no picture of the features" in shown
+    assert "no feature plot" in shown
     assert main([*arguments, "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["lacking"]) == 3
     assert main(["report", str(tmp_path)]) == 1

@@ -52,5 +52,5 @@ def test_published_and_robust_leave_one_of_seven_out() -> None:
 
 
 def test_two_people_are_too_few() -> None:
-    with pytest.raises(HarnetError, match="2 people: a protocol needs three"):
+    with pytest.raises(HarnetError, match="2 people: a protocol needs at least three"):
         make_splits(["a", "b"], ROBUST, deal(["a", "b"]))

@@ -71,11 +71,11 @@ class RecordingSummary:
     wear: NDArray[np.float64]
     """(d,) wear time in seconds."""
     sums: NDArray[np.float64]
-    """(d, K) sum of seconds × value over the worn windows."""
+    """(d, K) sum of value times seconds over the worn windows."""
     wear_by_hour: NDArray[np.float64]
     """(24,) wear time in seconds per hour of the day."""
     sums_by_hour: NDArray[np.float64]
-    """(24, K) sum of seconds × value per hour of the day."""
+    """(24, K) sum of value times seconds per hour of the day."""
 
     def save(self, path: Path) -> None:
         """Atomically write a small .npz file; sums are stored as float32, about seven digits."""

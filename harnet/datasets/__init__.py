@@ -1,1 +1,1 @@
-"""Public labelled data sets, raw download -> labelled windows; one file each, and the table of them in `registry`."""
+"""Public labelled data sets: from raw download to labelled windows. One file per data set, listed in `registry`."""

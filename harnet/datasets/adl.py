@@ -1,7 +1,7 @@
 """ADL: "Dataset for ADL Recognition with Wrist-worn Accelerometer" (Bruno et al. 2013, UCI repository, HMP_Dataset).
 
-One text file a trial, `<Activity>/Accelerometer-<date>-<activity>-<subject>.txt`, 32 Hz, three codes 0..63 a line;
-g = -1.5 + 3 · code / 63, from the data set's MANUAL. People and classes as Yuan et al. 2024 keep them.
+One text file per trial, `<Activity>/Accelerometer-<date>-<activity>-<subject>.txt`, 32 Hz, three codes 0..63 per line;
+g = -1.5 + 3 · code / 63, from the data set's MANUAL. People and classes as selected by Yuan et al. 2024.
 """
 
 import re
@@ -23,18 +23,18 @@ _EXPECTED = "a trial of ADL: <Activity>/Accelerometer-<date>-<activity>-<subject
 
 
 def read(folder: Path, cutting: WindowCutting) -> ParsedDataset:
-    """Windows of the seven people and five classes; HarnetError if none is there or a file is not of the known form."""
+    """Windows of the seven people and five classes; HarnetError if a person is missing or a file is malformed."""
     made = Windows(cutting, CLASSES)
     for path in sorted(folder.rglob("Accelerometer-*.txt")):
         match = _NAME.fullmatch(path.name)
-        # The copy from UCI holds the trials of some classes a second time, under <Activity>_MODEL.
+        # The UCI copy contains the trials of some classes twice, again under <Activity>_MODEL.
         if match is None or path.parent.name.endswith("_MODEL"):
             continue
         if match["person"] in PEOPLE and match["activity"] in CLASSES:
             made.add(match["person"], _read(path), CLASSES.index(match["activity"]), RATE)
     found = made.finish(str(folder), _EXPECTED)
     if absent := sorted(set(PEOPLE) - set(found.people.tolist())):
-        raise HarnetError(f"{folder}: no trial of {', '.join(absent)}: fetch the whole data set again")
+        raise HarnetError(f"{folder}: no trial of {', '.join(absent)}: fetch the complete data set again")
     return found
 
 
@@ -43,7 +43,7 @@ def _read(path: Path) -> NDArray[np.floating]:
     try:
         codes = np.loadtxt(path, dtype=np.int64, ndmin=2)
     except ValueError as error:
-        raise HarnetError(f"{path}: not three whole numbers a line ({error})") from error
+        raise HarnetError(f"{path}: expected three integers per line ({error})") from error
     if codes.shape[1] != 3 or codes.min() < 0 or codes.max() > 63:
-        raise HarnetError(f"{path}: expected three codes from 0 to 63 a line")
+        raise HarnetError(f"{path}: expected three codes from 0 to 63 per line")
     return -1.5 + 3.0 * codes / 63.0

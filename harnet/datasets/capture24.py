@@ -1,4 +1,4 @@
-"""Capture-24 (Chan Chang et al., Sci Data 2024; Willetts et al. 2018): Axivity AX3, 100 Hz, a day each of 151 people.
+"""Capture-24 (Chan Chang et al., Sci Data 2024; Willetts et al. 2018): Axivity AX3, 100 Hz, about a day of 151 people.
 
 `P001.csv.gz` to `P151.csv.gz` with columns time,x,y,z,annotation in g, and annotation-label-dictionary.csv, which maps
 annotations to label schemes (`label:Walmsley2020`, `label:Willetts2018`, ...). Windows do not overlap, as published.
@@ -20,14 +20,14 @@ RATE = 100
 PEOPLE = 151
 DICTIONARY = "annotation-label-dictionary.csv"
 LONGEST_GAP = 0.1
-"""Seconds; our choice."""
+"""Longest gap within a stretch, in seconds; our choice."""
 
 _NAME = re.compile(r"(P\d{3})\.csv(?:\.gz)?")
 _COLUMNS = ["time", "x", "y", "z", "annotation"]
 
 
 def read(folder: Path, cutting: WindowCutting, scheme: str = "Walmsley2020") -> ParsedDataset:
-    """Windows of all people with the labels of `scheme`; HarnetError if the dictionary or all recordings lack."""
+    """Windows of all people with the labels of `scheme`; HarnetError if there are no recordings or no dictionary."""
     paths = sorted(path for path in folder.rglob("P*.csv*") if _NAME.fullmatch(path.name))
     mapping = _dictionary(folder, scheme) if paths else {}
     classes = sorted(set(mapping.values()))
@@ -36,7 +36,7 @@ def read(folder: Path, cutting: WindowCutting, scheme: str = "Walmsley2020") -> 
         for path in paths:
             _add(made, path, mapping, classes)
             shown.update()
-    notes = [f"files of {len(paths)} people; the whole data set has {PEOPLE}"] if 0 < len(paths) < PEOPLE else []
+    notes = [f"files of {len(paths)} people; the complete data set has {PEOPLE}"] if 0 < len(paths) < PEOPLE else []
     return made.finish(str(folder), "P001.csv.gz and so on of Capture-24", notes)
 
 
@@ -45,7 +45,7 @@ def _dictionary(folder: Path, scheme: str) -> dict[str, str]:
 
     found = sorted(folder.rglob(DICTIONARY))
     if not found:
-        raise HarnetError(f"{folder}: no {DICTIONARY}: it comes with the recordings, fetch it too")
+        raise HarnetError(f"{folder}: no {DICTIONARY}: it is distributed with the recordings, fetch it too")
     table = pd.read_csv(found[0], dtype=str)
     column = f"label:{scheme}"
     if not {"annotation", column} <= set(table.columns):
@@ -56,13 +56,13 @@ def _dictionary(folder: Path, scheme: str) -> dict[str, str]:
 
 def _add(made: Windows, path: Path, mapping: dict[str, str], classes: list[str]) -> None:
     table = _table(path)
-    # One look-up for each annotation, not for each of nine million samples.
+    # One look-up per distinct annotation, not per sample: there are nine million.
     annotation = table["annotation"].astype("category")
     codes = [classes.index(mapping[text]) if text in mapping else UNLABELLED for text in annotation.cat.categories]
     labels = np.array([*codes, UNLABELLED])[annotation.cat.codes.to_numpy()]
     if not np.isin(labels, range(len(classes))).any() and annotation.notna().any():
         raise HarnetError(f"{path}: no annotation is in {DICTIONARY}, such as {annotation.dropna().iloc[0]!r}")
-    # The stored unit differs between versions of pandas; fixed here, or the seconds are wrong by a power of ten.
+    # The unit of stored times depends on the pandas version, so it is fixed here.
     times = table["time"].to_numpy().astype("datetime64[ms]").astype(np.int64) / 1000
     signal = table[["x", "y", "z"]].to_numpy(np.float32)
     person = _NAME.fullmatch(path.name)[1]  # type: ignore[index]
@@ -78,4 +78,4 @@ def _table(path: Path) -> Any:
         return pd.read_csv(path, usecols=_COLUMNS, dtype=types, parse_dates=["time"], date_format="ISO8601")
     except (ValueError, EOFError, OSError) as error:
         first = str(error).splitlines()[0]
-        raise HarnetError(f"{path}: not a whole table of {','.join(_COLUMNS)} ({first}): fetch it again") from error
+        raise HarnetError(f"{path}: not a complete table of {','.join(_COLUMNS)} ({first}): fetch it again") from error

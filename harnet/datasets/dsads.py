@@ -31,7 +31,7 @@ ACTIVITIES = (
 PEOPLE = 8
 RATE = 25
 SHAPE = (125, 45)
-"""Of a segment: samples, and nine sensors on each of torso, right arm, left arm, right leg, left leg."""
+"""Shape of a segment: samples × (nine channels each on torso, right arm, left arm, right leg, left leg)."""
 ARMS = {"right": slice(9, 12), "left": slice(18, 21)}
 """Wrist -> columns of a segment."""
 
@@ -49,7 +49,7 @@ def read(folder: Path, cutting: WindowCutting, wrists: Sequence[str] = ("right",
             dead += absent.sum() / RATE
             lost += 1 - bool(cut)
         people.add(person)
-    notes = [f"{len(people)} people; the whole data set has {PEOPLE}"] if len(people) < PEOPLE else []
+    notes = [f"{len(people)} people; the complete data set has {PEOPLE}"] if len(people) < PEOPLE else []
     if dead:
         notes.append(f"{dead:,.0f} s of exact zeros taken as missing; {lost} recordings gave no window for that")
     return made.finish(str(folder), "a01/p1/s01.txt to a19/p8/s60.txt of UCI 256", notes)
@@ -73,7 +73,7 @@ def _segment(path: Path) -> NDArray[np.float64]:
     try:
         table = np.loadtxt(path, delimiter=",", ndmin=2)
     except ValueError as error:
-        raise HarnetError(f"{path}: not numbers with commas between them ({error})") from error
+        raise HarnetError(f"{path}: expected comma-separated numbers ({error})") from error
     if table.shape != SHAPE:
         raise HarnetError(
             f"{path}: {table.shape[0]} lines of {table.shape[1]} numbers, expected {SHAPE[0]} of {SHAPE[1]}"

@@ -1,4 +1,4 @@
-"""Downloads: continued where they stopped, checked, unpacked without trusting a name inside the archive."""
+"""Downloading data sets: resumable, verified by checksum, and unpacked without trusting paths in the archive."""
 
 import hashlib
 import shutil
@@ -15,20 +15,20 @@ from harnet.progress import bar
 _CHUNK = 1 << 20
 _SECONDS = 60
 SUM = "download.sha256"
-"""Beside the archive, as `sha256sum -c` reads it."""
+"""File beside the archive, for `sha256sum -c`."""
 LARGEST_RATIO = 200
-"""An archive that unpacks to more than so many times its size is refused; text of samples reaches about 20."""
+"""Maximum compression ratio: a guard against zip bombs. Text files of samples reach about 20."""
 
 
 def fetch(found: DataSet, out: Path, sha256: str = "") -> Path:
     """Download and unpack a data set into `out/raw`; returns that folder.
 
-    `sha256`, if given, must be that of the archive. The digest is always written to `out/download.sha256`, and an
-    archive that is there already must still have it. HarnetError if a person must ask for the data set, if the download
-    fails, or if the archive is damaged or has another digest.
+    `sha256`, if given, must match the archive. The digest is always recorded in `out/download.sha256`, and an archive
+    that was already downloaded must still match it. HarnetError if the data set must be requested from its owner, if
+    the download fails, or if the archive is damaged or has another digest.
     """
     if not found.url:
-        raise HarnetError(f"{found.name}: not downloaded for you ({found.licence}): {found.ask}; "
+        raise HarnetError(f"{found.name}: not downloaded automatically ({found.licence}): {found.ask}; "
                           f"then: harnet dataset windows {found.name} FOLDER --out labelled/{found.name}")  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     archive, raw = out / f"{found.name}.zip", out / "raw"
@@ -50,7 +50,7 @@ def _download(url: str, final: Path) -> None:
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
-            # A server that knows no ranges sends the whole file again.
+            # A server without support for range requests sends the whole file again.
             continued = answer.status == 206
             length = answer.headers.get("Content-Length")
             have = have if continued else 0
@@ -61,12 +61,12 @@ def _download(url: str, final: Path) -> None:
                     shown.update(len(chunk))
         if total is not None and part.stat().st_size != total:
             raise HarnetError(f"{url}: ended after {part.stat().st_size:,} of {total:,} bytes: the same command "
-                              "continues it")  # fmt: skip
+                              "resumes it")  # fmt: skip
     except urllib.error.HTTPError as error:
         if error.code != 416:
-            raise HarnetError(f"{url}: the server answers {error.code}: look at the page of the data set") from error
+            raise HarnetError(f"{url}: the server returned {error.code}: check the data set's web page") from error
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise HarnetError(f"{url}: not reached ({error}): try again, what has arrived is kept") from error
+        raise HarnetError(f"{url}: cannot be reached ({error}): try again, the partial download is kept") from error
     publish(part, final)
 
 
@@ -85,19 +85,19 @@ def _check(archive: Path, digest: str, wanted: str) -> None:
 
 
 def _unpack(archive: Path, folder: Path, deeper: int) -> None:
-    """Unpack a zip, and the zips in it, which is how UCI packs."""
+    """Unpack a zip archive and, `deeper` levels down, the zip archives in it, as UCI packs them."""
     try:
         with zipfile.ZipFile(archive) as opened:
             total = sum(member.file_size for member in opened.infolist())
             if total > LARGEST_RATIO * archive.stat().st_size:
-                raise HarnetError(f"{archive}: claims to unpack to {total:,} bytes: not a data set")
+                raise HarnetError(f"{archive}: claims to unpack to {total:,} bytes, which is implausible: not unpacked")
             for member in opened.infolist():
                 path = PurePosixPath(member.filename)
                 if path.is_absolute() or ".." in path.parts or "\\" in member.filename:
-                    raise HarnetError(f"{archive}: holds the path {member.filename!r}: not unpacked")
+                    raise HarnetError(f"{archive}: contains the unsafe path {member.filename!r}: not unpacked")
                 opened.extract(member, folder)
     except (zipfile.BadZipFile, EOFError) as error:
-        raise HarnetError(f"{archive}: not a whole zip archive ({error}): delete it and fetch it again") from error
+        raise HarnetError(f"{archive}: not a complete zip archive ({error}): delete it and fetch it again") from error
     if deeper:
         for inner in sorted(folder.glob("*.zip")):
             _unpack(inner, inner.with_suffix(""), deeper - 1)

@@ -1,7 +1,7 @@
 """Labelled recordings as Parquet, one file each: `PERSON__RECORDING.parquet` with time, x, y, z in g, and label.
 
-No owner publishes in this form; it is what the larger labelled sets are kept in where their text files are too slow to
-read. Times are stamps or seconds. Reading it is the same for every data set.
+No data set is published in this format; it is a convenient copy of larger data sets whose text files are slow to read.
+Times are timestamps or seconds.
 """
 
 from collections.abc import Iterator
@@ -18,22 +18,22 @@ COLUMNS = ("time", "x", "y", "z", "label")
 
 @dataclass(frozen=True)
 class LabelledRecording:
-    """One file."""
+    """Content of one file."""
 
     person: str
-    """Part of its name before the two underscores."""
+    """Part of the file name before the two underscores."""
     name: str
-    """Part after them, without the ending."""
+    """Part after them, without the suffix."""
     times: NDArray[np.float64]
     """(n,) seconds."""
     signal: NDArray[np.float64]
     """(n, 3) in g."""
     labels: NDArray[np.str_]
-    """(n,) what was done."""
+    """(n,) activity labels."""
 
 
 def recordings(folder: Path) -> Iterator[LabelledRecording]:
-    """Those below `folder`, by name; HarnetError for a file that is not of this form."""
+    """All such recordings below `folder`, sorted by path; HarnetError for a malformed file."""
     for path in sorted(folder.rglob("*__*.parquet")):
         person, _, name = path.stem.partition("__")
         yield LabelledRecording(person, name, *_read(path))
@@ -44,8 +44,8 @@ def _read(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray
     from pyarrow import parquet
 
     try:
-        there = parquet.read_schema(path).names
-        if absent := [name for name in COLUMNS if name not in there]:
+        columns = parquet.read_schema(path).names
+        if absent := [name for name in COLUMNS if name not in columns]:
             raise HarnetError(f"{path}: no column {absent[0]!r}; expected {', '.join(COLUMNS)}")
         table = parquet.read_table(path, columns=list(COLUMNS))
         times = table["time"].to_numpy()

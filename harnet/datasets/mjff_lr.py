@@ -1,9 +1,9 @@
-"""MJFF Levodopa Response Study (Daneault et al., Sci Data 8:48, 2021): GENEActiv, 50 Hz, Parkinson's.
+"""MJFF Levodopa Response Study (Daneault et al., Sci Data 8:48, 2021): GENEActiv, 50 Hz, Parkinson's disease.
 
 On Synapse (syn20681023), on application. `GENEActiv/<subject>/rawdata_day<k>.txt`, tab-separated `timestamp`, `X`, `Y`,
 `Z`, `Magnitude`: seconds since 1970 and g. The table of task scores (`TaskScoresPartI.csv`, in other exports
-`tbl_task_scores_-_part_i.csv`) has `subject_id`, `task_code`, `timestamp_start`, `timestamp_end`, a row a symptom.
-Written from descriptions of the release: no copy was at hand, so look at what the command prints.
+`tbl_task_scores_-_part_i.csv`) has `subject_id`, `task_code`, `timestamp_start`, `timestamp_end`, one row per symptom.
+This parser was written from descriptions and never tested on the real files: check the summary that it prints.
 """
 
 import re
@@ -19,7 +19,7 @@ from harnet.errors import HarnetError
 
 RATE = 50
 LONGEST_GAP = 0.5
-"""Seconds; our choice."""
+"""Longest gap within a stretch, in seconds; our choice."""
 
 _SENSOR = re.compile(r"rawdata_day\d+\.(?:txt|csv)", re.IGNORECASE)
 _TASKS = re.compile(r"(?:tbl_)?task_?scores_?-?_?part_?i\.csv", re.IGNORECASE)
@@ -28,7 +28,7 @@ _EXPECTED = "GENEActiv/<subject>/rawdata_day<k>.txt and TaskScoresPartI.csv of t
 
 
 def read(folder: Path, cutting: WindowCutting) -> ParsedDataset:
-    """Windows within tasks, labelled by task code; HarnetError if tables are missing or of another form."""
+    """Windows within tasks, labelled by task code; HarnetError if tables are missing or malformed."""
     tasks = _tasks(folder)
     classes = sorted(set(tasks["task_code"]))
     made = Windows(cutting, classes)
@@ -52,7 +52,7 @@ def _tasks(folder: Path) -> Any:
 
     found = [path for path in sorted(folder.rglob("*.csv")) if _TASKS.fullmatch(path.name)]
     if not found:
-        raise HarnetError(f"{folder}: no table of task scores in it; expected {_EXPECTED}")
+        raise HarnetError(f"{folder}: contains no table of task scores; expected {_EXPECTED}")
     table = pd.read_csv(found[0], dtype=str)
     if absent := [name for name in _COLUMNS if name not in table.columns]:
         raise HarnetError(f"{found[0]}: no column {absent[0]!r}; found {', '.join(table.columns)}")

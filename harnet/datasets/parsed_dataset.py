@@ -1,4 +1,4 @@
-"""What every parser of a data set returns, and how it is written: the three files that `read_windows` reads."""
+"""The output of every data-set parser, and how it is saved: the three files that `read_windows` reads."""
 
 import json
 from collections import Counter
@@ -12,26 +12,26 @@ from harnet.errors import HarnetError
 from harnet.files import atomic_path, write_atomically
 
 FACTS = "dataset.json"
-"""Beside X.npy, Y.npy and pid.npy: where the windows come from."""
+"""File beside X.npy, Y.npy and pid.npy that records where the windows come from."""
 
 
 @dataclass(frozen=True)
 class ParsedDataset:
-    """Windows of one data set."""
+    """Labelled windows of one data set."""
 
     windows: NDArray[np.float32]
     """(N, 3, L) in g at 30 Hz."""
     labels: NDArray[np.str_]
-    """(N,) what was done."""
+    """(N,) activity labels."""
     people: NDArray[np.str_]
     """(N,) pseudonym of the wearer."""
     seconds: float
-    """Seconds of signal that the windows cover; a second in two windows counts once."""
+    """Seconds of signal covered by the windows; overlap counts once."""
     notes: tuple[str, ...] = ()
-    """What was left out and why, a line each."""
+    """What was excluded and why, one line each."""
 
     def summary(self) -> list[str]:
-        """People, windows, hours and labels, a line each, for people to read."""
+        """Human-readable summary: people, windows, hours, labels and notes, as lines."""
         counts = Counter(self.labels.tolist())
         shares = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
         first = (
@@ -42,15 +42,15 @@ class ParsedDataset:
 
 
 def save(found: ParsedDataset, folder: Path, facts: dict[str, str]) -> None:
-    """Write X.npy, Y.npy, pid.npy and `dataset.json`; HarnetError if the folder holds anything else.
+    """Write X.npy, Y.npy, pid.npy and `dataset.json`; HarnetError if the folder contains anything else.
 
-    `facts`: name, title, device, source and licence of the data set.
+    `facts` are the name, title, device, source and licence of the data set.
     """
     names = {"X.npy", "Y.npy", "pid.npy", FACTS}
     if folder.exists() and (not folder.is_dir() or any(path.name not in names for path in folder.iterdir())):
-        raise HarnetError(f"{folder}: holds something else than labelled windows: choose another folder")
+        raise HarnetError(f"{folder}: contains files other than labelled windows: choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    # A reader needs all three: without X.npy the folder is no data set, so that one comes last.
+    # Readers recognise a data set by X.npy, so it is written last.
     (folder / "X.npy").unlink(missing_ok=True)
     for name, array in (("Y", found.labels), ("pid", found.people), ("X", found.windows)):
         with atomic_path(folder / f"{name}.npy") as path, path.open("wb") as file:

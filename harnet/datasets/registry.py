@@ -1,4 +1,4 @@
-"""The data sets that `harnet dataset` knows: who made them, how to get them, and which file reads them."""
+"""Registry of the data sets that `harnet dataset` supports: their source, how to get them, and their parser."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ class DataSet:
     """One public data set."""
 
     name: str
-    """As the command line takes it."""
+    """Name on the command line."""
     title: str
-    """For people."""
+    """Human-readable title."""
     device: str
-    """Device, place and rate."""
+    """Device, body location and sampling rate."""
     source: str
-    """Paper or page."""
+    """Publication and repository."""
     licence: str
-    """As its owner states it."""
+    """Licence as stated by the owner."""
     read: Callable[[Path, WindowCutting], ParsedDataset]
-    """Raw folder -> labelled windows."""
+    """Parser: raw folder -> labelled windows."""
     url: str = ""
-    """Where it can be downloaded; empty if a person must ask for it."""
+    """Download URL; empty if it must be requested or downloaded manually."""
     ask: str = ""
-    """What a person must do, where `url` is empty."""
+    """What the user must do if `url` is empty."""
 
 
 _UCI = "https://archive.ics.uci.edu/static/public"
@@ -143,11 +143,11 @@ DATASETS: dict[str, DataSet] = {
         ),
     )
 }
-"""By name. Rowlands, and any data set of your own, come as a folder of X.npy, Y.npy and pid.npy instead."""
+"""Data sets by name. Rowlands and your own data sets need no parser: make a folder of X.npy, Y.npy and pid.npy."""
 
 
 def find(name: str) -> DataSet:
     """The data set of that name; HarnetError if there is none."""
     if name not in DATASETS:
-        raise HarnetError(f"data set {name!r}: not known; one of: {', '.join(DATASETS)}")
+        raise HarnetError(f"data set {name!r}: unknown; one of: {', '.join(DATASETS)}")
     return DATASETS[name]

@@ -1,8 +1,8 @@
 """selfBACK (Sani et al., ICCBR 2017; UCI 521): Axivity AX3 on the dominant wrist, 100 Hz, nine activities.
 
-`w/<activity>/<person>.csv`, a minute or more each, columns time,x,y,z with stamps and g; `t/` holds the thigh's
-and is left alone. That is as secondary descriptions have it: the owners' files were not at hand. Or
-`selfback-<person>__<activity>.parquet` of the form in labelled_parquet.py.
+`w/<activity>/<person>.csv`, at least a minute each, columns time,x,y,z: timestamps and g; `t/` is the thigh and is
+ignored. This layout follows secondary descriptions and was never tested on the original files. Alternatively
+`selfback-<person>__<activity>.parquet`, in the format of labelled_parquet.py.
 """
 
 import csv
@@ -23,12 +23,12 @@ ACTIVITIES = (
 )  # fmt: skip
 RATE = 100
 LONGEST_GAP = 0.5
-"""Seconds; our choice."""
+"""Longest gap within a stretch, in seconds; our choice."""
 HEADER = ["time", "x", "y", "z"]
 
 
 def read(folder: Path, cutting: WindowCutting) -> ParsedDataset:
-    """Windows of the wrist; HarnetError if none is there or a file is not of the known form."""
+    """Windows of the wrist; HarnetError if there are none or a file is malformed."""
     made = Windows(cutting, ACTIVITIES)
     for person, activity, times, signal in _recordings(folder):
         for part in stretches(times, LONGEST_GAP):
@@ -59,8 +59,8 @@ def _read(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
                 (datetime.fromisoformat(row[0].strip()), [float(row[n]) for n in (1, 2, 3)]) for row in rows if row
             ]
         except (ValueError, IndexError) as error:
-            raise HarnetError(f"{path}: line {rows.line_num}: not a stamp and three numbers ({error})") from error
+            raise HarnetError(f"{path}: line {rows.line_num}: not a timestamp and three numbers ({error})") from error
     if not table:
-        raise HarnetError(f"{path}: no samples in it")
+        raise HarnetError(f"{path}: contains no samples: fetch it again")
     seconds = np.array([(row[0] - table[0][0]).total_seconds() for row in table])
     return seconds, np.array([row[1] for row in table], dtype=np.float64)

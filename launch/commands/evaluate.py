@@ -57,7 +57,7 @@ def _text(results: dict[str, Any], out: Path) -> str:
             )
         for row in table["differences"]:
             if row["metric"] == "macro_f1" and parse_arms(row):
-                sure = "" if row["low"] > 0 or row["high"] < 0 else "   not told apart"
+                sure = "" if row["low"] > 0 or row["high"] < 0 else "   inconclusive"
                 lines.append(f"  {row['one']} - {row['other']}: {_interval(row, '+.3f')}{sure}")
         lines += [f"  {note}" for note in table["notes"]]
     return "\n".join([*lines, f"{out / RESULTS}; a page: harnet report {out}"])

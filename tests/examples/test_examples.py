@@ -93,7 +93,7 @@ def test_a_methods_person_sees_what_a_model_has_learnt(
     monkeypatch.setattr("sys.argv", ["x", *map(str, arguments)])
     runpy.run_path(str(ROOT / "examples" / "interpret.py"), run_name="__main__")
     printed = capsys.readouterr().out
-    assert "freshly drawn: " in printed
+    assert "untrained: " in printed
     assert "window 3, named " in printed
     assert "was active" in printed
     assert sorted(path.name for path in out.iterdir()) == ["attribution.svg", "features.svg"]

@@ -40,7 +40,7 @@ def test_gravity_survives_resampling(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "says"), [("1 2\n" * 400, "three codes"), ("1 2 99\n" * 400, "0 to 63"), ("x y z\n", "whole")]
+    ("lines", "says"), [("1 2\n" * 400, "three codes"), ("1 2 99\n" * 400, "0 to 63"), ("x y z\n", "three integers")]
 )
 def test_files_of_another_form_are_named(tmp_path: Path, lines: str, says: str) -> None:
     with pytest.raises(HarnetError, match=rf"walk-f1.txt.*{says}"):

@@ -185,8 +185,8 @@ def test_wisdm_without_times_and_written_twice(tmp_path: Path) -> None:
     bare_twice = wisdm.read(wisdm_folder(tmp_path / "d", {1629: bare_lines + bare_lines}), CUT)
     for other in (bare, twice, bare_twice):
         np.testing.assert_array_equal(other.windows, once.windows)
-    assert any("600 lines were there twice" in note for note in twice.notes)
-    assert any("the whole data set has 51" in note for note in once.notes)
+    assert any("600 duplicate lines" in note for note in twice.notes)
+    assert any("the complete data set has 51" in note for note in once.notes)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_opportunity_is_wanted_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("acc_sitting_csv.zip", b"PK\x03\x04 cut off", "not a whole zip"),
+        ("acc_sitting_csv.zip", b"PK\x03\x04 cut off", "not a complete zip"),
         ("acc_sitting_forearm.csv", b"a,b,c\n1,2,3\n", "expected the columns"),
         ("acc_sitting_forearm.csv", f"{realworld.HEADER}\n1,2,x,4,5\n".encode(), "expected five numbers"),
         ("acc_sitting_forearm.csv", f"{realworld.HEADER}\n1,2,3\n".encode(), "expected five numbers"),
@@ -316,10 +316,10 @@ def test_capture24_needs_its_dictionary(tmp_path: Path) -> None:
         capture24.read(capture_folder(tmp_path, "unknown"), CUT)
     capture_folder(tmp_path)
     (folder / "P002.csv.gz").write_bytes((folder / "P002.csv.gz").read_bytes()[:200])
-    with pytest.raises(HarnetError, match=r"P002.csv.gz: not a whole table"):
+    with pytest.raises(HarnetError, match=r"P002.csv.gz: not a complete table"):
         capture24.read(folder, CUT)
     (folder / capture24.DICTIONARY).unlink()
-    with pytest.raises(HarnetError, match="comes with the recordings"):
+    with pytest.raises(HarnetError, match="is distributed with the recordings"):
         capture24.read(folder, CUT)
 
 
@@ -392,9 +392,9 @@ def test_the_command_writes_what_finetune_reads(tmp_path: Path, capsys: pytest.C
     assert (out / "X.npy").read_bytes() == before
     (out / "other.txt").write_text("")
     assert main(["dataset", "windows", "wisdm", str(raw), "--out", str(out)]) == 1
-    assert "holds something else" in capsys.readouterr().err
+    assert "contains files other than" in capsys.readouterr().err
     assert main(["dataset", "windows", "nonsense", str(raw), "--out", str(out)]) == 1
-    assert "not known; one of: adl, wisdm" in capsys.readouterr().err
+    assert "unknown; one of: adl, wisdm" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["dataset", "windows", "wisdm", str(raw), "--out", str(out), "--seconds", "7"])
 

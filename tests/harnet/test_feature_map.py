@@ -92,7 +92,7 @@ def test_two_folders_make_a_picture_with_devices_and_without_names_of_people(
     assert run(monkeypatch, weights, *folders, "--neighbours", 5, "--seed", 7, "--out", picture) == 0
     printed, drawn = capsys.readouterr().out, picture.read_text()
     assert "24 of 40 windows, 4 people; UMAP, 5 neighbours, seed 7" in printed
-    for words in ("these weights, by activity", "freshly drawn, by device", "wrist, 32 Hz", "still", "4 people"):
+    for words in ("these weights, by activity", "untrained, by device", "wrist, 32 Hz", "still", "4 people"):
         assert words in drawn
     assert "Anna" not in printed + drawn
 

@@ -66,7 +66,7 @@ def pointed(server: Server) -> DataSet:
 def test_a_cut_download_is_continued_and_its_digest_kept(server: Server, tmp_path: Path) -> None:
     server.content = archive({"inner.zip": archive({"Walk/a.txt": bytes(range(256)) * 40})})
     server.cut_at = 100
-    with pytest.raises(HarnetError, match="the same command continues it"):
+    with pytest.raises(HarnetError, match="the same command resumes it"):
         fetch(pointed(server), tmp_path)
     server.cut_at = None
     raw = fetch(pointed(server), tmp_path)
@@ -93,15 +93,15 @@ def test_a_path_that_leads_out_is_not_unpacked(server: Server, name: str, tmp_pa
 
 def test_a_bomb_and_a_page_instead_of_an_archive_are_refused(server: Server, tmp_path: Path) -> None:
     server.content = archive({"zeros": bytes(10_000_000)})
-    with pytest.raises(HarnetError, match="not a data set"):
+    with pytest.raises(HarnetError, match="which is implausible"):
         fetch(pointed(server), tmp_path / "a")
     server.content = b"<html>please sign in</html>"
-    with pytest.raises(HarnetError, match="not a whole zip archive"):
+    with pytest.raises(HarnetError, match="not a complete zip archive"):
         fetch(pointed(server), tmp_path / "b")
 
 
 def test_a_server_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(HarnetError, match="not reached"):
+    with pytest.raises(HarnetError, match="cannot be reached"):
         fetch(replace(DATASETS["adl"], url="http://127.0.0.1:9/adl.zip"), tmp_path)
 
 

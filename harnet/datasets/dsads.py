@@ -1,12 +1,12 @@
 """Daily and Sports Activities (Altun, Barshan and Tunçel, Pattern Recognition 2010; UCI 256): wrists, 25 Hz.
 
-`a<activity>/p<person>/s<segment>.txt`: five minutes of an activity in 60 segments of five seconds, one after the other,
-125 lines of 45 numbers; 9 to 11 of a line are the accelerometer of the right arm's unit (Xsens MTx, ±5 g), 18 to 20 the
-left arm's, in m/s². Or `dsads-p<person>__a<activity>-rightwrist.parquet` of the form in labelled_parquet.py. Eight
-people, 19 activities.
+`a<activity>/p<person>/s<segment>.txt`: five minutes of an activity in 60 consecutive segments of five seconds, each 125
+lines of 45 numbers; numbers 9 to 11 are the accelerometer of the right arm (Xsens MTx, ±5 g), 18 to 20 that of the left
+arm, in m/s². Alternatively `dsads-p<person>__a<activity>-rightwrist.parquet`, in the format of labelled_parquet.py.
+Eight people, 19 activities.
 
-Some stretches are exact zeros on all axes, which gravity rules out: the sensor gave nothing. In the copy at hand it is
-the last second of every five on the stairs of two people. These samples count as missing.
+Some stretches are exactly zero on all axes, which gravity makes impossible: the sensor returned no data. In the copy
+used here this is the last second of every five on the stairs of two people. These samples are treated as missing.
 """
 
 import re
@@ -31,7 +31,7 @@ ACTIVITIES = (
 PEOPLE = 8
 RATE = 25
 SHAPE = (125, 45)
-"""Shape of a segment: samples × (nine channels each on torso, right arm, left arm, right leg, left leg)."""
+"""Shape of a segment: samples by channels (nine each on torso, right arm, left arm, right leg, left leg)."""
 ARMS = {"right": slice(9, 12), "left": slice(18, 21)}
 """Wrist -> columns of a segment."""
 
@@ -40,7 +40,7 @@ _RECORDING = re.compile(r"a(\d\d)-(right|left)wrist")
 
 
 def read(folder: Path, cutting: WindowCutting, wrists: Sequence[str] = ("right",)) -> ParsedDataset:
-    """Windows of these wrists; HarnetError if none is there or a file is not of the known form."""
+    """Windows of these wrists; HarnetError if there are none or a file is malformed."""
     made, people, dead, lost = Windows(cutting, ACTIVITIES), set(), 0.0, 0
     for person, activity, signal in _recordings(folder, wrists):
         absent = (signal == 0).all(axis=1)
@@ -51,12 +51,12 @@ def read(folder: Path, cutting: WindowCutting, wrists: Sequence[str] = ("right",
         people.add(person)
     notes = [f"{len(people)} people; the complete data set has {PEOPLE}"] if len(people) < PEOPLE else []
     if dead:
-        notes.append(f"{dead:,.0f} s of exact zeros taken as missing; {lost} recordings gave no window for that")
+        notes.append(f"{dead:,.0f} s of exact zeros treated as missing; {lost} recordings therefore gave no window")
     return made.finish(str(folder), "a01/p1/s01.txt to a19/p8/s60.txt of UCI 256", notes)
 
 
 def _recordings(folder: Path, wrists: Sequence[str]) -> Iterator[tuple[str, int, NDArray[np.float64]]]:
-    """Person, index of the activity, (n, 3) in g; a wrist at a time."""
+    """Person, activity index and acceleration (n, 3) in g, one wrist at a time."""
     for home in sorted(folder.rglob("a[0-9][0-9]/p[1-8]")):
         match = _ACTIVITY.fullmatch(home.parent.name)
         if match and home.is_dir() and 1 <= int(match[1]) <= len(ACTIVITIES):

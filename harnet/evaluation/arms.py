@@ -44,7 +44,7 @@ QUESTIONS = (
 """The differences that measure the benefit of pretraining, out of the 45 pairs of ten arms."""
 
 
-def parse_arms(difference: Mapping[str, Any]) -> bool:
+def is_question(difference: Mapping[str, Any]) -> bool:
     """Whether a difference, of the arms "one" and "other", is one of `QUESTIONS`."""
     return (difference["one"], difference["other"]) in QUESTIONS
 

@@ -1,7 +1,7 @@
 """Logistic regression with an L2 penalty whose strength is chosen by cross-validation within the training people.
 
 A linear classifier measures the quality of features better than a network on top of them: it has a unique solution,
-needs no early stopping, and has one hyperparameter. That is chosen by nested cross-validation over training people
+needs no early stopping, and has one hyperparameter. That is chosen by inner cross-validation over training people
 (Stone 1974), so no test person influences it.
 """
 
@@ -138,7 +138,7 @@ def _scaled(
 
 
 def _scale(learnt: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and deviation of each feature; without end where it is constant."""
+    """Mean and deviation of each feature; the deviation is infinite where the feature is constant."""
     first = learnt.astype(np.float64)
     mean, deviation = first.mean(axis=0), first.std(axis=0)
     deviation[deviation <= 1e-6] = np.inf

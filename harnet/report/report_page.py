@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 import harnet
 from harnet.errors import HarnetError
-from harnet.evaluation.arms import ARMS, parse_arms
+from harnet.evaluation.arms import ARMS, is_question
 from harnet.evaluation.trials import EVERYBODY
 from harnet.files import write_atomically
 from harnet.report import figures, report_inputs
@@ -100,7 +100,7 @@ def _main(table: dict[str, Any]) -> dict[str, Any]:
     differences = [
         {**row, "verdict": verdict(row)}
         for row in table["differences"]
-        if row["metric"] == "macro_f1" and parse_arms(row)
+        if row["metric"] == "macro_f1" and is_question(row)
     ]
     return {
         **table,

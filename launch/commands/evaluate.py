@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harnet.evaluation.arms import ARMS, parse_arms
+from harnet.evaluation.arms import ARMS, is_question
 from harnet.evaluation.result_tables import RESULTS
 from harnet.evaluation.suite import SuiteConfig, evaluate
 from harnet.evaluation.trials import EVERYBODY
@@ -56,7 +56,7 @@ def _text(results: dict[str, Any], out: Path) -> str:
                 f"  {row['arm']:<{_WIDEST}} macro F1 {_interval(row['macro_f1'])}   kappa {_interval(row['kappa'])}"
             )
         for row in table["differences"]:
-            if row["metric"] == "macro_f1" and parse_arms(row):
+            if row["metric"] == "macro_f1" and is_question(row):
                 sure = "" if row["low"] > 0 or row["high"] < 0 else "   inconclusive"
                 lines.append(f"  {row['one']} - {row['other']}: {_interval(row, '+.3f')}{sure}")
         lines += [f"  {note}" for note in table["notes"]]

@@ -230,7 +230,7 @@ def test_exact_zeros_of_dsads_are_no_signal_and_are_counted(tmp_path: Path) -> N
         path.write_text("\n".join(lines[:100] + [",".join(["0"] * 45)] * 25) + "\n")
     found = dsads.read(tmp_path, CUT)
     assert set(found.labels.tolist()) == {"sitting"}
-    assert "6 s of exact zeros taken as missing; 1 recordings gave no window" in found.notes[-1]
+    assert "6 s of exact zeros treated as missing; 1 recordings therefore gave no window" in found.notes[-1]
     assert dsads.read(tmp_path, CUT, wrists=("left",)).people.tolist() == ["p1"] * 5
 
 

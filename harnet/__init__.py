@@ -9,7 +9,6 @@ and `harnet.errors` cheap to import.
 """
 
 import importlib
-import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 from harnet.errors import HarnetError
@@ -53,6 +52,8 @@ def __getattr__(name: str) -> Any:
 
 
 def _version() -> str:
+    import importlib.metadata
+
     try:
         return importlib.metadata.version("harnet")
     except importlib.metadata.PackageNotFoundError:

@@ -15,7 +15,6 @@ from typing import Any
 import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
-from zarr.core.metadata import ArrayV3Metadata
 
 from data_shards.cohort import integrity
 from data_shards.cohort.stored import StoredRecording
@@ -85,11 +84,10 @@ def _unsealed(content: memoryview) -> memoryview:
 
 def _layout(array: Any) -> tuple[int, bool]:
     """Hours in a file, and whether hours have a checksum, of an array laid out as `stored.ArrayWriter` does."""
-    metadata = array.metadata
-    assert isinstance(metadata, ArrayV3Metadata)
-    sharding: Any = metadata.codecs[0].to_dict()
+    codecs: Any = array.metadata.to_dict()["codecs"]
+    sharding = codecs[0]
     inner = [codec["name"] for codec in sharding["configuration"]["codecs"]]
-    assert (len(metadata.codecs), sharding["name"]) == (1, "sharding_indexed")
+    assert (len(codecs), sharding["name"]) == (1, "sharding_indexed")
     assert sharding["configuration"].get("index_location", "end") == "end"
     assert inner[:2] == ["bytes", "blosc"]
     assert inner[2:] in ([], ["crc32c"])

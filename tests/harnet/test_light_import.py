@@ -36,3 +36,16 @@ def test_errors_and_names_need_no_torch() -> None:
 
 def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
     assert run(set(), "import harnet; print(hasattr(harnet, 'nonsense'))") == "False\n"
+
+
+def test_the_package_itself_imports_nothing_and_a_model_what_torch_brings() -> None:
+    script = """
+import sys, torch, numpy, safetensors.torch, fsspec
+before = {name.split(".")[0] for name in sys.modules}
+import harnet
+model = harnet.create_model("harnet5", num_classes=2)
+print({name.split(".")[0] for name in sys.modules} - before - set(sys.stdlib_module_names) == {"harnet"})
+"""
+    assert run(set(), script) == "True\n"
+    script = "import sys, typing; old = set(sys.modules); import harnet; print(sorted(set(sys.modules) - old))"
+    assert run(set(), script) == "['harnet', 'harnet.errors']\n"

@@ -2,8 +2,8 @@
 
 A window's key is made of (seed, epoch, position in the epoch); every number is a hash of that key, the name of what
 it is drawn for and a counter. So the same window gets the same transform on any device, rank and number of
-processes, and nothing has to be saved to resume. The hash is SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), whose
-integer arithmetic is exact on every device.
+processes, and nothing has to be saved to resume. The hash is SplitMix64, as in data_shards/splitmix64.py; its integer
+arithmetic is exact on every device.
 """
 
 import math
@@ -12,16 +12,13 @@ import zlib
 import torch
 from torch import Tensor
 
+from data_shards.splitmix64 import GOLDEN, MULTIPLIERS, WORD, mix
 from pretrain.transforms.constants import table
-
-_GOLDEN = 0x9E3779B97F4A7C15
-_MIX_1 = 0xBF58476D1CE4E5B9
-_MIX_2 = 0x94D049BB133111EB
 
 
 def _signed(value: int) -> int:
     """The same 64 bits as a two's complement integer, which is what torch has."""
-    value &= (1 << 64) - 1
+    value &= WORD
     return value - (1 << 64) if value >> 63 else value
 
 
@@ -30,18 +27,11 @@ def _shift(x: Tensor, bits: int) -> Tensor:
     return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
-def _mix(x: Tensor) -> Tensor:
-    x = (x ^ _shift(x, 30)).mul_(_signed(_MIX_1))
-    x = x.bitwise_xor_(_shift(x, 27)).mul_(_signed(_MIX_2))
+def mix_tensor(x: Tensor) -> Tensor:
+    """`data_shards.splitmix64.mix` of every element of an int64 tensor, whose bits are taken as unsigned."""
+    x = (x ^ _shift(x, 30)).mul_(_signed(MULTIPLIERS[0]))
+    x = x.bitwise_xor_(_shift(x, 27)).mul_(_signed(MULTIPLIERS[1]))
     return x.bitwise_xor_(_shift(x, 31))
-
-
-def _mix_number(x: int) -> int:
-    """`_mix` of one unsigned number, on the host."""
-    mask = (1 << 64) - 1
-    x = (x ^ (x >> 30)) * _MIX_1 & mask
-    x = (x ^ (x >> 27)) * _MIX_2 & mask
-    return x ^ (x >> 31)
 
 
 @torch.compiler.assume_constant_result
@@ -52,23 +42,22 @@ def _salt(name: str) -> int:
 
 def window_keys(seed: int, epoch: int, positions: Tensor) -> Tensor:
     """(N,) int64 keys of windows, from their int64 positions in the epoch."""
-    mask = (1 << 64) - 1
-    start = _mix_number((seed * 2 + 1) * _GOLDEN & mask)
-    start = _mix_number((start + (epoch + 1) * _GOLDEN) & mask)
-    return _mix(_mix(positions * _signed(_GOLDEN) + _signed(start)))
+    start = mix((seed * 2 + 1) * GOLDEN)
+    start = mix(start + (epoch + 1) * GOLDEN)
+    return mix_tensor(mix_tensor(positions * _signed(GOLDEN) + _signed(start)))
 
 
 def child_keys(keys: Tensor, name: str) -> Tensor:
     """(N,) int64 keys for draws that a window needs once more, independently, such as for its second view."""
-    return _mix(_mix(keys ^ _salt(name)) + _signed(_GOLDEN))
+    return mix_tensor(mix_tensor(keys ^ _salt(name)) + _signed(GOLDEN))
 
 
 def uniform(keys: Tensor, name: str, count: int) -> Tensor:
     """(N, count) float64 numbers in [0, 1), a multiple of 2^-53, for the purpose `name`."""
-    stream = _mix(keys ^ _salt(name))
+    stream = mix_tensor(keys ^ _salt(name))
     # A table, for compilers that know what `arange` holds multiply without end, where 64 bits are to wrap around.
-    counter = table(f"counter {count}", keys.device, lambda: torch.arange(1, count + 1) * _signed(_GOLDEN))
-    return _shift(_mix(stream[:, None] + counter), 11).double().mul_(2.0**-53)
+    counter = table(f"counter {count}", keys.device, lambda: torch.arange(1, count + 1) * _signed(GOLDEN))
+    return _shift(mix_tensor(stream[:, None] + counter), 11).double().mul_(2.0**-53)
 
 
 def normal(keys: Tensor, name: str, count: int) -> Tensor:

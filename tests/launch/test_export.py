@@ -14,8 +14,8 @@ from harnet.weights.bundle import save
 from harnet.weights.bundle_config import BundleConfig
 from harnet.weights.load import read_bundle
 from launch.cli import main
-from launch.commands.export import publishable
 from pretrain import objectives
+from pretrain.export import publishable
 from pretrain.model import ModelConfig
 from pretrain.objectives import Objectives
 from pretrain.run import checkpoint

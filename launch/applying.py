@@ -58,7 +58,7 @@ class ApplyOptions:
     workers: int = 1
     """Processes, each with some recordings at a time; on a GPU they share it."""
     threads: int = 0
-    """CPU threads of each process; 0 shares the cores out."""
+    """On a CPU, batches that each process computes at once, a thread each; 0 shares the cores out."""
     json: bool = False
     """Print the result as JSON."""
 

@@ -85,7 +85,7 @@ class Work:
     out: Path
     """Output folder."""
     threads: int
-    """Of torch, in each process."""
+    """Batches that each process computes at once on a CPU."""
     cutting: InferenceOptions
     """How windows are cut."""
     task: Task
@@ -93,12 +93,12 @@ class Work:
 
     def __call__(self, group: tuple[SelectedRecording, ...]) -> list[str]:
         """The reasons why some could not be worked on."""
-        torch.set_num_threads(self.threads)
+        torch.set_num_threads(1)  # for a batch: see `outputs`
         reasons = []
         recordings = [
             WindowedRecording(each.name, partial(self._windows, each.name), wall_of(each.wall_shifts)) for each in group
         ]
-        for recording, result in apply(self.task, recordings, self.cutting.batch, self.cutting.precision):
+        for recording, result in apply(self.task, recordings, self.cutting.batch, self.cutting.precision, self.threads):
             if isinstance(result, HarnetError):
                 reasons.append(str(result))
             else:

@@ -4,9 +4,11 @@ Every batch has the same shape, and the last one is padded with zeros, so the ou
 the other windows in its batch nor on their number.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -24,6 +26,7 @@ Precision = Literal["fp32", "bf16"]
 """Numerical precision of the model: float32, or bfloat16 by autocast."""
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _NONE = np.empty(0, np.int64)
 
@@ -58,22 +61,23 @@ def outputs(
     batch: int,
     finish: Callable[[Tensor], Tensor],
     precision: Precision = "fp32",
+    threads: int = 1,
 ) -> Iterator[tuple[Share, NDArray[np.float32]]]:
     """Yield each share with its outputs, finish(model(windows)), (n, K) float32; recordings in order.
 
-    `model` is in evaluation mode on its device and processes `batch` windows at a time. While it computes, the next
-    batch is prefetched in a thread and the results of the previous one are yielded. The last share of a recording has
-    `ended` set. A `HarnetError` while reading a recording ends only that recording.
+    `model` is in evaluation mode on its device and processes `batch` windows at a time. On a CPU, `threads` batches are
+    computed at the same time. Set torch to one thread for that: with intra-op parallelism the threads wait for each
+    other at the end of every operation, hundreds of times a batch. Meanwhile the next batch is prefetched in a thread
+    and the results of the previous ones are yielded. The last share of a recording has `ended` set. A `HarnetError`
+    while reading a recording ends only that recording.
     """
     device = next(model.parameters()).device
-    computing: tuple[InferenceBatch, Tensor | None, Any] | None = None
-    for batch_ in read_ahead(batches(recordings, batch, pinned=device.type == "cuda")):
-        launched = (batch_, *_launch(model, batch_.windows, device, finish, precision))
-        if computing is not None:
-            yield from _by_share(*computing)
-        computing = launched
-    if computing is not None:
-        yield from _by_share(*computing)
+    launch = partial(_launch, model, device, finish, precision)
+    filled = read_ahead(batches(recordings, batch, pinned=device.type == "cuda"))
+    # torch's defaults would use TF32, with a 10-bit mantissa, for fp32. The flags apply to all threads of the process.
+    with repeatable_convolutions():
+        for batch_, (found, event) in in_order(launch, filled, threads if device.type == "cpu" else 1):
+            yield from _by_share(batch_, found, event)
 
 
 def batches(recordings: Sequence[Callable[[], Pieces]], size: int, pinned: bool) -> Iterator[InferenceBatch]:
@@ -113,17 +117,29 @@ def read_ahead(items: Iterator[T]) -> Iterator[T]:
             yield item  # type: ignore[misc]
 
 
+def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[tuple[T, R]]:
+    """Yield (item, work(item)) in the order of `items`; `threads` of them run at a time and one more is queued."""
+    with ThreadPoolExecutor(threads, "inference") as pool:
+        under_way: deque[tuple[T, Future[R]]] = deque()
+        for item in items:
+            under_way.append((item, pool.submit(work, item)))
+            if len(under_way) > threads:
+                first, result = under_way.popleft()
+                yield first, result.result()
+        for item, result in under_way:
+            yield item, result.result()
+
+
 def _launch(
-    model: nn.Module, windows: Tensor | None, device: torch.device, finish: Callable[[Tensor], Tensor],
-    precision: Precision,
+    model: nn.Module, device: torch.device, finish: Callable[[Tensor], Tensor], precision: Precision,
+    batch: InferenceBatch,
 ) -> tuple[Tensor | None, Any]:  # fmt: skip
-    """Start computing a batch; returns its outputs on the CPU and, with a GPU, the event that marks them complete."""
-    if windows is None:
+    """Compute a batch; returns its outputs on the CPU and, with a GPU, the event that marks them complete."""
+    if batch.windows is None:
         return None, None
     half = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-    # torch's defaults would use TF32, with a 10-bit mantissa, for fp32.
-    with repeatable_convolutions(), torch.inference_mode(), half:
-        found = finish(model(windows.to(device, non_blocking=True))).float().to("cpu", non_blocking=True)
+    with torch.inference_mode(), half:
+        found = finish(model(batch.windows.to(device, non_blocking=True))).float().to("cpu", non_blocking=True)
     if device.type != "cuda":
         return found, None
     event = torch.cuda.Event()

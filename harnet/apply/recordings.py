@@ -66,16 +66,17 @@ class Task(Protocol):
 
 
 def apply(
-    task: Task, recordings: Sequence[WindowedRecording], batch: int, precision: Precision
+    task: Task, recordings: Sequence[WindowedRecording], batch: int, precision: Precision, threads: int
 ) -> Iterator[tuple[WindowedRecording, RecordingSummary | HarnetError]]:
     """Process `recordings`; yields each with its summary once its results are published, or with the error.
 
-    `batch` windows go through the model at once; a batch may contain windows of several recordings.
+    `batch` windows go through the model at once; a batch may contain windows of several recordings. On a CPU, `threads`
+    batches are computed at the same time.
     """
     network, results = task.network(), None
     reading = [recording.windows for recording in recordings]
     try:
-        for share, rows in outputs(network.model, reading, batch, network.finish, precision):
+        for share, rows in outputs(network.model, reading, batch, network.finish, precision, threads):
             recording = recordings[share.place]
             results = results or task.results(recording)
             if len(rows):

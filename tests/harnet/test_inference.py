@@ -1,12 +1,14 @@
 """Windows of many recordings in full batches, read ahead; what is broken in one recording stays in it."""
 
 from collections.abc import Callable, Iterator
+from threading import Event
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from torch import nn
 
 from harnet.apply.inference import Pieces, batches, outputs
@@ -72,6 +74,40 @@ def test_results_come_back_to_their_recordings_and_an_error_ends_one_alone() -> 
     assert rows == {0: [20, 22, 24, 26, 28], 1: [40, 42, 44], 2: [], 3: [80]}
     assert ended == [(0, ""), (1, "recording 20 is broken"), (2, ""), (3, "")]
     assert model.shapes == {torch.Size([4, 3, 4])}
+
+
+def test_batches_are_computed_at_the_same_time_and_handed_out_in_order() -> None:
+    """The first batch ends only once the third has begun, which three threads alone allow."""
+    third = Event()
+
+    class Waiting(Doubled):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            first = x[0, 0, 0].item()
+            assert first != 10 or third.wait(60)
+            if first == 18:
+                third.set()
+            return super().forward(x)
+
+    found = outputs(Waiting(), [recording(10, [30])], 4, lambda x: x, threads=3)
+    assert [row for _, rows in found if len(rows) for row in rows[:, 0].tolist()] == list(range(20, 80, 2))
+
+
+def test_what_comes_of_a_window_does_not_depend_on_the_threads() -> None:
+    encoder = Encoder("harnet5", width=8).eval()
+    windows = np.random.default_rng(0).normal(0, 0.3, (50, 3, 150)).astype(np.float32)
+
+    def features(threads: int, together: int) -> NDArray[np.float32]:
+        before = torch.get_num_threads()
+        torch.set_num_threads(together)
+        try:
+            found = outputs(encoder, [lambda: [(np.arange(50), windows)]], 8, lambda y: y.flatten(1), threads=threads)
+            return np.concatenate([rows for _, rows in found if len(rows)])
+        finally:
+            torch.set_num_threads(before)
+
+    expected = features(1, 1)
+    for threads, together in ((2, 1), (5, 1), (1, 2)):
+        assert np.array_equal(features(threads, together), expected)
 
 
 @pytest.mark.cuda

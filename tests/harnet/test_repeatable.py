@@ -2,11 +2,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 from torch.backends import cudnn
 
 import harnet
-from harnet.apply.inference import _launch
+from harnet.apply.inference import outputs
 from harnet.evaluation.suite_context import SuiteContext
 from harnet.repeatable import repeatable_convolutions
 
@@ -35,12 +37,22 @@ def test_nothing_else_sets_flags_whose_defaults_are_a_trap() -> None:
     assert [path.name for path in sources] == ["repeatable.py"]
 
 
-def test_embedding_computes_with_them() -> None:
-    seen: list[dict[str, bool]] = []
+class Watched(nn.Module):
+    """Notes the flags."""
 
-    def model(windows: torch.Tensor) -> torch.Tensor:
-        seen.append(flags())
-        return windows
+    def __init__(self) -> None:
+        super().__init__()
+        self.parameter = nn.Parameter(torch.zeros(1))
+        self.seen: list[dict[str, bool]] = []
 
-    _launch(model, torch.zeros(2, 3), torch.device("cpu"), lambda found: found, "fp32")  # type: ignore[arg-type]
-    assert seen == [WANTED]
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        self.seen.append(flags())
+        return windows[:, 0]
+
+
+def test_embedding_computes_with_them_in_all_threads() -> None:
+    before, model = flags(), Watched()
+    pieces = [(np.arange(20), np.zeros((20, 3, 4), np.float32))]
+    list(outputs(model, [lambda: pieces], 2, lambda found: found, threads=3))
+    assert model.seen == [WANTED] * 10
+    assert flags() == before

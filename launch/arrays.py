@@ -9,17 +9,21 @@ import json
 import os
 import re
 import shutil
+import sys
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harnet.errors import HarnetError
+from harnet.progress import bar
 from harnet.run_folder import SUBMISSIONS
 from launch import records, slurm
 from launch.batch import BatchJob, environment_of, gpus_asked_for, module, python
 from launch.element import DONE, done
 from launch.profile import Profile
 from launch.shared_files import check_shared
+from launch.watch import SECONDS_BETWEEN_LOOKS
 
 MOST = 1000
 """Elements of an array, if the cluster says nothing else: one less than Slurm's default MaxArraySize."""
@@ -168,3 +172,20 @@ def size(items: int, wanted: int, per_element: int) -> int:
     if wanted > most:
         raise HarnetError(f"--jobs is {wanted}; this cluster allows arrays of {most} elements")
     return max(1, min(wanted or -(-items // per_element), items, most))
+
+
+def wait_for(verification: str, array: Array) -> int:
+    """Show how many elements are done until the check has ended; 0 if all was good."""
+    with bar(array.count, array.kind, "elements") as shown:
+        while True:
+            job, silence = slurm.find_job(verification)
+            shown.update(array.count - len(array.missing) - shown.n)
+            shown.set_postfix_str(silence, refresh=False)
+            if not silence and (job is None or not job.alive):
+                break
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+    good = job is not None and job.state == "COMPLETED"
+    state = job.state if job else "forgotten by Slurm"
+    log = array.folder / f"{verification}.log"
+    print(f"verification (job {verification}): {state}; its log: {log}", file=sys.stderr)
+    return int(not good)

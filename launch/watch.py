@@ -1,14 +1,19 @@
 """The state of a run: from Slurm itself, from its checkpoints and from its log; nothing is remembered in between."""
 
+import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from harnet.errors import HarnetError
+from harnet.progress import bar
 from harnet.run_folder import SLURM, STARTS, SUBMISSIONS, newest_step
 from launch import records, slurm
 from launch.records import LogLine
 from launch.slurm import Job
+
+SECONDS_BETWEEN_LOOKS = 5.0
 
 
 @dataclass(frozen=True)
@@ -166,3 +171,16 @@ def _no_reason(run: Path, number: str | None) -> str:
 def _last_reason(run: Path, number: str | None) -> str:
     ends = [one for one in records.entries(run, STARTS) if one["event"] == "end" and one["job"] == number]
     return str(ends[-1]["reason"]) if ends else ""
+
+
+def follow(run: Path) -> int:
+    """Show the progress of a run until nothing more will happen; 0 if it finished."""
+    found = status(run)
+    with bar(found.steps, "pretrain", "steps", initial=found.step) as shown:
+        while not found.over:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            found = status(run)
+            shown.set_postfix_str(found.state, refresh=False)
+            shown.update(found.step - shown.n)
+    print(found.as_text(), file=sys.stderr if found.state == "failed" else sys.stdout)
+    return int(found.state != "finished")

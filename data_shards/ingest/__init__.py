@@ -14,5 +14,6 @@ known_devices.py   calibrations of devices, for recordings that are too short fo
 wear.py            non-wear as a mask
 daylight.py        changes between summer and winter time
 preparation.py     the second pass, hour by hour: calibrated, with wear and facts
+ingest_summary.py what an ingest would do and did, for people and scripts
 run.py             many files in parallel, one bad one stops nobody else
 """

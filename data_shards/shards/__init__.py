@@ -6,6 +6,7 @@ signal_hours.py   a recording, hour by hour
 block.py          one person-hour as bytes, and back
 tar.py            tar members that are the same on every machine
 writer.py         writes the shards, in parts or alone, again after any kill
+shard_summary.py  what writing came to, for people and scripts
 manifest.py       where every block is, and what is known of it
 location.py       of a shard folder: a path or a URL
 shard_rows.py     the manifest's rows of one shard

@@ -3,24 +3,19 @@
 import inspect
 import json
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
 from harnet.errors import HarnetError
-from harnet.progress import bar
 from launch import slurm
 from launch.profile import read
 
 if TYPE_CHECKING:
     from launch.arrays import Array
-
-SECONDS_BETWEEN_LOOKS = 5.0
 
 
 @dataclass(frozen=True)
@@ -110,6 +105,7 @@ class Command:
 def pretrain(options: SubmitOptions, arguments: tuple[str, ...]) -> int:
     """Submit a training run."""
     from launch.submission import Training, as_json, as_text
+    from launch.watch import follow
     from pretrain.command import Command as Pretrain
     from pretrain.command import describe_options_origin
     from pretrain.toml import with_config_files
@@ -138,21 +134,6 @@ def pretrain(options: SubmitOptions, arguments: tuple[str, ...]) -> int:
     return follow(training.config.run.out) if options.wait else 0
 
 
-def follow(run: Path) -> int:
-    """Show the progress of a run until nothing more will happen; 0 if it finished."""
-    from launch.watch import status
-
-    found = status(run)
-    with bar(found.steps, "pretrain", "steps", initial=found.step) as shown:
-        while not found.over:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-            found = status(run)
-            shown.set_postfix_str(found.state, refresh=False)
-            shown.update(found.step - shown.n)
-    print(found.as_text(), file=sys.stderr if found.state == "failed" else sys.stdout)
-    return int(found.state != "finished")
-
-
 def array(kind: str, options: SubmitOptions, arguments: tuple[str, ...]) -> int:
     """Submit an array over the parts of a command, and a check of the whole."""
     from launch import divisible
@@ -162,6 +143,8 @@ def array(kind: str, options: SubmitOptions, arguments: tuple[str, ...]) -> int:
 
 def submit_array(array: "Array", options: SubmitOptions) -> int:
     """Check, queue, say where to look."""
+    from launch.arrays import wait_for
+
     array.check()
     if options.dry_run:
         print(array.elements().script if array.missing else array.check_of_all(None).script)
@@ -174,23 +157,6 @@ def submit_array(array: "Array", options: SubmitOptions) -> int:
               f"{queued['done_before']} done before\nverification: job {queued['verification']}, after them\n"
               f"logs:   {queued['logs']}\nfollow it with: squeue --me")  # fmt: skip
     return wait_for(str(queued["verification"]), array) if options.wait else 0
-
-
-def wait_for(verification: str, array: "Array") -> int:
-    """Show how many elements are done until the check has ended; 0 if all was good."""
-    with bar(array.count, array.kind, "elements") as shown:
-        while True:
-            job, silence = slurm.find_job(verification)
-            shown.update(array.count - len(array.missing) - shown.n)
-            shown.set_postfix_str(silence, refresh=False)
-            if not silence and (job is None or not job.alive):
-                break
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-    good = job is not None and job.state == "COMPLETED"
-    state = job.state if job else "forgotten by Slurm"
-    log = array.folder / f"{verification}.log"
-    print(f"verification (job {verification}): {state}; its log: {log}", file=sys.stderr)
-    return int(not good)
 
 
 KINDS: dict[str, Callable[[SubmitOptions, tuple[str, ...]], int]] = {

@@ -1,1 +1,1 @@
-"""The command line, and how work is launched."""
+"""The command line, and launching work on Slurm."""

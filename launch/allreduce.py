@@ -1,6 +1,6 @@
-"""A tiny all-reduce over all processes of a step of Slurm: do the nodes find each other, and how fast are they?
+"""A small all-reduce over all processes of a Slurm job step: can the nodes reach each other, and at what bandwidth?
 
-`srun ... python -m launch.allreduce` in a job, or `harnet doctor --nodes N`, which starts that.
+Run `srun ... python -m launch.allreduce` in a job, or `harnet doctor --nodes N`, which does so.
 """
 
 import json
@@ -13,18 +13,21 @@ from harnet.errors import HarnetError
 from launch import slurm
 
 MEGABYTES = 16
-"""As large as the gradients of a small encoder, so that bandwidth and not latency is measured."""
+"""Message size: that of the gradients of a small encoder, so that bandwidth rather than latency is measured."""
 ROUNDS = 5
 TIMEOUT = timedelta(seconds=60)
 
 
 def bus_bandwidth(size: int, seconds: float, world: int) -> float:
-    """GB/s through each process's link: an all-reduce sends 2 (n - 1) / n times its size (as nccl-tests report it)."""
+    """Bus bandwidth in GB/s, as nccl-tests define it: an all-reduce sends 2 (n - 1) / n times its size per link.
+
+    `size` is in bytes, `seconds` the time of one all-reduce, `world` the world size n.
+    """
     return 2 * (world - 1) / world * size / seconds / 1e9
 
 
 def measure() -> int:
-    """Reduce a few times and print, from the first process, the world, the device, seconds and GB/s as JSON."""
+    """Run a few all-reduces; rank 0 prints the world size, device, seconds and GB/s as JSON. Returns the exit code."""
     slurm.environment("SLURM_JOB_ID", "SLURM_PROCID", "SLURM_STEP_NODELIST")
 
     import torch
@@ -38,7 +41,7 @@ def measure() -> int:
             values.fill_(process.rank)
             process.barrier()
             began = time.perf_counter()
-            total = float(process.sum(values)[-1])  # waits for the device, too
+            total = float(process.sum(values)[-1])  # also synchronises the device
             best = min(best, time.perf_counter() - began)
         if total != world * (world - 1) / 2:
             raise HarnetError(
@@ -51,7 +54,7 @@ def measure() -> int:
 
 
 def main() -> NoReturn:
-    """`python -m launch.allreduce`, as a task of srun."""
+    """Entry point of `python -m launch.allreduce`, run as an srun task."""
     exit_with(lambda: guarded("allreduce", "slurm", measure))
 
 

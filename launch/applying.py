@@ -1,4 +1,4 @@
-"""What `harnet embed` and `harnet predict` share: their options, and the way from recordings to tables."""
+"""Shared by `harnet embed` and `harnet predict`: their options, and the path from recordings to tables."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -27,43 +27,43 @@ from launch.recordings import (
 )
 
 Tables = Callable[[Path, Mapping[str, Sequence[Path]]], tuple[int, int]]
-"""Writes the tables of days and people from summary files by participant; returns the rows of each."""
+"""Writes the person-day and person tables from summary files per participant; returns the number of rows of each."""
 
 
 @dataclass(frozen=True)
 class ApplyOptions:
-    """What is worked on, and by what means."""
+    """Options of `harnet embed` and `harnet predict`."""
 
     inputs: tyro.conf.Positional[tuple[Path, ...]]
-    """One cohort store, or device files and folders; files are brought to 30 Hz in OUT/cohort.zarr first."""
+    """One cohort store, or device files and folders, which are first ingested at 30 Hz into OUT/cohort.zarr."""
     weights: str
     """Folder, URL, hub id or published checkpoint; for predict, OUT/model of `harnet finetune`."""
     out: Path
     """Folder for the results."""
     step: int | None = None
-    """Seconds from one window to the next; by default the length of a window, so that they do not overlap."""
+    """Seconds between window starts; by default the window length, so that windows do not overlap."""
     files: tyro.conf.OmitArgPrefixes[FileOptions] = field(default_factory=FileOptions)
-    """What device files do not say themselves."""
+    """Metadata that device files do not contain."""
     device: str = "cpu"
-    """Such as "cpu", "cuda" or "cuda:1"."""
+    """Torch device, such as "cpu", "cuda" or "cuda:1"."""
     precision: Precision | None = None
-    """fp32, or bf16, which is fast where the processor has it; by default bf16 on a GPU and fp32 on a CPU."""
+    """fp32, or bf16, which is faster on hardware that supports it; by default bf16 on a GPU and fp32 on a CPU."""
     batch: int = 64
-    """Windows that go through the network at once, from one recording or several; on a GPU some thousands."""
+    """Windows per batch, from one or several recordings; use some thousands on a GPU."""
     part: str = WHOLE
-    """Of a cohort store, take this share of the recordings, such as 3/100 in an array of jobs, or 2/8 on the second of
-    eight GPUs. The tables are written by the same command without --part, when all parts are done."""
+    """Process only this share of a cohort store's recordings, such as 3/100 in a job array, or 2/8 on the second of
+    eight GPUs. Once all parts are done, run the same command without --part to write the tables."""
     listing: Path | None = None
-    """With --part: where the first part keeps the list of recordings, for all others to read; of one array only."""
+    """With --part: path at which the first part stores the list of recordings for the others; use one per array."""
     workers: int = 1
-    """Processes, each with some recordings at a time; on a GPU they share it."""
+    """Worker processes, each with a group of recordings at a time; they share the GPU."""
     threads: int = 0
-    """On a CPU, batches that each process computes at once, a thread each; 0 shares the cores out."""
+    """CPU batches that each process computes concurrently, one thread each; 0 divides the cores evenly."""
     json: bool = False
     """Print the result as JSON."""
 
     def cutting(self, config: BundleConfig) -> InferenceOptions:
-        """How windows are cut for these weights."""
+        """How windows are cut and processed for these weights."""
         seconds = find_architecture(config.architecture, config.width).seconds
         precision = self.precision or ("bf16" if self.device.startswith("cuda") else "fp32")
         return InferenceOptions(seconds, seconds if self.step is None else self.step, self.batch, precision)
@@ -77,13 +77,14 @@ class ApplyOptions:
         make: Callable[[Path], object],
         tables: Tables,
     ) -> int:
-        """Do what is missing and write the tables; returns the exit code, 0 only if every recording was done.
+        """Process the missing recordings and write the tables; the exit code is 0 only if every recording succeeded.
 
-        The output folder belongs to `settings`; `make` makes `folder`, where the results of each recording go.
+        `settings` identify the results in the output folder (see `claim`); `make` creates `folder`, which holds the
+        results of each recording.
         """
         part, cutting = Part.parse(self.part), self.cutting(config)
         if part.count > 1 and not is_store(self.inputs):
-            raise HarnetError(f"--part {self.part}: takes a cohort store: make one with harnet ingest first")
+            raise HarnetError(f"--part {self.part}: needs a cohort store: create one with harnet ingest first")
         claim(
             self.out, {"task": task.name, "step": cutting.step, "precision": cutting.precision, **settings}, task.name
         )
@@ -98,7 +99,7 @@ class ApplyOptions:
         return int(bool(failed))
 
     def _told(self, recordings: int, rows: tuple[int, int] | None, refused: list[str]) -> str:
-        """What is printed at the end: for scripts, or every refusal on a line and the sum."""
+        """Final output: JSON for scripts, or one line per refused recording and a summary."""
         days, people = rows or (None, None)
         if self.json:
             about = {"out": str(self.out), "recordings": recordings, "people": people, "person_days": days}

@@ -1,7 +1,7 @@
-"""An array of jobs over the input of a command, such as `harnet submit ingest`, then a check of the whole.
+"""A Slurm job array over the input of a command, such as `harnet submit ingest`, followed by a verification job.
 
-Element i of n takes part i/n of the input. What is done is marked in files beside the output, so the same command,
-given again, submits only what is missing; Slurm's memory of old jobs is not needed for it.
+Array task i of n processes part i/n of the input. Finished tasks are recorded as marker files beside the output, so
+submitting the same command again submits only the missing tasks, whether or not Slurm still knows the old jobs.
 """
 
 import hashlib
@@ -26,58 +26,58 @@ from launch.shared_files import check_shared
 from launch.watch import SECONDS_BETWEEN_LOOKS
 
 MOST = 1000
-"""Elements of an array, if the cluster says nothing else: one less than Slurm's default MaxArraySize."""
+"""Default limit of array tasks: one less than Slurm's default MaxArraySize."""
 
 
 @dataclass(frozen=True)
 class Array:
-    """Work that falls into independent parts."""
+    """A job array over the independent parts of a command's work."""
 
     kind: str
-    """Command of `harnet`."""
+    """Sub-command of `harnet`."""
     arguments: tuple[str, ...]
-    """Options of that command."""
+    """Options of the sub-command."""
     inputs: Sequence[Path]
     """Files and folders that it reads."""
     out: Path
-    """What it makes."""
+    """Its output."""
     items: Sequence[str] = field(repr=False)
-    """Names of what there is to do, in a fixed order."""
+    """Names of the work items, in a fixed order."""
     count: int
-    """Elements."""
+    """Number of array tasks."""
     verification: tuple[str, ...]
-    """Command line of `harnet` that checks the whole."""
+    """Command line of `harnet` that verifies the complete output."""
     profile: Profile
-    """The site."""
+    """The site profile."""
     listed: bool = False
-    """Whether the first element lists the inputs for all: else each would ask the file system for all of them."""
+    """Whether the first task lists the inputs for all; otherwise each task would list them itself."""
     gpus: int = 0
-    """GPUs of each element, and of the check, which does what is missing."""
+    """GPUs per array task, and for the verification job, which does whatever is still missing."""
 
     @property
     def folder(self) -> Path:
-        """Scripts, logs and markers; beside the output, which holds nothing but itself."""
+        """Folder of scripts, logs and markers, beside the output."""
         out = self.out.resolve()
         return out.with_name(f"{out.name}.jobs")
 
     @property
     def markers(self) -> Path:
-        """Markers of exactly this work: other options or other input begin anew."""
+        """Folder of markers for exactly this work; other options or other input have their own."""
         work = json.dumps([self.kind, self.arguments, self.count, list(self.items)])
         return self.folder / DONE / hashlib.sha256(work.encode()).hexdigest()[:16]
 
     @property
     def listing(self) -> Path:
-        """The list of inputs that the first element makes."""
+        """The list of inputs that the first task writes."""
         return self.markers.with_suffix(".listing")
 
     @property
     def missing(self) -> list[int]:
-        """Elements that are not done."""
+        """Numbers of the tasks that are not finished."""
         return sorted(set(range(1, self.count + 1)) - done(self.markers))
 
     def elements(self) -> BatchJob:
-        """The array, of what is missing."""
+        """The job array of the missing tasks."""
         command = [
             python(self.profile), *module("launch.element"), str(self.markers), str(self.count), self.kind,
             *self.arguments, *(["--listing", str(self.listing)] if self.listed else []),
@@ -85,7 +85,7 @@ class Array:
         return self._batch(self.kind, command, {"array": ranges(self.missing)})
 
     def check_of_all(self, after: str | None) -> BatchJob:
-        """The job that checks the whole once no element is left, whatever became of them."""
+        """The verification job; it starts when all array tasks have ended, successfully or not."""
         command = [python(self.profile), *module("launch"), *self.verification]
         return self._batch(f"verify-{self.kind}", command, {"dependency": f"afterany:{after}"} if after else {})
 
@@ -94,7 +94,7 @@ class Array:
         return BatchJob(self.folder, self.profile, f"harnet-{name}", command, {"nodes": "1"} | gpus | more)
 
     def check(self) -> None:
-        """Raise a HarnetError, in one line, for what would make all elements fail."""
+        """Raise a HarnetError for anything that would make all array tasks fail."""
         slurm.check_partition(self.profile.partition)
         if self.gpus:
             slurm.check_gpus(self.profile.partition, 1, self.gpus)
@@ -107,18 +107,19 @@ class Array:
             alive = [job for number in entry["jobs"] for job in slurm.jobs(number) if job.alive]
             if alive:
                 raise HarnetError(
-                    f"{self.out}: jobs {', '.join(entry['jobs'])} work on it still; wait (squeue --me) or scancel them"
+                    f"{self.out}: jobs {', '.join(entry['jobs'])} are still working on it; wait for them "
+                    "(squeue --me) or scancel them"
                 )
         (self.elements() if self.missing else self.check_of_all(None)).check()
 
     def submit(self) -> dict[str, object]:
-        """Queue what is missing and the check; return their numbers and where the logs are."""
+        """Submit the missing tasks and the verification job; returns their job ids and the folder of logs."""
         missing, numbers = self.missing, []
-        # Of an earlier array, which has ended: what it listed may have changed.
+        # Left by an earlier array that has ended; its inputs may have changed since.
         shutil.rmtree(self.listing, ignore_errors=True)
         if missing:
             numbers.append(self.elements().submit())
-            self._note(numbers)  # now: should the check not be taken, these are at work all the same
+            self._note(numbers)  # recorded now: these run even if submitting the verification job fails
         numbers.append(self.check_of_all(numbers[0] if numbers else None).submit())
         self._note(numbers)
         return {
@@ -134,7 +135,7 @@ class Array:
 
 
 def ranges(numbers: Sequence[int]) -> str:
-    """Numbers as Slurm writes them: 1-3,7."""
+    """Numbers in Slurm's array syntax, such as 1-3,7."""
     pieces: list[list[int]] = []
     for number in sorted(numbers):
         if pieces and number == pieces[-1][-1] + 1:
@@ -145,10 +146,10 @@ def ranges(numbers: Sequence[int]) -> str:
 
 
 def files_in(inputs: Iterable[Path]) -> list[str]:
-    """Paths of the files named and of those inside the folders named, none of them opened.
+    """Paths of the given files and of all files in the given folders, without opening any.
 
     Raises:
-        HarnetError: one is not there, or there is no file at all.
+        HarnetError: an input does not exist, or there are no files.
     """
     found: list[str] = []
     for path in inputs:
@@ -159,24 +160,28 @@ def files_in(inputs: Iterable[Path]) -> list[str]:
         else:
             raise HarnetError(f"{path}: no such file or folder")
     if not found:
-        raise HarnetError("no recordings among the inputs; name device files or folders that hold some")
+        raise HarnetError("no recordings among the inputs; pass device files or folders that contain some")
     return found
 
 
 def size(items: int, wanted: int, per_element: int) -> int:
-    """Elements for so many items: as wanted, else so that each has a fair piece of work; never more than allowed."""
+    """Number of array tasks for `items`: `wanted`, or one per `per_element` items if 0; at most the cluster's limit.
+
+    Raises:
+        HarnetError: `wanted` is negative or above the limit.
+    """
     if wanted < 0:
         raise HarnetError(f"--jobs is {wanted}; it must be at least 1, or 0 to size the array from the input")
     found = re.search(r"MaxArraySize\s*=\s*(\d+)", slurm.run_command("scontrol", "show", "config"))
     most = int(found[1]) - 1 if found else MOST
     if wanted > most:
-        raise HarnetError(f"--jobs is {wanted}; this cluster allows arrays of {most} elements")
+        raise HarnetError(f"--jobs is {wanted}; this cluster allows arrays of at most {most} tasks")
     return max(1, min(wanted or -(-items // per_element), items, most))
 
 
 def wait_for(verification: str, array: Array) -> int:
-    """Show how many elements are done until the check has ended; 0 if all was good."""
-    with bar(array.count, array.kind, "elements") as shown:
+    """Show the number of finished tasks until the verification job has ended; the exit code is 0 if it succeeded."""
+    with bar(array.count, array.kind, "tasks") as shown:
         while True:
             job, silence = slurm.find_job(verification)
             shown.update(array.count - len(array.missing) - shown.n)
@@ -185,7 +190,7 @@ def wait_for(verification: str, array: Array) -> int:
                 break
             time.sleep(SECONDS_BETWEEN_LOOKS)
     good = job is not None and job.state == "COMPLETED"
-    state = job.state if job else "forgotten by Slurm"
+    state = job.state if job else "no longer known to Slurm"
     log = array.folder / f"{verification}.log"
     print(f"verification (job {verification}): {state}; its log: {log}", file=sys.stderr)
     return int(not good)

@@ -1,9 +1,9 @@
-"""A batch script from a site profile, written and submitted by submitit.
+"""A batch script made from a site profile, written and submitted by submitit.
 
-submitit is used for what it is good at: an sbatch script from parameters, its submission, the job's number. Its other
-half, pickled functions that requeue themselves, is not used: it decides from a pickle of one process whether a job is
-over, calls a lost node final though Slurm restarts the job, and runs its checkpoint in a signal handler. What runs in
-the job is `launch.job`, and what became of it, Slurm is asked.
+submitit is used to write an sbatch script from parameters, submit it and return the job id. Its other half, pickled
+functions that requeue themselves, is not used: it decides from one process's pickle whether a job has ended, treats a
+lost node as final although Slurm restarts the job, and checkpoints inside a signal handler. The job runs `launch.job`,
+and its state is queried from Slurm.
 """
 
 import io
@@ -21,12 +21,12 @@ from launch.profile import Profile, refuse_control
 
 
 class BatchJob:
-    """A job, or an array of jobs, about to be submitted."""
+    """A job or job array to be submitted."""
 
     def __init__(
         self, folder: Path, profile: Profile, name: str, command: Sequence[str], more: Mapping[str, str]
     ) -> None:
-        """`folder` gets the script and the logs; `more` are options of sbatch that no profile has."""
+        """`folder` receives the script and logs; `more` are sbatch options that are not part of the profile."""
         self.folder = folder.resolve()
         for what, value in {"the folder of its logs": str(self.folder), "its name": name, **more}.items():
             refuse_control(f"job: {what}", value)
@@ -43,7 +43,7 @@ class BatchJob:
             "cpus_per_task": profile.cpus_per_task,
             "mem": profile.memory,
         }
-        # Slurm puts its own values where it finds a per cent sign.
+        # Slurm expands % in file names.
         logs = str(self.folder).replace("%", "%%")
         own = {"output": f"{logs}/{'%A_%a' if 'array' in more else '%j'}.log", "requeue": True}
         return {
@@ -74,12 +74,12 @@ class BatchJob:
     @property
     def script(self) -> str:
         """The batch script."""
-        # exec: the job's process is Slurm's own child, and gets its TERM itself
+        # exec: the job's process replaces the shell and receives Slurm's SIGTERM directly
         text: str = self._executor()._make_submission_file_text(f"exec {shlex.join(self._command)}", "")
         return text
 
     def check(self) -> None:
-        """Let Slurm say, without queueing anything, whether it would take this script; a HarnetError if not."""
+        """Ask Slurm whether it would accept this script, without queueing it; HarnetError if not."""
         refuse_secrets(self._command)
         try:
             slurm.run_command("sbatch", "--test-only", script=self.script)
@@ -89,64 +89,64 @@ class BatchJob:
             raise _refused(error) from None
 
     def submit(self) -> str:
-        """Queue it; return the number of the job, or of the array.
+        """Submit it; returns the job id, or that of the array.
 
         Raises:
-            HarnetError: Slurm did not take it, or did not say so.
+            HarnetError: Slurm rejected it, or did not confirm it.
         """
         from submitit.core.utils import FailedJobError
 
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            with redirect_stderr(io.StringIO()):  # submitit prints there what its exception says as well
+            with redirect_stderr(io.StringIO()):  # submitit also prints the text of its exception
                 job = self._executor()._submit_command(f"exec {shlex.join(self._command)}")
         except FailedJobError as failed:
             error = slurm.failure(("sbatch",), str(failed))
             if isinstance(error, slurm.ControllerSilent):
-                # Two jobs in one folder would destroy a run.
-                doubt = f"whether {self._parameters['job_name']} is queued all the same"
-                raise HarnetError(f"{error}; look first, by squeue --me, {doubt}") from None
+                # Two jobs writing to one folder would destroy a run.
+                doubt = f"whether {self._parameters['job_name']} was queued nevertheless"
+                raise HarnetError(f"{error}; first check with squeue --me {doubt}") from None
             raise _refused(error) from None
         return str(job.job_id)
 
 
 def _refused(error: HarnetError) -> HarnetError:
     cure = slurm.remedy(str(error)) or "compare --profile and the options with sinfo"
-    return HarnetError(f"Slurm refuses the job: {error}; {cure}")
+    return HarnetError(f"Slurm rejects the job: {error}; {cure}")
 
 
 def refuse_secrets(arguments: Sequence[str]) -> None:
-    """Raise a HarnetError for a password in an option, even in one that a later one overrides: the script has it."""
+    """Raise a HarnetError for a password in any option, even one that is overridden: it would be in the script."""
     for each in filter(holds_secret, arguments):
         raise HarnetError(
-            f"{redacted(each)}: a password or token in an option would stand in the batch script and in the list "
-            "of processes, for others to read; give the URL without it, and credentials by the AWS_... variables, "
-            "~/.netrc or a configuration file of fsspec: docs/remote.md shows how"
+            f"{redacted(each)}: a password or token in an option would be readable by others in the batch script and "
+            "the process list; give the URL without it, and pass credentials by the AWS_... variables, ~/.netrc or a "
+            "configuration file of fsspec: see docs/remote.md"
         )
 
 
 def python(profile: Profile) -> str:
-    """The interpreter that runs jobs."""
+    """Python interpreter that runs jobs."""
     return profile.python or sys.executable
 
 
 def module(name: str) -> list[str]:
-    """Options of Python that run a module of ours, and no file of that name in the folder where a job begins."""
+    """Python options that run one of our modules, never a file of the same name in the job's working folder."""
     return ["-P", "-m", name]
 
 
 def environment_of(profile: Profile) -> Path:
-    """The folder of that interpreter. Not where its link leads: to the system's Python, which every node has."""
+    """Folder of that interpreter, without resolving links, which would lead to the system's Python."""
     return Path(python(profile)).absolute().parent
 
 
 def gpus_asked_for(profile: Profile, count: int) -> str:
-    """A number of GPUs as sbatch takes it, of the site's kind if it names one."""
+    """A number of GPUs in sbatch syntax, with the GPU type if the profile names one."""
     return f"{profile.gpu_type}:{count}" if profile.gpu_type else str(count)
 
 
 def python_of_tasks(profile: Profile) -> list[str]:
-    """The command that is Python for training processes: in the site's container, if it has one."""
+    """Command that runs Python for training processes, inside the site's container if there is one."""
     if profile.container:
         return [*profile.container_command, profile.container, "python"]
     return [python(profile)]

@@ -1,4 +1,4 @@
-"""The `harnet` program: one name, one sub-command a file in `launch/commands/`."""
+"""The `harnet` program; each file in `launch/commands/` is one sub-command."""
 
 import importlib
 import inspect
@@ -12,39 +12,39 @@ from harnet.console import USAGE, exit_with, guarded
 COMMANDS: dict[str, tuple[str, str]] = {
     "ingest": ("data", "device files -> 30 Hz cohort store (Zarr)"),
     "synth": ("data", "a synthetic cohort store of any size, for load tests and demonstrations"),
-    "quality": ("data", "what a quality policy keeps of a cohort store: flow table, pictures, HTML page"),
-    "calibration": ("data", "calibrations of devices in a cohort store -> a file for short recordings of theirs"),
+    "quality": ("data", "what a quality policy keeps of a cohort store: flow table, plots, HTML report"),
+    "calibration": ("data", "device calibrations from a cohort store -> a file for calibrating short recordings"),
     "shard": ("data", "cohort store -> WebDataset shards and a manifest"),
-    "verify": ("data", "re-check every byte of a shard folder or a cohort store"),
-    "whose": ("data", "participant and recording of a block that a log names by shard and byte"),
-    "purge": ("data", "take people who withdrew out of shards or a cohort store, with proof"),
+    "verify": ("data", "verify every byte of a shard folder or a cohort store"),
+    "whose": ("data", "participant and recording of a block that a log identifies by shard and byte"),
+    "purge": ("data", "remove participants who withdrew from shards or a cohort store, with proof"),
     "pretrain": ("train", "self-supervised training of an encoder on shards"),
-    "submit": ("train", "pretrain, ingest, shard, quality, embed, predict or evaluate as jobs of SLURM"),
-    "status": ("train", "what a training run does now, how far it is, and what is safe"),
-    "cancel": ("train", "end the job of a training run; its checkpoints stay"),
+    "submit": ("train", "run pretrain, ingest, shard, quality, embed, predict or evaluate as Slurm jobs"),
+    "status": ("train", "state, progress and last checkpoint of a training run"),
+    "cancel": ("train", "cancel the job of a training run, keeping its checkpoints"),
     "template": ("train", "configurations, site profiles and batch scripts to copy and edit"),
-    "doctor": ("train", "what training needs on this machine or cluster: good, or what to do"),
+    "doctor": ("train", "check what training needs on this machine or cluster"),
     "export": ("train", "a training run -> a folder of weights to publish"),
-    "inspect": ("apply", "weights: which come with harnet, what they are and where from, every file checked"),
-    "publish": ("train", "a folder of weights -> the Hugging Face Hub, with a dry run"),
-    "dataset": ("apply", "public labelled data sets: list them, fetch them, cut labelled windows"),
-    "evaluate": ("apply", "does it transfer? all arms on labelled data sets, with intervals over people"),
-    "report": ("apply", "results and the run behind the weights, as one HTML page"),
-    "finetune": ("apply", "train and test a classifier on your labelled windows, people held out"),
-    "predict": ("apply", "recordings and a fine-tuned model -> classes in time, minutes by day and person"),
-    "embed": ("apply", "recordings and weights -> features in time, means by day and person"),
+    "inspect": ("apply", "list the weights included with harnet, or verify and describe a folder of weights"),
+    "publish": ("train", "upload a folder of weights to the Hugging Face Hub, with a dry run"),
+    "dataset": ("apply", "public labelled data sets: list them, download them, cut labelled windows"),
+    "evaluate": ("apply", "does it transfer? compare classifiers on labelled data sets, with confidence intervals"),
+    "report": ("apply", "evaluation results and the pretraining run, as one HTML page"),
+    "finetune": ("apply", "train a classifier on your labelled windows and test it on held-out people"),
+    "predict": ("apply", "recordings and a fine-tuned model -> classes over time, minutes per day and person"),
+    "embed": ("apply", "recordings and weights -> features over time, means per day and person"),
 }
-"""Sub-command, whose module is `launch.commands.<name>` -> the extra that it needs, its line in the help."""
+"""Sub-command (module `launch.commands.<name>`) -> the extra it needs, and its line in `harnet --help`."""
 
 RENAMED: dict[str, dict[str, str]] = {"quality": {"--policy": "--quality"}}
-"""Sub-command -> options by the names of version 0.1, which are taken for one more release, and their names now."""
+"""Sub-command -> deprecated option names of version 0.1, accepted for one more release -> current names."""
 
 
 class Command(Protocol):
-    """What a module in `launch/commands/` defines under the name `Command`: a dataclass of options that runs."""
+    """Interface of the class `Command` in each module of `launch/commands/`: a dataclass of options."""
 
     def run(self) -> int:
-        """Do the work; return the exit code, 0 only if all of it was done."""
+        """Run the command; returns the exit code, 0 only if everything succeeded."""
 
 
 def usage() -> str:
@@ -57,7 +57,7 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "harnet COMMAND --help shows a command's options with an example.",
+            "harnet COMMAND --help shows the options of a command, with an example.",
             "",
             "Example: harnet ingest recordings/*.cwa --out cohort.zarr",
         ]
@@ -65,7 +65,7 @@ def usage() -> str:
 
 
 def parse(name: str, arguments: Sequence[str]) -> Command:
-    """The command `name` with its options read from `arguments`; leaves with code 2 on a wrong option."""
+    """Parse `arguments` into the command `name`; exits with code 2 on an invalid option."""
     arguments = _renamed(name, arguments)
     kind = importlib.import_module(f"launch.commands.{name}").Command
     if hasattr(kind, "parse"):
@@ -78,19 +78,19 @@ def parse(name: str, arguments: Sequence[str]) -> Command:
 
 
 def _renamed(name: str, arguments: Sequence[str]) -> list[str]:
-    """The same arguments by the options' names of today, with a line on standard error for each other one."""
+    """Replace deprecated option names by the current ones, with a warning on standard error for each."""
     found = []
     for argument in arguments:
         option, equals, value = argument.partition("=")
         now = RENAMED.get(name, {}).get(option)
         if now is not None:
-            print(f"harnet {name}: {option} is now {now}; the old name goes with the next release", file=sys.stderr)
+            print(f"harnet {name}: {option} is now {now}; the next release drops the old name", file=sys.stderr)
         found.append(f"{now}{equals}{value}" if now else argument)
     return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code."""
+    """Run one command line (default: sys.argv) and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
@@ -106,5 +106,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def entry_point() -> NoReturn:
-    """The console script."""
+    """Entry point of the console script."""
     exit_with(main)

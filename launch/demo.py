@@ -1,7 +1,7 @@
-"""`make demo`: the main job, end to end, on the watch recordings inside the seglearn package.
+"""`make demo`: the whole pipeline, end to end, on the watch recordings inside the seglearn package.
 
-Every stage is the command that a user would type; it is printed before it runs. The people who are held out of
-pretraining are the ones on whose exercises fine-tuned and untrained encoders are compared.
+Every stage is a command that a user could type; it is printed before it runs. Fine-tuned and untrained encoders are
+compared on the people who were held out of pretraining.
 """
 
 import json
@@ -27,16 +27,16 @@ SECONDS = 5
 
 
 def watch_file() -> Path:
-    """The recordings inside the installed seglearn package, whose code is not imported."""
+    """Path of the recordings inside the installed seglearn package, without importing it."""
     try:
         found = distribution("seglearn").locate_file("seglearn/data/watch_dataset.npy")
     except PackageNotFoundError:
-        raise HarnetError("the demo's recordings come with seglearn: pip install 'harnet[demo]'") from None
+        raise HarnetError("the demo needs the recordings in seglearn: pip install 'harnet[demo]'") from None
     return Path(str(found))
 
 
 def stage(title: str, *command: str | Path) -> None:
-    """Print a command and run it; a failure ends the demo with its exit code."""
+    """Print and run a command; if it fails, the demo exits with its exit code."""
     words = [str(word) for word in command]
     print(f"\n== {title}\n$ harnet {shlex.join(words)}", flush=True)
     if code := main(words):
@@ -44,7 +44,7 @@ def stage(title: str, *command: str | Path) -> None:
 
 
 def labelled_windows(cohort: Cohort, folder: Path) -> None:
-    """Windows of the held-out people with the exercise they did, in the layout that `harnet finetune` reads."""
+    """Write windows of the held-out people, labelled with the exercise, in the layout that `harnet finetune` reads."""
     windows, labels, people = [], [], []
     for name in cohort.recordings():
         info = cohort.info(name)
@@ -65,7 +65,7 @@ def labelled_windows(cohort: Cohort, folder: Path) -> None:
 
 
 def picture(run: Path, results: dict[str, Any], path: Path) -> None:
-    """Loss curves, held-out accuracy of each pretext task, and the comparison on held-out people."""
+    """Plot loss curves, held-out accuracy of each pretext task, and the comparison on held-out people."""
     mpl.use("agg")
     from matplotlib import pyplot as plt
 
@@ -95,13 +95,13 @@ def picture(run: Path, results: dict[str, Any], path: Path) -> None:
 
 
 def demo() -> int:
-    """Run all stages in `demo/`; a demo that was stopped continues."""
+    """Run all stages in `demo/`; an interrupted demo resumes."""
     file, out = watch_file(), FOLDER
     cohort, shards, run, weights = out / "cohort.zarr", out / "shards", out / "run", out / "weights"
     out.mkdir(exist_ok=True)
     stage("device files -> 30 Hz cohort store", "ingest", file, "--out", cohort)
     stage("cohort store -> shards and manifest", "shard", cohort, "--out", shards, "--quality", "none")
-    stage("every byte re-checked", "verify", shards)
+    stage("verify every byte", "verify", shards)
     stage("pretraining", "pretrain", "--config", "demo", "--data.shards", shards, "--run.out", run)
     stage("weights to publish", "export", run, "--out", weights)
     print("\n== labelled windows of the held-out people", flush=True)
@@ -112,14 +112,14 @@ def demo() -> int:
     results = json.loads((tuned / "results.json").read_text())
     picture(run, results, out / "demo.png")
     scores = ", ".join(f"{arm} {found['summary']['macro_f1']:.2f}" for arm, found in results["arms"].items())
-    print(f"\nmacro F1 on people never seen: {scores}. From an hour of recordings nothing follows about transfer.")
+    print(f"\nmacro F1 on held-out people: {scores}. An hour of recordings is too little to conclude about transfer.")
     print(f"\nweights: {weights.resolve()}\npicture: {(out / 'demo.png').resolve()}\nload them in one line:\n"
           f"""  python -c "import harnet; print(harnet.load_encoder('{weights}'))" """)  # fmt: skip
     return 0
 
 
 def fresh() -> int:
-    """Start the demo anew if `demo/` holds a finished one."""
+    """Run the demo, starting from scratch if `demo/` contains a finished one."""
     if (FOLDER / "demo.png").exists():
         shutil.rmtree(FOLDER)
     return guarded("demo", "demo", demo)

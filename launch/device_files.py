@@ -1,4 +1,4 @@
-"""What a user says about device files, to every command that reads them."""
+"""Options about device files, shared by every command that reads them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,37 +14,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FileOptions:
-    """What device files do not say themselves; a cohort store knows all of it already."""
+    """Metadata that device files do not contain; a cohort store already does."""
 
     units: Literal["g", "m/s2", "mg"] = "g"
-    """Unit of the acceleration in CSV tables; device formats know theirs."""
+    """Unit of the acceleration in CSV tables; device formats define theirs."""
     columns: Annotated[tuple[str, str, str, str], tyro.conf.arg(metavar="TIME X Y Z")] = ("time", "x", "y", "z")
     """Column names of CSV tables, or numbers from 1. Times are UNIX seconds, seconds from the start, or ISO 8601."""
     rate: float | None = None
-    """Samples per second of CSV tables in which many samples share a stamp; by default the stamps tell it."""
+    """Sampling rate (Hz) of CSV tables in which many samples share a timestamp; by default found from timestamps."""
     day_first: bool = False
-    """Dates such as 05/06/2024 in CSV tables begin with the day."""
+    """In CSV tables, dates such as 05/06/2024 start with the day."""
     participant_pattern: str | None = None
-    """Regular expression with one group that finds the participant in a file's path, as given or absolute; by default
-    every file is a participant of its own, named after the file (Empatica: after its folder)."""
+    """Regular expression with one group that matches the participant in a file's path, as given or absolute; by default
+    each file is its own participant, named after the file (Empatica: after its folder)."""
     timezone: str | None = None
-    """Where the wearers were, such as Europe/London, so that days and their hours follow the clock on the wall."""
+    """Time zone of the wearers, such as Europe/London, so that days and hours follow the local wall clock."""
     clock_timezone: str | None = None
-    """To whose local time devices were set, such as America/New_York, where that is not the wearers' --timezone."""
+    """Time zone that device clocks were set to, such as America/New_York, if it differs from --timezone."""
     time_shift: str = "0"
-    """What to add to devices' clocks for the right time: seconds, or hours and minutes, such as --time-shift=-1:00."""
+    """Correction to add to device clocks: seconds, or hours and minutes, such as --time-shift=-1:00."""
     calibration: Path | None = None
-    """File that `harnet calibration` wrote: for recordings too short to be calibrated, of devices that are in it."""
+    """File written by `harnet calibration`, for recordings too short to be calibrated themselves."""
     exclude: Path | None = None
-    """Text file with one participant id a line: nothing of theirs is read."""
+    """Text file with one participant id per line; their recordings are not read."""
 
     def excluded(self) -> frozenset[str]:
-        """Participants of whom nothing is read."""
+        """Ids of excluded participants."""
         return frozenset() if self.exclude is None else read_ids(self.exclude)
 
     def ingest_options(self) -> "IngestOptions":
-        """The same for `data_shards.ingest`; HarnetError where a value cannot work."""
-        # Not above: whoever has a store already needs none of the readers, which take 80 MB.
+        """These options for `data_shards.ingest`; HarnetError for invalid values."""
+        # Imported here: with an existing store the readers, which take 80 MB, are not needed.
         from data_shards.ingest import known_devices
         from data_shards.ingest.daylight import seconds_of
         from data_shards.ingest.ingest_options import IngestOptions

@@ -1,4 +1,4 @@
-"""The commands whose work falls into the elements of a job array: what there is to do, and what checks the whole."""
+"""The commands that can run as a job array: their work items, and the command that verifies the result."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,25 +14,25 @@ from launch.profile import Profile
 
 @dataclass(frozen=True)
 class Divisible:
-    """How one command is divided; functions take its parsed options."""
+    """How a command is divided over array tasks; the functions take its parsed options."""
 
     items: Callable[[Any], Sequence[str]]
-    """Names of what there is to do, in a fixed order; HarnetError if there is nothing."""
+    """Names of the work items, in a fixed order; HarnetError if there are none."""
     inputs: Callable[[Any], Sequence[Path]]
     """Files and folders that it reads."""
     per_element: int
-    """Items of an element, if the user asks for no number of elements."""
+    """Items per array task, unless the user sets the number of tasks."""
     listed: bool = False
-    """Whether the command takes `--listing`: else each element would ask something of every input."""
+    """Whether the command takes `--listing`; otherwise each task would scan every input."""
     check: Callable[[Any], tuple[str, ...]] | None = None
-    """Command line that checks the whole; None for the command itself over all of it, which does what is missing."""
+    """Command line that verifies the result; None for the command itself without --part, which does what is missing."""
 
 
 def array(kind: str, arguments: tuple[str, ...], jobs: int, profile: Profile) -> Array:
-    """The array for a command line of `harnet KIND`, of `jobs` elements or, for 0, of as many as suit the work."""
+    """The job array for a command line of `harnet KIND` with `jobs` tasks, or a suitable number for 0."""
     command: Any = parse(kind, arguments)
     if command.part not in (None, WHOLE):
-        raise HarnetError(f"--part {command.part}: each element gets its own; leave it out, --jobs sets their number")
+        raise HarnetError(f"--part {command.part}: each array task gets its own; omit it and set --jobs instead")
     divided = DIVISIBLE[kind]
     items = divided.items(command)
     return Array(
@@ -59,7 +59,7 @@ def _to_apply(command: Any) -> Sequence[str]:
     from launch.recordings import is_store
 
     if not is_store(command.inputs):
-        raise HarnetError("an array takes one cohort store: make it from device files with harnet submit ingest")
+        raise HarnetError("a job array needs one cohort store: make it from device files with harnet submit ingest")
     return _recordings(command.inputs[0])
 
 
@@ -106,4 +106,4 @@ DIVISIBLE = {
         items=_pieces, inputs=lambda command: _and_weights([command.data], command.weights), per_element=20
     ),
 }
-"""Command of `harnet` -> how it is divided."""
+"""Sub-command of `harnet` -> how it is divided."""

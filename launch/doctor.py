@@ -1,4 +1,4 @@
-"""What a machine or a cluster needs to train here, looked at one by one; each finding says good, or what to do."""
+"""Checks of what training needs on a machine or cluster; each finding is good, or says what to do."""
 
 import importlib.metadata
 import importlib.util
@@ -21,9 +21,9 @@ from launch.profile import Profile
 from launch.shared_files import LOCAL, file_system
 
 SLOW_MB_PER_SECOND = 100.0
-"""Below this, a checkpoint of a large encoder takes longer than a grace time often is."""
+"""Below this, a checkpoint of a large encoder may take longer than the grace time of a preempted job."""
 SLOW_GB_PER_SECOND = 1.0
-"""Below this, the gradients of harnet10 (42 MB) cost more than a step of training on a GPU."""
+"""Below this, the all-reduce of harnet10's gradients (42 MB) takes longer than a training step on a GPU."""
 PROBE_MB = 64
 
 
@@ -32,18 +32,18 @@ class Finding:
     """One line of the report."""
 
     what: str
-    """What was looked at."""
+    """What was checked."""
     good: bool
-    """Whether it is as it should be."""
+    """Whether the check passed."""
     text: str
-    """What was found; if that is not good, what to do."""
+    """What was found and, if the check failed, what to do."""
 
     def __str__(self) -> str:
         return f"{'good' if self.good else 'FIX '}  {self.what}: {self.text}"
 
 
 def examine(folder: Path, profile: Profile) -> Iterator[Finding]:
-    """Everything that can be looked at on this machine; `folder` is where runs are to be written."""
+    """All checks that need only this machine; `folder` is where runs will be written."""
     yield _python()
     yield from _packages()
     yield from _gpus()
@@ -74,7 +74,8 @@ def _gpus() -> Iterator[Finding]:
     if not torch.cuda.is_available():
         if driver:
             text = (
-                f"there is a driver, but this torch ({torch.__version__}) uses no GPU; install the build for your CUDA"
+                f"there is a driver, but this torch ({torch.__version__}) cannot use it; install the build for your "
+                "CUDA version"
             )
             yield Finding("CUDA", False, text)
         else:
@@ -84,30 +85,31 @@ def _gpus() -> Iterator[Finding]:
     if torch.distributed.is_nccl_available():
         yield Finding("NCCL", True, ".".join(map(str, torch.cuda.nccl.version())))
     else:
-        yield Finding("NCCL", False, "this torch has none: processes on GPUs cannot talk; install another build")
+        yield Finding("NCCL", False, "missing in this torch, so GPUs cannot communicate; install another build")
     for number in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(number)
         good = free > 0.8 * total
         text = f"{torch.cuda.get_device_name(number)}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free"
-        yield Finding(f"GPU {number}", good, text + ("" if good else "; someone else computes on it (nvidia-smi)"))
+        yield Finding(f"GPU {number}", good, text + ("" if good else "; another process is using it (nvidia-smi)"))
 
 
 def _interfaces() -> Finding:
-    """Names only; which one training takes is for NCCL_SOCKET_IFNAME and GLOO_SOCKET_IFNAME to say."""
+    """Network interfaces; NCCL_SOCKET_IFNAME and GLOO_SOCKET_IFNAME select the ones that training uses."""
     names = [name for _, name in socket.if_nameindex() if name != "lo"]
     for variable in ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"):
         chosen = os.environ.get(variable, "")
         if chosen and not chosen.startswith(("^", "=")) and not any(
             name.startswith(part) for part in chosen.split(",") for name in names
         ):  # fmt: skip
-            return Finding("network", False, f"{variable} is {chosen}, but there are {', '.join(names)}; change it")
-    return Finding("network", bool(names), ", ".join(names) or "none but the loopback; several nodes cannot work")
+            return Finding("network", False, f"{variable} is {chosen}, but the interfaces are {', '.join(names)}; "
+                           "change it")  # fmt: skip
+    return Finding("network", bool(names), ", ".join(names) or "only loopback; multi-node training is impossible")
 
 
 def _folder(folder: Path) -> Iterator[Finding]:
     parent = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     kind, point = file_system(parent)
-    note = ": this machine's own, so for one node only" if kind in LOCAL else ""
+    note = ": a local disk, so only for one node" if kind in LOCAL else ""
     probe = parent / f".harnet-doctor-{os.getpid()}"
     try:
         began = time.perf_counter()
@@ -118,7 +120,7 @@ def _folder(folder: Path) -> Iterator[Finding]:
             os.fsync(file.fileno())
         speed = PROBE_MB * 2**20 / 1e6 / (time.perf_counter() - began)
     except OSError as error:
-        yield Finding("run folder", False, f"{parent}: {error.strerror}; give one that you can write to: --folder")
+        yield Finding("run folder", False, f"{parent}: {error.strerror}; pass a writable folder with --folder")
         return
     finally:
         if probe.exists():
@@ -134,7 +136,7 @@ def _slurm(profile: Profile) -> Iterator[Finding]:
     try:
         slurm.require()
     except HarnetError:
-        yield Finding("Slurm", True, "not on this machine; train with `harnet pretrain` or torchrun")
+        yield Finding("Slurm", True, "not installed here; train with `harnet pretrain` or torchrun")
         return
     try:
         version = slurm.run_command("sinfo", "--version").strip()
@@ -145,15 +147,18 @@ def _slurm(profile: Profile) -> Iterator[Finding]:
         yield Finding("Slurm", False, str(error))
         return
     count = sum(int(number) for number in idle)
-    yield Finding("Slurm", True, f"{version} answers; {count} idle nodes in {profile.partition or 'all partitions'}")
+    yield Finding("Slurm", True, f"{version} responds; {count} idle nodes in {profile.partition or 'all partitions'}")
 
 
 def over_nodes(profile: Profile, nodes: int, gpus_per_node: int, minutes: int = 5) -> Iterator[Finding]:
-    """Wait for nodes and let them reduce a few numbers: do they see Python, and each other, and how fast?"""
+    """Run a small all-reduce over `nodes` nodes: can they run Python, reach each other, and at what bandwidth?
+
+    Waits in the queue for the nodes.
+    """
     try:
         slurm.require()
         slurm.check_partition(profile.partition)
-        slurm.check_gpus(profile.partition, nodes, gpus_per_node)  # srun would wait for ever for nodes that are not
+        slurm.check_gpus(profile.partition, nodes, gpus_per_node)  # srun would hang if there are no such nodes
     except HarnetError as error:
         yield Finding(f"{nodes} nodes", False, str(error))
         return
@@ -167,21 +172,21 @@ def over_nodes(profile: Profile, nodes: int, gpus_per_node: int, minutes: int = 
     )  # fmt: skip
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not lines:
-        # First what names a cause, then that a task has ended, then anything.
+        # Prefer a line that names a cause, then one that says a task ended, then any line.
         words = min(done.stderr.splitlines() or ["no output"], key=lambda line: ("rror" not in line, ": task " in line))
         yield Finding(f"{nodes} nodes", False, f"{words.strip()}; {_cure(words)}")
         return
     found = json.loads(lines[-1])
     speed = found["gb_per_second"]
     slow = found["device"] == "cuda" and speed < SLOW_GB_PER_SECOND
-    remedy = "; slow: is NCCL on the fast network? NCCL_DEBUG=INFO says which it took" if slow else ""
-    text = f"{found['processes']} processes on {found['device']} reduce at {speed:.2f} GB/s{remedy}"
+    remedy = "; slow: is NCCL using the fast network? NCCL_DEBUG=INFO shows which" if slow else ""
+    text = f"{found['processes']} processes on {found['device']}: all-reduce at {speed:.2f} GB/s{remedy}"
     yield Finding(f"{nodes} nodes", not slow, text)
 
 
 def _cure(said: str) -> str:
-    """What to do when nodes do not work together, from the first words of srun or of a process."""
+    """Advice for a failed multi-node check, given an error line of srun or of a process."""
     if "execve" in said:
-        return "the nodes do not see this Python: put the environment on a file system that they all see"
-    network = "name the network that joins the nodes by NCCL_SOCKET_IFNAME and GLOO_SOCKET_IFNAME in the profile"
-    return slurm.remedy(said) or f"if they do not find each other, {network}"
+        return "the nodes cannot find this Python: put the environment on a shared file system"
+    network = "set NCCL_SOCKET_IFNAME and GLOO_SOCKET_IFNAME in the profile to the network that connects them"
+    return slurm.remedy(said) or f"if the nodes cannot reach each other, {network}"

@@ -1,4 +1,4 @@
-"""One element of a job array: a command of `harnet` for its part, and a marker when that is done."""
+"""One task of a job array: runs a `harnet` command on its part, and writes a marker file when it is done."""
 
 import sys
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from harnet.files import write_atomically
 from launch import slurm
 
 DONE = "done"
-"""Folder of markers, one a finished element, named after its number."""
+"""Folder of marker files, one per finished array task, named after its number."""
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,14 @@ class Element:
     """`launch.element FOLDER COUNT COMMAND OPTIONS...`."""
 
     folder: Path
-    """Where markers of this array go."""
+    """Folder of the array's markers."""
     count: int
-    """Elements in all."""
+    """Number of array tasks."""
     arguments: list[str]
-    """A command line of `harnet`."""
+    """Command line of `harnet`."""
 
     def run(self) -> int:
-        """Do this element's part; mark it only if all of it was done."""
+        """Process this task's part; mark it only if all of it succeeded. Returns the exit code."""
         from launch.cli import main
 
         (number,) = slurm.environment("SLURM_ARRAY_TASK_ID")
@@ -37,12 +37,12 @@ class Element:
 
 
 def done(folder: Path) -> set[int]:
-    """Numbers of the elements that are marked."""
+    """Numbers of the finished array tasks."""
     return {int(path.name) for path in folder.iterdir() if path.name.isdecimal()} if folder.is_dir() else set()
 
 
 def main() -> NoReturn:
-    """The array's batch script starts this."""
+    """Entry point, started by the array's batch script."""
     folder, count, *arguments = sys.argv[1:]
     exit_with(Element(Path(folder), int(count), arguments).run)
 

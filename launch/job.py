@@ -1,15 +1,14 @@
-"""The batch job of a training run: one process on its first node, from a start to its end.
+"""The supervisor of a training job: one process on the first node that runs from start to end of each (re)start.
 
-It starts a `launch.task` for each GPU with srun, and when they have ended decides what follows:
+It starts one `launch.task` per GPU with srun and, when all have exited, decides what to do:
 
 - all finished: the job is done;
-- they were asked to stop (the time limit is near): the job is queued again;
-- something crashed, or was killed: the job is queued again, unless that has got it nowhere several times in a row;
-- a mistake that would only come again: the job fails, and says why in Slurm's comment on it.
+- they were asked to stop (the time limit is near): requeue the job;
+- something crashed or was killed: requeue, unless several starts in a row made no progress;
+- a non-retryable error: the job fails, and Slurm's job comment says why.
 
-Where Slurm ends the job itself (preemption, a lost node, `scancel`, `scontrol requeue`), Slurm has decided what
-follows, and this process only goes. Nothing is remembered but the run folder: each start continues from its newest
-checkpoint.
+If Slurm itself ends the job (preemption, a lost node, `scancel`, `scontrol requeue`), Slurm has already decided, and
+this process just exits. The run folder is the only state: each start resumes from its newest checkpoint.
 """
 
 import os
@@ -35,56 +34,56 @@ from pretrain.parallel.srun_environment import first_host
 from pretrain.run import lock
 
 WAIT_SECONDS = 30
-"""That the other processes of a start get to end after the first one has; with NCCL they may hang for ever."""
+"""Time for the other tasks to exit after the first one has; with NCCL they may hang indefinitely."""
 PATIENCE_SECONDS = 600
-"""For which a controller that does not answer is asked again."""
+"""How long to retry when Slurm's controller does not respond."""
 
 COMPLAINT = re.compile(
     r"^\s*\d+: pretrain: (.*)|(srun: error: .*)|^\s*(\d+: (?:\[rank\d+\]: )?[\w.]*(?:Error|Crash): .*)"
 )
-"""A line that says why a process ended: its own last words, srun's, or the end of a traceback."""
+"""Matches a line that says why a process ended: its final error message, srun's, or the end of a traceback."""
 
 
 @dataclass(frozen=True)
 class JobOptions:
-    """What a batch script says to its job."""
+    """Options that the batch script passes to `launch.job`."""
 
     run: tyro.conf.Positional[Path]
     """Run folder."""
     processes_per_node: int
-    """One a GPU."""
+    """Processes per node: one per GPU."""
     max_crashes: int = 3
-    """Starts in a row that crash without a new checkpoint before the job gives up."""
+    """Consecutive crashes without a new checkpoint before the job gives up."""
     max_restarts: int = 100
-    """Starts in all, whoever asked for them."""
+    """Maximum number of restarts in total, for whatever reason."""
     task: str = shlex.quote(sys.executable)
-    """Command that is Python for a task: this interpreter, or one in a container."""
+    """Command that runs Python for a task: this interpreter, or one in a container."""
     arguments: tyro.conf.Suppress[tuple[str, ...]] = ()
     """Options of `harnet pretrain`."""
 
 
 @dataclass
 class Start:
-    """One start of the job."""
+    """One start (or restart) of the job."""
 
     options: JobOptions
-    """What the batch script said."""
+    """Options from the batch script."""
     job: str = field(default_factory=lambda: os.environ["SLURM_JOB_ID"])
-    """Its number."""
+    """Job id."""
     restart: int = field(default_factory=lambda: int(os.environ.get("SLURM_RESTART_COUNT", "0")))
-    """How often Slurm has queued it again."""
+    """How often Slurm has restarted the job."""
     ended_by_slurm: bool = False
-    """TERM came: Slurm is ending the job."""
+    """Whether SIGTERM was received: Slurm is ending the job."""
     complaints: list[str] = field(default_factory=list)
-    """Lines of output that say why something ended."""
+    """Output lines that say why a process ended."""
 
     def go(self) -> int:
-        """Run the tasks to their end, and do what follows; return the exit code of the job."""
+        """Run the tasks until they exit, then finish, requeue or fail; returns the job's exit code."""
         signal.signal(signal.SIGTERM, self._terminated)
         step = newest_step(self.options.run)
         here = {"job": self.job, "restart": self.restart}
         if self.restart > self.options.max_restarts:
-            return self.fail(f"started {self.restart} times again already; submit again if that is right")
+            return self.fail(f"already restarted {self.restart} times; submit again if that is expected")
         nodes = os.environ["SLURM_JOB_NODELIST"]
         records.append(self.options.run, STARTS, here | {"event": "start", "nodes": nodes, "step": step})
         log_line(f"start {self.restart} of job {self.job} on {nodes}, from step {step}")
@@ -98,9 +97,9 @@ class Start:
         return self.follow(code, verdict)
 
     def clear_lock(self) -> None:
-        """Take away what a process of an earlier job has left that was killed: Slurm knows whether the job is over.
+        """Remove the lock left by a killed process of an earlier job, once Slurm confirms that the job has ended.
 
-        A killed process on another machine is what training itself cannot be certain of.
+        Training itself cannot know whether a process on another machine is still alive.
         """
         found = lock.holder(self.options.run)
         if found and found.job and found.job != self.job:
@@ -109,29 +108,29 @@ class Start:
                 lock.release(self.options.run)
 
     def follow(self, code: int, verdict: str) -> int:
-        """What is done after an end."""
+        """Finish, requeue or fail after the tasks have exited; returns the job's exit code."""
         if verdict == "finished":
             return 0
         if verdict == "mistake":
             return self.fail(self.reason or "see the log")
         if self.ended_by_slurm or not self.is_mine():
-            return code  # by now the job is cancelled, or queued again already
+            return code  # the job has been cancelled or requeued by now
         if verdict == "crashed":
             crashes = crashes_in_a_row(records.entries(self.options.run, STARTS), self.job)
             if crashes >= self.options.max_crashes:
                 return self.fail(f"gave up after {crashes} starts in a row without a new checkpoint: {self.reason}")
-        log_line("queueing the job again")
+        log_line("requeueing the job")
         run_until_answered("scontrol", "requeue", self.job)
         return 0
 
     def fail(self, reason: str) -> int:
-        """Say why where everybody looks: log, and Slurm's comment on the job, which no full disk can hold up."""
+        """Report the reason in the log and in Slurm's job comment, which works even if the disk is full."""
         log_line(f"failed: {reason}")
         run_until_answered("scontrol", "update", f"JobId={self.job}", f"Comment={comment(reason)}")
         return MISTAKE
 
     def run_tasks(self) -> int:
-        """Start one process a GPU on every node, pass on what they print, and return the largest of their codes."""
+        """Start the tasks on all nodes, forward their output, and return their largest exit code."""
         with subprocess.Popen(
             self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             errors="replace", bufsize=1, env=os.environ | self.meeting_point(),
@@ -144,11 +143,11 @@ class Start:
         return process.returncode
 
     def command(self) -> list[str]:
-        """The srun that starts the tasks.
+        """The srun command that starts the tasks.
 
-        A process that was asked to stop ends with a code that is not 0, and the others must not be killed over that,
-        whatever the cluster's default: they are about to do the same. srun of 22.05 and later does not take
-        cpus-per-task from the batch script.
+        A task that was asked to stop exits with a non-zero code; this must not kill the others, whatever the cluster's
+        default, because they are about to stop too. Since Slurm 22.05, srun no longer inherits cpus-per-task from the
+        batch script.
         """
         cores, nodes = os.environ.get("SLURM_CPUS_PER_TASK"), int(os.environ["SLURM_JOB_NUM_NODES"])
         return [
@@ -160,7 +159,7 @@ class Start:
         ]  # fmt: skip
 
     def meeting_point(self) -> dict[str, str]:
-        """Where the processes of this start meet: this node, which is also the first one's, on a port that is free."""
+        """Rendezvous environment variables of the process group: this node, which also runs rank 0, and a free port."""
         with socket.socket() as free:
             free.bind(("", 0))
             port = free.getsockname()[1]
@@ -169,24 +168,24 @@ class Start:
         return {"MASTER_ADDR": node, "MASTER_PORT": str(port), "OMP_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"}
 
     def is_mine(self) -> bool:
-        """Whether this start is still what Slurm means by the job.
+        """Whether this is still the job's current start.
 
-        A node that was cut off may come back while the job, restarted, runs elsewhere; and a cancelled job could be
-        queued again by mistake.
+        A node that was disconnected may come back while the restarted job runs elsewhere; and a cancelled job must not
+        be requeued by mistake.
         """
         job = slurm.Job(slurm.parse(run_until_answered("scontrol", "--oneliner", "show", "job", self.job)))
         return job.state == "RUNNING" and job.restarts == self.restart
 
     @property
     def mistakes(self) -> list[records.Reason]:
-        """Of the processes of this start. One is enough: what the others die of because of it is no news."""
+        """Non-retryable errors of this start's processes. One is enough: the others fail as a consequence."""
         left = records.reasons(self.options.run, start_name(os.environ))
         return [reason for reason in left if reason.code == MISTAKE]
 
     @property
     def reason(self) -> str:
-        """What a process left in the run folder, a mistake before all else; without that the first complaint in the
-        output, since those after it are mostly consequences. srun's own words come last."""
+        """The most likely cause of failure: a reason recorded in the run folder, non-retryable ones first; otherwise
+        the first complaint in the output, since later ones are mostly consequences. Those of srun come last."""
         if left := self.mistakes or records.reasons(self.options.run, start_name(os.environ)):
             return left[0].text
         ours = [line for line in self.complaints if not line.startswith("srun:")]
@@ -197,7 +196,7 @@ class Start:
 
 
 def verdict_of(code: int) -> str:
-    """What the largest exit code of the tasks means; 140 and 143 are USR2 and TERM before Python could handle them."""
+    """Meaning of the tasks' largest exit code; 140 and 143 are SIGUSR2 and SIGTERM before Python could handle them."""
     if code == 0:
         return "finished"
     if code in (INTERRUPTED, 128 + signal.SIGUSR2, 128 + signal.SIGTERM):
@@ -206,7 +205,10 @@ def verdict_of(code: int) -> str:
 
 
 def crashes_in_a_row(starts: list[dict], job: str) -> int:
-    """How many of the last starts of a job crashed without a new checkpoint. Those that Slurm ended do not count."""
+    """Number of the job's most recent starts that crashed in a row without a new checkpoint.
+
+    Starts that Slurm ended have no end entry and do not count.
+    """
     count = 0
     for entry in reversed(starts):
         if entry["job"] != job or entry["event"] != "end":
@@ -218,21 +220,21 @@ def crashes_in_a_row(starts: list[dict], job: str) -> int:
 
 
 def comment(reason: str) -> str:
-    """A reason as Slurm can keep it and give it back: one line, nothing that its parsers take for syntax."""
+    """The reason in a form that Slurm can store and return: one line, without characters special to its parsers."""
     return re.sub(r"[^\w ./:;,()%'+-]+", " ", reason)[:250]
 
 
 def log_line(text: str, stamped: bool = True) -> None:
-    """A line of the job's log. A log on a full disk is no reason to end: what matters is also in Slurm's comment."""
+    """Write a line to the job's log. A full disk is ignored: what matters is also in Slurm's job comment."""
     line = f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}\n" if stamped else f"{text}\n"
     try:
-        os.write(sys.stdout.fileno(), line.encode())  # unbuffered: what a disk refused must not come up again at exit
+        os.write(sys.stdout.fileno(), line.encode())  # unbuffered: a failed write must not be retried at exit
     except OSError:
         return
 
 
 def run_until_answered(*command: str) -> str:
-    """Ask Slurm, again and again while its controller restarts."""
+    """Run a Slurm command, retrying while the controller does not respond, for example during its restart."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
@@ -244,14 +246,14 @@ def run_until_answered(*command: str) -> str:
 
 
 def parse(arguments: list[str]) -> JobOptions:
-    """Options before `--` are of the job, what follows them goes to `harnet pretrain`."""
+    """Parse the job's options, before `--`, and those of `harnet pretrain`, after it."""
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     options = tyro.cli(JobOptions, prog="launch.job", args=arguments[:cut])
     return replace(options, arguments=tuple(arguments[cut + 1 :]))
 
 
 def run(arguments: list[str]) -> int:
-    """The job of these arguments, from start to end; a disk that is full is said in Slurm's comment as well."""
+    """Run the job to its end; a full disk is also reported in Slurm's job comment. Returns the exit code."""
     slurm.environment("SLURM_JOB_ID", "SLURM_JOB_NODELIST", "SLURM_JOB_NUM_NODES")
     start = Start(parse(arguments))
     try:
@@ -261,7 +263,7 @@ def run(arguments: list[str]) -> int:
 
 
 def main() -> NoReturn:
-    """`python -m launch.job RUN --processes-per-node N -- OPTIONS...`, inside a batch script."""
+    """Entry point: `python -m launch.job RUN --processes-per-node N -- OPTIONS...`, inside a batch script."""
     sys.exit(guarded("job", "slurm", lambda: run(sys.argv[1:])))
 
 

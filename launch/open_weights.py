@@ -1,7 +1,7 @@
-"""`make open-weights DATA=FOLDER`: an encoder from openly licensed recordings, device files to a folder of weights.
+"""`make open-weights DATA=FOLDER`: train an encoder on openly licensed recordings, from device files to weights.
 
-Every stage is the command that a user would type; it is printed before it runs. Stopped, the same command continues.
-On the CPU the same recordings, seed and number of threads give the same weights, byte for byte.
+Every stage is a command that a user could type; it is printed before it runs. The same command resumes after an
+interruption. On the CPU the same recordings, seed and number of threads give byte-identical weights.
 """
 
 import shlex
@@ -16,17 +16,17 @@ from harnet.errors import HarnetError
 from launch.cli import main
 
 PEOPLE_IN_NAMES = r"/([^/]+)__[^/]*\.parquet$"
-"""Parquet copies are named PERSON__RECORDING.parquet; other files are people of their own, or name theirs."""
+"""Participant in the names of Parquet copies, PERSON__RECORDING.parquet; other files follow their reader's rule."""
 
 
 @dataclass(frozen=True)
 class Recordings:
-    """One data set that may be trained on."""
+    """A data set whose licence permits training."""
 
     title: str
-    """What, and by whom."""
+    """Title and authors."""
     licence: str
-    """As its owner is said to state it."""
+    """Licence, as reported."""
 
 
 SOURCES: dict[str, Recordings] = {
@@ -37,7 +37,7 @@ SOURCES: dict[str, Recordings] = {
     "uwash-inwild": Recordings("hand washing in daily life (UWash)", "MIT"),
     "quiroz-walking": Recordings("walking (Quiroz et al., emotion-recognition-walking-acc)", "MIT"),
 }
-"""Folder in DATA -> what it is. Benchmarks are not among them, and never may be."""
+"""Sub-folder of DATA -> data set. Evaluation benchmarks must never be added here."""
 
 
 @dataclass(frozen=True)
@@ -48,40 +48,40 @@ class Rebuild:
     """
 
     data: tyro.conf.Positional[Path]
-    """Folder with a sub-folder for each data set, as docs/open-weights.md names them. Absent ones are left out."""
+    """Folder with one sub-folder per data set, named as in docs/open-weights.md; missing ones are skipped."""
     out: Path = Path("open-weights/weights")
     """Folder of weights to write."""
     work: Path = Path("open-weights")
     """Folder for the cohort store, the shards and the training run."""
     config: str = "open-weights"
-    """Of the training run."""
+    """Configuration of the training run."""
     workers: int = 2
-    """Processes that read recordings."""
+    """Worker processes that read recordings."""
     options: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """Further options of `harnet pretrain`, after --."""
 
     def run(self) -> int:
-        """Do what is missing."""
-        there = [name for name in SOURCES if (self.data / name).is_dir()]
-        if not there:
+        """Run all stages that are not done yet."""
+        present = [name for name in SOURCES if (self.data / name).is_dir()]
+        if not present:
             raise HarnetError(
-                f"{self.data}: none of {', '.join(SOURCES)} in it: docs/open-weights.md says where they are"
+                f"{self.data}: contains none of {', '.join(SOURCES)}: docs/open-weights.md says where to get them"
             )
         for name in SOURCES:
             print(
-                f"{name}: {'' if name in there else 'left out, not in ' + str(self.data) + ': '}{SOURCES[name].title}"
+                f"{name}: {'' if name in present else 'skipped, not in ' + str(self.data) + ': '}{SOURCES[name].title}"
             )
         cohort, shards, run = self.work / "cohort.zarr", self.work / "shards", self.work / "run"
-        for name in there:
+        for name in present:
             folder = (self.data / name).resolve()
             pattern = ("--participant-pattern", PEOPLE_IN_NAMES) if next(folder.rglob("*__*.parquet"), None) else ()
-            # Recordings that are too short or not regular are listed, and stop no other.
+            # Recordings that are too short or irregular are listed and do not stop the others.
             self._stage("ingest", folder, "--out", cohort, "--workers", self.workers, *pattern, may_refuse=True)
         self._stage("shard", cohort, "--out", shards, "--quality", "none", "--workers", self.workers)
         where = ("--data.shards", shards, "--run.out", run)
         self._stage("pretrain", "--config", self.config, "--run.device", "cpu", *where, *self.options)
         terms = "Openly licensed recordings: " + "; ".join(
-            f"{SOURCES[name].title}: {SOURCES[name].licence}" for name in there
+            f"{SOURCES[name].title}: {SOURCES[name].licence}" for name in present
         )
         self._stage("export", run, "--out", self.out, "--data-use-terms", terms)
         return 0

@@ -1,6 +1,6 @@
-"""What is special about a cluster, in a TOML file of the site: partition, account, modules, container, network.
+"""Site profile: a cluster's partition, account, modules, container and network, in a TOML file.
 
-The names in the file are the names of the fields here.
+The keys of the file are the fields of `Profile`.
 """
 
 import re
@@ -22,43 +22,43 @@ _OPTION = re.compile(r"[a-z][a-z0-9-]*")
 
 @dataclass(frozen=True)
 class Profile:
-    """A site; everything has a default, so a cluster that needs nothing special needs no file."""
+    """A site profile. Everything has a default, so a cluster without special settings needs no file."""
 
     partition: str = ""
-    """`--partition`; empty for the cluster's default one."""
+    """`--partition`; empty for the cluster's default."""
     account: str = ""
-    """`--account`, what the hours are billed to."""
+    """`--account`, to which compute time is charged."""
     qos: str = ""
     """`--qos`."""
     constraint: str = ""
-    """`--constraint`, features that a node must have."""
+    """`--constraint`, required node features."""
     gpu_type: str = ""
-    """Kind of GPU to ask for, such as "a100", where a partition has several."""
+    """GPU type to request, such as "a100", if a partition has several."""
     minutes: int = 1440
-    """Time limit of one start. A longer run stops before it with a checkpoint, is queued again, and goes on."""
+    """Time limit of each start, in minutes. A longer run writes a checkpoint before it, is requeued, and resumes."""
     signal_seconds: int = 300
-    """Seconds before the time limit at which a run is asked to stop: a step, a held-out loss and a checkpoint must fit.
-    Slurm may ask up to 60 s earlier."""
+    """Seconds before the time limit at which a run is asked to stop; one step, one held-out evaluation and one
+    checkpoint must fit in. Slurm may send the signal up to 60 s earlier."""
     cpus_per_task: int = 0
-    """CPU cores for a process: one, one for each loader (data.workers), one to spare. 0 for the cluster's default."""
+    """CPU cores per process: one, plus one per loader (data.workers), plus one spare. 0 for the cluster's default."""
     memory: str = ""
-    """`--mem`, for a node, such as "200G"."""
+    """`--mem`, memory per node, such as "200G"."""
     shared: tuple[str, ...] = ()
-    """Folders that all nodes see, such as "/scratch". Only needed where that cannot be told from the file system."""
+    """Folders visible to all nodes, such as "/scratch"; only needed if the file system type does not show it."""
     modules: tuple[str, ...] = ()
-    """Loaded by `module load` before anything else."""
+    """Environment modules to load first, with `module load`."""
     setup: tuple[str, ...] = ()
-    """Lines of shell that come after that."""
+    """Shell lines to run after that."""
     environment: dict[str, str] = field(default_factory=dict)
-    """Variables for all processes, such as NCCL_SOCKET_IFNAME. They stand in the batch script: no place for keys."""
+    """Environment variables of all processes, such as NCCL_SOCKET_IFNAME. The batch script shows them: no secrets."""
     python: str = ""
-    """Interpreter that runs the job; empty for the one that submits."""
+    """Python interpreter that runs the job; empty for the one that submits it."""
     container: str = ""
-    """Apptainer image that the training processes run in; empty for none. The job's first process stays outside."""
+    """Apptainer image for the training processes; empty for none. The job's supervisor runs outside it."""
     container_command: tuple[str, ...] = ("apptainer", "exec", "--nv")
-    """What comes before the image; add "--bind" and the folders that the image must see."""
+    """Command before the image; add "--bind" with the folders that must be visible inside the container."""
     sbatch: dict[str, str] = field(default_factory=dict)
-    """Any other option of sbatch without its dashes: exclude = "n13"."""
+    """Any other sbatch options, without dashes, such as exclude = "n13"."""
 
     def __post_init__(self) -> None:
         self._check_script()
@@ -70,7 +70,7 @@ class Profile:
             )
 
     def _check_script(self) -> None:
-        """Nothing but `setup`, which is meant to, may add a line to the batch script."""
+        """Only `setup` may add lines to the batch script."""
         for one in fields(self):
             found = getattr(self, one.name)
             values = list(found.values()) if isinstance(found, dict) else [found] if isinstance(found, str) else found
@@ -78,23 +78,23 @@ class Profile:
                 refuse_control(one.name, value)
         for name in self.environment:
             if not _VARIABLE.fullmatch(name):
-                raise HarnetError(f"environment: {name!r} is no name of a variable: letters, digits and _ only")
+                raise HarnetError(f"environment: {name!r} is not a variable name: use letters, digits and _ only")
         for name in self.sbatch:
             if not _OPTION.fullmatch(name):
-                raise HarnetError(f"sbatch: {name!r} is no option: give its name without dashes, such as exclude")
+                raise HarnetError(f"sbatch: {name!r} is not an option: give its name without dashes, such as exclude")
 
 
 def refuse_control(what: str, value: str) -> None:
-    """Raise a HarnetError for a line break, or another control character, which would end a line of the script."""
+    """Raise a HarnetError for a line break or another control character, which could end a line of the script."""
     if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in value):
-        raise HarnetError(f"{what} is {value!r}; it may hold no line break or other control character")
+        raise HarnetError(f"{what} is {value!r}; it must not contain a line break or other control character")
 
 
 def read(given: str | Path | None) -> Profile:
     """A profile from its file, or by the name of one that comes with harnet; the defaults without one.
 
     Raises:
-        HarnetError: the file is missing, is not TOML, or has a name or a value that a profile has not.
+        HarnetError: the file is missing, is not TOML, or has an unknown key or an invalid value.
     """
     if given is None:
         return Profile()
@@ -106,7 +106,7 @@ def read(given: str | Path | None) -> Profile:
     kinds: dict[str, Any] = {one.name: one.type for one in fields(Profile)}
     for name, value in table.items():
         if name not in kinds:
-            raise HarnetError(f"{path}: {name!r} is no setting of a profile; one of: {', '.join(kinds)}")
+            raise HarnetError(f"{path}: {name!r} is not a profile setting; one of: {', '.join(kinds)}")
         table[name] = _typed(path, name, value, kinds[name])
     try:
         return Profile(**table)
@@ -121,5 +121,5 @@ def _typed(path: Path, name: str, value: object, kind: Any) -> object:
         return {key: str(each) for key, each in value.items()}
     if get_origin(kind) is None and type(value) is kind:
         return value
-    wanted = {tuple: "a list of strings", dict: "a table", int: "a whole number", str: "a string"}
-    raise HarnetError(f"{path}: {name} is {value!r}; it must be {wanted[get_origin(kind) or kind]}")
+    expected = {tuple: "a list of strings", dict: "a table", int: "an integer", str: "a string"}
+    raise HarnetError(f"{path}: {name} is {value!r}; it must be {expected[get_origin(kind) or kind]}")

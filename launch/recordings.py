@@ -1,4 +1,4 @@
-"""The recordings that `harnet embed` and `harnet predict` work on, from device files or a store; each done once."""
+"""The recordings that `harnet embed` and `harnet predict` process, from device files or a store; each only once."""
 
 import os
 import shutil
@@ -25,52 +25,52 @@ from harnet.weights.fingerprint import check_preprocessing
 from launch.device_files import FileOptions
 
 STORE = "cohort.zarr"
-"""In the output folder: device files at 30 Hz, made once."""
+"""Cohort store in the output folder: the ingested device files at 30 Hz."""
 SUMMARIES = "summaries"
-"""In the output folder: one small file a recording, written when all else of it is."""
+"""Sub-folder of the output with one small file per recording, written after all its other results."""
 BATCHES_A_GROUP = 32
-"""Least number of batches that a process fills from consecutive recordings: only the last of them is not full."""
+"""Minimum number of batches per group of consecutive recordings; only the last batch of a group is not full."""
 
 
 @dataclass(frozen=True)
 class SelectedRecording:
-    """A recording to work on, and what has to be known of it before it is opened."""
+    """A recording to process, with the metadata needed before it is opened."""
 
     name: str
-    """In the store."""
+    """Name in the store."""
     participant: str
-    """Whose it is."""
+    """Pseudonym of the wearer."""
     hours: int
-    """Its length."""
+    """Length in hours."""
     wall_shifts: tuple[WallShift, ...]
-    """From its clock to the wall clock."""
+    """Shifts from the recording's clock to the wall clock."""
 
 
 @dataclass(frozen=True)
 class InferenceOptions:
-    """How windows are cut and go through the model."""
+    """How windows are cut and processed."""
 
     seconds: int
-    """Length of a window."""
+    """Window length in seconds."""
     step: int
-    """Seconds from one window's start to the next one's."""
+    """Seconds between window starts."""
     batch: int
-    """Windows that go through the model at once."""
+    """Windows per batch."""
     precision: Precision
-    """Of the model's arithmetic."""
+    """Numerical precision of the model."""
 
     def __post_init__(self) -> None:
         if self.step < 1:
-            raise HarnetError(f"--step {self.step}: give whole seconds, at least 1")
+            raise HarnetError(f"--step {self.step}: must be whole seconds, at least 1")
         if self.batch < 1:
-            raise HarnetError(f"--batch {self.batch}: give at least 1")
+            raise HarnetError(f"--batch {self.batch}: must be at least 1")
 
     def grouped(self, recordings: Sequence[SelectedRecording]) -> list[tuple[SelectedRecording, ...]]:
-        """Consecutive recordings, together long enough for many full batches."""
-        wanted = BATCHES_A_GROUP * self.batch * self.step / SECONDS_PER_HOUR
+        """Groups of consecutive recordings, each long enough to fill many batches."""
+        least_hours = BATCHES_A_GROUP * self.batch * self.step / SECONDS_PER_HOUR
         groups: list[list[SelectedRecording]] = []
         for each in recordings:
-            if not groups or sum(other.hours for other in groups[-1]) >= wanted:
+            if not groups or sum(other.hours for other in groups[-1]) >= least_hours:
                 groups.append([])
             groups[-1].append(each)
         return [tuple(group) for group in groups]
@@ -78,18 +78,18 @@ class InferenceOptions:
 
 @dataclass(frozen=True)
 class Work:
-    """What is done with a group of recordings, in whatever process."""
+    """Processes a group of recordings, in any worker process."""
 
     cohort: Cohort
-    """The store."""
+    """The cohort store."""
     out: Path
     """Output folder."""
     threads: int
     """Batches that each process computes at once on a CPU."""
     cutting: InferenceOptions
-    """How windows are cut."""
+    """How windows are cut and processed."""
     task: Task
-    """What becomes of them."""
+    """What to compute."""
 
     def __call__(self, group: tuple[SelectedRecording, ...]) -> list[str]:
         """The reasons why some could not be worked on."""
@@ -112,31 +112,34 @@ class Work:
 def cohort_of(
     inputs: Sequence[Path], out: Path, files: FileOptions, workers: int, listing: Path | None = None
 ) -> tuple[Cohort, list[str]]:
-    """The store that was given, or a new one in `out` with the device files that were; and what could not be read.
+    """The given cohort store, or a new one in `out` from the given device files; and why files were refused.
 
-    HarnetError if there is no recording to work on.
+    HarnetError if there is no recording to process.
     """
     if is_store(inputs):
         return Cohort.open(inputs[0], listing), []
-    # Not above, for the readers' sake; see FileOptions.
+    # Imported here because the readers take 80 MB; see FileOptions.
     from data_shards.ingest.run import ingest
 
     outcomes, _ = ingest(inputs, out / STORE, files.ingest_options(), workers)
     refused = [outcome.reason for outcome in outcomes if outcome.status == "refused"]
     if not (out / STORE / "zarr.json").is_file():
-        raise HarnetError(refused[0] if refused else f"{inputs[0]}: no recording in there")
+        raise HarnetError(refused[0] if refused else f"{inputs[0]}: contains no recording")
     return Cohort.open(out / STORE), refused
 
 
 def is_store(inputs: Sequence[Path]) -> bool:
-    """Whether the input is one cohort store, not device files."""
+    """Whether the input is a single cohort store rather than device files."""
     return len(inputs) == 1 and (inputs[0] / "zarr.json").is_file()
 
 
 def select_recordings(
     cohort: Cohort, config: BundleConfig, files: FileOptions, weights: str
 ) -> list[SelectedRecording]:
-    """The recordings but those of people who withdrew; HarnetError if there is none or the weights do not fit one."""
+    """Recordings to process, without those of people who withdrew.
+
+    HarnetError if there are none, or if the preprocessing of one does not match that of the weights.
+    """
     excluded = files.excluded()
     found = []
     for info in cohort.infos():
@@ -144,7 +147,7 @@ def select_recordings(
         if info.participant not in excluded:
             found.append(SelectedRecording(info.recording, info.participant, info.hours, info.wall_shifts))
     if not found:
-        raise HarnetError(f"{cohort.root}: no recording in it to work on")
+        raise HarnetError(f"{cohort.root}: contains no recording to process")
     return found
 
 
@@ -157,7 +160,7 @@ def work_through(
     workers: int,
     threads: int,
 ) -> list[str]:
-    """Do every recording that has no summary yet; returns the reasons of those that could not be done."""
+    """Process every recording without a summary; returns the error messages of those that failed."""
     (out / SUMMARIES).mkdir(parents=True, exist_ok=True)
     left = [each for each in recordings if not summary_path(out, each.name).exists()]
     work = Work(cohort, out, threads or max(1, (os.cpu_count() or 1) // workers), cutting, task)
@@ -170,12 +173,12 @@ def work_through(
 
 
 def summary_path(out: Path, recording: str) -> Path:
-    """Where a recording's summary lies."""
+    """Path of a recording's summary."""
     return out / SUMMARIES / f"{recording}.npz"
 
 
 def summaries(out: Path, recordings: Sequence[SelectedRecording]) -> dict[str, list[Path]]:
-    """Participant -> summary files that exist."""
+    """Participant -> existing summary files."""
     found: dict[str, list[Path]] = {each.participant: [] for each in recordings}
     for each in recordings:
         if (path := summary_path(out, each.name)).exists():
@@ -184,11 +187,11 @@ def summaries(out: Path, recordings: Sequence[SelectedRecording]) -> dict[str, l
 
 
 def wall_of(shifts: tuple[WallShift, ...]) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
-    """From seconds on the recording's clock to the wall clock."""
+    """Function from seconds on the recording's clock to seconds on the wall clock."""
     return partial(wall_clock, shifts=shifts)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed run left unfinished; nobody else may be writing there."""
+    """Remove temporary files left by a killed run; no other process may be writing to the folder."""
     for path in folder.glob(".*.tmp") if folder.is_dir() else ():
         shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,4 +1,4 @@
-"""What jobs note in a run folder, and what it says to those who watch and stop the run. Nothing here imports torch."""
+"""Records that jobs write in the run folder, for monitoring and stopping a run. Does not import torch."""
 
 import json
 import os
@@ -14,25 +14,25 @@ from harnet.run_folder import LOG, METADATA, REASONS, SLURM, SUBMISSIONS, checkp
 
 @dataclass(frozen=True)
 class LogLine:
-    """The last line of training in a run's log."""
+    """The last training line in a run's log."""
 
     step: int
-    """Steps done."""
+    """Optimiser steps done."""
     loss: float
-    """Mean over the lines's interval."""
+    """Mean loss over the log interval."""
     windows_per_second: float
-    """Over all processes."""
+    """Throughput over all ranks."""
     time: float
-    """When it was written, in seconds since 1970."""
+    """Time of writing, in seconds since 1970."""
 
     @property
     def age_seconds(self) -> float:
-        """Since then."""
+        """Seconds since it was written."""
         return max(0.0, time.time() - self.time)
 
 
 def last_logged(run: Path) -> LogLine | None:
-    """The last complete line of training, without reading the whole of a long log."""
+    """The last complete training line; reads only the end of the log."""
     path = run / LOG
     if not path.exists():
         return None
@@ -43,14 +43,14 @@ def last_logged(run: Path) -> LogLine | None:
         try:
             row = json.loads(line)
         except ValueError:
-            continue  # the first line of this stretch may be cut
+            continue  # the first line of this chunk may be truncated
         if row["kind"] == "train":
             return LogLine(row["step"], row["loss"], row["windows_per_second"], path.stat().st_mtime)
     return None
 
 
 def append(run: Path, name: str, entry: Mapping[str, Any]) -> None:
-    """Add an entry to a record of the run folder, durably."""
+    """Durably append an entry to a record in the run folder."""
     folder = run / SLURM
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / name).open("a") as file:
@@ -61,7 +61,7 @@ def append(run: Path, name: str, entry: Mapping[str, Any]) -> None:
 
 
 def entries(run: Path, name: str) -> list[dict[str, Any]]:
-    """All complete entries of a record; one that a kill cut short is left out."""
+    """All complete entries of a record; an entry truncated by a kill is skipped."""
     path = run / SLURM / name
     if not path.exists():
         return []
@@ -76,33 +76,33 @@ def entries(run: Path, name: str) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a process of a start failed, as it said itself."""
+    """Why a process failed, as reported by itself."""
 
     rank: int
-    """Which process."""
+    """Its rank."""
     code: int
-    """With which it was about to end."""
+    """Its exit code."""
     text: str
-    """One line."""
+    """One-line reason."""
     time: float
-    """In seconds since 1970, by the clock of its node."""
+    """Seconds since 1970, by the clock of its node."""
 
 
 def write_reason(run: Path, start: str, reason: Reason) -> None:
-    """Note why a process fails. `start` names the start of the job that it belongs to."""
+    """Record why a process failed; `start` identifies the start of the job (see `launch.task.start_name`)."""
     folder = run / SLURM / REASONS
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / f"{start}-{reason.rank}.json", json.dumps(asdict(reason)))
 
 
 def reasons(run: Path, start: str) -> list[Reason]:
-    """What the processes of a start left, in order of time."""
+    """Reasons recorded by the processes of a start, in order of time."""
     found = [Reason(**json.loads(path.read_text())) for path in (run / SLURM / REASONS).glob(f"{start}-*.json")]
     return sorted(found, key=lambda reason: reason.time)
 
 
 def settings(run: Path) -> dict[str, Any] | None:
-    """The configuration (`PretrainConfig.as_dict`): of the newest checkpoint, else of the last submission."""
+    """Configuration (`PretrainConfig.as_dict`) of the newest checkpoint, otherwise of the last submission, or None."""
     step = newest_step(run)
     about = checkpoint_folder(run, step) / METADATA
     if step and about.is_file():

@@ -1,4 +1,4 @@
-"""Whether the other nodes of a cluster will see a folder that is seen here."""
+"""Checking that a folder is on a file system that all nodes of the cluster share."""
 
 import os
 from pathlib import Path
@@ -22,12 +22,12 @@ LOCAL = frozenset(
         "xfs",
     )
 )
-"""File systems of one machine. Any other kind (nfs, lustre, gpfs, beegfs, ceph, wekafs, fuse, ...) may be shared; if it
-is not, the first start says so."""
+"""Types of local file systems. Any other type (nfs, lustre, gpfs, beegfs, ceph, wekafs, fuse, ...) may be shared; if it
+is not, the first start of the job reports it."""
 
 
 def file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> tuple[str, str]:
-    """Kind and mount point of the file system that a path, which need not exist yet, is or will be on."""
+    """Type and mount point of the file system of `path`, which need not exist yet."""
     real = str(path.resolve())
     best = ("unknown", "/")
     for line in mounts.read_text().splitlines():
@@ -40,12 +40,12 @@ def file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> tuple[str, s
 
 
 def check_shared(what: str, path: Path, shared: tuple[str, ...]) -> None:
-    """Raise a HarnetError if a path is on a disk of this machine and in none of the folders known to be shared."""
+    """Raise a HarnetError if `path` is on a local disk and not inside one of the `shared` folders."""
     if any(path.resolve().is_relative_to(Path(folder).resolve()) for folder in shared):
         return
     kind, point = file_system(path)
     if kind in LOCAL:
         raise HarnetError(
-            f"{path}: the {what} is on {kind} at {point}, a disk of this machine that other nodes do not see; move it "
-            "to a shared file system, or name the folder under `shared` in the profile if all nodes do see it"
+            f"{path}: the {what} is on {kind} at {point}, a local disk that other nodes cannot see; move it to a "
+            "shared file system, or list the folder under `shared` in the profile if all nodes can see it"
         )

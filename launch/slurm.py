@@ -1,6 +1,6 @@
-"""What Slurm says of itself: partitions, nodes, jobs. Always asked, never remembered, never read from a pickle.
+"""Querying Slurm about partitions, nodes and jobs. Nothing is cached or pickled.
 
-The plain one-line output is parsed, which every Slurm since 20.11 prints alike; `--json` is missing from many builds.
+Parses the plain one-line output, which is the same in every Slurm since 20.11; many builds lack `--json`.
 """
 
 import os
@@ -19,14 +19,14 @@ WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD
 GOING = ("RUNNING", "COMPLETING", "CONFIGURING", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED")
 
 ANSWER_SECONDS = 180
-"""For which a command may be silent. Slurm's own give up earlier, unless a file system or the network hangs."""
+"""Timeout of a Slurm command. Slurm's own timeouts are shorter, unless a file system or the network hangs."""
 
 _SILENCE = re.compile(
     "unable to contact|timed out|zero bytes were transmitted|communication connection failure|connection refused"
     "|configuration source|configuration file|authentication",
     re.IGNORECASE,
 )
-"""Words of Slurm's commands that no controller answered: it is away, or this machine is none of its cluster's."""
+"""Messages of Slurm's commands when no controller responds: it is down, or this machine is not part of a cluster."""
 
 _YOURS = "yours: sacctmgr show assoc user=$USER format=account,partition,qos"
 _REMEDIES = {
@@ -39,16 +39,16 @@ _REMEDIES = {
     "node configuration is not available": "ask for fewer nodes, GPUs or `cpus_per_task`, or less `memory`; what there "
     "is: sinfo -o '%P %D %c %m %G'",
 }
-"""Words in which Slurm refuses a job (its src/common/slurm_errno.c), and what mends it."""
+"""Messages with which Slurm rejects a job (its src/common/slurm_errno.c) -> what to do."""
 
 
 class ControllerSilent(HarnetError):
-    """Slurm was asked and said nothing of the matter. The same may be answered later, or on another machine."""
+    """Slurm did not respond. The same command may succeed later, or on another machine."""
 
     def __init__(self, command: Sequence[str], said: str) -> None:
         super().__init__(
-            f"`{shlex.join(command)}`: Slurm does not answer ({said}); try again in some minutes, and if that does not "
-            "help, on a login node, after `module load slurm` if the site has that"
+            f"`{shlex.join(command)}`: Slurm does not respond ({said}); try again in a few minutes, or on a login "
+            "node, after `module load slurm` if the site has that module"
         )
 
 
@@ -56,17 +56,17 @@ def require() -> None:
     """Raise a HarnetError unless Slurm's commands are installed here."""
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
         raise HarnetError(
-            "sbatch and srun are not on the PATH: type this on a login node, after `module load slurm` if the site "
-            "has that; without Slurm: torchrun --nproc-per-node N -m pretrain ..."
+            "sbatch and srun are not on the PATH: run this on a login node, after `module load slurm` if the site "
+            "has that module; without Slurm: torchrun --nproc-per-node N -m pretrain ..."
         )
 
 
 def run_command(*command: str, script: str | None = None) -> str:
-    """Standard output of one of Slurm's commands; a batch script may go to its standard input.
+    """Standard output of a Slurm command; `script` is passed on its standard input.
 
     Raises:
-        NoAnswer: it did not reach Slurm's controller.
-        HarnetError: it is not installed, or it failed otherwise; with its own words.
+        NoAnswer: Slurm's controller did not respond.
+        HarnetError: the command is not installed or failed; contains its error message.
     """
     try:
         done = subprocess.run(
@@ -74,7 +74,7 @@ def run_command(*command: str, script: str | None = None) -> str:
         )
     except FileNotFoundError:
         raise HarnetError(
-            f"{command[0]} is not on the PATH: type this on a login node, after `module load slurm` if there is one"
+            f"{command[0]} is not on the PATH: run this on a login node, after `module load slurm` if the site has it"
         ) from None
     except subprocess.TimeoutExpired:
         raise ControllerSilent(command, f"nothing within {ANSWER_SECONDS} s") from None
@@ -84,61 +84,61 @@ def run_command(*command: str, script: str | None = None) -> str:
 
 
 def failure(command: Sequence[str], said: str) -> HarnetError:
-    """What a command that failed has said, as the error that it is: the last of its lines, the cause comes last."""
-    hint = f'Try "{command[0]} --help"'  # follows the cause, where an option is wrong
+    """The error for a failed command and its stderr: the last line, which states the cause."""
+    hint = f'Try "{command[0]} --help"'  # follows the cause if an option is invalid
     lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith(hint)]
-    lines = lines or ["failed, and gave no reason"]
+    lines = lines or ["failed without a message"]
     words = re.sub(rf"^({re.escape(command[0])}: )?((error|fatal): )?", "", lines[-1])
     return ControllerSilent(command, words) if _SILENCE.search(words) else HarnetError(f"{command[0]}: {words}")
 
 
 def remedy(said: str) -> str:
-    """What to do about words in which Slurm has refused a job; empty for words that say it themselves."""
+    """Advice for a message with which Slurm rejected a job; empty if there is none."""
     return next((cure for words, cure in _REMEDIES.items() if words in said), "")
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job, or an element of an array, as Slurm describes it now."""
+    """Current state of a job, or of a job-array task, according to Slurm."""
 
     facts: Mapping[str, str]
-    """Names and values of `scontrol show job`; of `sacct`, where the controller has forgotten it already."""
+    """Fields of `scontrol show job`, or of `sacct` if the controller no longer knows the job."""
 
     @property
     def state(self) -> str:
-        """Such as RUNNING."""
+        """Slurm's state, such as RUNNING."""
         return self.facts.get("JobState", "UNKNOWN")
 
     @property
     def waiting(self) -> bool:
-        """Whether it waits for nodes."""
+        """Whether it is pending."""
         return self.state in WAITING
 
     @property
     def alive(self) -> bool:
-        """Whether it waits for nodes or has them."""
+        """Whether it is pending or running."""
         return self.waiting or self.state in GOING
 
     @property
     def restarts(self) -> int:
-        """How often Slurm has started it again."""
+        """How often Slurm has restarted it."""
         return int(self.facts.get("Restarts", "0"))
 
     @cached_property
     def comment(self) -> str:
-        """What the job wrote of itself before it ended."""
+        """The job's comment, where `launch.job` writes why it failed."""
         comment = self.facts.get("Comment", "")
         return "" if comment == "(null)" else comment
 
     @property
     def index(self) -> int | None:
-        """Number within an array."""
+        """Task number within a job array, or None."""
         number = self.facts.get("ArrayTaskId", "")
         return int(number) if number.isdecimal() else None
 
 
 def jobs(number: str) -> list[Job]:
-    """The job of that number, or all elements of that array; none if Slurm knows no such job (any more)."""
+    """The job with that id, or all tasks of that array; empty if Slurm does not know it (any more)."""
     try:
         text = run_command("scontrol", "--oneliner", "show", "job", number)
     except HarnetError as error:
@@ -149,32 +149,32 @@ def jobs(number: str) -> list[Job]:
 
 
 def job(number: str) -> Job | None:
-    """The job of that number; None if Slurm knows no such job (any more)."""
+    """The job with that id; None if Slurm does not know it (any more)."""
     return next(iter(jobs(number)), None)
 
 
 def find_job(number: str) -> tuple[Job | None, str]:
-    """The job if Slurm knows it, and what is wrong if Slurm does not answer: a controller may be restarting."""
+    """The job if Slurm knows it, and an error message if Slurm does not respond, as when its controller restarts."""
     try:
         return job(number), ""
     except HarnetError as error:
-        return None, f"{error}; jobs that run go on"
+        return None, f"{error}; running jobs continue"
 
 
 def parse(line: str) -> dict[str, str]:
-    """Names and values of a line of `scontrol --oneliner`; a value may hold spaces, a name starts with a capital."""
+    """Fields of a line of `scontrol --oneliner`; values may contain spaces, names start with a capital letter."""
     found = re.findall(r"(?:^|\s)([A-Z][\w/:]*)=(.*?)(?=\s[A-Z][\w/:]*=|$)", line.strip())
     return {name: value.strip() for name, value in found}
 
 
 def _accounted(number: str) -> list[Job]:
-    """From the accounting data base, which remembers longer; a cluster may have none."""
+    """The job from the accounting database, which keeps jobs longer; a cluster may have none."""
     names = ("JobID", "State", "ExitCode", "Comment")
     command = ("sacct", "--noheader", "--parsable2", "--allocations", f"--format={','.join(names)}", "--jobs", number)
     try:
         text = run_command(*command)
     except HarnetError:
-        return []  # no accounting: what it would have said is unknown, as for a job that it has forgotten
+        return []  # no accounting: treated like a job that it no longer knows
     found = []
     for line in text.splitlines():
         values = dict(zip(names, line.split("|", len(names) - 1), strict=True))
@@ -187,21 +187,21 @@ def _accounted(number: str) -> list[Job]:
 
 
 def check_partition(name: str) -> None:
-    """Raise a HarnetError unless there is a partition of that name; the default one is the empty name."""
+    """Raise a HarnetError unless the partition exists; an empty name means the default."""
     known = run_command("sinfo", "--noheader", "--format=%R").split()
     if name and name not in known:
         raise HarnetError(f"partition {name!r} is not on this cluster; one of: {', '.join(sorted(set(known)))}")
 
 
 def only_here() -> bool:
-    """Whether this machine is the cluster's only node, so that jobs see its own disks."""
+    """Whether this machine is the cluster's only node, so that jobs can see its local disks."""
     return set(run_command("sinfo", "--noheader", "--Node", "--format=%n").split()) == {
         socket.gethostname().partition(".")[0]
     }
 
 
 def check_gpus(partition: str, nodes: int, gpus: int) -> None:
-    """Raise a HarnetError unless the partition has that many nodes with that many GPUs each, busy or not."""
+    """Raise a HarnetError unless the partition has at least `nodes` nodes with `gpus` GPUs each, busy or idle."""
     where = ("--partition", partition) if partition else ()
     lines = run_command("sinfo", "--noheader", "--Node", "--format=%N|%G", *where).splitlines()
     found = {name: gpus_of(resources) for name, _, resources in (line.partition("|") for line in lines)}
@@ -215,22 +215,22 @@ def check_gpus(partition: str, nodes: int, gpus: int) -> None:
 
 
 def gpus_of(resources: str) -> int:
-    """GPUs of a node from its generic resources, such as gpu:a100:4(S:0-1),nvme:1."""
+    """Number of GPUs in a node's generic resources (GRES), such as gpu:a100:4(S:0-1),nvme:1."""
     return sum(int(number) for number in re.findall(r"(?:^|,)gpu(?::[^:,(]+)?:(\d+)", resources))
 
 
 def environment(*names: str) -> list[str]:
-    """Variables that Slurm sets inside a job.
+    """Values of environment variables that Slurm sets inside a job.
 
     Raises:
-        HarnetError: one is missing, so this is no job.
+        HarnetError: one is not set, so this process does not run in a job.
     """
     missing = [name for name in names if name not in os.environ]
     if missing:
-        raise HarnetError(f"{', '.join(missing)} not set: this is started by a batch script, inside a job of Slurm")
+        raise HarnetError(f"{', '.join(missing)} not set: this must be started by a batch script inside a Slurm job")
     return [os.environ[name] for name in names]
 
 
 def expand(nodes: str) -> Sequence[str]:
-    """Names of the nodes in a list such as n[1-3]."""
+    """Host names in a node list such as n[1-3]."""
     return run_command("scontrol", "show", "hostnames", nodes).split()

@@ -1,4 +1,4 @@
-"""`harnet submit pretrain`: everything that can be wrong is found before anything is queued."""
+"""`harnet submit pretrain`: validates everything before submitting."""
 
 import json
 import shlex
@@ -26,24 +26,24 @@ class Training:
     """A training run to submit."""
 
     config: PretrainConfig
-    """What is trained."""
+    """Configuration of the run."""
     arguments: tuple[str, ...]
-    """The same, as options of `harnet pretrain`; a --config file spelt out, so that changing it changes no run that is
-    queued."""
+    """The same as options of `harnet pretrain`; --config files are expanded, so that editing them does not affect
+    queued runs."""
     profile: Profile
-    """The site."""
+    """The site profile."""
     nodes: int
-    """Nodes to ask for."""
+    """Number of nodes to request."""
     min_nodes: int
-    """Nodes that will do, if the others are lost."""
+    """Minimum number of nodes, with which a restart can continue."""
     gpus_per_node: int
-    """0 trains on CPUs."""
+    """GPUs per node; 0 trains on CPUs."""
     processes_per_node: int
-    """As many as GPUs, if there are any."""
+    """Processes per node; equals the number of GPUs if there are any."""
     max_crashes: int
-    """See JobOptions."""
+    """See `launch.job.JobOptions`."""
     max_restarts: int
-    """See JobOptions."""
+    """See `launch.job.JobOptions`."""
 
     @property
     def run(self) -> Path:
@@ -52,16 +52,16 @@ class Training:
 
     @cached_property
     def manifest(self) -> Manifest:
-        """What is trained on."""
+        """Manifest of the shards."""
         return open_manifest(self.config.data)
 
     @cached_property
     def planned(self) -> PretrainConfig:
-        """The configuration with its length in steps."""
+        """The configuration with the run's length in steps."""
         return self.config.in_steps(steps_per_epoch(self.manifest, "train", self.config.order()))
 
     def batch(self) -> BatchJob:
-        """The job."""
+        """The batch job."""
         job = [
             python(self.profile), *module("launch.job"), str(self.run),
             "--processes-per-node", str(self.processes_per_node),
@@ -69,16 +69,17 @@ class Training:
             "--task", shlex.join(python_of_tasks(self.profile)), "--", *self.arguments,
         ]  # fmt: skip
         nodes = str(self.nodes) if self.nodes == self.min_nodes else f"{self.min_nodes}-{self.nodes}"
-        # Not ntasks-per-node: for a range of nodes sbatch makes of it the tasks of the fewest, and Slurm gives no more.
+        # Not ntasks-per-node: for a range of nodes sbatch derives the number of tasks from the minimum, and Slurm then
+        # never allocates more.
         more = {"nodes": nodes, "mincpus": str(self.processes_per_node * max(1, self.profile.cpus_per_task))}
         if self.gpus_per_node:
             more["gpus-per-node"] = gpus_asked_for(self.profile, self.gpus_per_node)
         return BatchJob(self.run / SLURM, self.profile, f"harnet-{self.run.name}", job, more)
 
     def check(self) -> None:
-        """Raise a HarnetError, in one line, for whatever would make the job fail."""
+        """Raise a HarnetError for anything that would make the job fail."""
         if not 1 <= self.min_nodes <= self.nodes:
-            raise HarnetError(f"--min-nodes is {self.min_nodes}; it must be from 1 to --nodes, which is {self.nodes}")
+            raise HarnetError(f"--min-nodes is {self.min_nodes}; it must be from 1 to --nodes ({self.nodes})")
         refuse_secrets(self.arguments)
         self._check_order()
         self._check_run_folder()
@@ -89,7 +90,7 @@ class Training:
         self.batch().check()
 
     def _check_shared(self) -> None:
-        """A job of one node, too, runs on another machine than the one where it is submitted."""
+        """Check that all files are on shared file systems: even a one-node job runs on another machine."""
         if slurm.only_here():
             return
         data, shared = self.config.data, self.profile.shared
@@ -108,14 +109,14 @@ class Training:
                 lanes_of(0, readers, order.lanes)
             except HarnetError:
                 raise HarnetError(
-                    f"data.lanes is {data.lanes} and data.batch {data.batch}; both must be multiples of {readers}: "
+                    f"data.lanes is {data.lanes} and data.batch is {data.batch}; both must be multiples of {readers}: "
                     f"{nodes} nodes x {self.processes_per_node} processes x {max(data.workers, 1)} loaders"
                 ) from None
         steps_per_epoch(self.manifest, "train", order)
 
     def _check_run_folder(self) -> None:
         if self.run.exists() and not self.run.is_dir():
-            raise HarnetError(f"{self.run}: is a file; give a folder as --run.out")
+            raise HarnetError(f"{self.run}: is a file; pass a folder as --run.out")
         submitted = records.entries(self.run, SUBMISSIONS)
         saved = checkpoint.newest(self.run)
         known = saved.metadata["config"] if saved else submitted[-1]["config"] if submitted else None
@@ -126,17 +127,17 @@ class Training:
         if changed:
             raise HarnetError(
                 f"{self.run}: holds a run with other settings ({'; '.join(changed)}); "
-                "use the same ones to continue it, or another --run.out"
+                "use the same settings to resume it, or another --run.out"
             )
         if saved and saved.step >= self.planned.steps:
-            raise HarnetError(f"{self.run}: finished, all {saved.step} steps are done; `harnet export` is what follows")
+            raise HarnetError(f"{self.run}: finished, all {saved.step} steps are done; next: `harnet export`")
         for entry in submitted[-1:]:
             job = slurm.job(entry["job"])
             if job and job.alive:
-                raise HarnetError(f"{self.run}: job {entry['job']} is {job.state} and works in it; see `harnet status`")
+                raise HarnetError(f"{self.run}: in use by job {entry['job']}, {job.state}; see `harnet status`")
 
     def submit(self) -> str:
-        """Queue the job and note it in the run folder; return its number."""
+        """Submit the job and record it in the run folder; returns the job id."""
         number = self.batch().submit()
         entry = {
             "job": number,
@@ -147,7 +148,7 @@ class Training:
         return number
 
     def described(self, number: str) -> dict[str, str]:
-        """Where to look, for people and for scripts."""
+        """Job id, paths and next command, for people and for scripts."""
         folder = self.run / SLURM
         return {
             "job": number,
@@ -159,7 +160,7 @@ class Training:
 
 
 def as_text(described: dict[str, str], training: Training) -> str:
-    """What `harnet submit` prints."""
+    """Output of `harnet submit pretrain`."""
     count, unit = training.processes_per_node, "GPUs" if training.gpus_per_node else "processes"
     where = training.profile.partition or "the default partition"
     return "\n".join(

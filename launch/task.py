@@ -1,9 +1,8 @@
-"""One process of a training run inside a job: `srun` starts one a GPU. It is `python -m pretrain`, and says more by its
-exit code.
+"""One training process inside a job; `srun` starts one per GPU. It is `python -m pretrain` with finer exit codes.
 
-Whoever started it must know whether to start it again, and srun passes on nothing but the largest exit code of all
-processes. So these are in order: what is final lies above what others die of because of it, and below death by a
-signal, which is 128 and more.
+The supervisor must know whether to restart, but srun returns only the largest exit code of all tasks. So the codes are
+ordered: a non-retryable error is larger than the crashes that it causes in other tasks, and smaller than death by a
+signal, which is 128 or more.
 """
 
 import errno
@@ -23,30 +22,30 @@ from harnet.errors import HarnetError, Unreachable
 from launch import records
 
 CRASHED = 1
-"""Python's own for an exception that nobody expected: a lost peer, a driver, a bug. May go better next time."""
+"""Python's exit code for an uncaught exception: a lost peer, a driver error, a bug. Retryable."""
 MISTAKE = 78
-"""It would only come again: wrong settings, damaged data, a full disk. EX_CONFIG of sysexits.h."""
+"""Non-retryable: invalid settings, damaged data, a full disk. EX_CONFIG of sysexits.h."""
 
 LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EFBIG)
-"""Errors of the operating system that waiting does not cure. Others (a file server that restarts) may pass."""
+"""Non-retryable errors of the operating system. Others, such as those of a restarting file server, may be transient."""
 
 
 class Crash(Exception):
-    """An error that may pass; keeps its traceback."""
+    """A retryable error; keeps its traceback."""
 
 
 def train(folder: Path, arguments: Sequence[str]) -> int:
-    """Train as a task of srun; the code is 0, 130 or `MISTAKE`, or an exception ends it.
+    """Train as an srun task; returns exit code 0, 130 or `MISTAKE`, or raises.
 
-    A process that fails leaves its reason in the run folder: the largest code of all processes may be that of another,
-    which was killed while it waited for this one.
+    A failing process records its reason in the run folder, because the largest exit code may come from another process
+    that was killed while waiting for this one.
     """
     try:
         code = guarded("pretrain", "pretrain", lambda: _attempt(folder, arguments))
-    except SystemExit as usage:  # of the option parser, which has said what is wrong
+    except SystemExit as usage:  # from the option parser, which has printed what is wrong
         code = int(usage.code or 0)
         if code:
-            _leave(folder, MISTAKE, "the options are wrong; the log says which")
+            _leave(folder, MISTAKE, "invalid options; see the log")
     except Exception as error:
         _leave(folder, CRASHED, f"{type(error).__name__}: {error}")
         raise
@@ -57,7 +56,7 @@ def _attempt(folder: Path, arguments: Sequence[str]) -> int:
     try:
         return _run(folder, arguments)
     except (HarnetError, ModuleNotFoundError, OSError) as error:
-        # As `guarded` has it: these are mistakes, and only come again.
+        # The errors that `guarded` reports in one line; they are not retryable.
         where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
         text = (isinstance(error, OSError) and error.strerror) or str(error)
         _leave(folder, MISTAKE, f"{where}{text}")
@@ -65,24 +64,25 @@ def _attempt(folder: Path, arguments: Sequence[str]) -> int:
 
 
 def _leave(folder: Path, code: int, text: str) -> None:
-    """Note the reason where the job's own process looks; the log and the exit code are left if that fails too."""
+    """Record the reason for the job's supervisor; if that fails too, the log and the exit code remain."""
     rank = int(os.environ["SLURM_PROCID"])
     line = (text.strip().splitlines() or ["no reason given"])[0]
     if not folder.is_dir():
-        return  # it would only be made on a disk that nobody else sees
+        return  # creating it would only create it on this node's local disk
     with suppress(OSError):
         records.write_reason(folder, start_name(os.environ), records.Reason(rank, code, line, time.time()))
 
 
 def start_name(environment: Mapping[str, str]) -> str:
-    """Of this start of this job, for all of its processes."""
+    """Identifier of this start of the job, the same for all its processes."""
     return f"{environment['SLURM_JOB_ID']}-{environment.get('SLURM_RESTART_COUNT', '0')}"
 
 
 def _run(folder: Path, arguments: Sequence[str]) -> int:
     if not folder.is_dir():
         raise HarnetError(
-            f"{folder}: not there on {socket.gethostname()}; the run folder must be on a file system that all nodes see"
+            f"{folder}: does not exist on {socket.gethostname()}; the run folder must be on a file system that all "
+            "nodes see"
         )
     from pretrain.command import Command
 
@@ -101,8 +101,8 @@ def _stop(signum: int, frame: FrameType | None) -> NoReturn:
 
 
 def main() -> NoReturn:
-    """`python -m launch.task FOLDER OPTIONS...`."""
-    # Before anything slow: until the loop takes over, being asked to stop is nothing worse than being interrupted.
+    """Entry point: `python -m launch.task FOLDER OPTIONS...`."""
+    # Before slow imports: until the training loop installs its handlers, a stop request acts like Ctrl-C.
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, _stop)
     try:

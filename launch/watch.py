@@ -1,4 +1,4 @@
-"""The state of a run: from Slurm itself, from its checkpoints and from its log; nothing is remembered in between."""
+"""State of a run, from Slurm, its checkpoints and its log; nothing else is stored."""
 
 import sys
 import time
@@ -18,33 +18,33 @@ SECONDS_BETWEEN_LOOKS = 5.0
 
 @dataclass(frozen=True)
 class Status:
-    """What can be said of a run at a moment."""
+    """State of a run at one moment."""
 
     run: str
     """Run folder."""
     state: str
-    """queued, running, ending, requeued, finished, failed, cancelled; gone where Slurm has forgotten the job, manual
-    where there never was one; unknown while Slurm does not answer."""
+    """queued, running, ending, requeued, finished, failed, cancelled; gone if Slurm no longer knows the job, manual if
+    there never was one; unknown while Slurm does not respond."""
     detail: str
-    """Why, in a few words; empty where the state says it all."""
+    """Explanation in a few words; empty if the state is clear."""
     job: str | None
-    """Number of its last job."""
+    """Id of its last job."""
     restarts: int
-    """How often Slurm has started that job again."""
+    """How often Slurm has restarted that job."""
     step: int
-    """Last step in the log, or of the newest checkpoint if that is later."""
+    """Last logged step, or that of the newest checkpoint if later."""
     steps: int | None
-    """Steps of the whole run; None if nothing in the folder says."""
+    """Total steps of the run; None if unknown."""
     checkpoint: int
-    """Steps of the newest complete checkpoint; 0 without one."""
+    """Step of the newest complete checkpoint; 0 if there is none."""
     windows_per_second: float | None
-    """While it runs."""
+    """Throughput while it runs, otherwise None."""
     eta_seconds: float | None
-    """While it runs; waiting in the queue is not in it."""
+    """Remaining time while it runs, without time in the queue; otherwise None."""
 
     @property
     def over(self) -> bool:
-        """Whether nothing will happen any more by itself."""
+        """Whether the run will not change any more without user action."""
         return self.state in ("finished", "failed", "cancelled", "gone", "manual")
 
     def as_dict(self) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class Status:
         return asdict(self)
 
     def as_text(self) -> str:
-        """One line for what it does, one for what is safe."""
+        """One line with the state and progress, one with the last checkpoint."""
         job = f" (job {self.job}, restart {self.restarts})" if self.job and self.restarts else ""
         job = job or (f" (job {self.job})" if self.job else "")
         progress = f", step {self.step} of {self.steps or '?'}"
@@ -66,7 +66,7 @@ class Status:
 
 
 def duration(seconds: float) -> str:
-    """Such as 2 d 3 h, 5 h 10 min, 12 min or 40 s."""
+    """Human-readable duration, such as 2 d 3 h, 5 h 10 min, 12 min or 40 s."""
     minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
     if days:
         return f"{days} d {hours % 24} h"
@@ -76,15 +76,17 @@ def duration(seconds: float) -> str:
 
 
 def status(run: Path) -> Status:
-    """The state of a run folder now.
+    """Current state of the run in a run folder.
 
     Raises:
-        HarnetError: it is no run folder.
+        HarnetError: it is not a run folder.
     """
     submitted = records.entries(run, SUBMISSIONS) or _by_hand(run)
     checkpoint, logged = newest_step(run), records.last_logged(run)
     if not (submitted or checkpoint or logged):
-        raise HarnetError(f"{run}: no run in it; give the run folder of `harnet submit pretrain` or `harnet pretrain`")
+        raise HarnetError(
+            f"{run}: contains no run; pass the run folder of `harnet submit pretrain` or `harnet pretrain`"
+        )
     config = records.settings(run) or {"run": {}, "data": {}}
     steps = config["run"].get("steps")
     number = submitted[-1]["job"] if submitted else None
@@ -105,12 +107,12 @@ def status(run: Path) -> Status:
 
 
 def _by_hand(run: Path) -> list[dict[str, Any]]:
-    """A job that was submitted by sbatch is known since its first start."""
+    """Jobs submitted directly with sbatch are recorded only from their first start."""
     return records.entries(run, STARTS)
 
 
 def _is_of_this_start(run: Path, logged: LogLine) -> bool:
-    """Whether a line of the log is younger than the last start: an older one says nothing of the speed now."""
+    """Whether the log line was written since the last start: older ones do not show the current speed."""
     starts = [entry for entry in records.entries(run, STARTS) if entry["event"] == "start"]
     return not starts or logged.time > starts[-1]["time"]
 
@@ -119,29 +121,29 @@ def _state(run: Path, number: str | None, job: Job | None, logged: LogLine | Non
     """State and detail of a run that is not finished."""
     if job is None:
         if number is not None:
-            return "gone", f"Slurm does not know job {number} any more; the same submit command continues the run"
+            return "gone", f"Slurm no longer knows job {number}; the same submit command resumes the run"
         age = duration(logged.age_seconds) if logged else "?"
-        return "manual", f"not started by a job; the last line of its log is {age} old"
+        return "manual", f"not started by a job; last log line {age} ago"
     if job.waiting:
         reason = job.facts.get("Reason", "None")
-        return "requeued" if job.restarts or job.state != "PENDING" else "queued", f"waits for {_why(reason)}"
+        return "requeued" if job.restarts or job.state != "PENDING" else "queued", f"waiting for {_why(reason)}"
     if job.state == "COMPLETING":
         return "ending", "Slurm is cleaning up after it"
     if job.alive:
         return "running", _pace(run, logged)
     if job.state == "CANCELLED":
-        return "cancelled", "the same submit command continues it"
+        return "cancelled", "the same submit command resumes it"
     code = job.facts.get("ExitCode", "?").partition(":")[0]
     reason = job.comment or _last_reason(run, number) or _no_reason(run, number)
-    return "failed", f"{job.state}, code {code}: {reason}; once mended, the same submit command continues"
+    return "failed", f"{job.state}, code {code}: {reason}; once fixed, the same submit command resumes it"
 
 
 def _why(reason: str) -> str:
-    """Slurm's reason for a wait in words, where it is one that people ask about."""
+    """Slurm's reason for a pending job in plain words, for the common ones."""
     words = {
-        "BeginTime": "Slurm's pause after a restart (BeginTime)",
-        "Resources": "nodes to become free (Resources)",
-        "Priority": "jobs that come first (Priority)",
+        "BeginTime": "Slurm's delay after a requeue (BeginTime)",
+        "Resources": "free nodes (Resources)",
+        "Priority": "jobs of higher priority (Priority)",
         "None": "the scheduler",
     }
     return words.get(reason, reason)
@@ -154,13 +156,13 @@ def _pace(run: Path, logged: LogLine | None) -> str:
 
 
 def _said_finished(run: Path) -> bool:
-    """Whether the last start ended with nothing left to do: a run that stops early has fewer steps than planned."""
+    """Whether the last start finished the run, possibly by early stopping, with fewer steps than planned."""
     last = records.entries(run, STARTS)[-1:]
     return any(entry["event"] == "end" and entry["verdict"] == "finished" for entry in last)
 
 
 def _no_reason(run: Path, number: str | None) -> str:
-    """What is left to say of a job that gave no reason."""
+    """Text for a job that recorded no reason."""
     folder = run / SLURM
     by_hand = not records.entries(run, SUBMISSIONS)
     return (
@@ -174,7 +176,7 @@ def _last_reason(run: Path, number: str | None) -> str:
 
 
 def follow(run: Path) -> int:
-    """Show the progress of a run until nothing more will happen; 0 if it finished."""
+    """Show the progress of a run until it is over; the exit code is 0 if it finished."""
     found = status(run)
     with bar(found.steps, "pretrain", "steps", initial=found.step) as shown:
         while not found.over:

@@ -52,19 +52,19 @@ def weights_to_export(source: Path, which: str, ema: bool) -> tuple[dict[str, Te
 
 
 def find_checkpoint(run: Path, which: str, ema: bool) -> Checkpoint:
-    """The checkpoint of a run that `which` names; HarnetError if it is not there."""
+    """The checkpoint of a run that `which` selects (last, best or step-N); HarnetError if it does not exist."""
     if which == "last":
         return checkpoint.find(run)
     there = {found.step: found for found in checkpoint.find_all(run)}
     if not there:
-        return checkpoint.find(run)  # says so
+        return checkpoint.find(run)  # raises with the reason
     listed = ", ".join(f"step-{step}" for step in sorted(there))
     if match := re.fullmatch(r"step-(\d+)", which):
         if int(match[1]) not in there:
-            raise HarnetError(f"{run}: no complete checkpoint {which}; there are: {listed}")
+            raise HarnetError(f"{run}: no complete checkpoint {which}; available: {listed}")
         return there[int(match[1])]
     if which != "best":
-        raise HarnetError(f"--which {which!r}: one of last, best, step-N; there are: {listed}")
+        raise HarnetError(f"--which {which!r}: must be last, best or step-N; available: {listed}")
     metric = "ema/loss" if ema else "loss"
     rows = [row for row in read_log(run) if row["kind"] == "heldout" and row["step"] in there and metric in row]
     if not rows:
@@ -74,15 +74,15 @@ def find_checkpoint(run: Path, which: str, ema: bool) -> Checkpoint:
 
 
 def publishable(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What belongs into weights: encoder and pretext heads. What other objectives put on the encoder stays behind."""
+    """The tensors to publish: encoder and pretext heads, without the heads of other objectives."""
     kept = (ENCODER_PREFIX, *(f"{head}." for head in PRETEXT_HEADS.values()))
-    # Where several objectives were trained together, the pretext heads lie deeper.
+    # With several objectives, the pretext heads are nested under heads.multitask.
     state = {name.removeprefix("heads.multitask."): tensor for name, tensor in state.items()}
     return {name: tensor for name, tensor in state.items() if name.startswith(kept)}
 
 
 def heldout_metrics(run: Path, step: int, ema: bool = False) -> dict[str, float]:
-    """The last held-out metrics that a run logged up to a step, of the weights or of their moving average."""
+    """The last held-out metrics logged up to `step`, of the weights or of their moving average; empty if none."""
     rows = [row for row in read_log(run) if row["kind"] == "heldout" and row["step"] <= step]
     if not rows:
         return {}
@@ -94,7 +94,7 @@ def heldout_metrics(run: Path, step: int, ema: bool = False) -> dict[str, float]
 def bundle_config(
     source: Checkpoint, heldout: dict[str, float], data_use_terms: str = "", ema: bool = False
 ) -> BundleConfig:
-    """What a bundle says of itself, from what the checkpoint says; no participant is named in either."""
+    """The bundle's config, from the checkpoint's metadata; neither contains participants."""
     metadata: dict[str, Any] = dict(source.metadata)
     config, provenance = metadata["config"], dict(metadata["provenance"])
     model = config["model"]
@@ -126,7 +126,7 @@ def bundle_config(
 
 
 def _objective_options(config: dict[str, Any]) -> dict[str, Any]:
-    """Of the objective that was trained; of several, each under the name of its own."""
+    """Options of the objective; with several objectives, prefixed with their names."""
     names = objectives.parse_objectives(config.get("objective", "multitask"))
     if len(names) == 1:
         return {name: _text(value) for name, value in config[names[0]].items()}
@@ -135,5 +135,5 @@ def _objective_options(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> Any:
-    """A bundle takes no lists."""
+    """Lists as text, because a bundle's config must not contain lists."""
     return ", ".join(map(str, value)) if isinstance(value, list) else value

@@ -11,7 +11,7 @@ from data_shards.ingest.run import IngestOutcome
 
 
 def plan_as_text(planned: IngestPlan, exclude: frozenset[str]) -> str:
-    """What would be read: a line for each file, then what would not. Files of excluded people are only counted."""
+    """Dry run: one line per file, then refused and skipped files. Files of excluded people are only counted."""
     files = _kept(planned, exclude)
     rows = [("file", "kind", "participant", "recording"), *map(_row, files)]
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:3]]
@@ -19,7 +19,7 @@ def plan_as_text(planned: IngestPlan, exclude: frozenset[str]) -> str:
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows
     ]
     lines += [f"refused: {reason}" for _, reason in planned.refused]
-    lines += [f"skipped: {path}: of no known kind" for path in planned.skipped]
+    lines += [f"skipped: {path}: unknown format" for path in planned.skipped]
     people = {file.identity.participant for file in files if file.identity is not None}
     lines.append(f"{len(files)} files of {len(people)} people, {len(planned.refused)} refused, "
                  f"{len(planned.files) - len(files)} excluded, {len(planned.skipped)} skipped; nothing was read or "
@@ -28,7 +28,7 @@ def plan_as_text(planned: IngestPlan, exclude: frozenset[str]) -> str:
 
 
 def plan_as_json(planned: IngestPlan, exclude: frozenset[str]) -> str:
-    """The same for scripts. Names are null where they are inside the file."""
+    """Dry run as JSON. Names are null if they can only be read from inside the file."""
     files = []
     for file in _kept(planned, exclude):
         _, kind, participant, recording = _row(file)
@@ -53,7 +53,7 @@ def _row(file: PlannedFile) -> tuple[str, str, str, str]:
 
 
 def outcomes_as_text(outcomes: list[IngestOutcome], skipped: tuple[str, ...], out: Path) -> str:
-    """The summary for people: a line for each note and each refusal, then the totals."""
+    """Human-readable summary: one line per note and per refused file, then the totals."""
     count = Counter(outcome.status for outcome in outcomes)
     lines = [f"note: {each.source}: {note}" for each in outcomes for note in each.notes]
     short = [each for each in outcomes if each.too_short]
@@ -63,11 +63,11 @@ def outcomes_as_text(outcomes: list[IngestOutcome], skipped: tuple[str, ...], ou
     ]
     if gathered:
         lines.append(
-            f"refused: {first_names_of([each.source for each in short])} have no stretch without a gap as long as one "
+            f"refused: {first_names_of([each.source for each in short])} have no gap-free stretch as long as one "
             "window (--min-seconds): --json lists them"
         )
     if skipped:
-        lines.append(f"skipped: {first_names_of(skipped)} of no known kind in the folders, name one to see why")
+        lines.append(f"skipped: {first_names_of(skipped)} of unknown format in the folders; pass one to see why")
     signal, worn = _hours(outcomes, "complete_seconds"), _hours(outcomes, "worn_seconds")
     lines.append(
         f"{out}: {len(outcomes)} recordings in, {count['ingested']} ingested, {count['already there']} already there, "

@@ -49,18 +49,18 @@ def as_text(
 
 
 def _waiting(written: WriteResult, part: Part) -> str:
-    """Which parts have not done their share yet."""
+    """Message about the parts that are not finished yet."""
     parts = sorted({shard.number % part.count + 1 for shard in written.missing})
     listed = ", ".join(map(str, parts[:20])) + (" and others" if len(parts) > 20 else "")
     missing = f"{len(written.missing)} of {len(written.planned.shards)} shards are missing"
     return (
         f"part {part.number} of {part.count} is done; {missing}, of part{'s' if len(parts) > 1 else ''} {listed}; "
-        "the manifest is written by whoever comes last"
+        "the part that finishes last writes the manifest"
     )
 
 
 def _by_split(folder: Path) -> dict[str, Any]:
-    """Counts of a shard folder by split."""
+    """Counts of people, person-days, blocks, shards and wear hours of a shard folder, by split."""
     contents = manifest.read(folder)
     summary: dict[str, Any] = {
         "manifest": str(folder / manifest.FILE_NAME),

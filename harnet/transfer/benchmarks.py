@@ -15,7 +15,7 @@ def with_benchmarks(config: BundleConfig, folders: Sequence[Path]) -> BundleConf
 
 
 def benchmark_scores(folders: Sequence[Path]) -> dict[str, str]:
-    """One line for each arm of each experiment of `harnet finetune`; HarnetError if a folder holds none."""
+    """One entry per arm of each `harnet finetune` experiment; HarnetError if a folder contains no results."""
     scores = {}
     for folder in folders:
         try:
@@ -24,8 +24,8 @@ def benchmark_scores(folders: Sequence[Path]) -> dict[str, str]:
                 mean = found["summary"]
                 scores[f"{folder.name}, {arm}"] = (
                     f"macro F1 {mean['macro_f1']:.3f} ± {mean['macro_f1_std']:.3f}, kappa {mean['kappa']:.3f} over "
-                    f"{mean['people']} people held out"
+                    f"{mean['people']} held-out people"
                 )
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise HarnetError(f"{folder}: no results.json of `harnet finetune` in it ({error})") from error
+            raise HarnetError(f"{folder}: contains no results.json of `harnet finetune` ({error})") from error
     return scores

@@ -1,1 +1,1 @@
-"""One sub-command of `harnet` a file; each defines a dataclass named `Command` whose `run()` does the work."""
+"""The sub-commands of `harnet`, one per file; each defines a dataclass `Command` whose `run()` does the work."""

@@ -1,4 +1,4 @@
-"""`harnet calibration`: calibrations of devices in a cohort store -> a file for short recordings of theirs."""
+"""`harnet calibration`: device calibrations from a cohort store -> a file for calibrating short recordings."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,27 +13,27 @@ from harnet.errors import HarnetError
 
 @dataclass(frozen=True)
 class Command:
-    """Write the calibrations of all devices that could be calibrated in a cohort store into a JSON file.
+    """Write the calibrations of all calibrated devices in a cohort store to a JSON file.
 
-    Give the file to `harnet ingest --calibration` for recordings of the same devices, by their serial number, that are
-    too short to be calibrated by themselves: an hour in a laboratory. Of several recordings of a device, the one with
-    the smallest error counts. The file names devices and no participants.
+    Pass the file to `harnet ingest --calibration` for recordings of the same devices (by serial number) that are too
+    short to be calibrated themselves, such as an hour in a laboratory. If a device has several recordings, the one with
+    the smallest calibration error is used. The file lists devices but no participants.
 
     Example: harnet calibration cohort.zarr --out calibration.json
     """
 
     cohort: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="COHORT")]
-    """Cohort store that `harnet ingest` made."""
+    """Cohort store written by `harnet ingest`."""
     out: Path
-    """The file, such as calibration.json; one that is there is replaced."""
+    """Output file, such as calibration.json; an existing file is replaced."""
 
     def run(self) -> int:
-        """Write the file."""
+        """Write the file; returns the exit code."""
         devices = collect(Cohort.open(self.cohort).infos())
         if not devices:
             raise HarnetError(
-                f"{self.cohort}: no recording that was calibrated and whose device has a number: record a day or more "
-                "with each device, in changing positions, and ingest that first"
+                f"{self.cohort}: no calibrated recording whose device has a serial number: record a day or more with "
+                "each device, in changing positions, and ingest that first"
             )
         write(self.out, devices)
         print(f"{self.out}: {len(devices)} devices")

@@ -13,9 +13,9 @@ from launch.watch import status
 
 @dataclass(frozen=True)
 class Command:
-    """Cancel the job of a run. It writes a checkpoint if Slurm leaves it the time (KillWait, 30 s by default).
+    """Cancel the job of a run. It writes a checkpoint if Slurm gives it enough time (KillWait, 30 s by default).
 
-    The run folder stays, and the same submit command continues it.
+    The run folder is kept, and the same submit command resumes it.
 
     Example: harnet cancel runs/first
     """
@@ -24,10 +24,10 @@ class Command:
     """Run folder."""
 
     def run(self) -> int:
-        """Cancel, and say what is left."""
+        """Cancel the job and print its last state; returns the exit code."""
         found = status(self.run_folder)
         if found.job is None or found.over:
             raise HarnetError(f"{self.run_folder}: nothing to cancel: {found.state}")
         slurm.run_command("scancel", found.job)
-        print(f"job {found.job} cancelled; what it was: {found.as_text()}")
+        print(f"job {found.job} cancelled; it was: {found.as_text()}")
         return 0

@@ -1,4 +1,4 @@
-"""`harnet dataset list | fetch NAME | windows NAME FOLDER`: public labelled data sets to labelled windows."""
+"""`harnet dataset list | fetch NAME | windows NAME FOLDER`: from public labelled data sets to labelled windows."""
 
 import inspect
 import json
@@ -16,10 +16,10 @@ from harnet.datasets.registry import DATASETS, find
 
 @dataclass(frozen=True)
 class List:
-    """The data sets that are known, and how each is obtained."""
+    """List the supported data sets and how to obtain them."""
 
     def run(self) -> int:
-        """Print a row a data set."""
+        """Print two lines per data set; returns the exit code."""
         width = max(map(len, DATASETS))
         for row in DATASETS.values():
             print(f"{row.name:<{width}}  {'fetch' if row.url else 'ask  '}  {row.title} ({row.device})")
@@ -30,17 +30,17 @@ class List:
 
 @dataclass(frozen=True)
 class Fetch:
-    """Download a data set whose licence permits it, check and unpack it; for the others, say whom to ask."""
+    """Download, verify and unpack a data set if its licence permits; otherwise say how to request it."""
 
     name: tyro.conf.Positional[str]
-    """As `harnet dataset list` prints it."""
+    """Name of the data set; see `harnet dataset list`."""
     out: Path | None = None
-    """Folder for the archive and its contents; downloads/NAME by default."""
+    """Folder for the archive and its contents; default: downloads/NAME."""
     sha256: str = ""
-    """Digest that the archive must have. Without, the digest is written down and checked from then on."""
+    """Expected SHA-256 of the archive. Without it, the digest is recorded and verified from then on."""
 
     def run(self) -> int:
-        """0 when the raw data are there."""
+        """Download and unpack; returns the exit code."""
         raw = fetch(find(self.name), self.out or Path("downloads") / self.name, self.sha256)
         print(f"{raw}: unpacked; next: harnet dataset windows {self.name} {raw} --out labelled/{self.name}")
         return 0
@@ -48,21 +48,21 @@ class Fetch:
 
 @dataclass(frozen=True)
 class MakeWindows:
-    """Raw data to labelled windows: X.npy, Y.npy, pid.npy; prints people, windows, hours and labels."""
+    """Cut raw data into labelled windows (X.npy, Y.npy, pid.npy) and print people, windows, hours and labels."""
 
     name: tyro.conf.Positional[str]
-    """As `harnet dataset list` prints it."""
+    """Name of the data set; see `harnet dataset list`."""
     folder: tyro.conf.Positional[Path]
-    """The raw data, unpacked."""
+    """Folder of the unpacked raw data."""
     out: Path
-    """Folder for the windows; its name is what `harnet evaluate` calls the data set."""
+    """Folder for the windows; `harnet evaluate` uses its name as the name of the data set."""
     cutting: tyro.conf.OmitArgPrefixes[WindowCutting] = field(default_factory=WindowCutting)
     """How windows are cut."""
     json: bool = False
-    """Print the facts as JSON."""
+    """Print the summary as JSON."""
 
     def run(self) -> int:
-        """0 when the windows are written."""
+        """Write the windows; returns the exit code."""
         row = find(self.name)
         found = row.read(self.folder, self.cutting)
         facts = {"name": row.name, "title": row.title, "device": row.device, "source": row.source}
@@ -78,14 +78,14 @@ class MakeWindows:
 
 
 class Command:
-    """Public labelled data sets: which there are, how to get them, and their labelled windows.
+    """Public labelled data sets: list them, download them, and cut labelled windows.
 
     Example: harnet dataset windows adl HMP_Dataset/ --out labelled/adl
     """
 
     @staticmethod
     def parse(program: str, arguments: Sequence[str]) -> "List | Fetch | MakeWindows":
-        """One of the three, with its options."""
+        """Parse one of the three sub-commands with its options."""
         return tyro.extras.subcommand_cli_from_dict(
             {"list": List, "fetch": Fetch, "windows": MakeWindows},
             prog=program,

@@ -11,27 +11,27 @@ from launch.profile import read
 
 @dataclass(frozen=True)
 class Command:
-    """Look at what training needs here: packages, GPUs, network, disk, Slurm. Each line says good, or what to do.
+    """Check what training needs here: packages, GPUs, network, disk, Slurm. Each line says good, or what to do.
 
-    With --nodes, a job of a minute on so many nodes shows that they find each other, and how fast they are. Inside a
+    With --nodes, a job of about a minute checks that the nodes can reach each other, and at what bandwidth. Inside a
     job it uses that job's nodes.
 
     Example: harnet doctor --folder runs --profile mine.toml --nodes 2 --gpus-per-node 8
     """
 
     folder: Path = Path()
-    """Where runs are to be written."""
+    """Folder where runs will be written."""
     profile: str | None = None
-    """TOML file of the site, or the name of one that comes with harnet."""
+    """TOML file of the site profile, or the name of one included with harnet."""
     nodes: int = 0
-    """Also try so many nodes together; this waits in the queue."""
+    """Also run an all-reduce on this many nodes; this waits in the queue."""
     gpus_per_node: int = 0
-    """GPUs, and processes, on each of them; 0 tries CPUs."""
+    """GPUs, and processes, per node; 0 uses CPUs."""
     json: bool = False
     """Print the findings as JSON."""
 
     def run(self) -> int:
-        """Look and print; 0 only if all is good."""
+        """Run and print all checks; the exit code is 0 only if all pass."""
         findings = []
         for finding in self._findings():
             findings.append(finding)

@@ -1,4 +1,4 @@
-"""`harnet embed`: recordings and weights → features of every worn window, and their means by person-day and person."""
+"""`harnet embed`: recordings and weights → features of every worn window, and means per person-day and person."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -12,10 +12,10 @@ from launch.applying import ApplyOptions
 
 @dataclass(frozen=True)
 class Command(ApplyOptions):
-    """Turn every worn window of device files or of a cohort store into features, and average them by day and person.
+    """Compute features of every worn window of device files or a cohort store, and average them per day and person.
 
-    Writes OUT/features.zarr (a group a recording: features, time), OUT/person_days.parquet and OUT/people.parquet. Run
-    again, it does what is missing. The tables name participants by their pseudonyms.
+    Writes OUT/features.zarr (one group per recording: features, time), OUT/person_days.parquet and OUT/people.parquet.
+    Running the same command again does only what is missing. The tables contain the participants' pseudonyms.
 
     Example:
         harnet embed cohort.zarr --weights weights --out features --workers 8
@@ -24,16 +24,16 @@ class Command(ApplyOptions):
     """
 
     store: Stored = "float32"
-    """How features are stored, or "none" to keep their means alone. float16 halves 35 MB a person-day."""
+    """Dtype of stored features, or "none" to store only their means. float16 halves the 35 MB per person-day."""
 
     stages: tuple[int, ...] = (5,)
-    """Whose features, side by side: the last stage's alone; 2 3 4 5 served linear classifiers better."""
+    """Encoder stages whose features are concatenated; 2 3 4 5 gave better linear classifiers than 5 alone."""
 
     def run(self) -> int:
-        """Embed; 0 only if every recording was done."""
+        """Embed; the exit code is 0 only if every recording succeeded."""
         bundle = read_bundle(self.weights)
         config, digest = bundle.config, bundle.digest
-        del bundle  # each process loads the tensors for itself
+        del bundle  # each worker process loads the tensors itself
         size = find_architecture(config.architecture, config.width).features_of(self.stages)
         task = Embedding(self.weights, self.device, self.out, self.cutting(config).step, self.store, self.stages)
         return self.apply(

@@ -1,4 +1,4 @@
-"""`harnet evaluate`: does it transfer? Ten ways to classify, on people and on data sets that were never seen."""
+"""`harnet evaluate`: does it transfer? Compares ten classifiers on people and on data sets never seen in training."""
 
 import json
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from harnet.evaluation.trials import EVERYBODY
 
 @dataclass(frozen=True)
 class Command(SuiteConfig):
-    """Compare ways to classify labelled data sets: features made by hand, from scratch, frozen and fine-tuned encoder.
+    """Compare classifiers on labelled data sets: handcrafted features, encoder from scratch, frozen and fine-tuned.
 
-    A run that was stopped continues with the same command; with more seeds or protocols, it adds them. Writes
-    results.json, summary.csv, differences.csv and scores.csv; make a page of them with harnet report.
+    The same command resumes an interrupted run; more seeds or protocols are added to existing results. Writes
+    results.json, summary.csv, differences.csv and scores.csv; `harnet report` turns them into an HTML page.
 
     Example:
         harnet evaluate --suite here --weights weights/ --out results/
@@ -27,7 +27,7 @@ class Command(SuiteConfig):
     """Print the summary as JSON."""
 
     def run(self) -> int:
-        """Run or continue the suite; 0 when the tables are written."""
+        """Run or resume the suite; returns the exit code."""
         results = evaluate(self)
         if results is None:
             told = f"{self.out}: part {self.part}, tables not yet written"

@@ -1,4 +1,4 @@
-"""`harnet export`: a training run, or an older checkpoint, → a folder of weights to use and publish."""
+"""`harnet export`: a training run, or a published checkpoint → a folder of weights to use and publish."""
 
 import json
 from dataclasses import dataclass, replace
@@ -14,11 +14,11 @@ from pretrain.export import weights_to_export
 
 @dataclass(frozen=True)
 class Command:
-    """Make a folder of weights that downstream teams load, from a training run or from weights of another form.
+    """Write a folder of weights for downstream use, from a training run or from weights in another format.
 
-    It holds model.safetensors, config.json, a model card, hubconf.py and checksums, and needs no network to be used.
+    It contains model.safetensors, config.json, a model card, hubconf.py and checksums, and can be used offline.
     --formats adds an ONNX file, a torch.export program, and the torch.hub folder that stepcount, actinet and asleep
-    look for.
+    expect.
 
     Example:
         harnet export runs/first --out weights --which best --formats onnx published
@@ -28,23 +28,23 @@ class Command:
     source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Run folder of `harnet pretrain`; or a published checkpoint (.mdl), a folder of weights, or a packaged model."""
     out: Path
-    """Folder of weights to write; one that holds weights already is replaced."""
+    """Folder of weights to write; existing weights in it are replaced."""
     which: str = "last"
-    """Of a run's checkpoints: last, best (lowest held-out loss of those kept), or step-N."""
+    """Checkpoint of the run: last, best (lowest held-out loss among those kept), or step-N."""
     ema: bool = False
-    """Take the moving average of the weights, if the run kept one (--optimizer.ema-decay)."""
+    """Export the moving average of the weights, if the run kept one (--optimizer.ema-decay)."""
     formats: tuple[Format, ...] = ()
-    """What to write beside safetensors."""
+    """Additional formats beside safetensors."""
     results: tuple[Path, ...] = ()
     """Folders of `harnet finetune` whose scores go into the model card."""
     half: bool = False
-    """Store convolutions and linear layers as float16: half the size, and features equal to about three digits."""
+    """Store convolutions and linear layers as float16: half the size; features agree to about three digits."""
     name: str = ""
-    """Under which the weights will come with the package."""
+    """Name under which the weights will be included with the package."""
     data_use_terms: str = ""
-    """What the owner of the data allows to be done with weights trained on them; goes into the model card."""
+    """Terms of the data's owner for the use of weights trained on them; goes into the model card."""
     json: bool = False
-    """Print where it is as JSON."""
+    """Print the path as JSON."""
 
     def run(self) -> int:
         """Export and say how to load it."""

@@ -1,4 +1,4 @@
-"""`harnet finetune`: labelled windows and weights -> scores on people held out, and a classifier."""
+"""`harnet finetune`: labelled windows and weights -> scores on held-out people, and a classifier."""
 
 import json
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ NO_WEIGHTS = "none"
 
 @dataclass(frozen=True)
 class Command:
-    """Train a classifier on your labelled windows and test it on people it never saw.
+    """Train a classifier on your labelled windows and test it on held-out people.
 
-    DATA is a folder with X.npy (N, 3, L) in g at 30 Hz, Y.npy labels and pid.npy wearers. Each person is left out in
-    turn. A run that was stopped continues with the same command. Results and the final model go to --out.
+    DATA is a folder with X.npy (N, 3, L) in g at 30 Hz, Y.npy (labels) and pid.npy (wearers). Each person is left out
+    in turn. The same command resumes an interrupted run. Results and the final model go to --out.
 
     Example: harnet finetune adl/ --weights weights/ --out results/
     """
@@ -30,22 +30,22 @@ class Command:
     out: Path
     """Folder for results.json and the final model."""
     model: str | None = None
-    """harnet5, harnet10 or harnet30; only needed with --weights none."""
+    """harnet5, harnet10 or harnet30; only with --weights none."""
     standardise: bool = True
     """With --weights none: standardise each window inside the encoder."""
     folds: int | None = None
-    """Number of folds, people never split; by default one person is left out at a time."""
+    """Number of folds, each with whole people; by default one person is left out at a time."""
     compare_scratch: bool = False
     """Also train from scratch on the same folds."""
     final_model: bool = True
-    """Then train on everybody and save the model under OUT/model."""
+    """Finally train on everybody and save the model in OUT/model."""
     training: tyro.conf.OmitArgPrefixes[TrainingConfig] = field(default_factory=TrainingConfig)
-    """The recipe."""
+    """Training recipe."""
     json: bool = False
     """Print the summary as JSON."""
 
     def run(self) -> int:
-        """Run or continue the folds; 0 when results.json is written."""
+        """Run or resume the folds; returns the exit code."""
         results = finetune(
             FinetuneConfig(
                 data=self.data,
@@ -70,10 +70,10 @@ def _summary(results: dict[str, Any], out: Path, final_model: bool) -> str:
 
 
 def _table(results: dict[str, Any], out: Path) -> str:
-    """One row a person, numbered rather than named: what a terminal shows ends up in log files."""
+    """One row per person, numbered rather than named, because terminal output ends up in log files."""
     lines = []
     for name, arm in results["arms"].items():
-        lines += [f"{name}, each person tested by a model that never saw them", "person  windows  macro F1   kappa"]
+        lines += [f"{name}, tested on held-out people", "person  windows  macro F1   kappa"]
         for number, person in enumerate(arm["people"], start=1):
             kappa = "      -" if person["kappa"] is None else f"{person['kappa']:7.3f}"
             lines.append(f"{number:6d}  {person['windows']:7d}  {person['macro_f1']:8.3f} {kappa}")
@@ -82,5 +82,5 @@ def _table(results: dict[str, Any], out: Path) -> str:
             f"mean ± sd over {mean['people']} people: macro F1 {mean['macro_f1']:.3f} ± {mean['macro_f1_std']:.3f}, "
             f"kappa {mean['kappa']:.3f} ± {mean['kappa_std']:.3f}\n"
         )
-    lines.append(f"people in the order of {out / RESULTS}")
+    lines.append(f"people are in the order of {out / RESULTS}")
     return "\n".join(lines)

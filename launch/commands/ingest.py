@@ -18,9 +18,9 @@ from launch.device_files import FileOptions
 class Command:
     """Read wrist recordings, resample them to 30 Hz and add them to a cohort store (Zarr).
 
-    What a file is shows in its content, not its name. Every recording is calibrated against gravity where it is long
-    enough, and facts of its quality are kept; nothing is left out for them here. Files that cannot be used are listed
-    with the reason and stop no other. Run again, it skips what is already there and adds the rest.
+    File formats are recognised by content, not by name. Recordings that are long enough are calibrated against gravity;
+    quality measures are stored, but no recording is excluded because of them. Files that cannot be used are listed with
+    the reason and do not stop the others. Running the same command again adds only what is missing.
 
     Example:
         harnet ingest recordings/ --out cohort.zarr --workers 8
@@ -33,26 +33,26 @@ class Command:
     inputs: tyro.conf.Positional[tuple[Path, ...]]
     """Device files, and folders to search for them."""
     out: Path
-    """The cohort store to make or to add to, such as cohort.zarr."""
+    """Cohort store to create or add to, such as cohort.zarr."""
     files: tyro.conf.OmitArgPrefixes[FileOptions] = field(default_factory=FileOptions)
-    """What device files do not say themselves."""
+    """Metadata that device files do not contain."""
     min_seconds: float = 10.0
-    """Refuse recordings without a gap-free stretch of this length, one window."""
+    """Refuse recordings without a gap-free stretch of this length in seconds; default: one window of harnet10."""
     quality: str = "uk-biobank"
-    """Policy of the flow table at the end, if all files are taken: uk-biobank, none, or a TOML file with limits."""
+    """Quality policy of the flow table printed at the end: uk-biobank, none, or a TOML file with limits."""
     part: str = "1/1"
-    """Take this share of the files, such as 3/100 in the third element of a job array of a hundred."""
+    """Process only this share of the files, such as 3/100 in task 3 of a job array of 100."""
     listing: Path | None = None
-    """With --part: where the first part keeps the list of files found, for all others to read; of one array only."""
+    """With --part: path at which the first part stores the list of files for the others; use one per array."""
     workers: int = 1
-    """Processes. Each needs about 1 GB of memory."""
+    """Worker processes. Each needs about 1 GB of memory."""
     dry_run: bool = False
-    """Only list the files with the kind of device, the participant and the recording's name; write nothing."""
+    """Only list the files with their format, participant and recording name; write nothing."""
     json: bool = False
     """Print the result as one JSON object on standard output."""
 
     def run(self) -> int:
-        """Ingest; 0 only if no file was refused."""
+        """Ingest; the exit code is 0 only if no file was refused."""
         options = self.files.ingest_options()
         part = Part.parse(self.part)
         options = replace(options, min_seconds=self.min_seconds, part=part, listing=self.listing)
@@ -63,7 +63,7 @@ class Command:
             return int(bool(planned.refused))
         outcomes, skipped = ingest(self.inputs, self.out, options, self.workers)
         found = None
-        # Of all recordings, and so not for each of a hundred parts: whoever runs the whole prints it.
+        # The flow table covers all recordings, so only a run without --part prints it.
         if part.count == 1 and (self.out / "zarr.json").exists():
             cohort = Cohort.open(self.out)
             found = flow(cohort.infos(), len(cohort.unreadable()), policy)

@@ -1,4 +1,4 @@
-"""`harnet inspect`: what weights are, where they come from, and whether every file is whole."""
+"""`harnet inspect`: description, provenance and integrity of weights."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -16,20 +16,20 @@ from harnet.weights.published import is_published
 
 @dataclass(frozen=True)
 class Command:
-    """Print what weights are and where they come from, after checking every file and every tensor.
+    """Verify every file and tensor of a folder of weights, and print its description and provenance.
 
-    Without WEIGHTS, list the models that come with harnet.
+    Without WEIGHTS, list the models included with harnet.
 
     Example: harnet inspect weights
     """
 
     weights: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="WEIGHTS")] = None
-    """Folder, model that comes with harnet, URL, hub id in the local cache, or published checkpoint (.mdl)."""
+    """Folder, name of an included model, URL, Hub id in the local cache, or published checkpoint (.mdl)."""
     json: bool = False
-    """Print it as JSON."""
+    """Print as JSON."""
 
     def run(self) -> int:
-        """Check and print; 0 only if all is whole."""
+        """Verify and print; returns the exit code."""
         if self.weights is None:
             found = {name: summary(name) for name in model_names()}
             print(json.dumps(found, indent=2) if self.json else "\n".join(as_lines(found)))
@@ -41,7 +41,7 @@ class Command:
 
 
 def summary(name: str) -> dict[str, Any]:
-    """What a model that comes with harnet is, in a few lines."""
+    """Short description of a model included with harnet."""
     config = read_bundle(name).config
     size = sum(_files(name).values())
     shown: dict[str, Any] = {
@@ -55,7 +55,7 @@ def summary(name: str) -> dict[str, Any]:
 
 
 def bundle_summary(bundle: Bundle) -> dict[str, Any]:
-    """All that a bundle says of itself, and what its tensors show."""
+    """Everything in the bundle's config, and statistics of its tensors."""
     encoder = [name for name in bundle.state if name.startswith("feature_extractor.")]
     config = asdict(bundle.config)
     return {
@@ -76,7 +76,7 @@ def bundle_summary(bundle: Bundle) -> dict[str, Any]:
 
 
 def as_lines(facts: dict[str, Any], indent: str = "") -> list[str]:
-    """One fact a line, those of a group below its name."""
+    """One fact per line, with groups indented below their name."""
     lines = []
     for name, value in facts.items():
         shown = name if "." in name else name.replace("_", " ")
@@ -90,7 +90,7 @@ def as_lines(facts: dict[str, Any], indent: str = "") -> list[str]:
 
 
 def _files(weights: str) -> dict[str, int]:
-    """Size of every file, each checked against SHA256SUMS."""
+    """Size in bytes of every file, each verified against SHA256SUMS."""
     if is_published(weights):
         return {Path(weights).name: Path(weights).expanduser().stat().st_size}
     source = open_source(weights)

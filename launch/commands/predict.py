@@ -1,4 +1,4 @@
-"""`harnet predict`: recordings and a fine-tuned model → classes in time, and minutes by person-day and person."""
+"""`harnet predict`: recordings and a fine-tuned model → classes over time, and minutes per person-day and person."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -13,10 +13,10 @@ from launch.applying import ApplyOptions
 
 @dataclass(frozen=True)
 class Command(ApplyOptions):
-    """Classify every worn window of device files or of a cohort store, and add up minutes by day and person.
+    """Classify every worn window of device files or a cohort store, and sum up minutes per day and person.
 
-    Writes OUT/windows/RECORDING.parquet (time, class, probabilities), OUT/person_days.csv and OUT/people.csv. Run
-    again, it does what is missing. The tables name participants by their pseudonyms.
+    Writes OUT/windows/RECORDING.parquet (time, class, probabilities), OUT/person_days.csv and OUT/people.csv. Running
+    the same command again does only what is missing. The tables contain the participants' pseudonyms.
 
     Example:
         harnet predict recordings/*.cwa --weights results/model --out predicted
@@ -24,15 +24,15 @@ class Command(ApplyOptions):
     """
 
     smooth: float | None = None
-    """Smooth the classes in time by a hidden Markov model whose bouts last so many seconds on average."""
+    """Smooth the classes over time with a hidden Markov model whose bouts last this many seconds on average."""
 
     def run(self) -> int:
-        """Predict; 0 only if every recording was done."""
+        """Predict; the exit code is 0 only if every recording succeeded."""
         bundle = read_bundle(self.weights)
         config, digest = bundle.config, bundle.digest
         if not config.classes:
             raise HarnetError(f"{self.weights}: holds an encoder without a classifier: fine-tune it first")
-        del bundle  # each process loads the tensors for itself
+        del bundle  # each worker process loads the tensors itself
         step = self.cutting(config).step
         smoother = None if self.smooth is None else Smoother(self.smooth, step)
         return self.apply(

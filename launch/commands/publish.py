@@ -1,4 +1,4 @@
-"""`harnet publish`: a folder of weights to the Hugging Face Hub, or a look at what would be sent."""
+"""`harnet publish`: upload a folder of weights to the Hugging Face Hub, or list what would be uploaded."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -15,33 +15,33 @@ from harnet.weights.model_hub import publish_folder
 
 @dataclass(frozen=True)
 class Command:
-    """Send a folder of weights to the Hugging Face Hub, after checking every file of it.
+    """Upload a folder of weights to the Hugging Face Hub, after verifying every file.
 
-    Uses the account of `hf auth login`. With --dry-run nothing is sent and no network is needed.
+    Uses the account of `hf auth login`. With --dry-run nothing is uploaded and no network is needed.
 
     Example: harnet publish weights --to ORGANISATION/NAME --dry-run
     """
 
     weights: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="WEIGHTS")]
-    """Folder of `harnet export`."""
+    """Folder written by `harnet export`."""
     to: str
-    """Repository on the Hub, ORGANISATION/NAME; made if it is not there."""
+    """Repository on the Hub, ORGANISATION/NAME; created if it does not exist."""
     dry_run: bool = False
-    """Check and list the files; send nothing."""
+    """Verify and list the files; upload nothing."""
     private: bool = False
-    """Make a new repository private."""
+    """If the repository is created, make it private."""
     json: bool = False
     """Print the result as JSON."""
 
     def run(self) -> int:
-        """Check, then publish."""
+        """Verify, then upload; returns the exit code."""
         config = read_bundle(self.weights).config
         source = open_source(self.weights)
         for name in listed_files(source):
             read_checked(source, name)
         if not (config.data_use_terms or self.dry_run):
             raise HarnetError(f"{self.weights}: states no data-use terms: export it again with --data-use-terms, so "
-                              "that whoever finds the weights knows what they may do")  # fmt: skip
+                              "that users know what they may do with the weights")  # fmt: skip
         done = publish_folder(self.weights, self.to, self.private, self.dry_run)
         if self.json:
             print(json.dumps(asdict(done)))
@@ -49,7 +49,7 @@ class Command:
         for name, size in done.files.items():
             print(f"{size:>13,}  {name}")
         if done.url is None:
-            print(f"dry run: {len(done.files)} files would go to {done.repository}")
+            print(f"dry run: {len(done.files)} files would be uploaded to {done.repository}")
         else:
             print(f"{done.repository}: published, {done.url}")
         return 0

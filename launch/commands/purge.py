@@ -23,11 +23,11 @@ NOT_REACHED = (
 
 @dataclass(frozen=True)
 class Command:
-    """Take people who withdrew out of a shard folder or a cohort store, and prove that nothing of theirs is left.
+    """Remove participants who withdrew from a shard folder or a cohort store, and prove that no data of theirs is left.
 
-    Only shards with blocks of theirs are rewritten; what is other people's stays as it was, bit for bit. Then every
-    byte in the folder is read and searched. Stopped at any point, the same command finishes; until then the folder
-    cannot be opened. Stop training on it first. Exit code 0 means that nothing was found.
+    Only shards with their blocks are rewritten; the data of others stay bit-identical. Then every byte in the folder is
+    read and searched. If interrupted, run the same command again; until it finishes the folder cannot be opened. Stop
+    any training on the folder first. Exit code 0 means that nothing of theirs was found.
 
     Example:
         harnet purge shards withdrawn.txt --workers 8
@@ -35,16 +35,16 @@ class Command:
     """
 
     folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")]
-    """Shards or cohort store."""
+    """Shard folder or cohort store."""
     ids: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IDS")]
-    """Text file with one participant id a line."""
+    """Text file with one participant id per line."""
     workers: int = 1
-    """Processes, each reading and writing shards of its own."""
+    """Worker processes, each processing its own shards."""
     json: bool = False
     """Print the result as JSON."""
 
     def run(self) -> int:
-        """Purge, then say what was done, proven and not reached; 1 if anything is left."""
+        """Purge, then report what was done, proven and not reached; the exit code is 1 if anything is left."""
         ids = read_ids(self.ids)
         if (self.folder / "zarr.json").exists():
             purged, digest = purge_cohort(Cohort.open(self.folder), ids), None
@@ -59,26 +59,26 @@ class Command:
 
     def _text(self, purged: PurgeResult, ids: frozenset[str], digest: str | None) -> str:
         searched = purged.searched
-        lines = [f"{self.folder}: {len(ids)} ids, {purged.recordings} recordings of theirs taken out"]
+        lines = [f"{self.folder}: {len(ids)} ids, {purged.recordings} recordings removed"]
         if purged.blocks:
-            lines[0] += f", {purged.blocks} blocks; {purged.rewritten} shards rewritten, {purged.removed} gone"
+            lines[0] += f", {purged.blocks} blocks; {purged.rewritten} shards rewritten, {purged.removed} deleted"
         lines += [f"left: {found}" for found in searched.found]
         if searched.found:
-            lines.append("remove these files, or move them out, and run the same command again")
+            lines.append("delete these files, or move them elsewhere, and run the same command again")
             if digest is None and purged.blocks:
-                lines.append("until then the folder stays closed")
+                lines.append("until then the folder cannot be opened")
         else:
             lines.append(
-                f"proof: {searched.files} files, {searched.bytes / 1e6:.1f} MB, hidden ones too, were searched: no id, "
-                "recording name or block of theirs is left"
+                f"proof: {searched.files} files, {searched.bytes / 1e6:.1f} MB, including hidden ones, were searched: "
+                "no id, recording name or block of theirs is left"
             )
-        lines += [f"note: {path} is not what the manifest says; `harnet verify` says more" for path in searched.differs]
+        lines += [f"note: {path} differs from the manifest; run `harnet verify`" for path in searched.differs]
         if purged.linked:
-            lines.append(f"note: {purged.linked} old shards are still on this disk under another name (hard links)")
+            lines.append(f"note: {purged.linked} old shards are still on this disk under other names (hard links)")
         lines += [f"not reached: {what}" for what in NOT_REACHED]
         if digest is not None and purged.blocks:
             lines.append(
-                f"the manifest digest is now {digest[:16]}: a run that was trained on the old shards will not continue "
-                "on these; start a new one in a new folder (--run.out)"
+                f"the manifest digest is now {digest[:16]}: a run trained on the old shards cannot resume on these; "
+                "start a new run in a new folder (--run.out)"
             )
         return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`harnet quality`: a report of what a quality policy keeps of a cohort store, with a picture of each recording."""
+"""`harnet quality`: a report of what a quality policy keeps of a cohort store, with a plot of each recording."""
 
 import json
 from dataclasses import dataclass
@@ -15,33 +15,33 @@ from harnet.parts import WHOLE, Part
 
 @dataclass(frozen=True)
 class Command:
-    """Report the quality of a cohort store: flow table, table of recordings, and a page with a picture of each.
+    """Report the quality of a cohort store: flow table, table of recordings, and HTML pages with a plot of each.
 
-    Writes flow.json, recordings.csv and index.html into the folder. The page names participants by their pseudonyms:
-    it is for the team that holds the cohort. Run again, it draws the pages that are missing or out of date.
+    Writes flow.json, recordings.csv and index.html to the folder. The pages contain the participants' pseudonyms, so
+    they are only for the team that holds the cohort. Running the same command again draws missing or outdated pages.
 
     Example: harnet quality cohort.zarr --out quality --quality uk-biobank
     """
 
     cohort: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="COHORT")]
-    """Cohort store that `harnet ingest` made."""
+    """Cohort store written by `harnet ingest`."""
     out: Path
-    """Folder for the report; files of an earlier report in it are replaced."""
+    """Folder for the report; files of an earlier report are replaced."""
     quality: str = "uk-biobank"
-    """What to leave out: uk-biobank, none, or a TOML file with the limits."""
+    """Quality policy: uk-biobank, none (exclude nothing), or a TOML file with limits."""
     pictures: int = 1000
-    """Draw at most so many recordings, 100 a page, those left out first; recordings.csv lists all."""
+    """Maximum number of recordings to draw, 100 per page, excluded ones first; recordings.csv lists all."""
     part: str = WHOLE
-    """Draw this share of the pages, such as 3/100 in the third element of a job array of a hundred."""
+    """Draw only this share of the pages, such as 3/100 in task 3 of a job array of 100."""
     listing: Path | None = None
-    """With --part: where the first part keeps the list of recordings, for all others to read; of one array only."""
+    """With --part: path at which the first part stores the list of recordings for the others; use one per array."""
     workers: int = 1
-    """Processes, each drawing a page at a time."""
+    """Worker processes, each drawing a page at a time."""
     json: bool = False
-    """Print the flow as JSON, not as a table."""
+    """Print the flow table as JSON."""
 
     def run(self) -> int:
-        """Write the report, then print the flow of recordings."""
+        """Write the report, then print the flow of recordings; returns the exit code."""
         part = Part.parse(self.part)
         policy = find_policy(self.quality)
         cohort = Cohort.open(self.cohort, self.listing)
@@ -50,7 +50,7 @@ class Command:
             print(json.dumps(audited.flow.as_dict(), indent=2))
             return 0
         if audited.synthetic:
-            print(f"note: {audited.synthetic} of {audited.flow.recordings} recordings are synthetic, made by formula")
+            print(f"note: {audited.synthetic} of {audited.flow.recordings} recordings are synthetic")
         print(audited.flow.as_text())
-        print(f"{self.out / 'index.html'}: the report; it names participants by their pseudonyms")
+        print(f"{self.out / 'index.html'}: the report; it contains the participants' pseudonyms")
         return 0

@@ -1,4 +1,4 @@
-"""`harnet report`: results of `harnet evaluate`, and the run behind the weights, as one HTML page."""
+"""`harnet report`: results of `harnet evaluate`, and of the pretraining run, as one HTML page."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from harnet.report.report_page import ReportConfig, write_page
 
 @dataclass(frozen=True)
 class Command:
-    """One HTML page that needs no network: arms × data sets, differences, confusion, curves, features, provenance.
+    """Write a self-contained HTML page: arms × data sets, differences, confusion, curves, features, provenance.
 
     Example: harnet report results/ runs/first
     """
@@ -19,18 +19,18 @@ class Command:
     results: tyro.conf.Positional[Path]
     """Folder that harnet evaluate wrote."""
     run_folder: tyro.conf.Positional[Path | None] = None
-    """Folder of the pretraining run behind the weights, for its curves."""
+    """Run folder of the pretraining run that produced the weights, for its curves."""
     out: Path | None = None
-    """HTML file; report.html in the folder of results by default."""
+    """HTML file; default: report.html in the folder of results."""
     data: Path = Path("labelled")
-    """Folder of labelled windows that was evaluated on, for the picture of the features."""
+    """Folder of the labelled windows used in the evaluation, for the feature plot."""
     flow: Path | None = None
-    """flow.json that harnet quality wrote, or its folder."""
+    """flow.json written by harnet quality, or its folder."""
     json: bool = False
-    """Print what was written as JSON."""
+    """Print the path of the page and what it lacks as JSON."""
 
     def run(self) -> int:
-        """0 when the page is written."""
+        """Write the page; returns the exit code."""
         page = self.out or self.results / "report.html"
         lacking = write_page(ReportConfig(self.results, page, self.run_folder, self.data, self.flow))
         if self.json:

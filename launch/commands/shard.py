@@ -21,9 +21,9 @@ from harnet.parts import Part
 class Command:
     """Cut a cohort store into WebDataset tar shards of person-hour blocks, with a manifest.
 
-    Recordings that break a rule of the quality policy are left out, and so are hours without wear time. Participants
-    are split into training and held-out by a stable hash. The same cohort gives the same bytes; a run that was stopped
-    goes on where it was.
+    Recordings that violate the quality policy and hours without wear time are excluded. Participants are split into a
+    training and a held-out set by a stable hash. The same cohort gives the same bytes; the same command resumes an
+    interrupted run.
 
     Example:
         harnet shard cohort.zarr --out shards --workers 8
@@ -32,30 +32,30 @@ class Command:
     """
 
     cohort: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="COHORT")]
-    """Cohort store that `harnet ingest` made."""
+    """Cohort store written by `harnet ingest`."""
     out: Path
-    """Folder for the shards: new, empty, or of a run that was stopped."""
+    """Folder for the shards: new, empty, or of an interrupted run."""
     quality: str = "uk-biobank"
-    """Which recordings to leave out: uk-biobank, none (leave out nothing), or a TOML file of limits."""
+    """Quality policy: uk-biobank, none (exclude nothing), or a TOML file with limits."""
     exclude: Path | None = None
-    """Text file of participants who withdrew, one a line: their recordings are left out."""
+    """Text file with one participant id per line; their recordings are excluded."""
     compression: Compression = ShardOptions.compression
-    """zstd: lossless, about half the bytes; for a file system that cannot feed the GPUs otherwise."""
+    """zstd: lossless, about half the size; for file systems that would otherwise be too slow for the GPUs."""
     blocks_per_shard: int = ShardOptions.blocks_per_shard
-    """Person-hours in a tar; 1,500 full hours are about 1 GB, half of that compressed."""
+    """Person-hours per tar; 1,500 full hours are about 1 GB, or half of that compressed."""
     split_salt: str = ShardOptions.split_salt
-    """Another salt holds out other people."""
+    """Salt of the split; another salt holds out other people."""
     part: str | None = None
-    """Write this share of the shards only, such as 3/100. Whoever comes last writes the manifest."""
+    """Write only this share of the shards, such as 3/100. The part that finishes last writes the manifest."""
     listing: Path | None = None
-    """With --part: where the first part keeps the list of recordings, for all others to read; of one array only."""
+    """With --part: path at which the first part stores the list of recordings for the others; use one per array."""
     workers: int = 1
-    """Processes, each writing shards of its own."""
+    """Worker processes, each writing its own shards."""
     json: bool = False
     """Print the result as JSON."""
 
     def run(self) -> int:
-        """Shard, then say what is in the folder."""
+        """Write the shards, then print a summary of the folder; returns the exit code."""
         options = ShardOptions(
             blocks_per_shard=self.blocks_per_shard,
             split_salt=self.split_salt,

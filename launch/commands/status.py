@@ -12,9 +12,9 @@ from launch.watch import status
 
 @dataclass(frozen=True)
 class Command:
-    """Say what a run does: queued, running, requeued, finished, failed and why; last checkpoint, speed, time to go.
+    """Show the state of a run (queued, running, requeued, finished, failed and why), last checkpoint, speed and ETA.
 
-    Slurm is asked for the state of the job; the rest is read from the run folder. Works without Slurm, too.
+    The state of the job comes from Slurm; the rest is read from the run folder. Also works without Slurm.
 
     Example: harnet status runs/first
     """
@@ -22,10 +22,10 @@ class Command:
     run_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Run folder."""
     json: bool = False
-    """Print it as one JSON object."""
+    """Print as one JSON object."""
 
     def run(self) -> int:
-        """Print; 0 unless the run has failed."""
+        """Print the state; the exit code is 0 unless the run has failed."""
         found = status(self.run_folder)
         print(json.dumps(found.as_dict(), indent=2) if self.json else found.as_text())
         return 1 if found.state == "failed" else 0

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SubmitOptions:
-    """Have Slurm do what the same command of `harnet` would do here.
+    """Run a `harnet` command as Slurm jobs.
 
-    All options of that command follow in the same line. A training run continues by itself after a time limit,
-    preemption, a lost node or a crash; the others become an array of jobs, with a check of the whole when all are done.
-    Given again, the same command continues what was stopped and repeats what failed.
+    All options of the command follow on the same line. A training run restarts automatically after a time limit,
+    preemption, a lost node or a crash; other commands become a job array, followed by a verification job. Running the
+    same command again resumes what was interrupted and repeats what failed.
 
     Example: harnet submit pretrain --config harnet10 --data.shards shards --run.out runs/first
     --nodes 4 --gpus-per-node 8 --profile mine.toml
@@ -35,25 +35,25 @@ class SubmitOptions:
     """
 
     profile: str | None = None
-    """TOML file of the site, or the name of one that comes with harnet. `harnet template gpu` prints one to edit."""
+    """TOML file of the site profile, or the name of one included with harnet. `harnet template gpu` prints one."""
     nodes: int = 1
-    """pretrain: nodes."""
+    """pretrain: number of nodes."""
     min_nodes: int = 0
-    """pretrain: nodes that will do when a restart finds fewer; 0 for as many as --nodes."""
+    """pretrain: minimum number of nodes, with which a restart may continue; 0 means --nodes."""
     gpus_per_node: int = 0
-    """pretrain: GPUs, and processes, on a node; 0 trains on CPUs."""
+    """pretrain: GPUs, and processes, per node; 0 trains on CPUs."""
     processes_per_node: int = 1
-    """pretrain on CPUs: processes on a node."""
+    """pretrain on CPUs: processes per node."""
     max_crashes: int = 3
-    """pretrain: crashes in a row without a new checkpoint after which the job gives up."""
+    """pretrain: give up after this many consecutive crashes without a new checkpoint."""
     max_restarts: int = 100
-    """pretrain: starts in all after which the job gives up."""
+    """pretrain: give up after this many restarts in total."""
     jobs: int = 0
-    """All but pretrain: elements of the array; 0 sizes it from the input. With --device cuda, each has a GPU."""
+    """All but pretrain: number of array tasks; 0 chooses it from the input. With --device cuda, each gets one GPU."""
     dry_run: bool = False
-    """Check, print the batch script, and queue nothing."""
+    """Check everything and print the batch script, but submit nothing."""
     wait: bool = False
-    """Follow it to the end; the exit code is 0 only if it finished."""
+    """Wait until it ends; the exit code is 0 only if it finished."""
     json: bool = False
     """Print job, paths and the next command as JSON."""
 
@@ -70,20 +70,20 @@ class Command:
     """A parsed command line of `harnet submit`."""
 
     what: str
-    """One of `KINDS`."""
+    """Sub-command to run, one of `KINDS`."""
     options: SubmitOptions
-    """Of the submission."""
+    """Options of the submission."""
     arguments: tuple[str, ...]
-    """Of the command itself."""
+    """Options of the sub-command."""
 
     @classmethod
     def parse(cls, program: str, arguments: Sequence[str]) -> "Command":
-        """What is submitted, then options; those that are not of `submit` are of the command."""
+        """Parse the sub-command and its options; options unknown to `submit` are passed to the sub-command."""
         what, rest = (arguments[0], list(arguments[1:])) if arguments else ("", [])
         if what in ("-h", "--help"):
             what, rest = f"{{{','.join(KINDS)}}}", ["--help"]
         elif what not in KINDS:
-            raise HarnetError(f"what to submit is {what!r}; one of: {', '.join(KINDS)}")
+            raise HarnetError(f"cannot submit {what!r}; one of: {', '.join(KINDS)}")
         options, others = tyro.cli(
             SubmitOptions,
             prog=f"{program} {what}",
@@ -94,16 +94,16 @@ class Command:
         return cls(what, options, tuple(others))
 
     def run(self) -> int:
-        """Check, submit, say where to look."""
+        """Check, submit, and print where to look; returns the exit code."""
         slurm.require()
-        # A missing package is said before folders and shards are looked at.
+        # Fail early if a package is missing, before folders and shards are checked.
         import submitit  # noqa: F401
 
         return KINDS[self.what](self.options, self.arguments)
 
 
 def pretrain(options: SubmitOptions, arguments: tuple[str, ...]) -> int:
-    """Submit a training run."""
+    """Submit a training run; returns the exit code."""
     from launch.submission import Training, as_json, as_text
     from launch.watch import follow
     from pretrain.command import Command as Pretrain
@@ -135,14 +135,14 @@ def pretrain(options: SubmitOptions, arguments: tuple[str, ...]) -> int:
 
 
 def array(kind: str, options: SubmitOptions, arguments: tuple[str, ...]) -> int:
-    """Submit an array over the parts of a command, and a check of the whole."""
+    """Submit a job array over the parts of a command, and a verification job; returns the exit code."""
     from launch import divisible
 
     return submit_array(divisible.array(kind, arguments, options.jobs, read(options.profile)), options)
 
 
 def submit_array(array: "Array", options: SubmitOptions) -> int:
-    """Check, queue, say where to look."""
+    """Check and submit an array, and print where to look; returns the exit code."""
     from launch.arrays import wait_for
 
     array.check()
@@ -153,8 +153,8 @@ def submit_array(array: "Array", options: SubmitOptions) -> int:
     if options.json:
         print(json.dumps(queued, indent=2))
     else:
-        print(f"array {queued['array']}: {queued['elements']} elements over {len(array.items)} inputs, "
-              f"{queued['done_before']} done before\nverification: job {queued['verification']}, after them\n"
+        print(f"array {queued['array']}: {queued['elements']} tasks over {len(array.items)} inputs, "
+              f"{queued['done_before']} already done\nverification: job {queued['verification']}, after them\n"
               f"logs:   {queued['logs']}\nfollow it with: squeue --me")  # fmt: skip
     return wait_for(str(queued["verification"]), array) if options.wait else 0
 

@@ -11,33 +11,33 @@ from data_shards.synthetic.synth_options import SynthOptions
 
 @dataclass(frozen=True)
 class Command:
-    """Make a cohort store of people made by formula: for load tests, and for demonstrations without data.
+    """Generate a cohort store of synthetic people, for load tests and for demonstrations without data.
 
-    Everything in it is synthetic: no person was recorded, and no result about people may rest on it. Person k of a
-    seed is the same however many people are made and by however many processes. Run again, it adds what is missing.
+    Everything in it is synthetic, so nothing about people can be concluded from it. Person k of a seed is the same
+    whatever the number of people and processes. Running the same command again adds what is missing.
 
     Example: harnet synth --people 12 --days 7 --out synth.zarr --labels labels.parquet
     """
 
     out: Path
-    """The cohort store to make or to add to, such as synth.zarr."""
+    """Cohort store to create or add to, such as synth.zarr."""
     people: int = 12
-    """How many people, a recording each."""
+    """Number of people, each with one recording."""
     days: int = 7
-    """Length of every recording; a week of one person takes about 55 MB."""
+    """Days per recording; a week of one person takes about 55 MB."""
     hours: int = 0
-    """Keep only so many hours of each recording, from ten in the morning; 0 for whole days."""
+    """Keep only this many hours of each recording, starting at 10 a.m.; 0 for whole days."""
     seed: int = 0
-    """Another seed makes other people."""
+    """Random seed; another seed gives other people."""
     labels: Path | None = None
-    """Write who did what when to this Parquet file: recording, start, seconds, activity."""
+    """Write the true activities to this Parquet file: recording, start, seconds, activity."""
     workers: int = 1
-    """Processes."""
+    """Worker processes."""
     json: bool = False
     """Print the result as JSON."""
 
     def run(self) -> int:
-        """Make the people who are missing, then say what is in the store."""
+        """Generate the missing people, then print a summary of the store; returns the exit code."""
         options = SynthOptions(self.days, self.seed, self.hours)
         cohort = synthesise(self.out, self.people, options, self.workers)
         if self.labels is not None:

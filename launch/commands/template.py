@@ -1,4 +1,4 @@
-"""`harnet template`: a file that comes with harnet, to copy and edit."""
+"""`harnet template`: print a file included with harnet, to copy and edit."""
 
 import re
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ SCRIPTS = PROFILES.parent
 
 @dataclass(frozen=True)
 class Command:
-    """Print a configuration, a site profile or a batch script that comes with harnet, to copy and edit.
+    """Print a configuration, a site profile or a batch script included with harnet, to copy and edit.
 
-    Without a name it lists them. Configurations and profiles can be used by name, too: `--config harnet10`,
+    Without a name, list them. Configurations and profiles can also be used by name: `--config harnet10`,
     `--profile cpu`.
 
     Example: harnet template gpu > mine.toml
     """
 
     name: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="NAME")] = None
-    """Such as harnet10, gpu or pretrain.sbatch."""
+    """Name of the file, such as harnet10, gpu or pretrain.sbatch."""
 
     def run(self) -> int:
-        """Print one file, or what there is."""
+        """Print a file, or the list; returns the exit code."""
         files = {name: path for found in templates().values() for name, path in found.items()}
         if self.name is None:
             print(listing())
@@ -40,7 +40,7 @@ class Command:
 
 
 def templates() -> dict[str, dict[str, Path]]:
-    """Kind -> name -> file."""
+    """Kind of file -> name -> path."""
     return {
         "configurations, harnet pretrain --config": {path.stem: path for path in sorted(CONFIGS.glob("*.toml"))},
         "site profiles, harnet submit --profile": {path.stem: path for path in sorted(PROFILES.glob("*.toml"))},
@@ -50,7 +50,7 @@ def templates() -> dict[str, dict[str, Path]]:
 
 
 def listing() -> str:
-    """Every name, with the first comment of its file."""
+    """All names, each with the first clause of the file's first comment."""
     found = templates()
     width = max(len(name) for files in found.values() for name in files)
     return "\n".join(

@@ -16,24 +16,24 @@ from data_shards.shards.verify_shards import verify_shards
 
 @dataclass(frozen=True)
 class Command:
-    """Read every byte of a shard folder and compare it with the manifest, or of a cohort store, with its checksums.
+    """Verify every byte of a shard folder against its manifest, or of a cohort store against its checksums.
 
-    Each problem is one line: file, what was expected and found, what to do. Exit code 0 means none.
+    Each problem is one line: file, what was expected and found, what to do. Exit code 0 means no problems.
 
     Example: harnet verify shards
     Example: harnet verify cohort.zarr --workers 8
     """
 
     folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")]
-    """Folder that `harnet shard` or `harnet ingest` made."""
+    """Folder written by `harnet shard` or `harnet ingest`."""
     workers: int = 1
-    """Processes, each reading shards or recordings of its own."""
+    """Worker processes, each reading its own shards or recordings."""
     json: bool = False
     """Print the problems as JSON."""
 
     def run(self) -> int:
-        """Check, print, and fail if anything is wrong."""
-        # A cohort store has this file, a shard folder never.
+        """Verify and print the problems; the exit code is 1 if there are any."""
+        # Cohort stores have this file, shard folders never do.
         return self._store() if (self.folder / "zarr.json").exists() else self._shards()
 
     def _store(self) -> int:
@@ -41,7 +41,7 @@ class Command:
         held = f"{report.recordings} recordings, {report.bytes / 1e6:.1f} MB"
         if report.unsealed:
             held += (
-                f", {report.unsealed} of them without checksums (ingested by an earlier harnet; ingest anew for some)"
+                f", {report.unsealed} of them without checksums (ingested by an older harnet; ingest again to add them)"
             )
         return self._said(report.problems, held, {"recordings": report.recordings, "unsealed": report.unsealed})
 

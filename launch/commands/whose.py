@@ -15,23 +15,22 @@ from harnet.errors import HarnetError
 
 @dataclass(frozen=True)
 class Command:
-    """Say whose block a message is about. Logs name a shard and a byte, never a participant.
+    """Show whose block a log message refers to. Logs name a shard and a byte offset, never a participant.
 
-    Prints participant, recording, hour (since 1970, on the recording's clock) and row of the manifest: keep it out of
-    logs.
+    Prints participant, recording, hour (since 1970, on the recording's clock) and manifest row: keep this out of logs.
 
     Example: harnet whose shards/train-000012.tar 1536
     """
 
     shard: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SHARD")]
-    """The shard as the message names it: a path or a URL. The manifest beside it is read."""
+    """The shard as named in the message: a path or a URL. The manifest beside it is read."""
     bytes: Annotated[tyro.conf.Positional[tuple[int, ...]], tyro.conf.arg(metavar="BYTE ...")]
-    """The bytes that the message names, or any others inside a block."""
+    """Byte offsets as named in the message, or any others inside a block."""
     json: bool = False
     """Print a JSON list."""
 
     def run(self) -> int:
-        """Look them up and print them."""
+        """Look the blocks up and print them; returns the exit code."""
         folder, _, name = self.shard.rpartition("/")
         contents = open_manifest(folder or ".", NodeCache.open())
         found = [block_origin(contents, name, byte) for byte in self.bytes]
@@ -43,10 +42,10 @@ class Command:
 
 
 def block_origin(contents: Manifest, shard: str, byte: int) -> dict[str, Any]:
-    """Of the block that holds a byte of a shard, what the manifest says of its origin.
+    """Origin of the block that contains byte offset `byte` of a shard, according to the manifest.
 
     Raises:
-        HarnetError: there is no such shard, or no block there.
+        HarnetError: there is no such shard, or no block at that offset.
     """
     numbers = [number for number, each in enumerate(contents.shards) if each.name == shard]
     if not numbers:
@@ -55,7 +54,7 @@ def block_origin(contents: Manifest, shard: str, byte: int) -> dict[str, Any]:
     inside = (columns["shard"] == numbers[0]) & (columns["offset"] <= byte)
     rows = np.flatnonzero(inside & (byte < columns["offset"] + columns["length"]))
     if not len(rows):
-        raise HarnetError(f"{contents.where}/{shard}: no block has a byte {byte}: give the number from the message")
+        raise HarnetError(f"{contents.where}/{shard}: no block at byte {byte}: pass the number from the message")
     row = int(rows[0])
     return {
         "participant": contents.participants[columns["participant"][row]],

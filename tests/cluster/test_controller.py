@@ -39,7 +39,7 @@ def test_without_a_controller_nothing_is_submitted_and_one_line_says_why(
         error = capsys.readouterr().err
     finally:
         cluster.start_controller()
-    assert "`sinfo --noheader --format=%R`: Slurm does not answer (" in error
-    assert "try again in some minutes" in error
+    assert "`sinfo --noheader --format=%R`: Slurm does not respond (" in error
+    assert "try again in a few minutes" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "run").exists()

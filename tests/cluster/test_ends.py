@@ -113,7 +113,7 @@ def cancelling_leaves_a_checkpoint_and_nothing_starts_again(scene: Scene) -> Non
         second = scene.harnet(*again)
         assert harnet("cancel", str(run.run)) == 0
     assert second.returncode == 1
-    assert f"job {run.job} is RUNNING and works in it" in second.stderr
+    assert f"in use by job {run.job}, RUNNING" in second.stderr
     eventually(lambda: run.now.state == "cancelled", PATIENCE, lambda: f"cancelled; {run.now}")
     eventually(lambda: not run.tasks(), PATIENCE, "end of the processes")
     assert run.now.checkpoint >= step, "TERM leads to a checkpoint"

@@ -33,13 +33,13 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     [
         ([], 'partition = "nosuch"', {}, "partition 'nosuch' is not on this cluster; one of: grace, high, main, own"),
         (["--gpus-per-node", "3"], "", {"data_lanes": 24, "data_batch": 24}, "--gpus-per-node is 3; the nodes of"),
-        (["--nodes", "12"], "", {}, "Slurm refuses the job: "),
+        (["--nodes", "12"], "", {}, "Slurm rejects the job: "),
         (["--nodes", "12", "--gpus-per-node", "1"], "", {}, "--nodes is 12; this cluster has 8 nodes with 1 GPUs"),
-        ([], '[sbatch]\naccount = "x"\nnodelist = "n9"', {}, "Slurm refuses the job: "),
+        ([], '[sbatch]\naccount = "x"\nnodelist = "n9"', {}, "Slurm rejects the job: "),
         ([], "", {"data_lanes": 3}, "data.lanes is 3 and data.batch 12; both must be multiples of 2: 2 nodes x 1"),
         (["--nodes", "4", "--min-nodes", "3"], "", {"data_lanes": 4}, "both must be multiples of 3: 3 nodes"),
         (["--nodes", "3", "--min-nodes", "4"], "", {}, "--min-nodes is 4"),
-        ([], "shared = []", {}, "a disk of this machine that other nodes do not see"),
+        ([], "shared = []", {}, "a local disk that other nodes cannot see"),
         ([], "", {"data_shards": "nowhere"}, "nowhere: no manifest.parquet"),
     ],
 )
@@ -60,7 +60,9 @@ def test_nothing_is_queued(
 def test_the_part_is_not_the_users_to_give(
     cluster: Cluster, capsys: pytest.CaptureFixture[str], array: list[str]
 ) -> None:
-    assert "--part 1/2: each element gets its own" in refused(capsys, "submit", *array, "--out", "o", "--part", "1/2")
+    assert "--part 1/2: each array task gets its own" in refused(
+        capsys, "submit", *array, "--out", "o", "--part", "1/2"
+    )
 
 
 def test_a_run_folder_of_another_run_is_refused(

@@ -98,7 +98,7 @@ def test_from_a_store_to_a_file_to_a_laboratory(tmp_path: Path, known: KnownDevi
     assert settings["calibration"] == read.digest
     capsys.readouterr()
     assert main(["calibration", str(out), "--out", str(tmp_path / "none.json")]) == 1
-    assert "no recording that was calibrated and whose device has a number" in capsys.readouterr().err
+    assert "no calibrated recording whose device has a serial number" in capsys.readouterr().err
     assert not (tmp_path / "none.json").exists()
 
 

@@ -88,7 +88,7 @@ def test_the_suite_across_data_sets(
 
 def test_what_cannot_be_compared_is_named(data: Path, tmp_path: Path) -> None:
     config = SuiteConfig(make_weights(tmp_path / "weights"), tmp_path / "out", data, train_on="home", test_on="lab")
-    with pytest.raises(HarnetError, match="no data set 'moon'; there: home, lab"):
+    with pytest.raises(HarnetError, match="no data set 'moon'; available: home, lab"):
         evaluate(replace(config, test_on="moon"))
     for one, other in (("home", ""), ("home", "home")):
         with pytest.raises(HarnetError, match="two data sets, or neither"):

@@ -185,7 +185,7 @@ def test_a_damaged_recording_is_named_and_stops_no_other(
 def test_parts_of_device_files_are_refused(weights: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["embed", str(tmp_path), "--weights", weights, "--out", str(tmp_path / "out"), "--part", "1/2"]
     assert main(command) == 1
-    assert "make one with harnet ingest first" in capsys.readouterr().err
+    assert "create one with harnet ingest first" in capsys.readouterr().err
 
 
 def test_means_alone_can_be_kept(cohort: Cohort, weights: str, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_short_trials_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
     assert ingest(tmp_path)[0] == 1
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("refused")]
     assert lines == [
-        "refused: 5 files (trial0.csv, trial1.csv, trial2.csv, …) have no stretch without a gap as long as one window "
+        "refused: 5 files (trial0.csv, trial1.csv, trial2.csv, …) have no gap-free stretch as long as one window "
         "(--min-seconds): --json lists them"
     ]
     assert ingest(tmp_path, "--json")[0] == 1

@@ -74,7 +74,7 @@ def test_too_many_restarts_end_it(commands: Path, tmp_path: Path, monkeypatch: p
     stand_in(commands, "srun", "touch started; exit 0")
     given = [str(tmp_path / "run"), "--processes-per-node", "1", "--max-restarts", "3"]
     assert job.run(given) == task.MISTAKE
-    assert "Comment=started 4 times again already" in asked(commands)
+    assert "Comment=already restarted 4 times" in asked(commands)
     assert not (tmp_path / "started").exists()
 
 
@@ -93,7 +93,7 @@ def test_a_controller_that_restarts_is_asked_again(commands: Path, monkeypatch: 
 
 
 def test_outside_a_job_one_line_says_so(tmp_path: Path) -> None:
-    with pytest.raises(HarnetError, match="this is started by a batch script"):
+    with pytest.raises(HarnetError, match="this must be started by a batch script"):
         job.run([str(tmp_path), "--processes-per-node", "1"])
 
 

@@ -46,17 +46,17 @@ def test_a_training_job_of_one_node_sees_no_disk_of_this_machine(
         (folder / "gone.txt").write_text("nobody\n")
     names = {"data.shards": "shards", "data.exclude": "gone.txt", "run.out": "run"}
     seen = {name: shared / place for name, place in names.items()}
-    assert "Slurm refuses the job" in refused(capsys, tmp_path, *training(seen))
+    assert "Slurm rejects the job" in refused(capsys, tmp_path, *training(seen))
     for name, what in (("data.shards", "shard folder"), ("data.exclude", "list of people"), ("run.out", "run folder")):
         here = tmp_path / names[name]
         error = refused(capsys, tmp_path, *training(seen | {name: here}))
         assert f"{here}: the {what} is on " in error
-        assert "a disk of this machine that other nodes do not see" in error
+        assert "a local disk that other nodes cannot see" in error
 
     (hostname, *_) = socket.gethostname().split(".")
     stand_in(commands, "sinfo", f'case "$*" in *%n*) echo {hostname};; *) echo main;; esac')
     alone = refused(capsys, tmp_path, *training({name: tmp_path / place for name, place in names.items()}))
-    assert "Slurm refuses the job" in alone, "the cluster is this machine"
+    assert "Slurm rejects the job" in alone, "the cluster is this machine"
 
 
 def test_an_array_sees_no_disk_of_this_machine(
@@ -66,7 +66,7 @@ def test_an_array_sees_no_disk_of_this_machine(
         (folder / "recordings").mkdir()
         (folder / "recordings" / "p1.csv").write_text("time,x,y,z\n")
     seen, unseen = str(shared / "recordings"), str(tmp_path / "recordings")
-    assert "Slurm refuses the job" in refused(capsys, tmp_path, "ingest", seen, "--out", str(shared / "c.zarr"))
+    assert "Slurm rejects the job" in refused(capsys, tmp_path, "ingest", seen, "--out", str(shared / "c.zarr"))
     assert f"{unseen}: the input is on " in refused(
         capsys, tmp_path, "ingest", seen, unseen, "--out", str(shared / "c.zarr")
     )

@@ -22,21 +22,24 @@ def test_without_a_file_everything_is_the_clusters_default() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('partiton = "gpu"', "'partiton' is no setting of a profile; one of: partition, account"),
+        ('partiton = "gpu"', "'partiton' is not a profile setting; one of: partition, account"),
         ("partition = 3", "partition is 3; it must be a string"),
-        ('minutes = "24:00"', "minutes is '24:00'; it must be a whole number"),
-        ("minutes = true", "minutes is True; it must be a whole number"),
+        ('minutes = "24:00"', "minutes is '24:00'; it must be an integer"),
+        ("minutes = true", "minutes is True; it must be an integer"),
         ("modules = ['cuda', 12]", "modules is ['cuda', 12]; it must be a list of strings"),
         ("environment = 'NCCL_DEBUG'", "environment is 'NCCL_DEBUG'; it must be a table"),
         ("minutes = 0", "minutes is 0; it must be at least 1"),
         ("minutes = 5\nsignal_seconds = 300", "signal_seconds is 300; it must lie within the 5 minutes of a start"),
         ("partition = ", "not TOML"),
-        ('account = "a\\n#SBATCH --exclude=n1"', "account is 'a\\n#SBATCH --exclude=n1'; it may hold no line break"),
-        ('modules = ["cuda\\rrm"]', "modules is 'cuda\\rrm'; it may hold no line break"),
-        ('environment = {"A; rm -rf ~" = "1"}', "environment: 'A; rm -rf ~' is no name of a variable"),
-        ('environment = {A = "1\\n2"}', "environment is '1\\n2'; it may hold no line break"),
-        ('sbatch = {"exclude=n1\\nrm" = "x"}', "is no option"),
-        ('sbatch = {comment = "a\\u2028b"}', "it may hold no line break"),
+        (
+            'account = "a\\n#SBATCH --exclude=n1"',
+            "account is 'a\\n#SBATCH --exclude=n1'; it must not contain a line break",
+        ),
+        ('modules = ["cuda\\rrm"]', "modules is 'cuda\\rrm'; it must not contain a line break"),
+        ('environment = {"A; rm -rf ~" = "1"}', "environment: 'A; rm -rf ~' is not a variable name"),
+        ('environment = {A = "1\\n2"}', "environment is '1\\n2'; it must not contain a line break"),
+        ('sbatch = {"exclude=n1\\nrm" = "x"}', "is not an option"),
+        ('sbatch = {comment = "a\\u2028b"}', "it must not contain a line break"),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_file_and_value(tmp_path: Path, text: str, says: str) -> None:
@@ -63,7 +66,7 @@ def test_a_file_system_is_the_one_mounted_nearest(tmp_path: Path) -> None:
 
 
 def test_a_local_disk_is_refused_unless_the_profile_knows_better(tmp_path: Path) -> None:
-    with pytest.raises(HarnetError, match=r"the run folder is on .* a disk of this machine"):
+    with pytest.raises(HarnetError, match=r"the run folder is on .* a local disk"):
         check_shared("run folder", Path("/dev/shm/run"), ())
     check_shared("run folder", tmp_path / "run", (str(tmp_path),))
 
@@ -84,9 +87,9 @@ def test_a_folder_with_a_per_cent_sign_is_one_that_slurm_does_not_change(tmp_pat
 
 
 def test_what_goes_into_a_script_is_a_line_each(tmp_path: Path) -> None:
-    with pytest.raises(HarnetError, match=r"job: its name is 'harnet-a\\nrm'; it may hold no line break"):
+    with pytest.raises(HarnetError, match=r"job: its name is 'harnet-a\\nrm'; it must not contain a line break"):
         BatchJob(tmp_path, Profile(), "harnet-a\nrm", ["true"], {})
-    with pytest.raises(HarnetError, match=r"job: the folder of its logs .* no line break"):
+    with pytest.raises(HarnetError, match=r"job: the folder of its logs .* a line break"):
         BatchJob(tmp_path / "a\nb", Profile(), "harnet-a", ["true"], {})
     command = ["python", "a file\nof two lines", "$HOME"]
     script = BatchJob(tmp_path, Profile(setup=("true\ntrue",)), "harnet-a", command, {}).script
@@ -97,6 +100,6 @@ def test_what_goes_into_a_script_is_a_line_each(tmp_path: Path) -> None:
 
 def test_no_job_takes_a_password_in_an_option(tmp_path: Path) -> None:
     batch = BatchJob(tmp_path, Profile(), "harnet-embed", ["embed", "--weights", "https://me:s3cret@host/w"], {})
-    with pytest.raises(HarnetError, match="would stand in the batch script") as caught:
+    with pytest.raises(HarnetError, match="would be readable by others in the batch script") as caught:
         batch.check()
     assert "s3cret" not in str(caught.value)

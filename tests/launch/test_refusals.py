@@ -46,7 +46,7 @@ def test_a_refusal_says_what_mends_it(
     stand_in(commands, "sbatch", f'echo "allocation failure: {said}" >&2; exit 1')
     assert main(submit(shards, tmp_path)) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"harnet submit: Slurm refuses the job: sbatch: allocation failure: {said}; {cure}")
+    assert error.startswith(f"harnet submit: Slurm rejects the job: sbatch: allocation failure: {said}; {cure}")
     assert error.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
@@ -54,8 +54,8 @@ def test_a_refusal_says_what_mends_it(
 @pytest.mark.parametrize(
     ("said", "says"),
     [
-        (ACCOUNT, "Slurm refuses the job: sbatch: Batch job submission failed: Invalid account"),
-        ("Socket timed out on send/recv operation", "look first, by squeue --me, whether harnet-run is queued all the"),
+        (ACCOUNT, "Slurm rejects the job: sbatch: Batch job submission failed: Invalid account"),
+        ("Socket timed out on send/recv operation", "first check with squeue --me whether harnet-run was queued"),
     ],
 )
 def test_what_only_the_queue_refuses_is_one_line_too(
@@ -74,9 +74,12 @@ def test_what_only_the_queue_refuses_is_one_line_too(
     ("said", "cure"),
     [
         (f"srun: error: Unable to allocate resources: {ACCOUNT}", f"change `account` in the profile; {YOURS}"),
-        ("slurmstepd: error: execve(): /home/me/python: No such file or directory", "the nodes do not see this Python"),
-        ("no words of an error", "if they do not find each other"),
-        ("RuntimeError: Gloo connectFullMesh failed", "if they do not find each other, name the network"),
+        (
+            "slurmstepd: error: execve(): /home/me/python: No such file or directory",
+            "the nodes cannot find this Python",
+        ),
+        ("no words of an error", "if the nodes cannot reach each other"),
+        ("RuntimeError: Gloo connectFullMesh failed", "if the nodes cannot reach each other, set NCCL_SOCKET_IFNAME"),
     ],
 )
 def test_doctor_over_nodes_blames_the_network_only_where_nothing_else_is_named(
@@ -117,8 +120,8 @@ def test_a_number_that_makes_no_job_is_a_wrong_option(
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (["--profile", "."], ".: no such profile"),
-        (["--run.out", "file"], "file: is a file; give a folder as --run.out"),
+        (["--profile", "."], ".: no such site profile"),
+        (["--run.out", "file"], "file: is a file; pass a folder as --run.out"),
     ],
 )
 def test_a_file_for_a_folder_and_a_folder_for_a_file_are_one_line(
@@ -140,7 +143,7 @@ def test_an_option_that_sbatch_has_not_is_named(
     (commands / "said").write_text(said + "\n")
     stand_in(commands, "sbatch", f"cat {commands}/said >&2; exit 1")
     assert main(submit(shards, tmp_path)) == 1
-    assert "Slurm refuses the job: sbatch: unrecognized option '--nosuch=1'; " in capsys.readouterr().err
+    assert "Slurm rejects the job: sbatch: unrecognized option '--nosuch=1'; " in capsys.readouterr().err
 
 
 def test_doctor_waits_for_no_nodes_that_the_cluster_has_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,6 +163,6 @@ def test_an_array_whose_check_was_not_taken_is_not_queued_twice(
     out, profile = str(tmp_path / "c.zarr"), str(tmp_path / "site.toml")
     ingest = ["submit", "ingest", str(tmp_path / "p1.csv"), "--out", out, "--profile", profile]
     assert main(ingest) == 1
-    assert "Slurm refuses the job: sbatch: Batch job submission failed: Invalid qos" in capsys.readouterr().err
+    assert "Slurm rejects the job: sbatch: Batch job submission failed: Invalid qos" in capsys.readouterr().err
     assert main(ingest) == 1
-    assert f"{out}: jobs 7 work on it still" in capsys.readouterr().err
+    assert f"{out}: jobs 7 are still working on it" in capsys.readouterr().err

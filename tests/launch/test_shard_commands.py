@@ -33,7 +33,7 @@ def test_shard_prints_the_flow_and_what_is_in_the_folder(
     assert main(["shard", str(cohort.root), "--out", out, *MANY, "--exclude", str(ids)]) == 0
     printed = capsys.readouterr().out
     assert "7  files and recordings in" in printed
-    assert "left out before: 2 recordings of participants in" in printed
+    assert "excluded before: 2 recordings of participants in" in printed
     assert f"digest {manifest.read(Path(out)).digest[:16]}" in printed
     assert "p0" not in printed
     assert main(["shard", str(cohort.root), "--out", out, *MANY, "--exclude", str(ids), "--json"]) == 0
@@ -95,7 +95,7 @@ def test_whose_translates_what_a_log_says(copy: Path, capsys: pytest.CaptureFixt
         assert first["recording"].startswith(f"{first['participant']}-")
         assert main(["whose", where, byte]) == 0
         assert f"participant {first['participant']}, recording" in capsys.readouterr().out
-    for arguments, says in (([where, "0"], "no block has a byte 0"), ([f"{copy}/train-9.tar", "0"], "lists no shard")):
+    for arguments, says in (([where, "0"], "no block at byte 0"), ([f"{copy}/train-9.tar", "0"], "lists no shard")):
         assert main(["whose", *arguments]) == 1
         assert says in capsys.readouterr().err
 
@@ -121,7 +121,7 @@ def test_purge_fails_while_anything_is_left(copy: Path, ids: Path, capsys: pytes
     assert main(["purge", str(copy), str(ids)]) == 1
     printed = capsys.readouterr().out
     assert f"left: {copy / 'notes.txt'}: a name" in printed
-    assert "stays closed" in printed
+    assert "cannot be opened" in printed
     assert main(["verify", str(copy)]) == 1
     assert "a purge is running or was interrupted" in capsys.readouterr().err
     (copy / "notes.txt").unlink()
@@ -133,7 +133,7 @@ def test_purge_of_a_cohort_store_and_of_something_else(
 ) -> None:
     shutil.copytree(cohort.root, tmp_path / "cohort.zarr")
     assert main(["purge", str(tmp_path / "cohort.zarr"), str(ids)]) == 0
-    assert "2 recordings of theirs taken out" in capsys.readouterr().out
+    assert "2 recordings removed" in capsys.readouterr().out
     assert len(Cohort.open(tmp_path / "cohort.zarr").recordings()) == 7
     assert main(["purge", str(tmp_path), str(ids)]) == 1
     assert "neither a cohort store nor a finished shard folder" in capsys.readouterr().err

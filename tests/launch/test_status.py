@@ -27,22 +27,22 @@ def test_a_run_without_slurm_is_described_from_its_folder(
     found = json.loads(capsys.readouterr().out)
     assert (found["state"], found["step"], found["steps"], found["checkpoint"]) == ("manual", 4, 4, 2)
     assert main(["status", str(tmp_path)]) == 1
-    assert "no run in it" in capsys.readouterr().err
+    assert "contains no run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("facts", "state", "detail"),
     [
-        ({"JobState": "PENDING", "Reason": "Resources"}, "queued", "waits for nodes to become free (Resources)"),
-        ({"JobState": "PENDING", "Reason": "BeginTime", "Restarts": "1"}, "requeued", "waits for Slurm's pause"),
-        ({"JobState": "REQUEUED", "Reason": "None"}, "requeued", "waits for the scheduler"),
+        ({"JobState": "PENDING", "Reason": "Resources"}, "queued", "waiting for free nodes (Resources)"),
+        ({"JobState": "PENDING", "Reason": "BeginTime", "Restarts": "1"}, "requeued", "waiting for Slurm's delay"),
+        ({"JobState": "REQUEUED", "Reason": "None"}, "requeued", "waiting for the scheduler"),
         ({"JobState": "RUNNING"}, "running", "starting"),
         ({"JobState": "COMPLETING"}, "ending", "Slurm is cleaning up"),
-        ({"JobState": "CANCELLED"}, "cancelled", "the same submit command continues it"),
+        ({"JobState": "CANCELLED"}, "cancelled", "the same submit command resumes it"),
         ({"JobState": "TIMEOUT", "ExitCode": "0:1"}, "failed", "TIMEOUT, code 0: without a log: do the nodes see"),
         ({"JobState": "FAILED", "ExitCode": "78:0", "Comment": "disk full"}, "failed", "FAILED, code 78: disk full"),
         ({"JobState": "OUT_OF_MEMORY", "ExitCode": "0:125"}, "failed", "OUT_OF_MEMORY"),
-        (None, "gone", "Slurm does not know job 7 any more"),
+        (None, "gone", "Slurm no longer knows job 7"),
     ],
 )
 def test_what_slurm_says_in_words(

@@ -71,8 +71,8 @@ def test_elements_do_the_whole_between_them_and_the_check_makes_the_tables(
     ("arguments", "said"),
     [
         (["embed", "IN", "--weights", "w", "--out", "o"], "make it from device files with harnet submit ingest"),
-        (["quality", "STORE", "--out", "o", "--part", "1/2"], "each element gets its own"),
-        (["predict", "STORE", "--weights", "w", "--out", "o", "--part", "1/2"], "each element gets its own"),
+        (["quality", "STORE", "--out", "o", "--part", "1/2"], "each array task gets its own"),
+        (["predict", "STORE", "--weights", "w", "--out", "o", "--part", "1/2"], "each array task gets its own"),
     ],
 )
 def test_what_cannot_be_divided_is_told(

@@ -42,7 +42,7 @@ def test_quality_prints_the_flow_and_writes_the_report(
     shown = capsys.readouterr().out
     assert "note: 2 of 2 recordings are synthetic" in shown
     assert "\n        0  recordings out: 0 people, 0 person-days, 0.0 h worn\n" in shown
-    assert f"{out / 'index.html'}: the report; it names participants" in shown
+    assert f"{out / 'index.html'}: the report; it contains the participants" in shown
     assert main(["quality", str(store), "--out", str(out), "--quality", "none", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads((out / "flow.json").read_text())
     page = (out / "index.html").read_text()

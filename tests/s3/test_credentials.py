@@ -120,6 +120,6 @@ def test_a_secret_in_an_option_is_refused_before_anything_is_written(
         said = capsys.readouterr()
         assert said.err.count("\n") == 1
         assert "***" in said.err
-        assert "a password or token in an option would stand in the batch script" in said.err
+        assert "a password or token in an option would be readable by others" in said.err
         assert "s3cret" not in said.out + said.err
     assert files(tmp_path) == before

@@ -5,11 +5,10 @@ import importlib.metadata
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from data_shards.cohort.info import SYNTHETIC, RecordingInfo
@@ -21,6 +20,7 @@ from data_shards.quality.histogram import HEIGHT, WIDTH, Histogram, histogram
 from data_shards.quality.policy import RULES, QualityPolicy, in_force
 from harnet.errors import HarnetError
 from harnet.files import write_atomically
+from harnet.html.templates import page_environment
 from harnet.parts import Part
 
 PER_PAGE = 100
@@ -91,7 +91,8 @@ def _write_page(page: RecordingPage, cohort: Cohort, out: Path, policy: QualityP
     if path.exists() and made_of.encode() in _head(path):
         return
     recordings = [_recording(cohort, name, policy) for name in page.names]
-    html = _template().render(
+    template = page_environment(Path(__file__).parent).get_template("page.html.j2")
+    html = template.render(
         made_of=made_of,
         cohort=cohort.root.name,
         version=importlib.metadata.version("harnet"),
@@ -201,16 +202,3 @@ FACTS: tuple[tuple[str, Callable[[RecordingInfo], str]], ...] = (
     ("Device", lambda info: f"{info.device}, {info.nominal_rate:g} Hz, clock: {info.clock}"),
 )
 """In words, for each recording."""
-
-
-@lru_cache(maxsize=1)
-def _template() -> jinja2.Template:
-    """Autoescape is on: pseudonyms, file names and notes are data from outside."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2")

@@ -14,6 +14,7 @@ from harnet.errors import HarnetError
 from harnet.evaluation.arms import ARMS, is_question
 from harnet.evaluation.trials import EVERYBODY
 from harnet.files import write_atomically
+from harnet.html.templates import page_environment
 from harnet.report import figures, report_inputs
 
 UNEXPLAINED = "The results do not extend to other people, devices or data sets."
@@ -153,14 +154,7 @@ def _provenance(results: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _template() -> jinja2.Template:
-    """Autoescape is on: names of labels and data sets are untrusted."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment(Path(__file__).parent)
     environment.filters["number"] = lambda value: f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
     environment.filters["minus"] = lambda text: text.replace("-", "\u2212")
     environment.filters["words"] = lambda text: text.replace("_", " ")

@@ -1,4 +1,4 @@
-"""`harnet pretrain`, and `python -m pretrain` under torchrun: options in, a trained run folder out."""
+"""Command line of `harnet pretrain`, and of `python -m pretrain` under torchrun."""
 
 import inspect
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from pretrain.toml import with_config_files
 
 @dataclass(frozen=True)
 class PretrainOptions(PretrainConfig):
-    """Train an encoder on shards, self-supervised, on one process or many.
+    """Pretrain an encoder on shards by self-supervised learning, on one or many processes.
 
-    Options come from --config FILE first, a TOML file or the name of one that comes with harnet, and from the command
-    line second; of several files, each overrides those before it. The run folder is resumable: the same command
-    continues after a stop, on any number of processes that divides data.lanes.
+    Options are read from --config FILE, a TOML file or the name of one that comes with harnet, then from the command
+    line; later files override earlier ones, and the command line overrides all files. Rerun the same command to resume
+    a stopped run, on any number of processes that divides data.lanes.
 
     Example: harnet pretrain --config harnet10 --data.shards shards --run.out runs/first
 
@@ -28,21 +28,21 @@ class PretrainOptions(PretrainConfig):
     """
 
     config: Path | None = None
-    """TOML file with the same names, such as [data] batch = 512; options given besides override it."""
+    """TOML file with the same names, such as [data] batch = 512; other options override it."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """A parsed command line of `harnet pretrain`."""
+    """Parsed command line of `harnet pretrain`."""
 
     options: PretrainConfig
-    """What to do."""
+    """Configuration of the run."""
     files: tuple[Path, ...] = ()
-    """Files that options came from, in the order in which they count."""
+    """Configuration files, in the order in which they were applied."""
 
     @classmethod
     def parse(cls, program: str, arguments: Sequence[str]) -> "Command":
-        """The command from its arguments; leaves with code 2 and a message that names the option if one is wrong."""
+        """Parse the arguments; exits with code 2 and a message that names the option if one is invalid."""
         spelt_out, files = with_config_files(arguments)
         options = tyro.cli(
             PretrainOptions,
@@ -51,12 +51,12 @@ class Command:
             args=spelt_out,
             config=(tyro.conf.FlagConversionOff,),
         )
-        # Files are spelt out by now: what is left is the configuration that a checkpoint records.
+        # The files are already expanded into options: what remains is the configuration that checkpoints record.
         config = PretrainConfig(**{one.name: getattr(options, one.name) for one in fields(PretrainConfig)})
         return cls(config, tuple(files))
 
     def run(self) -> int:
-        """Train, then say where the result is."""
+        """Train, then print where the result is."""
         from pretrain.run.training import train
 
         run = self.options.run
@@ -71,5 +71,5 @@ class Command:
 
 
 def describe_options_origin(files: Sequence[Path]) -> str:
-    """Where options came from, in words."""
+    """One line that lists the configuration files in the order in which they were applied."""
     return f"options: {', then '.join(map(str, files))}, then the command line"

@@ -1,4 +1,4 @@
-"""Everything that a run of pretraining can be told: defaults, then TOML files (toml.py), then the command line."""
+"""Configuration of a pretraining run: defaults, overridden by TOML files (toml.py), then by the command line."""
 
 import json
 from collections.abc import Mapping
@@ -21,34 +21,34 @@ from pretrain.validation import at_least
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is read, and in which order."""
+    """Which shards are read, and in which order."""
 
     shards: str
-    """Folder that `harnet shard` made, or its URL (s3://, https:// and others)."""
+    """Folder written by `harnet shard`, or its URL (s3://, https:// and others)."""
     batch: int = 512
-    """Global batch: windows in a step over all processes."""
+    """Global batch size: windows per step, summed over all ranks."""
     lanes: int = 16
-    """Divides the batch, and is divided by processes x workers, for every number of them the run shall ever use."""
+    """Must divide the batch, and be a multiple of ranks x workers for every number of them the run will ever use."""
     draws_per_day: int = 1500
-    """Windows per person-day in an epoch."""
+    """Windows drawn per person-day and epoch."""
     windows_per_visit: int = 256
-    """Windows taken from a person-hour once it is read; more costs less reading and mixes less."""
+    """Windows taken each time a person-hour is read; more means less reading but poorer mixing."""
     shuffle_windows: int = 2048
-    """Size of the groups in which a lane shuffles."""
+    """Size of a lane's shuffle buffer, in windows."""
     workers: int = 1
-    """Loader processes beside each training process; 0 reads in the training process itself."""
+    """Loader processes per rank; 0 loads data in the training process itself."""
     heldout_windows: int = 2048
-    """Windows of held-out people that the held-out loss is computed on, the same for every run; 0 for none."""
+    """Windows of held-out people for the held-out loss, the same for every run; 0 disables it."""
     exclude: Path | None = None
-    """Text file of people who withdrew, one id a line: nothing of theirs is read."""
+    """Text file of people who withdrew, one id per line: none of their data is read."""
     max_damaged: float = 0.001
-    """Share of damaged blocks above which the run stops; up to it they are skipped, counted and logged."""
+    """Share of damaged blocks above which the run stops; up to it, they are skipped, counted and logged."""
     retry_minutes: float = 5.0
-    """How long a read that fails is tried again before the run stops. At most 8: others wait for 10 minutes."""
+    """How long a failing read is retried before the run stops. At most 8: the other ranks time out after 10 minutes."""
     cache: Path | None = None
-    """Folder where the processes of a node share plans; harnet-<user id> in the temporary folder if not given."""
+    """Folder in which the processes of a node share plans; default: harnet-<user id> in the temporary folder."""
     cache_gb: float = 0.0
-    """Of remote shards, how many GB of blocks each node keeps in that folder."""
+    """GB of blocks of remote shards that each node caches in that folder."""
 
     def __post_init__(self) -> None:
         least_zero = ("workers", "heldout_windows", "max_damaged", "retry_minutes", "cache_gb")
@@ -58,56 +58,56 @@ class DataConfig:
 
 
 DEFAULT_STEPS = 10_000
-"""Of a run that says nothing of its length."""
+"""If neither run.steps nor run.epochs is given."""
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """How long, where, and what is written when."""
+    """Length of the run, device and precision, and when logs and checkpoints are written."""
 
     out: Path
-    """Run folder: checkpoints, log.jsonl, tensorboard/. The same command continues a run that was stopped."""
+    """Run folder: checkpoints, log.jsonl, tensorboard/. Rerun the same command to resume a stopped run."""
     steps: int | None = None
     """Length of the run in steps; 10,000 if neither this nor `epochs` is given."""
     epochs: float | None = None
-    """Or in epochs, of which each has data.draws_per_day windows of every person-day."""
+    """Length of the run in epochs instead; an epoch draws data.draws_per_day windows from every person-day."""
     seed: int = 0
-    """Of the initialisation, of the order of windows and of all transforms."""
+    """Seed of the initialisation, the order of windows and all transforms."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
-    """Where to train; auto takes CUDA if there is any."""
+    """Device to train on; auto uses CUDA if available."""
     precision: Literal["fp32", "bf16"] = "bf16"
-    """Of the encoder's arithmetic (autocast); weights and optimiser stay fp32."""
+    """Precision of the forward pass (autocast); weights and optimiser state stay fp32."""
     accumulate: int = 1
-    """Parts in which a global batch is computed, one after the other, to need less memory; batch normalisation, and
-    an objective that compares windows, see one part at a time."""
+    """Gradient accumulation: micro-batches per global batch, to save memory. Batch normalisation, and objectives that
+    compare windows, see one micro-batch at a time."""
     sync_batchnorm: bool = False
-    """Batch statistics over all processes, so that losses do not depend on their number; costs communication."""
+    """Synchronise batch statistics over all ranks: losses do not depend on the world size; costs communication."""
     compile: Literal["auto", "off", "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = "auto"
-    """Mode of torch.compile; auto is default on CUDA and off on the CPU. If it fails, one line says so and the run goes
-    on without."""
+    """Mode of torch.compile; auto means default on CUDA and off on the CPU. If compilation fails, the run says so and
+    continues without it."""
     deterministic: bool = False
-    """The same bits from every start on the same GPUs, at some cost of speed; the CPU gives them anyway."""
+    """Bit-identical results on the same GPUs, at some cost in speed; on the CPU they always are."""
     log_every: int = 20
-    """Steps between lines of the log."""
+    """Steps between log entries."""
     evaluate_every: int = 500
-    """Steps between held-out losses; one more comes at the end."""
+    """Steps between evaluations of the held-out loss; it is also evaluated at the end."""
     patience: int = 0
-    """Stop early after so many held-out losses in a row that are no better than the best; 0 never. The checkpoint of
-    the best one is kept."""
+    """Stop early after this many held-out losses in a row without improvement; 0 never stops early. The checkpoint
+    with the best loss is kept."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     checkpoint_minutes: float = 15.0
-    """And minutes between checkpoints, whichever comes first."""
+    """Minutes between checkpoints, if they pass before `checkpoint_every` steps do."""
     timeout_minutes: float = 10.0
-    """For which a process waits for the others before it gives up: longer than any step or held-out loss."""
+    """Timeout of collectives; must be longer than any step or evaluation takes."""
     keep: int = 2
-    """Checkpoints kept; older ones are deleted once a newer one is complete."""
+    """Number of checkpoints to keep; older ones are deleted once a newer one is complete."""
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.epochs is not None:
             raise HarnetError(
-                f"run.steps is {self.steps} and run.epochs {self.epochs:g}: give one of them; to drop the one "
-                "in a file, give it as None on the command line"
+                f"run.steps is {self.steps} and run.epochs is {self.epochs:g}: give only one of them; to override one "
+                "that is set in a file, give it as None on the command line"
             )
         if self.epochs is not None:
             at_least(1e-6, "run", {"epochs": self.epochs})
@@ -124,20 +124,20 @@ class RunConfig:
         at_least(0, "run", {"seed": self.seed, "patience": self.patience})
         if self.compile in CUDA_GRAPHS and self.accumulate > 1:
             raise HarnetError(
-                f"run.compile is {self.compile} and run.accumulate {self.accumulate}: CUDA graphs write the gradients "
-                "of all pieces of a batch into the same memory, and their sum would be wrong; take run.compile default "
-                "or max-autotune-no-cudagraphs, or run.accumulate 1"
+                f"run.compile is {self.compile} and run.accumulate is {self.accumulate}: with CUDA graphs, the "
+                "micro-batches would overwrite each other's gradients; use run.compile default or "
+                "max-autotune-no-cudagraphs, or run.accumulate 1"
             )
 
 
 @dataclass(frozen=True)
 class PretrainConfig(objectives.Objectives):
-    """A whole run."""
+    """Configuration of a pretraining run."""
 
     data: DataConfig
-    """What is read, and in which order."""
+    """Which shards are read, and in which order."""
     run: RunConfig
-    """How long, where, and what is written when."""
+    """Length of the run, device and precision, and when logs and checkpoints are written."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The network."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -145,9 +145,9 @@ class PretrainConfig(objectives.Objectives):
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     """The online probe."""
     trace: TraceConfig = field(default_factory=TraceConfig)
-    """A trace of some steps."""
+    """Profiler trace of some steps."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    """Services that follow the run."""
+    """Experiment tracking."""
 
     def __post_init__(self) -> None:
         self.order()
@@ -162,14 +162,14 @@ class PretrainConfig(objectives.Objectives):
         return self.run.steps
 
     def in_steps(self, steps_per_epoch: int) -> "PretrainConfig":
-        """The same with its length in steps, which is what a checkpoint records."""
+        """The same configuration with its length in steps, as checkpoints record it."""
         if self.run.epochs is None:
             return self
         steps = max(1, round(self.run.epochs * steps_per_epoch))
         return replace(self, run=replace(self.run, steps=steps, epochs=None))
 
     def order(self) -> OrderConfig:
-        """What decides the order of windows."""
+        """The settings that determine the order of windows."""
         data = self.data
         return OrderConfig(
             window_seconds=objectives.create_objective(self, self.model).seconds,
@@ -182,7 +182,7 @@ class PretrainConfig(objectives.Objectives):
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values as JSON has them; of the objectives only those that are trained."""
+        """Plain JSON values; of the objectives, only those that are trained."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
         plain["data"]["shards"] = redacted(self.data.shards)
         wanted = objectives.parse_objectives(self.objective)
@@ -195,9 +195,9 @@ class PretrainConfig(objectives.Objectives):
 
 
 def settings_in_common(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a configuration (`as_dict`), what all processes of a run must have been told alike: all but where things lie.
+    """The settings (of `as_dict`) that must be the same on all ranks: everything except paths.
 
-    A node may have its own copy of the shards, and another name for the run folder.
+    A node may have its own copy of the shards, and another path to the run folder.
     """
     own = {"data": {"shards", "cache", "exclude"}, "run": {"out"}}
     return {
@@ -223,13 +223,13 @@ MAY_CHANGE = {
     *(("trace", one.name) for one in fields(TraceConfig)),
     *(("tracking", one.name) for one in fields(TrackingConfig)),
 }
-"""What may differ when a run is resumed: it decides neither the windows nor the update, up to rounding; or, of who is
-excluded, the digest of what is left is compared."""
+"""Settings that may change when a run is resumed: they affect neither the windows nor the update, except for rounding.
+A change of `data.exclude` is caught by the digest of the manifest instead."""
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What was changed between two configurations (`as_dict`) that a resumed run must have in common."""
-    # Runs from before there was a choice of objective do not name theirs.
+    """Changes between two configurations (`as_dict`) in settings that must stay the same when a run is resumed."""
+    # Runs from before objectives could be chosen do not name theirs.
     before, now = old.get("objective", "multitask"), new["objective"]
     changed = [] if before == now else [f"objective was {before!r}, now {now!r}"]
     if before == now and old.get("objective_weights") != new.get("objective_weights"):

@@ -1,4 +1,4 @@
-"""The part of the configuration that every objective shares: which encoder is trained."""
+"""Configuration of the encoder, shared by all objectives."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,16 +17,16 @@ class ModelConfig:
     standardise: bool = True
     """Remove the mean of each axis and the scale of each window inside the encoder; False as published."""
     initialisation: Literal["published", "residual_zero"] = "residual_zero"
-    """How the encoder starts; see harnet/encoder.py."""
+    """Initialisation of the encoder; see harnet/encoder.py."""
 
     def __post_init__(self) -> None:
         check_width(self.width, "model.width")
 
     @property
     def seconds(self) -> int:
-        """Length of the windows that the encoder takes."""
+        """Length of the encoder's input windows."""
         return find_architecture(self.architecture).seconds
 
     def encoder(self) -> Encoder:
-        """A newly initialised encoder, drawn from torch's global generator."""
+        """A newly initialised encoder; draws from torch's global generator."""
         return Encoder(self.architecture, self.standardise, self.initialisation, self.width)

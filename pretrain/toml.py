@@ -1,4 +1,4 @@
-"""TOML files of options, turned into a command line and read by the same parser, so that both are checked alike."""
+"""Configuration files (TOML), expanded into command-line options, so that one parser validates both."""
 
 import tomllib
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What configuration dataclasses check of their numbers."""
+"""Validation of numbers in configuration dataclasses."""
 
 from collections.abc import Mapping
 

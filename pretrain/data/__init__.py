@@ -1,6 +1,6 @@
 """Batches: from the stream of shards to tensors on the device.
 
-loading.py   this process's part of every global batch, by loader processes
-prefetch.py  the next batch is made ready while this one is computed
-heldout.py   the loss on people who are never trained on
+loading.py   the local batches of this rank, from loader processes
+prefetch.py  the next batch is loaded while this one is computed
+heldout.py   the loss on held-out people
 """

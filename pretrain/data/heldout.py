@@ -1,9 +1,9 @@
-"""Held-out loss: a fixed list of windows of held-out people with fixed draws, the same for every run on a manifest.
+"""Held-out loss: on a fixed list of windows of held-out people with fixed draws, the same for every run on a manifest.
 
-The list depends on the manifest, the length of a window and `data.heldout_windows`, and on nothing else: neither batch
-and lanes nor seed, processes and loaders. It is an epoch of its own in the order of `data_shards.stream`, with few
-windows of each hour, cut into pieces of fixed length; each piece is one of its lanes, and the processes take the pieces
-in turn. A process reads its pieces once and keeps them.
+The list depends only on the manifest, the window length and `data.heldout_windows`: not on batch size, lanes, seed,
+world size or loader processes. It is a separate epoch in the order of `data_shards.stream`, with few windows per hour,
+cut into pieces of fixed length; each piece is one lane, and the pieces are dealt to the ranks in turn. A rank reads its
+pieces once and keeps them in memory.
 """
 
 import json
@@ -26,17 +26,17 @@ from pretrain.objectives import ObjectiveOutput
 from pretrain.parallel.distributed import Process
 
 SEED = 0
-"""Of the held-out windows and draws: a constant, so that runs with different seeds can be compared."""
+"""Seed of the held-out windows and draws: a constant, so that runs with different seeds can be compared."""
 PIECE = 256
-"""Most windows in a piece. An objective that compares windows compares those of a piece."""
+"""Maximum number of windows per piece. An objective that compares windows compares those of one piece."""
 PER_HOUR = 8
-"""Windows of an hour in the list: it is read once, so many hours are better than few bytes."""
+"""Windows per hour in the list: it is read only once, so covering many hours matters more than reading few bytes."""
 DRAWS_PER_DAY = 1500
-"""Windows that a person-day can have in the list, in proportion to which person-days come up."""
+"""Maximum number of windows per person-day in the list; person-days are drawn in proportion to it."""
 
 
 class HeldOut:
-    """The held-out people of a manifest, dealt out to the processes."""
+    """The held-out windows of a manifest, dealt out to the ranks."""
 
     def __init__(self, config: PretrainConfig, process: Process, manifest: Manifest) -> None:
         self._process, self._manifest = process, manifest
@@ -55,10 +55,10 @@ class HeldOut:
     def evaluate(
         self, network: nn.Module, outcome: Callable[[nn.Module, LocalBatch, int], ObjectiveOutput]
     ) -> dict[str, float]:
-        """Means over the held-out windows of the objective's metrics; empty without such people.
+        """The objective's metrics, averaged over the held-out windows; empty if nobody is held out.
 
-        `network` runs in evaluation mode, with the first process's batch statistics, and comes back in the mode it was
-        in. `outcome` takes it, a piece and the seed of the draws; every process calls it another number of times.
+        `network` runs in evaluation mode with the batch statistics of rank 0, and is returned to its previous mode.
+        `outcome` is called with it, a piece and the seed of the draws; the number of calls differs between ranks.
         """
         if not self.windows:
             return {}
@@ -71,17 +71,17 @@ class HeldOut:
             found = {number: outcome(network, piece, SEED).metrics for number, piece in self.own.items()}
         network.train(training)
         names: list[str] = json.loads(self._process.broadcast_text(json.dumps(list(found[0])) if 0 in found else ""))
-        # Each process fills in the rows of its pieces: adding zeros is exact, so the mean does not depend on who did.
+        # Each rank fills in the rows of its pieces: adding zeros is exact, so the mean does not depend on which did.
         rows = torch.zeros(self.pieces, len(names), dtype=torch.float64, device=self._process.device)
         for number, metrics in found.items():
             rows[number] = torch.stack([metrics[name] for name in names])
-        # Sent by one process, so that all of them decide on the same bits whether to stop.
+        # Broadcast from rank 0, so that all ranks decide about early stopping on the same bits.
         means = self._process.broadcast(self._process.sum(rows).mean(dim=0))
         return dict(zip(names, means.tolist(), strict=True))
 
     @cached_property
     def own(self) -> dict[int, LocalBatch]:
-        """The pieces of this process, by number."""
+        """The pieces of this rank, by number."""
         lanes = range(self._process.rank, self.pieces, self._process.world)
         if not lanes:
             return {}

@@ -1,4 +1,4 @@
-"""The stream of global batches, as tensors of this process's part, from any step of the run on."""
+"""The stream of global batches: local batches of this rank as tensors, starting at any step of the run."""
 
 import atexit
 import multiprocessing
@@ -30,7 +30,7 @@ from pretrain.transforms.window_random import window_keys
 
 @dataclass(frozen=True)
 class LocalBatch:
-    """This process's part of a global batch."""
+    """This rank's part of a global batch."""
 
     windows: Tensor
     """(b, 3, T) int16, counts of 1/4096 g."""
@@ -41,26 +41,26 @@ class LocalBatch:
     blocks: int = 0
     """Blocks that were read for it."""
     damaged: int = 0
-    """Those of them that were damaged, and were skipped."""
+    """Damaged blocks among them, which were skipped."""
 
 
 @dataclass(frozen=True)
 class LoadingOptions:
-    """How shards are read, which decides nothing about the order."""
+    """How shards are read; none of it affects the order of windows."""
 
     cache: NodeCache = field(default_factory=NodeCache.open)
-    """Where the processes of a node share plans."""
+    """Cache in which the processes of a node share plans."""
     remote: RemoteOptions = field(default_factory=RemoteOptions)
-    """Of shards that are read over the network; its patience holds for local ones as well."""
+    """Options for shards read over the network; the retry policy also applies to local shards."""
     max_damaged: float = MAX_DAMAGED
-    """Share of damaged blocks above which a run stops."""
+    """Share of damaged blocks above which the run stops."""
 
     @classmethod
     def of(cls, data: DataConfig) -> "LoadingOptions":
-        """What a run's options say of it.
+        """The options of a run's data section.
 
         Raises:
-            HarnetError: the cache folder cannot be made or is not safe.
+            HarnetError: the cache folder cannot be created or is not safe.
         """
         cache = NodeCache.open(data.cache)
         remote = RemoteOptions(
@@ -70,7 +70,7 @@ class LoadingOptions:
 
 
 def open_manifest(data: DataConfig) -> Manifest:
-    """The manifest of a run's shards, without those who are excluded, shared by the processes of a node.
+    """The manifest of a run's shards, without excluded people, shared by the processes of a node.
 
     Raises:
         HarnetError: there is none, or it or the list of people is damaged.
@@ -81,7 +81,7 @@ def open_manifest(data: DataConfig) -> Manifest:
 
 
 class _Reader(IterableDataset[LocalBatch | HarnetError]):
-    """What one loader process reads of the run: its lanes, in every global batch, epoch after epoch."""
+    """What one loader process reads: its lanes of every global batch, epoch after epoch."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class _Reader(IterableDataset[LocalBatch | HarnetError]):
         self._first_step = first_step
 
     def __iter__(self) -> Iterator[LocalBatch | HarnetError]:
-        """Parts; a user's error comes last, as an element: raised in a loader process it would be a page of text."""
+        """Local batches; a HarnetError comes as the last element: raised here, it would arrive as a long traceback."""
         try:
             yield from self._parts()
         except HarnetError as error:
@@ -129,13 +129,13 @@ def local_batches(
     first_step: int = 0,
     source: LoadingOptions | None = None,
 ) -> Iterator[LocalBatch]:
-    """This process's parts of global batch `first_step` of the run and of all that follow, without end.
+    """This rank's part of every global batch from step `first_step` on; endless.
 
     The result does not depend on the number of loader `workers`.
 
     Raises:
-        HarnetError: lanes cannot be dealt out evenly, the split is too small, or too many blocks are damaged;
-            `Unreachable` if shards could not be read for as long as the source's patience lasts.
+        HarnetError: the lanes cannot be divided evenly, the split is too small, or too many blocks are damaged;
+            `Unreachable` if shards could not be read until retries ran out.
     """
     lanes_of(process.rank, process.world * max(workers, 1), order.lanes)
     dataset = _Reader(manifest, split, order, process, source or LoadingOptions(), first_step)
@@ -145,7 +145,7 @@ def local_batches(
     if workers == 0:
         yield from _joined(iter(dataset), 1, order.per_lane, process.device)
         return
-    # Not forked: this process has threads by now (gloo, NCCL, OpenMP) that a forked child could wait for for ever.
+    # Not forked: this process already has threads (gloo, NCCL, OpenMP), on whose locks a forked child could hang.
     context = multiprocessing.get_context("forkserver")
     loader = DataLoader(
         dataset,
@@ -153,12 +153,12 @@ def local_batches(
         num_workers=workers,
         multiprocessing_context=context,
         prefetch_factor=4,
-        # It draws a seed for each start; from a generator of its own, torch's is the same however often a run starts.
+        # The loader draws a seed at every start; with its own generator, torch's global one is left untouched.
         generator=torch.Generator(),
     )
     with signals_blocked_in_children():
         pieces = iter(loader)
-    # Joining copies the whole batch, which a GPU would stand still for: by then it has finished the last one.
+    # Joining copies the whole batch, and a GPU would idle meanwhile; so it is prefetched.
     yield from prefetched(_joined(pieces, workers, order.per_lane, process.device), depth=2)
 
 
@@ -171,14 +171,14 @@ def _sound(found: LocalBatch | HarnetError) -> LocalBatch:
 def _joined(
     pieces: Iterator[LocalBatch | HarnetError], workers: int, per_lane: int, device: torch.device
 ) -> Iterator[LocalBatch]:
-    """Parts, in memory that a GPU can copy from by itself while the host goes on.
+    """Local batches, in pinned memory on CUDA, so that copies to the device are asynchronous.
 
-    The loader hands out one element of each worker in turn: together they are one part. Lanes are dealt to workers in
-    turn, so that the lanes of worker w are numbers w, w + workers and so on of this process's.
+    The loader yields one element of each worker in turn, and together they form one local batch. Lanes are dealt to
+    the workers in turn, so worker w has the lanes w, w + workers and so on of this rank.
     """
     pinned = device.type == "cuda"
     if pinned:
-        # This may run in a thread of its own, which would pin memory with the first GPU, and take some of that.
+        # This may run in its own thread, whose default device is the first GPU: pinning would allocate memory there.
         torch.cuda.set_device(device)
     while True:
         found = [_sound(next(pieces)) for _ in range(workers)]
@@ -194,14 +194,14 @@ def _joined(
 
 
 def to_device(part: LocalBatch, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Windows as (b, 3, T) int16 counts and their (b,) keys, on the device; what travels is int16."""
+    """Windows as (b, 3, T) int16 counts and their (b,) keys, on the device; int16 is what gets transferred."""
     counts = part.windows.to(device, non_blocking=True)
     return counts, window_keys(seed, part.epoch, part.positions.to(device, non_blocking=True))
 
 
 @atexit.register
 def _end_loaders() -> None:
-    """Kill loader processes that are left when the interpreter ends: they block TERM, and it would wait for ever."""
+    """Kill loader processes that are left at interpreter exit: they block SIGTERM, so the exit would hang."""
     for child in multiprocessing.active_children():
         if child.daemon:
             child.kill()

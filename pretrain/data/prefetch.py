@@ -1,4 +1,4 @@
-"""A thread that keeps a few elements ready, so that whoever trains does not wait for the last steps of loading."""
+"""Prefetching by a thread, so that training does not wait for the last steps of loading."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _Raised:
-    """What `next` raised in the thread."""
+    """The exception that `next` raised in the thread."""
 
     error: BaseException
 
 
 def prefetched(elements: Iterator[T], depth: int) -> Iterator[T]:
-    """The same elements, taken by a thread of its own, at most `depth` of them before they are asked for.
+    """The same elements, prefetched by a thread, at most `depth` of them ahead.
 
-    What `elements` raises is raised here, after the elements that came before. The thread takes nothing more once this
-    generator is closed or forgotten.
+    An exception of `elements` is raised here, after the elements that preceded it. The thread stops once this
+    generator is closed or garbage-collected.
     """
     room, closed = Semaphore(depth), Event()
     queue: SimpleQueue[T | _Raised] = SimpleQueue()
-    # A daemon: it may wait for a loader that never answers, and must not keep the interpreter from ending.
+    # A daemon thread: it may wait for a loader that never answers, and must not block interpreter exit.
     Thread(target=_take, args=(elements, room, closed, queue), daemon=True).start()
     try:
         while True:
@@ -44,5 +44,5 @@ def _take(elements: Iterator[T], room: Semaphore, closed: Event, queue: "SimpleQ
     try:
         while room.acquire() and not closed.is_set():
             queue.put(next(elements))
-    except BaseException as error:  # whatever it is, it belongs to the thread that asks
+    except BaseException as error:  # re-raised in the consuming thread
         queue.put(_Raised(error))

@@ -1,9 +1,9 @@
-"""Many processes and the device.
+"""Distributed training and the device.
 
-distributed.py       the process group, and what all processes agree on
-flight_recorder.py   what was asked of NCCL last, after a time-out
+distributed.py       the process group and its collectives
+flight_recorder.py   the last NCCL collectives, dumped after a timeout
 srun_environment.py  from Slurm's variables to torch's
-arithmetic.py        fast, or with the same bits every time
+arithmetic.py        fast or deterministic arithmetic
 batchnorm.py         synchronised batch normalisation
-compilation.py       torch.compile with a way back
+compilation.py       torch.compile with a fallback
 """

@@ -1,4 +1,4 @@
-"""How the device computes: as fast as it can, or with the same bits whenever the same is computed again."""
+"""Arithmetic of the device: as fast as possible, or deterministic."""
 
 import os
 
@@ -6,17 +6,17 @@ import torch
 
 
 def configure(device: torch.device, deterministic: bool) -> None:
-    """Settle it for this process, before anything is computed on `device`.
+    """Set it for this process; call this before anything is computed on `device`.
 
-    Without `deterministic` cuDNN times its algorithms at the start and takes the fastest, which may be another one in
-    the next start, and sums may be taken in any order: results repeat to rounding. With it every operation takes the
-    form that repeats (docs.pytorch.org, "Reproducibility"); one that has none is named in a warning.
+    Without `deterministic`, cuDNN benchmarks its algorithms and takes the fastest, which may differ from start to
+    start, and sums may run in any order: results agree up to rounding. With it, every operation uses its deterministic
+    algorithm (docs.pytorch.org, "Reproducibility"); operations that have none give a warning.
     """
-    # Every batch has the same shape, so that cuDNN's search for the fastest convolution pays.
+    # Every batch has the same shape, so cuDNN's search for the fastest convolution pays off.
     torch.backends.cudnn.benchmark = device.type == "cuda" and not deterministic
-    # fp32 is to be that: cuDNN would keep ten bits of it (TF32), and losses would not be those of the CPU.
+    # fp32 must mean fp32: with TF32, cuDNN keeps 10 bits of the mantissa, and losses would differ from the CPU's.
     torch.backends.cudnn.allow_tf32 = False
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     if deterministic:
-        # cuBLAS reads it when it is first used; without it, it picks its workspace, and so its sums, by stream.
+        # Read when cuBLAS is first used; without it, the workspace, and so the order of sums, depends on the stream.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

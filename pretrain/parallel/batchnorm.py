@@ -1,7 +1,7 @@
-"""Batch normalisation over the windows of all processes, so that losses do not depend on how many there are.
+"""Batch normalisation over the windows of all ranks, so that losses do not depend on the world size.
 
-torch's SyncBatchNorm does this on GPUs and refuses CPU tensors. `WholeBatchNorm` is the same for the CPU and gloo,
-for tests of exactness and for training without GPUs.
+torch's SyncBatchNorm does this on GPUs and rejects CPU tensors. `WholeBatchNorm` is its equivalent for the CPU and
+gloo, for tests of exactness and for training without GPUs.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from pretrain.parallel.distributed import Process
 
 
 def synchronise(network: nn.Module, process: Process) -> nn.Module:
-    """The network with every batch normalisation made to see all processes; names of the state dict do not change."""
+    """The network with every batch normalisation synchronised over all ranks; state dict names do not change."""
     if process.world == 1:
         return network
     if process.device.type == "cuda":
@@ -22,22 +22,22 @@ def synchronise(network: nn.Module, process: Process) -> nn.Module:
         return converted
     for module in network.modules():
         if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d):
-            # Parameters and buffers stay where they are; only `forward` is another.
+            # Parameters and buffers stay as they are; only `forward` changes.
             module.__class__ = WholeBatchNorm
     return network
 
 
 class WholeBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Normalisation over the batch of all processes together; (N, C, ...) or (N, C), N may differ between them.
+    """Normalisation over the batches of all ranks together; (N, C, ...) or (N, C), and N may differ between ranks.
 
-    Every process must run it the same number of times, forward and backward.
+    Every rank must run it the same number of times, forward and backward.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any shape with channels in its second dimension will do."""
+        """Any shape with channels in the second dimension is accepted."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalised by the statistics of all processes in training mode, by the running ones in evaluation mode."""
+        """Normalise by the statistics of all ranks in training mode, by the running statistics in evaluation mode."""
         if not self.training:
             return super().forward(input)
         assert self.running_mean is not None
@@ -54,11 +54,11 @@ class WholeBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 class _Normalise(torch.autograd.Function):
-    """Ioffe and Szegedy 2015, algorithm 1, and its derivative, with every sum over the batch taken over processes.
+    """Ioffe and Szegedy 2015, algorithm 1, and its derivative, with every sum over the batch taken over all ranks.
 
-    The variance is taken about the mean, in a second exchange: the shorter mean of squares minus square of the mean
-    loses digits where a channel's mean is large. Gradients of weight and bias are this process's own, as DDP averages
-    them like all others.
+    The variance is computed about the mean, in a second all-reduce: mean of squares minus squared mean would lose
+    digits where a channel's mean is large. Gradients of weight and bias are this rank's own, since DDP averages them
+    like all others.
     """
 
     @staticmethod
@@ -85,8 +85,8 @@ class _Normalise(torch.autograd.Function):
         normed, weight, scale, count = ctx.saved_tensors
         gradient = gradients[0].to(normed.dtype)
         bias_gradient, weight_gradient = gradient.sum(ctx.over), (gradient * normed).sum(ctx.over)
-        # Every rank's loss is a mean over its own windows, so no factor of the number of processes comes in here:
-        # the sums below are of gradients of all these losses, and DDP divides by their number at the end.
+        # Every rank's loss is a mean over its own windows, so no factor of the world size is needed here: the sums
+        # below are over the gradients of all these losses, and DDP divides by their number at the end.
         sums = torch.stack([bias_gradient, weight_gradient])
         dist.all_reduce(sums)
         mean_gradient, mean_projection = sums / count
@@ -96,5 +96,5 @@ class _Normalise(torch.autograd.Function):
 
 
 def _along(channels: Tensor, like: Tensor) -> Tensor:
-    """(C,) shaped so that it meets the second dimension of `like`."""
+    """(C,) reshaped to broadcast along the second dimension of `like`."""
     return channels.reshape(1, -1, *(1,) * (like.dim() - 2))

@@ -1,4 +1,4 @@
-"""torch.compile with a way back: a network that does not compile is trained as it is."""
+"""torch.compile with a fallback: a network that fails to compile is trained without."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -10,35 +10,35 @@ from pretrain.objectives import PreparedBatch
 from pretrain.parallel.distributed import Process
 
 Prepare = Callable[[Tensor, Tensor], PreparedBatch]
-"""`Objective.prepare`: stored counts and keys to what the network is given."""
+"""`Objective.prepare`: from stored counts and keys to the network's input."""
 
 DRAWN_ALIKE_G = 1e-3
-"""By which a sample may differ, in g, between transforms as written and compiled: rounding, seen at a steep place."""
+"""Tolerance per sample, in g, between compiled and uncompiled transforms: rounding, where the signal is steep."""
 
 CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
-"""Modes that replay recorded kernels, which read and write the same memory every time."""
+"""Modes that use CUDA graphs: recorded kernels that read and write the same memory at every replay."""
 
 
 def compile_mode(mode: str, device: torch.device) -> str:
-    """`auto` in words: compiled on CUDA, and not on the CPU, where it takes minutes for little."""
+    """The mode with `auto` resolved: compiled on CUDA; off on the CPU, where it takes minutes for little gain."""
     if mode != "auto":
         return mode
     return "default" if device.type == "cuda" else "off"
 
 
 def compile_or_fall_back(network: nn.Module, mode: str, trial: Callable[[], object], process: Process) -> str:
-    """Compile `network` in place and try it; return what came of it, in one line.
+    """Compile `network` in place and try it; return one line that says whether it worked.
 
-    In place, so that names in the state dict stay. `trial` runs it forward and backward exactly as a step will, only
-    without exchanging anything between processes; that leaves no trace in the batch statistics, and no gradients. All
-    processes go the same way: if the compiler fails on one of them, none uses it.
+    In place, so that state dict names stay the same. `trial` runs it forward and backward exactly as a step will, but
+    without communication between ranks; batch statistics are restored and gradients cleared afterwards. All ranks do
+    the same: if the compiler fails on one of them, none uses it.
     """
     buffers = [buffer.clone() for buffer in network.buffers()]
     problem = ""
     network.compile(mode=mode)
     try:
         trial()
-    except Exception as error:  # whatever the compiler's back end raises, or the C++ compiler behind it
+    except Exception as error:  # anything the compiler's back end may raise, or the C++ compiler it calls
         problem = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}" if str(error) else repr(error)
     network.zero_grad(set_to_none=True)
     with torch.no_grad():
@@ -47,26 +47,26 @@ def compile_or_fall_back(network: nn.Module, mode: str, trial: Callable[[], obje
     failures = process.sum(torch.tensor(float(bool(problem)), device=process.device)).item()
     if not failures:
         return f"compiled, mode {mode}"
-    # An error that is not the compiler's own comes again at the first step, and stops the run there.
+    # An error that was not the compiler's will recur at the first step, and stop the run there.
     network._compiled_call_impl = None
-    return f"not compiled, going on without: {problem or 'another process could not'}"
+    return f"not compiled, continuing without: {problem or 'compilation failed on another rank'}"
 
 
 def compiled_if_equal(prepare: Prepare, counts: Tensor, keys: Tensor) -> tuple[Prepare, str]:
-    """`prepare` compiled, if that gives on `counts` and `keys` what it gives as written; and what came of it, in words.
+    """`prepare` compiled, if it gives the same result on `counts` and `keys` as uncompiled; and one line about it.
 
-    Some 300 small kernels become a few. The check is there since draws are integer hashes, which must wrap around at
-    64 bits: a compiler that thinks otherwise would train on other windows, and nothing would look wrong.
+    Some 300 small kernels become a few. The check exists because draws are integer hashes that must wrap around at
+    64 bits: a compiler that did otherwise would silently train on different windows.
     """
     compiled: Prepare = torch.compile(prepare, dynamic=False)
-    # First as written, which makes the tables that the compiler is to find.
+    # Uncompiled first, which creates the tables that the compiler must find.
     expected = prepare(counts, keys)
     try:
         found = compiled(counts, keys)
     except Exception as error:  # as in `compile_or_fall_back`
         return prepare, f"transforms not compiled: {type(error).__name__}"
     if not _alike(found, expected):
-        return prepare, "transforms not compiled: they would differ from those as written"
+        return prepare, "transforms not compiled: their results would differ"
     return compiled, "transforms compiled"
 
 
@@ -76,10 +76,10 @@ def _alike(found: PreparedBatch, expected: PreparedBatch) -> bool:
 
 
 def without_compilation() -> AbstractContextManager[object]:
-    """While entered, networks run as they are written, compiled or not.
+    """While entered, networks run uncompiled.
 
-    Held-out windows and the probe come in other numbers and in evaluation mode: each would be compiled anew, for
-    minutes, to be computed in seconds.
+    Held-out windows and the probe have other batch sizes and run in evaluation mode: each would trigger a
+    recompilation of minutes for a computation of seconds.
     """
     context: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
     return context

@@ -1,4 +1,4 @@
-"""The processes of a run: who we are, and the few things that all of them must agree on."""
+"""The process group of a run: rank, world size, device, and the few collectives that the run needs."""
 
 import hashlib
 import os
@@ -15,55 +15,55 @@ from harnet.errors import HarnetError
 from pretrain.parallel.srun_environment import torch_variables
 
 TIMEOUT = timedelta(minutes=10)
-"""For which a process waits for the others before it gives up: longer than any step or held-out loss. A
-machine that goes silent does not close its connections, so nothing else would end the wait; gloo's own is 30 min."""
+"""Timeout of collectives: longer than any step or evaluation takes. A machine that goes silent does not close its
+connections, so without a timeout the others would hang; gloo's default is 30 min."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """One process of the run. Alone, it is rank 0 of 1 and no process group exists."""
+    """This process of the run. A single process is rank 0 of world size 1, without a process group."""
 
     rank: int
-    """0 to world - 1 over all nodes."""
+    """0 to world - 1, over all nodes."""
     world: int
-    """Number of processes."""
+    """World size: number of processes."""
     device: torch.device
-    """Where this process computes."""
+    """Device of this rank."""
     timeout: timedelta = TIMEOUT
-    """For which it waits for the others in an exchange."""
+    """Timeout of collectives."""
 
     @property
     def first(self) -> bool:
-        """Whether this process writes logs and checkpoints."""
+        """Whether this is rank 0, which writes logs and checkpoints."""
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
-        """Element-wise sum over all processes; every one of them must call it."""
+        """All-reduce in place: element-wise sum over all ranks; every rank must call it."""
         if self.world > 1:
             dist.all_reduce(values)
         return values
 
     def broadcast(self, values: Tensor) -> Tensor:
-        """Overwrite `values` by those of the first process; every process must call it."""
+        """Overwrite `values` with those of rank 0; every rank must call it."""
         if self.world > 1:
             dist.broadcast(values, src=0)
         return values
 
     def broadcast_text(self, text: str) -> str:
-        """The text of the first process; every process must call it, the others with anything."""
+        """The text that rank 0 passes; every rank must call it, and what the others pass is ignored."""
         if self.world == 1:
             return text
-        # As numbers: torch's own way with objects pickles them.
+        # Sent as bytes, because torch's broadcast of objects pickles them.
         content = torch.tensor(list(text.encode()), dtype=torch.uint8, device=self.device)
         length = self.broadcast(torch.tensor(len(content), device=self.device))
         told = self.broadcast(content if self.first else content.new_empty(int(length)))
         return bytes(told.tolist()).decode()
 
     def run_on_first_rank(self, action: Callable[[], object]) -> None:
-        """Let the first process do something; if it fails, so do all others, so that none waits for it.
+        """Run `action` on rank 0; if it fails, all ranks fail, so that none of them hangs.
 
         Raises:
-            HarnetError, OSError: what the action raised; a HarnetError on the other processes.
+            HarnetError, OSError: on rank 0, what the action raised; on the others, a HarnetError with its message.
         """
         failed: HarnetError | OSError | None = None
         if self.first:
@@ -78,24 +78,24 @@ class Process:
             raise HarnetError(problem)
 
     def same_on_all_ranks(self, text: str) -> bool:
-        """Whether all processes were given the same text; every one of them must call it."""
+        """Whether all ranks passed the same text; every rank must call it."""
         digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
         own = torch.tensor(digest, dtype=torch.int64, device=self.device)
         other = own != self.broadcast(own.clone())
         return bool(self.sum(other.float()) == 0)
 
     def barrier(self) -> None:
-        """Return once every process is here."""
+        """Wait until every rank has reached this point."""
         if self.world > 1:
             dist.barrier()
 
 
 @contextmanager
 def process_group(device: str, timeout: timedelta = TIMEOUT) -> Iterator[Process]:
-    """Join the processes that torchrun or srun started; alone if neither did. NCCL on CUDA, gloo on the CPU.
+    """Join the process group of torchrun or srun; without either, a single process. NCCL on CUDA, gloo on the CPU.
 
     Raises:
-        HarnetError: CUDA is asked for and absent, or there are more processes on the node than GPUs.
+        HarnetError: CUDA is requested but not available, or the node has more processes than GPUs.
     """
     os.environ.update(torch_variables(os.environ))
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
@@ -117,12 +117,11 @@ def _device(wanted: str, local_rank: int) -> torch.device:
     if not available:
         raise HarnetError("run.device is cuda, but torch sees no CUDA device here; use --run.device cpu")
     visible = torch.cuda.device_count()
-    # A site may show each process its own GPU and no other, which is number 0 to all of them.
+    # A site may make only one GPU visible to each process, which is then device 0 for all of them.
     number = 0 if visible == 1 else local_rank
     if number >= visible:
         raise HarnetError(
-            f"process {local_rank} of this node has no GPU: there are {visible}; "
-            "start as many processes a node as it has GPUs"
+            f"local rank {local_rank} has no GPU: the node has {visible}; start at most one process per GPU"
         )
     device = torch.device("cuda", number)
     torch.cuda.set_device(device)
@@ -138,5 +137,5 @@ def _join(process: Process) -> None:
         if "Duplicate GPU" not in str(error):
             raise
         raise HarnetError(
-            "two processes of a node see the same GPU and no other: start as many processes a node as it has GPUs"
+            "two processes of a node share its only visible GPU: start at most one process per GPU"
         ) from error

@@ -1,7 +1,7 @@
-"""What a process asked of NCCL last, written down when the processes no longer answer each other.
+"""NCCL flight recorder: the last collectives of each rank, dumped when one times out.
 
-torch keeps the last exchanges in a ring and, when one of them times out, writes them to a file a process. Together the
-files say which process did not come to which exchange: `torchfrtrace --prefix nccl-flight-process- RUN` compares them.
+torch keeps the last collectives in a ring buffer and, when one times out, writes them to one file per rank. Together
+the files show which rank did not join which collective: `torchfrtrace --prefix nccl-flight-process- RUN` compares them.
 """
 
 import os
@@ -11,16 +11,16 @@ from pathlib import Path
 from harnet.run_folder import FLIGHT
 
 EXCHANGES = 2000
-"""Kept in the ring: some hundred steps, a few hundred bytes each."""
+"""Size of the ring buffer: some hundred steps; a few hundred bytes per entry."""
 
 
 def enable(run: Path, environment: MutableMapping[str, str] = os.environ) -> None:
-    """Have it recorded and, after a time-out, written to the run folder. What is set already stays.
+    """Record collectives and, after a timeout, dump them to the run folder. Variables that are already set stay.
 
-    Before the process group is made, which reads it.
+    Call it before the process group is created, which reads them.
     """
     settings = {
-        # Older names of the first and last, which torch still reads: TORCH_NCCL_TRACE_BUFFER_SIZE and
+        # Older names of the first and last, which torch still accepts: TORCH_NCCL_TRACE_BUFFER_SIZE and
         # TORCH_NCCL_DEBUG_INFO_TEMP_FILE.
         "TORCH_FR_BUFFER_SIZE": str(EXCHANGES),
         "TORCH_NCCL_DUMP_ON_TIMEOUT": "1",

@@ -1,7 +1,7 @@
-"""From the variables that srun sets in a task to those that torch reads; the one place that knows both.
+"""Translates the environment variables of srun into those of torch.distributed; the only place that knows both.
 
-submitit has the same as `TorchDistributedEnvironment`. It is not used here because training must not need submitit: a
-plain batch script starts it, or a container. Nothing here imports torch.
+submitit offers this as `TorchDistributedEnvironment`. It is not used because training must run without submitit, from
+a plain batch script or a container. Nothing here imports torch.
 """
 
 import re
@@ -9,11 +9,11 @@ from collections.abc import Mapping
 
 
 def torch_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """RANK, LOCAL_RANK, WORLD_SIZE and the meeting point of a task of srun, but for those that are set already.
+    """RANK, LOCAL_RANK, WORLD_SIZE and the rendezvous of a task of srun, except variables that are already set.
 
-    Empty outside a step of Slurm, and where torchrun was here. A step of one task, such as an interactive shell inside
-    a larger allocation, is a process alone. The processes meet on the first node of the step, on a port derived from
-    the job and step, so that two jobs on a node do not collide.
+    Empty outside a Slurm step, and under torchrun. A step of one task, such as an interactive shell inside a larger
+    allocation, is a single process. The rendezvous is on the first node of the step, on a port derived from job and
+    step, so that two jobs on a node do not collide.
     """
     world = environment.get("SLURM_STEP_NUM_TASKS", "1")
     if "RANK" in environment or world == "1":

@@ -56,7 +56,7 @@ def test_a_compiler_that_fails_costs_one_line_and_nothing_else(tmp_path: Path, m
     made = network()
     with torch._inductor.config.patch({"cpp.cxx": ("/no/such/compiler",)}):
         said = compiled(made)
-    assert said.startswith("not compiled, going on without: ")
+    assert said.startswith("not compiled, continuing without: ")
     assert "\n" not in said
     for ours, theirs in zip(made.state_dict().values(), network().state_dict().values(), strict=True):
         assert torch.equal(ours, theirs)
@@ -88,7 +88,7 @@ def test_every_objective_trains_on_where_the_compiler_fails(
         config = replace(small(shards, tmp_path / mode, steps=3, compile=mode), objective=name)
         with torch._inductor.config.patch({"cpp.cxx": ("/no/such/compiler",)}):
             finals.append(digest(alone(config)))
-    assert "not compiled, going on without: " in capsys.readouterr().out
+    assert "not compiled, continuing without: " in capsys.readouterr().out
     assert finals[0] == finals[1]
     assert losses(tmp_path / "off") == losses(tmp_path / "default")
 

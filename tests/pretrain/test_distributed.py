@@ -128,7 +128,7 @@ def test_a_process_takes_its_gpu_or_the_only_one_that_it_is_shown(
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus(monkeypatch, 2, local_rank=2)
-    with pytest.raises(HarnetError, match="process 2 of this node has no GPU: there are 2"), process_group("auto"):
+    with pytest.raises(HarnetError, match="local rank 2 has no GPU: the node has 2"), process_group("auto"):
         pass
 
 

@@ -73,7 +73,7 @@ def test_a_run_may_be_as_long_as_some_epochs(shards: Path, tmp_path: Path) -> No
     assert (saved["steps"], saved["epochs"]) == (4, None)
     # The same command continues it, and so does its length in steps.
     assert alone(config) == alone(small(shards, tmp_path / "run", steps=4))
-    with pytest.raises(HarnetError, match=r"run.steps is 4 and run.epochs 2: give one of them"):
+    with pytest.raises(HarnetError, match=r"run.steps is 4 and run.epochs is 2: give only one of them"):
         small(shards, tmp_path, steps=4, epochs=2.0)
     with pytest.raises(HarnetError, match=r"run.epochs is 0"):
         small(shards, tmp_path, steps=None, epochs=0.0)

@@ -113,6 +113,9 @@ def ingest_file(path: Path, cohort: Cohort, options: IngestOptions) -> list[Inge
                 outcomes.append(_add(found, path, cohort, source, options))
     except HarnetError as error:
         outcomes.append(IngestOutcome(str(path), "refused", str(error)))
+    except MemoryError:
+        reason = f"{path}: not enough memory: ingest it with fewer workers or where there is more memory"
+        outcomes.append(IngestOutcome(str(path), "refused", reason))
     _note(cohort, path, outcomes, options)
     return outcomes
 
@@ -225,7 +228,7 @@ def _recordings(reader: DeviceReader, path: Path, options: IngestOptions) -> Ite
 def _told(items: Iterator[Item], reader: DeviceReader, path: Path) -> Iterator[Item]:
     try:
         yield from items
-    except HarnetError:
+    except (HarnetError, MemoryError):
         raise
     except OSError as error:
         raise HarnetError(f"{path}: cannot be read ({error.strerror or error})") from error

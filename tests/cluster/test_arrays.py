@@ -1,14 +1,20 @@
-"""Recordings to shards as arrays of jobs; what failed is repeated by the same command, what is done is not."""
+"""Arrays of jobs: recordings to shards, a store to results. The same command repeats what failed, not what is done."""
 
 import json
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from data_shards.cohort.store import Cohort
+from harnet.heads import ClassifierModel, PretextModel
+from harnet.weights.bundle import BundleConfig, save
 from tests.cluster.stories import Scene, Story
+from tests.cluster.submitted import harnet
+from tests.harnet.test_evaluation import make_labelled
 
 
 def write_recording(path: Path, person: int) -> None:
@@ -21,9 +27,10 @@ def write_recording(path: Path, person: int) -> None:
     path.write_text("time,x,y,z\n" + rows + "\n")
 
 
-def submitted(scene: Scene, code: int, *arguments: str) -> dict[str, Any]:
+def submitted(scene: Scene, code: int, *arguments: str, site: str = "") -> dict[str, Any]:
     """What an array of two elements says once it and its check have ended."""
-    done = scene.harnet("submit", *arguments, "--jobs", "2", "--profile", str(scene.profile()), "--wait", "--json")
+    profile = str(scene.profile(site))
+    done = scene.harnet("submit", *arguments, "--jobs", "2", "--profile", profile, "--wait", "--json")
     assert done.returncode == code, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -55,6 +62,66 @@ def recordings_to_shards(scene: Scene) -> None:
     assert (scene.folder / "quality" / "index.html").exists()
 
 
-@pytest.mark.parametrize("story", [recordings_to_shards], ids=lambda story: story.__name__)
+def weights(folder: Path) -> tuple[str, str]:
+    """An encoder and a classifier, of random weights."""
+    encoder = PretextModel("harnet5", standardise=True, width=8)
+    config = BundleConfig("harnet5", 5, "standardised window", width=8, provenance={"objective": "none"})
+    classes = replace(config, normalisation="none", classes=("sit", "walk"))
+    classifier = ClassifierModel("harnet5", 2, width=8)
+    return (
+        str(save(folder / "encoder", encoder.state_dict(), config)),
+        str(save(folder / "classifier", classifier.state_dict(), classes)),
+    )
+
+
+def same_files(one: Path, other: Path, pattern: str) -> None:
+    """Both folders hold the same files of a pattern, of the same bytes, and there is one at least."""
+    found = [
+        {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob(pattern) if path.is_file()}
+        for folder in (one, other)
+    ]
+    assert found[0] == found[1] != {}
+
+
+def store_to_results(scene: Scene) -> None:
+    """embed with a recording that is damaged at first, predict with an element that is killed, evaluate."""
+    cohort, here, out = (scene.folder / name for name in ("cohort.zarr", "here", "out"))
+    assert harnet("synth", "--out", str(cohort), "--people", "3", "--hours", "1") == 0
+    encoder, classifier = weights(scene.folder)
+    damaged = cohort / Cohort.open(cohort).recordings()[1] / "wear" / "c" / "0"
+    whole = damaged.rename(scene.folder / "whole")
+    damaged.write_bytes(b"")
+
+    options = ["--weights", encoder, "--threads", "1", "--step", "60"]
+    embed = ["embed", str(cohort), *options, "--out", str(out / "features")]
+    first = submitted(scene, 1, *embed)
+    assert (first["elements"], first["done_before"]) == (2, 0)
+    whole.rename(damaged)
+    second = submitted(scene, 0, *embed)
+    assert (second["elements"], second["done_before"]) == (1, 1), "only the element that failed is repeated"
+    assert harnet("embed", str(cohort), *options, "--out", str(here / "features")) == 0
+    for pattern in ("c/*", "*.parquet", "summaries/*"):
+        same_files(out / "features", here / "features", pattern)
+
+    options[1] = classifier
+    predict = ["predict", str(cohort), *options, "--out", str(out / "classes")]
+    kill = """setup = ['[ "${SLURM_ARRAY_TASK_ID:-}" != 2 ] || kill -KILL $$']"""
+    submitted(scene, 0, *predict, site=kill)  # the check does what a killed element has not done
+    again = submitted(scene, 0, *predict)
+    assert (again["elements"], again["done_before"]) == (1, 1)
+    assert harnet("predict", str(cohort), *options, "--out", str(here / "classes")) == 0
+    for pattern in ("*.parquet", "*.csv"):
+        same_files(out / "classes", here / "classes", pattern)
+
+    make_labelled(scene.folder / "labelled" / "tiny")
+    options = ["--data", str(scene.folder / "labelled"), "--weights", encoder, "--seeds", "1"]
+    options += ["--arms", "frozen-linear", "untrained-linear"]
+    assert submitted(scene, 0, "evaluate", *options, "--out", str(out / "scores"))["elements"] == 2
+    assert harnet("evaluate", *options, "--out", str(here / "scores")) == 0
+    for pattern in ("results.json", "*.csv"):
+        same_files(out / "scores", here / "scores", pattern)
+
+
+@pytest.mark.parametrize("story", [recordings_to_shards, store_to_results], ids=lambda story: story.__name__)
 def test_arrays_of_jobs(told: dict[Story, Future[None]], story: Story) -> None:
     told[story].result()

@@ -72,3 +72,38 @@ def test_a_file_that_kills_its_worker_stops_no_other(tmp_path: Path, monkeypatch
     table(tmp_path / "in" / "bad-SIGKILL.csv", 7)
     ingest([tmp_path / "in" / "bad-SIGKILL.csv"], tmp_path / "cohort.zarr", IngestOptions())
     assert [Path(source).stem for source, _ in cohort.unreadable()] == ["bad-SIGSEGV"]
+
+
+def beyond_memory(*given: Any) -> Any:
+    """As numpy has it of an array that is too large."""
+    return np.empty(1 << 50)
+
+
+def read_beyond_memory(*given: Any) -> Iterator[Found]:
+    yield from beyond_memory()
+
+
+@pytest.mark.parametrize(
+    ("where", "fails"),
+    [
+        ("readers.table.Table.read", read_beyond_memory),
+        ("ingest.preparation.PreparedRecording.__init__", beyond_memory),
+        ("cohort.store.Cohort.write_hours", beyond_memory),
+    ],
+)
+def test_a_file_that_needs_too_much_memory_is_refused_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, fails: Any
+) -> None:
+    """Python's MemoryError, in a reader and outside of one."""
+    large, store = tmp_path / "large.csv", tmp_path / "cohort.zarr"
+    table(large, 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(f"data_shards.{where}", fails)
+        ((outcome,), _) = ingest([large], store, IngestOptions())
+    assert outcome.status == "refused"
+    assert outcome.reason.startswith(f"{large}: not enough memory")
+    assert Cohort.open(store).unreadable() == [(str(large), outcome.reason)]
+    assert Cohort.open(store).recordings() == []
+    ((outcome,), _) = ingest([large], store, IngestOptions())
+    assert outcome.status == "ingested"
+    assert Cohort.open(store).unreadable() == []

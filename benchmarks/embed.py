@@ -28,7 +28,7 @@ from itertools import product
 from pathlib import Path
 
 SECONDS_PER_DAY = 86400
-MOST_BATCHES = 128
+MOST_BATCHES = 64
 """Of the network alone, whose rate is the same from one batch to the next."""
 
 

@@ -1,4 +1,4 @@
-"""What every process must do at the same step, though one of them alone knows that it is due: stop, or save."""
+"""Decisions that all ranks must make at the same step although only one may know of them: to stop, or to save."""
 
 import torch
 import torch.distributed as dist
@@ -8,10 +8,10 @@ from pretrain.parallel.distributed import Process
 
 
 class Agreement:
-    """Questions put to all processes at every step and answered at the next one, so that no step waits for them.
+    """Flags that are all-reduced asynchronously: posted at one step, read at the next, so that no step waits.
 
-    They go over a group of their own, from host to host (gloo): the device and its exchange of gradients have no part
-    in it. A process alone has its answer at once.
+    They use a separate gloo group on the hosts, so the device and the all-reduce of gradients are not involved. A
+    single process gets its answer at once.
     """
 
     def __init__(self, process: Process) -> None:
@@ -19,9 +19,9 @@ class Agreement:
         self._asked: tuple[dist.Work, Tensor] | None = None
 
     def any_rank(self, *flags: bool) -> list[bool]:
-        """Whether any process raised each flag in its last call; every process must call it, with as many flags.
+        """For each flag, whether any rank raised it in its previous call; every rank must pass as many flags.
 
-        The first answer, and the one after `settle`, is no. A flag must stay up until it is answered.
+        The first answer, and the first after `settle`, is False. A flag must stay raised until it is answered.
         """
         if self._group is None:
             return list(flags)
@@ -33,7 +33,7 @@ class Agreement:
         return answer
 
     def settle(self) -> list[bool]:
-        """Wait for the answer that is due, if one is, and return it; `any_rank` no longer will."""
+        """Wait for the pending answer, if any, and return it; `any_rank` will not return it again."""
         if self._asked is None:
             return []
         work, raised = self._asked

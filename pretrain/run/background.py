@@ -1,4 +1,4 @@
-"""Checkpoints are written while training goes on: copied to the host first, then written by a thread."""
+"""Checkpoints are written in the background: copied to the host first, then written by a thread."""
 
 from collections.abc import Callable
 from threading import Thread
@@ -9,10 +9,10 @@ import torch
 
 
 class BackgroundWriter:
-    """One piece of work at a time in a thread of its own. What it raises is raised by the next call here.
+    """Runs one job at a time in a thread. An exception of the job is raised by the next call of a method.
 
-    Left by an error, it lets the work end first: the checkpoint that is being written is good. Left by an interrupt it
-    does not: nobody wants to wait, and half a checkpoint does not count.
+    On an error in the `with` block it waits for the job, since the checkpoint being written is good. On an interrupt
+    it does not: nobody wants to wait, and an incomplete checkpoint is ignored.
     """
 
     def __init__(self) -> None:
@@ -20,19 +20,19 @@ class BackgroundWriter:
         self._error: BaseException | None = None
 
     def begin(self, work: Callable[[], object]) -> None:
-        """Start `work`, after waiting for the end of what was started before."""
+        """Start `work`, after waiting for the previous job."""
         self.finish()
-        # A daemon: a file system that hangs must not keep a process from ending that was asked to.
+        # A daemon thread: a file system that hangs must not block a process that was asked to stop.
         self._thread = Thread(target=self._run, args=(work,), name="checkpoint", daemon=True)
         self._thread.start()
 
     def check(self) -> None:
-        """Raise what went wrong so far; no waiting."""
+        """Raise the job's exception if it has failed; does not wait."""
         if self._thread is not None and not self._thread.is_alive():
             self.finish()
 
     def finish(self) -> None:
-        """Wait for the end of what was started, and raise what went wrong in it."""
+        """Wait for the job, and raise its exception if it failed."""
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.join()
@@ -43,7 +43,7 @@ class BackgroundWriter:
     def _run(self, work: Callable[[], object]) -> None:
         try:
             work()
-        except BaseException as error:  # whatever it is, it belongs to the thread that trains
+        except BaseException as error:  # re-raised in the training thread
             self._error = error
 
     def __enter__(self) -> "BackgroundWriter":
@@ -59,7 +59,7 @@ class BackgroundWriter:
 
 
 def on_host(value: Any) -> Any:
-    """A copy that training does not change: tensors, in dictionaries, lists and tuples, in memory of the host."""
+    """A copy in host memory that training does not change: tensors in dictionaries, lists and tuples."""
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):

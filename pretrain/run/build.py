@@ -1,4 +1,4 @@
-"""A run put together from its configuration, ready to take its next step."""
+"""Builds a run from its configuration."""
 
 import json
 
@@ -30,10 +30,10 @@ from pretrain.run.trace import Trace
 
 
 def build_run(config: PretrainConfig, process: Process) -> Run:
-    """A run ready to take its next step: the first one, or the one after the newest valid checkpoint.
+    """A run ready for its next step: the first, or the one after the newest valid checkpoint.
 
     Raises:
-        HarnetError: the run folder is of another run, the shards cannot feed it, or processes disagree.
+        HarnetError: the run folder belongs to another run, the shards do not suffice, or the ranks disagree.
     """
     manifest = open_manifest(config.data)
     planner = Planner(manifest, "train", config.order(), LoadingOptions.of(config.data).cache)
@@ -51,8 +51,8 @@ def build_run(config: PretrainConfig, process: Process) -> Run:
     notes = computing.compile()
     peak, source = flops.peak(process.device, config.run.precision)
     notes.append(
-        f"{cost / 1e9:.3f} GFLOP a window, forward and backward; the device does {peak / 1e12:.3g} "
-        f"TFLOP/s at best ({source})"
+        f"{cost / 1e9:.3f} GFLOP per window, forward and backward; peak of the device: {peak / 1e12:.3g} TFLOP/s "
+        f"({source})"
     )
     return Run(
         config,
@@ -74,7 +74,7 @@ def build_run(config: PretrainConfig, process: Process) -> Run:
 
 
 def _initialised(config: PretrainConfig, process: Process, objective: Objective) -> State:
-    """Network, optimiser and the rest as they are before the first step."""
+    """Network, optimiser and everything else as before the first step."""
     torch.manual_seed(config.run.seed)
     network = objective.build().to(process.device)
     network = batchnorm.synchronise(network, process) if config.run.sync_batchnorm else network
@@ -86,14 +86,14 @@ def _initialised(config: PretrainConfig, process: Process, objective: Objective)
 
 
 def _check_same_on_all_ranks(config: PretrainConfig, process: Process, manifest: Manifest, step: int) -> None:
-    """A node with other shards or options, or an old view of the run folder, would train on something else or hang."""
+    """With different shards or options, or a stale view of the run folder, a node would train on other data or hang."""
     if not process.same_on_all_ranks(
         json.dumps([settings_in_common(config.as_dict()), manifest.digest, step], sort_keys=True)
     ):
         raise HarnetError(
-            f"process {process.rank} would begin at step {step} of {config.run.out} with manifest "
-            f"{manifest.digest[:16]}, and not all processes would do the same: give every node the same options, "
-            "the same shards and the same run folder"
+            f"rank {process.rank} would start at step {step} of {config.run.out} with manifest "
+            f"{manifest.digest[:16]}, but other ranks would not: give every node the same options, the same shards and "
+            "the same run folder"
         )
 
 
@@ -101,7 +101,7 @@ def _heldout(config: PretrainConfig, process: Process, manifest: Manifest) -> He
     heldout = HeldOut(config, process, manifest)
     if config.run.patience and not heldout.windows:
         raise HarnetError(
-            f"run.patience is {config.run.patience}, but there is no held-out loss: too few people are held out or "
+            f"run.patience is {config.run.patience}, but there is no held-out loss: too few people are held out, or "
             "data.heldout_windows is too small; leave run.patience out"
         )
     return heldout

@@ -1,8 +1,8 @@
-"""Saving a run so that whatever happens there is a valid checkpoint to go on from.
+"""Checkpoints: whatever happens, there is a valid one to resume from.
 
 A checkpoint is a folder `step-NNNNNNNN`. It is written under a temporary name, flushed, renamed, and only then gets
-its completion marker, which holds the digest of every file. Older ones are deleted after that. Without a marker that
-fits, it does not count.
+its completion marker, which holds the digest of every file. Older checkpoints are deleted after that. A checkpoint
+without a matching marker is ignored.
 """
 
 import hashlib
@@ -45,10 +45,10 @@ class Checkpoint:
     step: int
     """Steps done."""
     metadata: Mapping[str, Any]
-    """Configuration, manifest digest, world size and what else the run wrote beside its tensors."""
+    """Configuration, manifest digest, world size and everything else that is stored beside the tensors."""
 
     def tensors(self, name: str) -> dict[str, Tensor] | None:
-        """One of the files of tensors, on the CPU; None if the run had no such thing."""
+        """The tensors in one file, on the CPU; None if the run has no such file."""
         path = self.path / name
         return load_file(path) if path.exists() else None
 
@@ -71,15 +71,15 @@ def save(
     keep: int,
     protected: Collection[int] = (),
 ) -> Path:
-    """Write the checkpoint of a step, then delete all but the newest `keep` valid ones and those of `protected` steps.
+    """Write the checkpoint of a step, then delete all others but the newest `keep` valid ones and `protected` steps.
 
-    `tensors` is file name -> state dict, with `NETWORK` among them. A kill at any moment leaves at least the
-    checkpoints that were valid before; what it leaves of others is removed by the next save.
+    `tensors` maps file names to state dicts, `NETWORK` among them. A kill at any moment leaves at least the
+    checkpoints that were valid before; the next save removes what an interrupted one left behind.
     """
     final = checkpoint_folder(run, step)
     temporary = final.with_name(final.name + ".tmp")
     for leftover in (*(run / CHECKPOINTS).glob("*.tmp"), final):
-        # A folder of this name that is in the way has no marker that fits: the run would have gone on from it.
+        # A folder of this name has no matching marker: otherwise the run would have resumed from it.
         if leftover.exists():
             shutil.rmtree(leftover)
     temporary.mkdir(parents=True)
@@ -98,7 +98,7 @@ def save(
 def _write(
     folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], optimizer: Mapping[str, Any], metadata: Mapping[str, Any]
 ) -> list[str]:
-    # Both libraries report a full disk as an error of their own kind; through memory it is an OSError, as anywhere.
+    # Both libraries report a full disk as an error of their own; writing bytes gives an OSError, as elsewhere.
     for name, state in tensors.items():
         on_cpu = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
         (folder / name).write_bytes(safetensors_bytes(on_cpu))
@@ -110,7 +110,7 @@ def _write(
 
 
 def at_step(run: Path, step: int) -> Checkpoint | None:
-    """The checkpoint of a step, which somebody else has found to be valid: digests are not looked at again."""
+    """The checkpoint of a step that another rank has found to be valid; digests are not verified again."""
     folder = checkpoint_folder(run, step)
     if not (folder / MARKER).is_file():
         return None
@@ -118,7 +118,7 @@ def at_step(run: Path, step: int) -> Checkpoint | None:
 
 
 def newest(run: Path) -> Checkpoint | None:
-    """The valid checkpoint with the most steps of a run folder, if there is any."""
+    """The newest valid checkpoint of a run folder, if there is any."""
     valid = _valid(run)
     return valid[0] if valid else None
 

@@ -1,7 +1,7 @@
-"""Model FLOP utilisation: what share of the device's arithmetic goes into the network itself.
+"""Model FLOP utilisation: the share of the device's peak arithmetic that goes into the network itself.
 
-Chowdhery et al. 2022 (PaLM), appendix B: the FLOPs that the network needs, forward and backward and nothing twice,
-over what the device could do in the same time. Transforms, optimiser and recomputation do not count.
+Chowdhery et al. 2022 (PaLM), appendix B: the FLOPs that the network needs, forward and backward without recomputation,
+divided by what the device could do in the same time. Transforms and the optimiser do not count.
 """
 
 import copy
@@ -15,7 +15,7 @@ from data_shards.layout import RATE
 from pretrain.objectives.objective import Objective
 
 BACKWARD = 2
-"""A backward pass multiplies twice as much as the forward pass: for the input's gradient and for the weight's."""
+"""A backward pass needs twice the FLOPs of the forward pass: for the gradients of inputs and of weights."""
 
 PEAK: dict[str, dict[str, float]] = {
     "H200": {"bf16": 989e12, "fp32": 67e12},
@@ -28,11 +28,11 @@ PEAK: dict[str, dict[str, float]] = {
 """Part of the device's name -> FLOP/s, dense, from NVIDIA's data sheets of these products (fp32 without TF32)."""
 
 _SIDE = {"cpu": 1024, "cuda": 8192}
-"""Of the square matrices whose product is timed on devices that are not in the table: enough to keep them busy."""
+"""Size of the square matrices that are multiplied to time devices missing from the table: enough to keep them busy."""
 
 
 def per_window(objective: Objective, network: nn.Module) -> float:
-    """FLOPs of training on one window, forward and backward, counted by torch as two windows go through the network."""
+    """FLOPs per window, forward and backward, counted by torch on two windows."""
     windows = torch.zeros(2, 3, objective.seconds * RATE, dtype=torch.int16)
     inputs = objective.prepare(windows, torch.zeros(2, dtype=torch.int64)).inputs
     trial = copy.deepcopy(network).cpu().eval()
@@ -42,7 +42,7 @@ def per_window(objective: Objective, network: nn.Module) -> float:
 
 
 def peak(device: torch.device, precision: str) -> tuple[float, str]:
-    """FLOP/s that the device can do at best, and where the figure is from."""
+    """Peak FLOP/s of the device, and where the figure comes from."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
         for part, figures in PEAK.items():
@@ -52,7 +52,7 @@ def peak(device: torch.device, precision: str) -> tuple[float, str]:
 
 
 def _measured(device: torch.device, dtype: torch.dtype) -> float:
-    """The best of five products of square matrices, with this process's threads."""
+    """FLOP/s of the fastest of five products of square matrices, with the threads of this process."""
     side = _SIDE[device.type]
     x = torch.ones(side, side, device=device, dtype=dtype)
     best = min(_seconds(x) for _ in range(5))

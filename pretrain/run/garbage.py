@@ -1,7 +1,7 @@
-"""Python's garbage collector kept from running whenever it likes, which holds up one process and with it all others.
+"""Garbage collection at fixed steps: a collection that delays one rank delays all of them.
 
-A full collection looks at every object, of which torch makes hundreds of thousands: some 0.1 s, at another step on each
-process. So what is there at the start is set aside, and young objects are looked at by all processes at the same step.
+A full collection visits every object, of which torch creates hundreds of thousands: some 0.1 s, at a different step on
+each rank. So objects that exist at the start are frozen, and young objects are collected by all ranks at the same step.
 """
 
 import gc
@@ -14,7 +14,7 @@ EVERY = 100
 
 @contextmanager
 def manual_collection() -> Iterator[None]:
-    """While entered, garbage is collected by `collect_if_due` alone."""
+    """While entered, garbage is only collected by `collect_if_due`."""
     was_on = gc.isenabled()
     gc.collect()
     gc.freeze()
@@ -28,6 +28,6 @@ def manual_collection() -> Iterator[None]:
 
 
 def collect_if_due(step: int) -> None:
-    """Collect young objects, if it is time to."""
+    """Collect young objects, every `EVERY` steps."""
     if step % EVERY == 0:
         gc.collect(1)

@@ -1,8 +1,8 @@
-"""One run at a time in a run folder: something in it names the process that writes there.
+"""Lock of a run folder: only one run at a time may write to it.
 
-It is a file in a folder of its own, since renaming a folder fails on every file system if the name is taken by one that
-is not empty. `flock` and hard links are not to be had everywhere, or for one node only. What a killed process left is
-taken over where it is certain that the process is gone: it was of this machine and is not there any more, or of
+The lock is a folder with a file in it that names the holder, since renaming a folder onto one that is not empty fails
+on every file system, while `flock` and hard links are not available everywhere, or only within a node. The lock of a
+killed process is taken over if it has certainly ended: it ran on this machine and no longer exists, or it belonged to
 an earlier start of the same Slurm job, which Slurm has ended. `launch.job` asks Slurm about other jobs.
 """
 
@@ -29,19 +29,19 @@ class Holder:
     """The process that writes to a run folder."""
 
     host: str
-    """Name of its machine, for people."""
+    """Host name, for messages."""
     machine: str
-    """Of this start of the machine, and of the namespace in which process numbers count."""
+    """Identifies the boot of the machine and the PID namespace."""
     pid: int
-    """Number of the process."""
+    """Process id."""
     started: int
-    """When it started, in clock ticks since the machine did: numbers of processes come up again."""
+    """Start time in clock ticks since boot: process ids are reused."""
     since: float
-    """When it took the folder, in seconds since 1970."""
+    """When it acquired the lock, in seconds since 1970."""
     job: str = ""
-    """Slurm's job, if it is one."""
+    """Slurm job id, if any."""
     restart: int = 0
-    """How often Slurm had queued that again."""
+    """How often Slurm had requeued that job."""
 
     @classmethod
     def of_this_process(cls) -> "Holder":
@@ -51,7 +51,7 @@ class Holder:
         return cls(socket.gethostname(), _machine(), pid, _start_of(pid) or 0, time.time(), job, restart)
 
     def has_ended(self) -> bool:
-        """Whether it certainly does not run any more."""
+        """Whether it has certainly ended."""
         here = Holder.of_this_process()
         if self.job and self.job == here.job and self.restart != here.restart:
             return True
@@ -64,7 +64,7 @@ def _machine() -> str:
 
 
 def _start_of(pid: int) -> int | None:
-    """Clock ticks from the start of the machine to that of a process; None if it has ended (proc(5), stat)."""
+    """Start time of a process in clock ticks since boot; None if it has ended (proc(5), stat)."""
     try:
         # The name of the program, in brackets, may hold anything.
         state, *others = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -74,12 +74,12 @@ def _start_of(pid: int) -> int | None:
 
 
 def holder(run: Path) -> Holder | None:
-    """Who writes to a run folder; None if nobody does."""
+    """The process that holds the lock of a run folder; None if there is none."""
     return _read(run / LOCK)
 
 
 def release(run: Path) -> Holder | None:
-    """End the claim on a run folder, whoever has it; return who that was."""
+    """Remove the lock of a run folder, whoever holds it; return the previous holder."""
     aside = run / f".{LOCK}-{uuid.uuid4().hex}"
     try:
         os.rename(run / LOCK, aside)
@@ -92,10 +92,10 @@ def release(run: Path) -> Holder | None:
 
 @contextmanager
 def run_lock(run: Path) -> Iterator[None]:
-    """Keep the folder for this process; it is made if it is not there.
+    """Hold the lock of a run folder, which is created if it does not exist.
 
     Raises:
-        HarnetError: another process has it.
+        HarnetError: another process holds it.
     """
     made = not run.exists()
     run.mkdir(parents=True, exist_ok=True)
@@ -103,12 +103,12 @@ def run_lock(run: Path) -> Iterator[None]:
     while not _claim(run, own):
         found = holder(run)
         if found is None:
-            continue  # given back meanwhile
+            continue  # released meanwhile
         if not found.has_ended():
             raise _refusal(run, found)
         moved = release(run)
         if moved is not None and moved != found:
-            # Somebody else was quicker to take it over.
+            # Another process was quicker to take it over.
             _claim(run, moved)
             raise _refusal(run, moved)
     try:
@@ -117,7 +117,7 @@ def run_lock(run: Path) -> Iterator[None]:
         if holder(run) == own:
             release(run)
         if made:
-            with suppress(OSError):  # nothing was written: no reason to leave a folder
+            with suppress(OSError):  # nothing was written, so leave no empty folder
                 run.rmdir()
 
 
@@ -129,7 +129,7 @@ def _read(folder: Path) -> Holder | None:
 
 
 def _claim(run: Path, who: Holder) -> bool:
-    """Whether the folder is `who`'s from now on."""
+    """Try to acquire the lock for `who`; return whether it succeeded."""
     candidate = run / f".{LOCK}-{uuid.uuid4().hex}"
     candidate.mkdir()
     (candidate / _FILE).write_text(json.dumps(asdict(who)))
@@ -148,6 +148,6 @@ def _refusal(run: Path, found: Holder) -> HarnetError:
     job = f", Slurm job {found.job}," if found.job else ""
     return HarnetError(
         f"{run}: process {found.pid} on {found.host}{job} has written to it since {since}, and two runs in one folder "
-        f"destroy each other: wait for it or stop it, or take another --run.out; if it does not run any more, delete "
+        f"would corrupt each other: wait for it, stop it, or choose another --run.out; if it no longer runs, delete "
         f"{run / LOCK}"
     )

@@ -1,4 +1,4 @@
-"""What a run says while it goes: a line of JSON an interval, the same numbers for TensorBoard and for a service."""
+"""Log of a run: JSON Lines, and the same values in TensorBoard and an experiment tracker."""
 
 import json
 import os
@@ -14,20 +14,20 @@ from harnet.run_folder import LOG, TENSORBOARD, read_log
 
 
 class Sink(Protocol):
-    """A place that numbers go to."""
+    """Receives logged values."""
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        """Take the numbers of a step; `kind` is "train", "heldout" or "probe"."""
+        """Log the values of a step; `kind` is "train", "heldout" or "probe"."""
 
     def close(self) -> None:
-        """No more will come."""
+        """Close it; nothing is written afterwards."""
 
 
 class JsonLines:
-    """`log.jsonl` in a run folder: what other programs read.
+    """`log.jsonl` in a run folder, which other programs read.
 
-    When a run resumes at a step, what was logged after that step is dropped, and the held-out loss and the probe of
-    the step itself: those are done again.
+    When a run resumes at a step, entries after that step are dropped, and so are the held-out loss and the probe of
+    the step itself, which are repeated.
     """
 
     def __init__(self, run: Path, resumed_at: int) -> None:
@@ -36,14 +36,14 @@ class JsonLines:
         write_atomically(self._path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        """Append a line, durably."""
+        """Append a line and fsync it."""
         with self._path.open("a") as file:
             file.write(json.dumps({"kind": kind, "step": step} | dict(values)) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     def close(self) -> None:
-        """Nothing is open between lines."""
+        """Nothing to do: the file is not kept open."""
 
 
 class TensorBoard:
@@ -63,13 +63,13 @@ class TensorBoard:
 
 
 class Log:
-    """Hands what is logged to every sink; has none on any rank but the first."""
+    """Passes log entries to every sink; only rank 0 has any."""
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self._sinks = sinks
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        """Log numbers of a step; `kind` is "train", "heldout" or "probe"."""
+        """Log the values of a step; `kind` is "train", "heldout" or "probe"."""
         for sink in self._sinks:
             sink.write(kind, step, values)
 

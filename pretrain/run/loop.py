@@ -1,9 +1,9 @@
-"""The training loop: the same windows with the same draws, however often it is stopped and on however many processes.
+"""The training loop: the same windows with the same draws, however often a run is resumed and for any world size.
 
-On the same number of processes a run that was stopped has the same bits as one that was not: on the CPU, and on CUDA
-with `run.deterministic`; without that, the same up to rounding, which training amplifies.
-Batch normalisation sees a process's own part of the batch unless `run.sync_batchnorm` is on, so losses depend on the
-number of processes; what is drawn and how it is transformed does not.
+With the same world size, a resumed run is bit-identical to an uninterrupted one on the CPU, and on CUDA with
+`run.deterministic`; without that, it agrees up to rounding, which training amplifies.
+Batch normalisation sees only the local batch unless `run.sync_batchnorm` is on, so losses depend on the world size;
+which windows are drawn and how they are transformed does not.
 """
 
 import time
@@ -38,48 +38,48 @@ from pretrain.run.update import Update, update
 
 @dataclass
 class Run:
-    """One stretch of a run, from a start or a resumption to the end or a stop; `build.begin` puts it together."""
+    """A run from its start or resumption to its end or a stop; created by `build.build_run`."""
 
     config: PretrainConfig
-    """What was asked for."""
+    """Configuration of the run."""
     process: Process
-    """Who we are."""
+    """Rank, world size and device."""
     objective: Objective
-    """What is learnt."""
+    """Pretraining objective."""
     manifest: Manifest
-    """What is trained on."""
+    """Manifest of the shards."""
     planner: Planner
-    """Its order."""
+    """Plans the order of windows."""
     horizon: Horizon
     """Length of the run and of an epoch."""
     metadata: dict[str, Any]
-    """What a checkpoint says beside its tensors."""
+    """Metadata for checkpoints."""
     state: State
-    """What a checkpoint holds."""
+    """Everything that a checkpoint holds."""
     batch_step: BatchStep
-    """How a batch goes through the network."""
+    """Forward and backward of a batch."""
     heldout: HeldOut
-    """The loss on people who are never trained on."""
+    """Held-out loss."""
     probe: Probe | None
-    """Of the first process, if the run has one."""
+    """Online probe, on rank 0 only, if configured."""
     meters: Meters
-    """What the log says of an interval."""
+    """Means over a log interval."""
     agreement: Agreement
-    """On stopping and saving."""
+    """Decisions of all ranks to stop or to save."""
     trace: Trace
-    """Of the steps that the configuration names."""
+    """Profiler trace of the configured steps."""
     notes: list[str] = field(default_factory=list)
-    """Lines that are printed when the run begins."""
+    """Lines to print at the start of the run."""
     checkpoint_writer: BackgroundWriter = field(default_factory=BackgroundWriter)
-    """Of checkpoints, by the first process."""
+    """Writes checkpoints in the background, on rank 0."""
     unconfirmed: Update | None = None
-    """The last update, until the device has said whether it was made."""
+    """The last update, until the device has confirmed that it was made."""
 
     def __post_init__(self) -> None:
         self.saved_step, self.saved_time = self.state.step, time.monotonic()
 
     def train(self, log: Log, stop: StopRequest) -> bool:
-        """Take steps until the end or until asked to stop; return whether it was asked."""
+        """Train until the end or a stop request; return whether it was a stop request."""
         run, state = self.config.run, self.state
         batches = local_batches(
             self.manifest,
@@ -90,9 +90,9 @@ class Run:
             first_step=state.step,
             source=LoadingOptions.of(self.config.data),
         )
-        # A stop may have come after the checkpoint of this step and before its held-out loss.
+        # The run may have been stopped after the checkpoint of this step but before its held-out loss.
         stopped, enough = False, self.evaluate_if_due(log)
-        # Not "pretrain": in a log, a line that begins with the name of the program says why it ended.
+        # Not "pretrain": in a log, a line that begins with the name of the program gives the reason why it ended.
         shown = bar(self.config.steps, "training", "steps", initial=state.step, show=self.process.first)
         with shown, garbage.manual_collection():
             while state.step < self.config.steps and not enough:
@@ -123,7 +123,7 @@ class Run:
         return step > 0 and (step % every == 0 or step == self.config.steps)
 
     def evaluate_if_due(self, log: Log) -> bool:
-        """Log the held-out loss and the probe if they are due; return whether to stop early."""
+        """Evaluate and log the held-out loss and the probe if due; return whether to stop early."""
         state, step = self.state, self.state.step
         with self.meters.paused(), self.batch_step.without_compilation():
             if self._due(self.config.run.evaluate_every):
@@ -141,7 +141,7 @@ class Run:
         return state.stopping.enough
 
     def evaluate(self) -> dict[str, float]:
-        """Held-out metrics of the weights, and under "ema/" of their moving average."""
+        """Held-out metrics of the weights and, prefixed with "ema/", of their moving average."""
         values = self.heldout.evaluate(self.state.network, self.batch_step.outcome)
         if self.state.average is None:
             return values
@@ -149,10 +149,10 @@ class Run:
         return values | {f"ema/{name}": value for name, value in average.items()}
 
     def step(self, batches: Iterator[LocalBatch], stop_requested: bool) -> tuple[bool, bool]:
-        """One update on one global batch, given to the device; what came of the one before is settled.
+        """Launch one update on one global batch; then confirm the previous update.
 
-        Returns whether any process was asked to stop, and whether a checkpoint is due by the first process's clock; of
-        several processes, as of the step before.
+        Returns whether any rank was asked to stop, and whether a checkpoint is due by the clock of rank 0; with several
+        ranks, both as of the previous step.
         """
         state = self.state
         with self.meters.waiting():
@@ -165,7 +165,7 @@ class Run:
         pending = update(state.optimizer, found, part, state.step + 1, self.process)
         if state.average is not None:
             state.average.update(state.network, state.step)
-        # By now the device has the next step's work, so that this does not leave it idle.
+        # By now this step's work is queued on the device, so waiting for the previous one does not leave it idle.
         self.confirm_update()
         self.unconfirmed = pending
         state.step += 1
@@ -175,10 +175,10 @@ class Run:
         return stop, save
 
     def confirm_update(self) -> None:
-        """Make sure that the last update was made, before anything that came of it is written down or looked at.
+        """Make sure that the last update was made, before its results are logged, saved or evaluated.
 
         Raises:
-            HarnetError: it was refused, as a loss or gradient was not finite; the message names step and blocks.
+            HarnetError: it was skipped because loss or gradient was not finite; the message names step and blocks.
         """
         if self.unconfirmed is None:
             return
@@ -189,16 +189,16 @@ class Run:
             raise HarnetError(not_finite_report(self.config.run.out, self.process, blocks, pending.step, loss, norm))
 
     def blocks_of(self, pending: Update) -> list[str]:
-        """Names of the blocks that the windows of an update were due from."""
+        """Names of the blocks from which the windows of an update were planned."""
         rows = self.planner.plan(pending.epoch).rows_of(pending.positions.numpy())
         return [self.manifest.name_of(row) for row in sorted(set(rows.tolist()))]
 
     def gradient(self, part: LocalBatch) -> Gradient:
-        """Forward and backward of this process's part of a batch."""
+        """Forward and backward of the local batch."""
         return self.batch_step.gradient(part)
 
     def save(self) -> None:
-        """Have a checkpoint written while training goes on; every process must call it, and the first one writes."""
+        """Write a checkpoint in the background; every rank must call it, and rank 0 writes."""
         self.confirm_update()
         self.agreement.settle()
         state = self.state
@@ -208,7 +208,7 @@ class Run:
         self.saved_step, self.saved_time = state.step, time.monotonic()
 
     def wait_for_checkpoint(self) -> None:
-        """Wait until the last checkpoint is complete: a process that ends before may take the first one with it."""
+        """Wait until the last checkpoint is complete: a rank that exits earlier could bring down rank 0."""
         self.checkpoint_writer.finish()
         self.process.barrier()
 

@@ -1,4 +1,4 @@
-"""Memory: how much a run takes, and which settings to lower when there is not enough."""
+"""Memory: how much a run uses, and which settings to change when it runs out."""
 
 import resource
 import sys
@@ -10,12 +10,12 @@ import torch
 from harnet.errors import HarnetError
 
 _CPU_SIGNS = ("can't allocate memory", "not enough memory")
-"""What torch's allocator for the CPU says in a plain RuntimeError."""
+"""Messages of torch's CPU allocator, which raises a plain RuntimeError."""
 
 
 @contextmanager
 def advice_when_out_of_memory(batch: int, accumulate: int, world: int, precision: str) -> Iterator[None]:
-    """Turn running out of memory, on a GPU or the CPU, into one line that names what to lower."""
+    """Turn an out-of-memory error, of GPU or CPU, into one line that says which settings to change."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -32,9 +32,9 @@ def advice_when_out_of_memory(batch: int, accumulate: int, world: int, precision
 
 
 def allocator_troubles(device: torch.device) -> tuple[int, int]:
-    """How often torch's allocator on the GPU had to give back its cache and ask again, and how often that did not help.
+    """How often torch's GPU allocator had to free its cache and retry, and how often that failed.
 
-    Since the process started; none on the CPU. The first costs milliseconds each, and comes before the second.
+    Since the process started; zero on the CPU. Each retry costs milliseconds, and retries precede failures.
     """
     if device.type != "cuda":
         return 0, 0
@@ -43,7 +43,7 @@ def allocator_troubles(device: torch.device) -> tuple[int, int]:
 
 
 def peak_gib(device: torch.device) -> float:
-    """Most memory taken so far: of the GPU since the last call, by torch's allocator; else of this process."""
+    """Peak memory in GiB: on CUDA, allocated by torch since the last call; otherwise resident size of this process."""
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)

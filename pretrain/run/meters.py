@@ -1,4 +1,4 @@
-"""Means over an interval of the run, over all processes, without waiting for the device in between."""
+"""Means over a log interval and all ranks, without synchronising with the device at every step."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -12,10 +12,10 @@ from pretrain.run.memory import allocator_troubles, peak_gib
 
 
 class Meters:
-    """Collects what steps return and says what the interval was like.
+    """Accumulates the metrics of steps and returns their means per interval.
 
-    `window_share` is the FLOPs of training on one window over the FLOP/s of one device: the seconds that a window
-    would take at best.
+    `window_share` is the FLOPs of training on one window divided by the peak FLOP/s of one device: the seconds that a
+    window would take at best.
     """
 
     def __init__(self, process: Process, window_share: float) -> None:
@@ -37,22 +37,22 @@ class Meters:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Time spent inside counts for nothing: evaluation does not make training look slow."""
+        """Time spent inside is not counted, so that evaluation does not make training look slow."""
         start = time.perf_counter()
         yield
         self._since += time.perf_counter() - start
 
     def add(self, values: Mapping[str, Tensor], windows: int, rate: float, skipped: int) -> None:
-        """Add a step: scalars of this process, windows of the global batch, learning rate, blocks left out."""
+        """Add a step: scalars of this rank, windows of the global batch, learning rate, blocks skipped."""
         for name, value in values.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
         self._steps, self._windows, self._rate = self._steps + 1, self._windows + windows, rate
         self._skipped += skipped
 
     def means(self) -> dict[str, float]:
-        """Means since the last call, then start anew; every process must call it.
+        """Means since the last call, then start a new interval; every rank must call it.
 
-        The blocks left out, as damaged, are counted from the start of this stretch of the run.
+        Blocks skipped as damaged are counted from the start or resumption of the run.
         """
         seconds = time.perf_counter() - self._since
         world, device = self._process.world, self._process.device

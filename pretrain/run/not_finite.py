@@ -1,4 +1,4 @@
-"""What is said of a batch whose loss or gradient is not finite: the step, and the recordings it was cut from."""
+"""Report of a loss or gradient that is not finite: the step, and the recordings its windows were cut from."""
 
 import math
 from collections.abc import Sequence
@@ -9,22 +9,22 @@ from harnet.run_folder import not_finite_file
 from pretrain.parallel.distributed import Process
 
 _NAMED = 3
-"""Blocks that fit in one line; the file has them all."""
+"""Blocks named in the message; the file lists all."""
 
 
 def not_finite_report(run: Path, process: Process, blocks: Sequence[str], step: int, loss: float, norm: float) -> str:
-    """One line for the error, after writing the names of the blocks of this process's windows to a file in `run`.
+    """Write the names of the blocks of this rank's windows to a file in `run`; return the error message, in one line.
 
-    A loss is a process's own; the gradient is everybody's. So the process with the loss that is not finite has the
-    blocks to look at, and the others say so.
+    Each rank has its own loss, but the gradient is shared. So the blocks to look at are those of the rank whose loss
+    is not finite, and the messages of the others say so.
     """
     text = f"step {step}: loss {loss} or gradient norm {norm} is not finite"
     if process.world > 1 and math.isfinite(loss):
-        text = f"{text} (this is process {process.rank}; see first the message of one whose loss is not finite)"
+        text = f"{text} (this is rank {process.rank}; see first the message of a rank whose loss is not finite)"
     path = not_finite_file(run, step, process.rank)
     write_atomically(path, "".join(f"{name}\n" for name in blocks))
     shown = ", ".join(blocks[:_NAMED]) + (f" and {len(blocks) - _NAMED} more" if len(blocks) > _NAMED else "")
     return (
-        f"{text}; its windows were due from {shown} (all in {path}); the update was not made and the last checkpoint "
-        "is good; try a lower optimizer.learning_rate or run.precision fp32, in another --run.out"
+        f"{text}; its windows were planned from {shown} (all in {path}); the update was skipped, and the last "
+        "checkpoint is good; try a lower optimizer.learning_rate or run.precision fp32, in another --run.out"
     )

@@ -1,4 +1,4 @@
-"""The online probe: what simple classifiers make of the features, on people they were not fitted to."""
+"""Online probe: accuracy of simple classifiers on the features, tested on held-out people."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,25 +15,25 @@ from harnet.transfer.labelled_windows import read_windows
 from pretrain.validation import at_least
 
 SEED = 0
-"""Of the folds: a constant, so that runs with different seeds can be compared."""
+"""Seed of the folds: a constant, so that runs with different seeds can be compared."""
 BATCH = 256
-"""Windows that go through the encoder at a time."""
+"""Windows per forward pass of the encoder."""
 
 
 @dataclass(frozen=True)
 class ProbeConfig:
-    """A look at the features while training: how well do simple classifiers name activities of unseen people?"""
+    """Online probe: how well do simple classifiers on the features recognise activities of unseen people?"""
 
     folder: Path | None = None
-    """Labelled windows: X.npy, Y.npy, pid.npy, as `harnet finetune` reads them; without it there is no probe."""
+    """Folder of labelled windows (X.npy, Y.npy, pid.npy), as for `harnet finetune`; no probe without it."""
     every: int = 1000
-    """Steps between probes; one more comes at the end."""
+    """Steps between probes; the last step is probed as well."""
     folds: int = 5
-    """Parts into which the people are split; each is tested once on classifiers fitted to the others."""
+    """Cross-validation folds of people; each fold is tested once, on classifiers fitted to the others."""
     neighbours: int = 20
-    """Of the k-nearest-neighbour classifier."""
+    """k of the k-nearest-neighbour classifier."""
     windows: int = 5000
-    """At most so many windows are taken, evenly spaced over the folder's."""
+    """Maximum number of windows, evenly spaced over those in the folder."""
 
     def __post_init__(self) -> None:
         at_least(1, "probe", {"every": self.every, "neighbours": self.neighbours, "windows": self.windows})
@@ -41,7 +41,7 @@ class ProbeConfig:
 
 
 class Probe:
-    """The labelled windows of `config.folder`, held in memory by the first process alone.
+    """The labelled windows of `config.folder`, held in memory by rank 0 only.
 
     Raises:
         HarnetError: the folder cannot be used with the architecture, has fewer people than folds, or scikit-learn is
@@ -63,8 +63,8 @@ class Probe:
     def evaluate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
         """Mean over people of macro F1 and kappa of each classifier: "knn/macro_f1", "linear/kappa" and so on.
 
-        `network` has its encoder under the name `feature_extractor`; it runs in evaluation mode and comes back in the
-        mode it was in.
+        `network` has its encoder under the name `feature_extractor`; it runs in evaluation mode and is returned to its
+        previous mode.
         """
         from harnet.transfer.metrics import score_person, summarise
 
@@ -96,7 +96,7 @@ class Probe:
         return array
 
     def _classifier(self, name: str, windows: int) -> Any:
-        """Neither has randomness: the same features give the same scores."""
+        """Both are deterministic: the same features give the same scores."""
         from sklearn.linear_model import RidgeClassifierCV
         from sklearn.neighbors import KNeighborsClassifier
         from sklearn.pipeline import make_pipeline

@@ -1,4 +1,4 @@
-"""Where the weights of a run come from; no participant is named."""
+"""Provenance of a run's weights; no participant is named."""
 
 import json
 import os
@@ -15,14 +15,14 @@ from pretrain.parallel.distributed import Process
 
 
 def shared_provenance(config: PretrainConfig, manifest: Manifest, process: Process) -> dict[str, Any]:
-    """`provenance`, found by the first process and told to all: it walks all rows, and asks git."""
+    """`provenance`, computed by rank 0 and broadcast, since it scans all rows and runs git."""
     own = json.dumps(provenance(config, manifest)) if process.first else ""
     found: dict[str, Any] = json.loads(process.broadcast_text(own))
     return found
 
 
 def provenance(config: PretrainConfig, manifest: Manifest) -> dict[str, Any]:
-    """What a checkpoint, and later the published weights, say of their origin."""
+    """Provenance that is stored in checkpoints and later in the published weights."""
     rows = manifest.rows("train")
     return {
         "objective": config.objective,
@@ -37,12 +37,12 @@ def provenance(config: PretrainConfig, manifest: Manifest) -> dict[str, Any]:
 
 
 def git_revision(source: Path = Path(__file__)) -> str:
-    """Revision of the source that runs, with "-dirty" if it was changed; "unknown" outside a checkout.
+    """Git revision of the running source, with "-dirty" if it was modified; "unknown" outside a checkout.
 
-    A package that is installed inside somebody's repository, such as in its .venv, is none of its files.
+    A package installed inside another repository, such as in its .venv, does not count as part of it.
     """
     source = source.resolve()
-    # What git tells its hooks would name another repository than the one that the file is in.
+    # Inside a git hook, these variables point to another repository than the one that the file is in.
     here = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     def git(*arguments: str) -> str:

@@ -1,4 +1,4 @@
-"""Being asked to stop: remembered here, acted upon by the loop when all processes have agreed."""
+"""Stop requests: signals set a flag here, and the loop stops once all ranks have agreed."""
 
 import signal
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from typing import Any
 
 
 class StopRequest:
-    """While entered, INT, TERM and USR2 only set a flag; no checkpoint is written from a signal handler.
+    """While entered, SIGINT, SIGTERM and SIGUSR2 only set a flag; no checkpoint is written from a signal handler.
 
-    A second INT interrupts at once, for a person who does not want to wait.
+    A second SIGINT interrupts at once, for a user who does not want to wait.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
@@ -37,10 +37,11 @@ class StopRequest:
 
 @contextmanager
 def signals_blocked_in_children() -> Iterator[None]:
-    """Processes started inside (fork server, resource tracker, loader workers) never act on a request to stop.
+    """Processes started inside (fork server, resource tracker, loader workers) ignore stop requests.
 
-    Slurm and a terminal signal the whole process group, and a loader that dies takes the step and the checkpoint with
-    it. A handler does not survive exec; a blocked signal does. One that arrives here meanwhile is delivered afterwards.
+    Slurm and terminals signal the whole process group, and a loader that dies would prevent the last step and its
+    checkpoint. A signal handler does not survive exec, but a signal mask does. A signal that arrives here meanwhile is
+    delivered afterwards.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, StopRequest.SIGNALS)
     try:

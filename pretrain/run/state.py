@@ -1,4 +1,4 @@
-"""What changes from step to step, and how it goes into a checkpoint and comes back."""
+"""Training state: saved to and restored from checkpoints."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,25 +22,25 @@ from pretrain.run.stopping import EarlyStopping
 
 @dataclass
 class State:
-    """What a checkpoint holds. The schedule and the place in the stream are functions of the step."""
+    """The state in a checkpoint. Schedule and position in the stream are functions of the step."""
 
     network: nn.Module
-    """The objective's network, not wrapped."""
+    """The objective's network, without the DDP wrapper."""
     optimizer: torch.optim.Optimizer
-    """Of its parameters."""
+    """Optimiser of its parameters."""
     average: AverageNetwork | None
-    """Of its weights, if the run keeps one."""
+    """Moving average of its weights, if configured."""
     stopping: EarlyStopping
-    """Held-out losses so far."""
+    """Early stopping on the held-out loss."""
     step: int = 0
     """Steps done."""
 
     def checkpoint_saver(self, run: Path, metadata: dict[str, Any], keep: int) -> Callable[[], Path]:
-        """What writes a checkpoint of this moment, whatever becomes of the state meanwhile; for one process of all."""
+        """A function that writes a checkpoint of the current state, even if training goes on; for rank 0 only."""
         tensors = {run_folder.NETWORK: self.network.state_dict(), run_folder.RANDOM: _random_states()}
         if self.average is not None:
             tensors[run_folder.AVERAGE] = self.average.network.state_dict()
-        # Without patience nothing refers to the best one.
+        # Without early stopping, the best checkpoint need not be kept.
         protected = {self.stopping.best_step} if self.stopping.patience else set()
         return partial(
             checkpoint.save,
@@ -54,13 +54,13 @@ class State:
         )
 
     def resume(self, config: PretrainConfig, process: Process, manifest: Manifest, metadata: dict[str, Any]) -> None:
-        """Go on from the newest valid checkpoint of the run folder, if there is one.
+        """Resume from the newest valid checkpoint of the run folder, if there is one.
 
-        The first process looks for it, and tells the others: reading it all to compare digests is enough once. A
-        process that does not see that checkpoint stays at step 0.
+        Rank 0 finds it and tells the others, since verifying all digests once is enough. A rank that does not see that
+        checkpoint stays at step 0.
 
         Raises:
-            HarnetError: it is of another configuration or manifest; the message shows what differs.
+            HarnetError: its configuration or manifest differs; the message shows how.
         """
         saved = checkpoint.newest(config.run.out) if process.first else None
         step = int(process.broadcast_text(str(saved.step if saved else 0)))
@@ -85,7 +85,7 @@ class State:
 
 
 def _with_kernels(optimizer: dict[str, Any], fused: bool) -> dict[str, Any]:
-    """A state dict with the kernels that are configured now; it would bring back those that it was saved with."""
+    """The state dict with `fused` as configured now, instead of as it was when saved."""
     groups = [group | {"fused": fused} for group in optimizer["param_groups"]]
     return optimizer | {"param_groups": groups}
 
@@ -96,7 +96,7 @@ def _corpus(metadata: Any) -> str:
 
 
 def _random_states() -> dict[str, Tensor]:
-    """Of torch's generators. Nothing in this package draws from them after the start; an objective may."""
+    """States of torch's generators. Nothing in this package draws from them after the start, but an objective may."""
     states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_initialized():
         states["cuda"] = torch.cuda.get_rng_state()

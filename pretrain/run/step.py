@@ -1,4 +1,4 @@
-"""One update on one global batch: transforms, forward, backward, clipping, and the decision to make it."""
+"""Forward and backward of a global batch: transforms, network, loss, gradient accumulation, clipping."""
 
 import warnings
 from contextlib import AbstractContextManager, nullcontext
@@ -27,18 +27,18 @@ from pretrain.transforms.window_random import window_keys
 
 @dataclass(frozen=True)
 class Gradient:
-    """What forward and backward of this process's part of a batch gave; the gradient itself is in the parameters."""
+    """Results of forward and backward on the local batch; the gradient itself is in the parameters."""
 
     loss: Tensor
-    """Scalar, of this process's windows."""
+    """Scalar, over the windows of this rank."""
     norm: Tensor
-    """Scalar, of the mean gradient over all processes, before clipping."""
+    """Scalar, norm of the gradient averaged over all ranks, before clipping."""
     metrics: dict[str, Tensor]
-    """Detached scalars of this process's windows."""
+    """Detached scalars, over the windows of this rank."""
 
 
 class BatchStep:
-    """How a batch goes through the network of a run."""
+    """Forward and backward of a batch, with the settings of a run."""
 
     def __init__(self, config: PretrainConfig, process: Process, objective: Objective, network: nn.Module) -> None:
         self._config, self._process, self._objective = config, process, objective
@@ -46,7 +46,7 @@ class BatchStep:
         self._prepare: Prepare = objective.prepare
 
     def gradient(self, part: LocalBatch) -> Gradient:
-        """Fill the parameters' gradients, clipped, from `accumulate` pieces of the part, each with its own forward."""
+        """Compute the clipped gradients of the parameters, accumulated over `run.accumulate` micro-batches."""
         count = self._config.run.accumulate
         self._network.zero_grad(set_to_none=True)
         outcomes = []
@@ -60,36 +60,36 @@ class BatchStep:
         return Gradient(_mean([one.loss.detach() for one in outcomes]), norm.detach(), metrics)
 
     def outcome(self, network: nn.Module, part: LocalBatch, seed: int | None = None) -> ObjectiveOutput:
-        """Transforms, forward under the configured precision, loss; drawn with the run's seed unless told another."""
+        """Transforms, forward under the configured precision, loss; draws use the run's seed unless `seed` is given."""
         seed = self._config.run.seed if seed is None else seed
         counts, keys = to_device(part, seed, self._process.device)
         prepared = self._prepare(counts, keys)
         return self._objective.score(self._forward(network, prepared.inputs), prepared.targets)
 
     def compile(self) -> list[str]:
-        """Compile network and transforms if that is configured; what came of it, in at most one line."""
+        """Compile network and transforms if configured; return at most one line about the result."""
         mode, process = compile_mode(self._config.run.compile, self._process.device), self._process
         if mode == "off":
             return []
         counts, keys = self._example()
         said = ""
         if process.device.type == "cuda":
-            # On the CPU they take only the windows that are chosen, whose number is another in every step.
+            # On the CPU, transforms run on the chosen windows only, whose number changes at every step.
             self._prepare, said = compiled_if_equal(self._objective.prepare, counts, keys)
             said = f"; {said}"
         if self._config.run.sync_batchnorm and process.world > 1:
-            # The trial runs the network, which would wait for a process whose compiler has failed.
-            return ["not compiled: with run.sync_batchnorm processes wait for each other inside the network"]
+            # The trial runs the network, which would hang waiting for a rank whose compiler has failed.
+            return ["not compiled: compilation is disabled with run.sync_batchnorm on several processes"]
         inputs = self._objective.prepare(counts, keys).inputs
         return [compile_or_fall_back(self._network, mode, partial(self._try_out, inputs), process) + said]
 
     def without_compilation(self) -> AbstractContextManager[object]:
-        """While entered, nothing runs compiled. A run that compiles nothing is spared loading the compiler."""
+        """While entered, nothing runs compiled. A run without compilation does not even load the compiler."""
         off = compile_mode(self._config.run.compile, self._process.device) == "off"
         return nullcontext() if off else without_compilation()
 
     def _example(self) -> tuple[Tensor, Tensor]:
-        """Counts and keys of one piece: of no recording, but with all lengths as in training."""
+        """Random counts and keys with the shapes of a micro-batch in training."""
         count = self._config.data.batch // (self._process.world * self._config.run.accumulate)
         draw = torch.Generator().manual_seed(0)
         counts = torch.randint(-4096, 4096, (count, AXES, self._objective.seconds * RATE), generator=draw)
@@ -97,10 +97,10 @@ class BatchStep:
         return counts.to(self._process.device, torch.int16), keys.to(self._process.device)
 
     def _try_out(self, inputs: Tensor) -> None:
-        """Forward and backward of one piece, nothing exchanged.
+        """Forward and backward of one micro-batch, without all-reduce.
 
-        Through the wrapper: only so does the compiler know where DDP cuts the gradient, and lets each part of it be
-        exchanged while the rest is computed.
+        Runs through the DDP wrapper: only then does the compiler know the gradient buckets, so that each can be
+        all-reduced while the rest is computed.
         """
         with self._exchange(last=False):
             output: Tensor | tuple[Tensor, ...] = self._forward(self._wrapped, inputs)
@@ -115,7 +115,7 @@ class BatchStep:
         return output
 
     def _exchange(self, last: bool) -> AbstractContextManager[None]:
-        """Gradients are exchanged once a batch, with its last piece."""
+        """Gradients are all-reduced once per batch, with its last micro-batch."""
         if last or not isinstance(self._wrapped, DistributedDataParallel):
             return nullcontext()
         context: AbstractContextManager[None] = self._wrapped.no_sync()
@@ -123,10 +123,10 @@ class BatchStep:
 
 
 def pieces_of(part: LocalBatch, count: int) -> list[LocalBatch]:
-    """A part in `count` pieces of equal length, by position.
+    """The local batch in `count` micro-batches of equal size, in order of position.
 
-    Lanes are numbered along the batch and dealt to processes in turn, so if `count` x processes divides the number of
-    lanes, the n-th pieces of all processes together are the same windows for every number of processes.
+    Lanes are numbered along the batch and dealt to the ranks in turn, so if `count` x world size divides the number of
+    lanes, the n-th micro-batches of all ranks together are the same windows for every world size.
     """
     if count == 1:
         return [part]
@@ -145,9 +145,9 @@ def _wrap(network: nn.Module, process: Process) -> nn.Module:
         return network
     devices = [process.device.index] if process.device.type == "cuda" else None
     with warnings.catch_warnings():
-        # torch 2.13 has another name for `broadcast_buffers`, which 2.11 does not know.
+        # torch 2.13 renamed `broadcast_buffers`; 2.11 does not know the new name.
         warnings.simplefilter("ignore", FutureWarning)
-        # Batch statistics are not used in training mode; before they are, in evaluation, the first process's are sent.
+        # Batch statistics are only used in evaluation mode, before which those of rank 0 are broadcast.
         return DistributedDataParallel(
             network, device_ids=devices, gradient_as_bucket_view=True, broadcast_buffers=False
         )

@@ -1,4 +1,4 @@
-"""Early stopping: enough of held-out losses that do not get better."""
+"""Early stopping on the held-out loss."""
 
 import math
 from collections.abc import Mapping
@@ -8,21 +8,21 @@ from typing import Any
 
 @dataclass
 class EarlyStopping:
-    """Counts held-out losses since the best. Every process sees the same losses, so all count alike."""
+    """Counts held-out losses since the best. All ranks see the same losses, so their counts agree."""
 
     patience: int
-    """Losses in a row that are no better than the best, after which to stop; 0 never."""
+    """Stop after this many losses in a row without improvement; 0 never stops."""
     best: float | None = None
     """Lowest loss so far."""
     best_step: int = 0
-    """Step at which it was found."""
+    """Step of the lowest loss."""
     worse: int = 0
-    """Losses since then."""
+    """Number of losses since then."""
     last_step: int = 0
-    """Step of the last loss, so that one that is computed again after a resumption is not counted twice."""
+    """Step of the last loss, so that a loss that is recomputed after resuming is not counted twice."""
 
     def observe(self, step: int, loss: float) -> bool:
-        """Take note of the loss after a step; return whether it is the best so far. A loss of NaN never is."""
+        """Record the loss after a step; return whether it is the best so far, which NaN never is."""
         if step <= self.last_step:
             return False
         self.last_step = step
@@ -38,12 +38,12 @@ class EarlyStopping:
         return 0 < self.patience <= self.worse
 
     def as_dict(self) -> dict[str, Any]:
-        """What a checkpoint holds: all but the patience, which is an option."""
+        """State for a checkpoint: everything but the patience, which is an option."""
         values = asdict(self)
         del values["patience"]
         return values
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Take over what `as_dict` gave."""
+        """Restore the state from `as_dict`."""
         for name, value in saved.items():
             setattr(self, name, value)

@@ -1,4 +1,4 @@
-"""A trace of some steps, for Perfetto (ui.perfetto.dev): what the host and the device do when."""
+"""Profiler trace of some steps, for Perfetto (ui.perfetto.dev): a timeline of host and device."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +14,14 @@ from pretrain.validation import at_least
 
 @dataclass(frozen=True)
 class TraceConfig:
-    """Which steps are traced: from `first` to `last`, on one process."""
+    """Which steps to trace: from `first` to `last`, on one rank."""
 
     first: int = 0
-    """First step of the trace; 0 for none. The first steps of a run compile and warm up: trace later ones."""
+    """First step of the trace; 0 disables it. The first steps of a run compile and warm up: trace later ones."""
     last: int = 0
     """Last step of the trace."""
     rank: int = 0
-    """Process that writes it."""
+    """Rank to trace."""
 
     def __post_init__(self) -> None:
         at_least(0, "trace", {"first": self.first, "rank": self.rank})
@@ -30,7 +30,7 @@ class TraceConfig:
 
 
 class Trace:
-    """Records on the process and at the steps that a configuration names, and writes a file for each record."""
+    """Records the configured steps on the configured rank, and writes a file per recording."""
 
     def __init__(self, config: TraceConfig, process: Process, run: Path) -> None:
         self._steps = range(config.first, config.last + 1) if config.first and process.rank == config.rank else range(0)
@@ -38,7 +38,7 @@ class Trace:
         self._recording: tuple[int, profile] | None = None
 
     def before(self, step: int) -> None:
-        """Say that a step, counted from 1, is about to be made."""
+        """Call before each step, counted from 1."""
         if step not in self._steps:
             self.close(step - 1)
         elif self._recording is None:
@@ -49,7 +49,7 @@ class Trace:
             self._recording = step, recorder
 
     def close(self, last: int) -> None:
-        """Write what was recorded, of which `last` is the last step."""
+        """Write the recording, whose last step is `last`."""
         if self._recording is None:
             return
         (first, recorder), self._recording = self._recording, None

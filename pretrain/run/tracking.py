@@ -1,4 +1,4 @@
-"""Services that follow a run over the network, only if the configuration names one."""
+"""Experiment trackers, used only if configured."""
 
 import hashlib
 import importlib
@@ -12,19 +12,19 @@ from harnet.errors import HarnetError
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """Where the log goes besides the run folder."""
+    """Where to log besides the run folder."""
 
     service: Literal["none", "wandb", "trackio"] = "none"
-    """Weights & Biases or trackio, either to be installed and logged in to by yourself."""
+    """Weights & Biases or trackio; install it and log in yourself."""
     project: str = "harnet"
-    """Project there; the run has the name of the run folder."""
+    """Name of the project; the run is named after the run folder."""
 
 
 class Tracker:
-    """Hands numbers to Weights & Biases, or to trackio, whose functions have the same names.
+    """Logs to Weights & Biases, or to trackio, which has the same interface.
 
-    The step goes along as a number of its own, since both refuse to take an earlier step again, which a resumed run
-    may log. The whole configuration is handed over, paths included, and no participant.
+    The step is logged as a value of its own, since both reject repeated steps, which a resumed run may log. The whole
+    configuration is sent, paths included, but no participant ids.
 
     Raises:
         HarnetError: the service's package is not installed.
@@ -45,12 +45,12 @@ class Tracker:
             "resume": "allow",
         }
         if config.service == "wandb":
-            # The same folder continues the same run there.
+            # The same run folder continues the same run.
             options["id"] = hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:16]
         self._service.init(**options)
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        """Hand over the numbers of a step."""
+        """Log the values of a step."""
         self._service.log({f"{kind}/{name}": value for name, value in values.items()} | {"step": step})
 
     def close(self) -> None:
@@ -59,5 +59,5 @@ class Tracker:
 
 
 def create_tracker(config: TrackingConfig, run: Path, metadata: Mapping[str, Any]) -> Tracker | None:
-    """The configured service, if there is one."""
+    """The configured tracker; None if there is none."""
     return None if config.service == "none" else Tracker(config, run, metadata)

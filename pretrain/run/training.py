@@ -1,4 +1,4 @@
-"""A run from its configuration to its last checkpoint: put together, logged, stopped when asked to."""
+"""Runs a configuration to its last checkpoint: locks the run folder, logs, and stops on request."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,12 +17,12 @@ from pretrain.run.signals import StopRequest
 
 
 def train(config: PretrainConfig, process: Process) -> Path:
-    """Train to the end, going on from the newest valid checkpoint of the run folder; return the last one.
+    """Train to the end, resuming from the newest valid checkpoint of the run folder; return the last one.
 
     Raises:
-        HarnetError: the run folder is of another run or in use, the shards cannot feed it, the loss is not finite, or
-            memory does not suffice.
-        KeyboardInterrupt: it was asked to stop; the checkpoint is written.
+        HarnetError: the run folder belongs to another run or is in use, the shards do not suffice, the loss is not
+            finite, or memory ran out.
+        KeyboardInterrupt: it was asked to stop; the checkpoint has been written.
     """
     advice = advice_when_out_of_memory(config.data.batch, config.run.accumulate, process.world, config.run.precision)
     with ExitStack() as stack:
@@ -37,7 +37,7 @@ def train(config: PretrainConfig, process: Process) -> Path:
 
 
 def _sinks(run: Run) -> list[Sink]:
-    """Where the log goes; the first process says what begins, and writes."""
+    """Sinks of the log, on rank 0 only, which also prints the headline."""
     if not run.process.first:
         return []
     out, step = run.config.run.out, run.state.step

@@ -86,7 +86,7 @@ def test_only_what_is_certainly_gone_is_taken_over(
         with run_lock(tmp_path / "run"):
             pass
     else:
-        with pytest.raises(HarnetError, match="two runs in one folder destroy each other"), run_lock(tmp_path / "run"):
+        with pytest.raises(HarnetError, match="two runs in one folder would corrupt"), run_lock(tmp_path / "run"):
             pass
         assert (tmp_path / "run" / LOCK).exists()
 

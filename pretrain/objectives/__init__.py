@@ -1,4 +1,4 @@
-"""What the encoder is trained to do: one file each behind the protocol of `objective.py`, chosen by configuration."""
+"""Pretraining objectives: one file each, all with the protocol of `objective.py`, chosen by configuration."""
 
 from dataclasses import dataclass, field, fields
 from math import inf
@@ -32,32 +32,32 @@ _NOT_ONE = ("objective", "objective_weights")
 
 @dataclass(frozen=True, kw_only=True)
 class Objectives:
-    """The table of objectives: the name of a field is the name of the objective and of its options' section."""
+    """Table of objectives: each field is named after the objective and its configuration section."""
 
     objective: str = "multitask"
-    """What the encoder is trained to do: multitask, simclr, context or masked, or several joined by "+"; only the
-    sections of these are used."""
+    """Pretraining objective: multitask, simclr, context or masked, or several joined by "+"; only their sections
+    are used."""
     objective_weights: tuple[float, ...] = ()
-    """Of several objectives' losses in their sum, in the order of their names; all 1 if not given."""
+    """With several objectives, the weights of their losses in the sum, in the same order; default: all 1."""
     multitask: MultiTaskConfig = field(default_factory=MultiTaskConfig)
-    """Which transforms were applied?"""
+    """Options of multitask: which transforms were applied to this window?"""
     simclr: SimCLRConfig = field(default_factory=SimCLRConfig)
-    """Which other view is of the same window?"""
+    """Options of simclr: which other view is of the same window?"""
     context: ContextConfig = field(default_factory=ContextConfig)
-    """Which other crop was recorded within seconds of this one?"""
+    """Options of context: which other crop was recorded within seconds of this one?"""
     masked: MaskedConfig = field(default_factory=MaskedConfig)
-    """What was in the hidden parts?"""
+    """Options of masked: what was in the hidden patches?"""
 
 
 def objective_names() -> tuple[str, ...]:
-    """Of all objectives."""
+    """Names of all objectives."""
     return tuple(one.name for one in fields(Objectives) if one.name not in _NOT_ONE)
 
 
 def parse_objectives(objective: str) -> tuple[str, ...]:
-    """The objectives that are joined by "+" in the option's value.
+    """The names of the objectives that are joined by "+".
 
-    HarnetError for one that there is not, or that comes twice.
+    HarnetError for an unknown or repeated name.
     """
     found = tuple(objective.split(JOINED_BY))
     if not set(found) <= set(objective_names()):
@@ -70,10 +70,10 @@ def parse_objectives(objective: str) -> tuple[str, ...]:
 
 
 def create_objective(config: Objectives, model: ModelConfig) -> Objective:
-    """The chosen objective, or the mixture of several; the options of the others are not looked at."""
+    """The chosen objective, or a mixture of several; the options of the others are ignored."""
     wanted, weights = parse_objectives(config.objective), config.objective_weights
     if weights and len(wanted) == 1:
-        raise HarnetError(f"objective_weights is {weights}; it is for several objectives, joined by {JOINED_BY}")
+        raise HarnetError(f"objective_weights is {weights}; it is only for several objectives, joined by {JOINED_BY}")
     if weights and (len(weights) != len(wanted) or not all(0 < weight < inf for weight in weights)):
         raise HarnetError(f"objective_weights is {weights}; it must be {len(wanted)} numbers above 0, one for each of "
                           f"{config.objective}")  # fmt: skip
@@ -87,11 +87,11 @@ def _options(config: Objectives, name: str) -> ObjectiveConfig:
 
 
 def score_batch(objective: Objective, network: Forward, counts: Tensor, keys: Tensor) -> ObjectiveOutput:
-    """One batch from stored counts to loss: prepare, run the network once, score.
+    """One batch from stored counts to the loss: prepare, run the network once, score.
 
     Args:
         objective: what is trained.
-        network: what `Objective.build` returned, as the loop has wrapped it; it alone runs under autocast.
+        network: the result of `Objective.build`, as wrapped by the loop; only the network runs under autocast.
         counts: (N, 3, T) int16, on the training device; T is that of `objective.seconds`.
         keys: (N,) int64.
     """

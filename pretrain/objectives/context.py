@@ -1,10 +1,10 @@
-"""Context: which of all crops was recorded within seconds of this one? (after Franceschi et al., NeurIPS 2019)
+"""Context: contrastive learning of crops recorded seconds apart (after Franceschi et al., NeurIPS 2019).
 
-SimCLR with another notion of "the same": the two views are crops of one stretch of a recording, some seconds apart. So
-they agree in what somebody does, and not in the samples. What a batch holds besides decides what must be learnt: with
-windows of the same recordings in it, posture and device alone do not tell them apart. Two options of the stream see to
-that: `data.windows_per_visit` windows come from one person-hour, and with groups (`data.shuffle_windows`) of about
-that size each lane gives every batch windows of an hour or two.
+SimCLR with other positive pairs: the two views are crops of one stretch of a recording, some seconds apart. So they
+share the activity, but not the samples. The negatives decide what must be learnt: if they include windows of the same
+recording, posture and device alone are not enough to tell them apart. Two options of the stream ensure that:
+`data.windows_per_visit` windows come from one person-hour, and with a shuffle buffer (`data.shuffle_windows`) of about
+that size, each lane gives every batch windows of an hour or two.
 """
 
 from dataclasses import dataclass
@@ -30,10 +30,10 @@ class ContextConfig(SimCLRConfig):
     section: ClassVar[str] = "context"
 
     transforms: tuple[View, ...] = ("tilt", "gain", "time_warp", "noise")
-    """What a view may differ by besides, applied in this order."""
+    """Transforms of the crops, applied in this order."""
     seconds: float = 20.0
-    """Most time between the beginnings of the two crops. Windows are read from stretches of 10 or 30 s, the shortest
-    that has room for both crops."""
+    """Maximum time between the starts of the two crops. Windows are read from stretches of 10 or 30 s, the shortest
+    that holds both crops."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,7 +58,7 @@ class ContextConfig(SimCLRConfig):
 
 
 class Context(SimCLR):
-    """Two crops of every stretch go through the network; each must find the other among all crops of the batch."""
+    """Two crops of every stretch go through the network; each must identify the other among all crops of the batch."""
 
     def __init__(self, config: ContextConfig, model: ModelConfig) -> None:
         super().__init__(config, model)
@@ -76,7 +76,7 @@ class Context(SimCLR):
     def draw_crops(self, keys: Tensor, length: int) -> tuple[Tensor, Tensor]:
         """(N,) first samples of the earlier and of the later crop in a stretch of `length` samples.
 
-        Their distance is uniform from 0 to the option's, and the two together lie anywhere in the stretch.
+        Their distance is uniform from 0 to `seconds`, and the position of the pair in the stretch is uniform.
         """
         room = length - self.model.seconds * RATE
         u = window_random.uniform(keys, "crops", 2)

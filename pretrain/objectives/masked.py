@@ -1,4 +1,4 @@
-"""Masked reconstruction: what was in the hidden parts of this window? (after He et al., CVPR 2022, arXiv:2111.06377)"""
+"""Masked reconstruction: predict the hidden patches of a window (after He et al., CVPR 2022, arXiv:2111.06377)."""
 
 from dataclasses import dataclass
 
@@ -22,18 +22,20 @@ class MaskedConfig:
     """What is hidden from the encoder."""
 
     share: float = 0.5
-    """Of a window's patches; every window hides the same number of them."""
+    """Share of a window's patches that is hidden; the same number in every window."""
     patch_seconds: float = 0.5
-    """Length of a patch, all axes together."""
+    """Length of a patch; a patch hides all axes."""
     orientation: bool = True
-    """Turn every window to a random orientation of the device first."""
+    """Rotate every window to a random orientation of the device first."""
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
             raise HarnetError(f"masked.share is {self.share}; it must be above 0 and below 1")
         at_least(1 / RATE, "masked", {"patch_seconds": self.patch_seconds})
         if self.patch_seconds > 2.5:
-            raise HarnetError(f"masked.patch_seconds is {self.patch_seconds}; at most 2.5, so that something is seen")
+            raise HarnetError(
+                f"masked.patch_seconds is {self.patch_seconds}; it must be at most 2.5, to leave patches visible"
+            )
 
     def objective(self, model: ModelConfig) -> "Masked":
         """The objective with these options."""
@@ -43,8 +45,8 @@ class MaskedConfig:
 class ReconstructionModel(nn.Module):
     """Encoder and a decoder, linear F -> 512, ReLU, linear 512 -> 3 L: (N, 3, L) in g -> (N, 3, L), standardised.
 
-    The decoder is light on purpose: what it cannot work out for itself, the features must hold. Its last layer starts
-    at zero, so that the first loss is that of predicting each axis's mean.
+    The decoder is light on purpose, so that the features must hold the information. Its last layer starts at zero, so
+    that the first loss is that of predicting each axis's mean.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -62,10 +64,10 @@ class ReconstructionModel(nn.Module):
 
 
 class Masked:
-    """The encoder sees a window with patches hidden; a light decoder on its features must fill them in.
+    """The encoder sees a window with hidden patches; a light decoder on its features must reconstruct them.
 
-    Samples that the device did not record are hidden as well and never scored, nor do they enter any mean. Seconds in
-    which the device was not worn are not told apart here: the stream delivers only windows that are worn throughout.
+    Samples that the device did not record are hidden as well, never scored, and excluded from means. Non-wear needs no
+    handling here: the stream delivers only windows that are worn throughout.
     """
 
     def __init__(self, config: MaskedConfig, model: ModelConfig) -> None:
@@ -76,21 +78,21 @@ class Masked:
         return ReconstructionModel(self.model.encoder())
 
     def prepare(self, windows: Tensor, keys: Tensor) -> PreparedBatch:
-        """Windows with hidden parts; "signal" (N, 3, T) to be found; "scored" (N, T) float32, 1 where it counts."""
+        """Windows with hidden patches; targets "signal" (N, 3, T) and "scored" (N, T) float32, 1 where it is scored."""
         known = counts.is_recorded(windows)
         x = counts.to_g(windows).mul_(known[:, None])
         if self.config.orientation:
             x = chain.reoriented(x, keys)
         hidden = self.draw_mask(keys, x.shape[-1])
         seen = known & ~hidden
-        # Hidden samples hold the mean of the seen ones: nothing stands out, and standardising puts them at zero.
+        # Hidden samples get the mean of the visible ones: they do not stand out, and standardising makes them zero.
         inputs = torch.where(seen[:, None], x, mean_over(x, seen))
         return PreparedBatch(inputs, {"signal": standardised(x, known), "scored": (known & hidden).to(x.dtype)})
 
     def score(self, outputs: Tensor, targets: dict[str, Tensor]) -> ObjectiveOutput:
-        """Mean squared error over hidden, recorded samples, every window alike; and that of predicting the mean.
+        """Mean squared error over hidden, recorded samples, averaged over windows; and that of predicting the mean.
 
-        A window in which nothing is to be scored counts as zero, so that the mean over processes stays that of the
+        A window without scored samples counts as zero, so that the mean over ranks stays that of the
         whole batch.
         """
         signal, scored = targets["signal"], targets["scored"]

@@ -11,17 +11,17 @@ from pretrain.transforms.window_random import child_keys
 
 
 class MixtureModel(nn.Module):
-    """One encoder over the windows of all objectives together, and each one's head on its own: (M, 3, L) in g -> tuple.
+    """One encoder for the windows of all objectives together, then each objective's head: (M, 3, L) in g -> tuple.
 
-    `networks` are those that the objectives build; the first one's encoder is kept. `views` says how many windows each
-    objective makes of one, which is how the rows of the input are dealt out.
+    `networks` are built by the objectives; the encoder of the first one is kept. `views` is the number of network
+    inputs that each objective makes per window, by which the rows of the input are split.
     """
 
     def __init__(self, networks: Mapping[str, nn.Module], views: Sequence[int]) -> None:
         super().__init__()
         self.feature_extractor = next(iter(networks.values())).get_submodule("feature_extractor")
         for network in networks.values():
-            # What is left of the network is its head: it takes features where it took windows.
+            # Only the head remains, which now takes features instead of windows.
             network.feature_extractor = nn.Identity()
         self.heads = nn.ModuleDict(networks)
         self._views = tuple(views)
@@ -34,20 +34,20 @@ class MixtureModel(nn.Module):
 
 
 class Mixture:
-    """Every objective gets every window, and its own draws; one that needs shorter windows gets the beginning."""
+    """Every objective gets every window, with its own draws; if it needs shorter windows, it gets their beginning."""
 
     def __init__(self, parts: Mapping[str, Objective], weights: Sequence[float]) -> None:
         self.parts, self.weights = dict(parts), tuple(weights)
         self.seconds = max(part.seconds for part in parts.values())
 
     def build(self) -> nn.Module:
-        """One encoder with the heads of all."""
+        """One encoder with the heads of all objectives."""
         window, key = torch.zeros(1, 3, self.seconds * RATE, dtype=torch.int16), torch.zeros(1, dtype=torch.int64)
         views = [len(part.prepare(window[..., : part.seconds * RATE], key).inputs) for part in self.parts.values()]
         return MixtureModel({name: part.build() for name, part in self.parts.items()}, views)
 
     def prepare(self, windows: Tensor, keys: Tensor) -> PreparedBatch:
-        """The windows of one objective after those of the other; targets under "objective/target"."""
+        """The inputs of all objectives, concatenated; targets are named "objective/target"."""
         inputs: list[Tensor] = []
         targets: dict[str, Tensor] = {}
         for name, part in self.parts.items():
@@ -57,7 +57,7 @@ class Mixture:
         return PreparedBatch(torch.cat(inputs), targets)
 
     def score(self, outputs: tuple[Tensor, ...], targets: dict[str, Tensor]) -> ObjectiveOutput:
-        """The weighted sum of the losses; each one's metrics under "objective/metric"."""
+        """The weighted sum of the losses; metrics are named "objective/metric"."""
         total, metrics = torch.zeros((), device=outputs[0].device), dict[str, Tensor]()
         for (name, part), weight, output in zip(self.parts.items(), self.weights, outputs, strict=True):
             own = {key.removeprefix(f"{name}/"): value for key, value in targets.items() if key.startswith(f"{name}/")}

@@ -20,28 +20,28 @@ from pretrain.validation import at_least
 Task = Literal["reversal", "scaling", "permutation", "time_warp"]
 
 ORDER = tuple(chain.LABELLED)
-"""In which the transforms are applied; also that of the heads."""
+"""Order in which the transforms are applied; also the order of the heads."""
 assert tuple(PRETEXT_HEADS) == ORDER
 
 
 @dataclass(frozen=True)
 class MultiTaskConfig:
-    """Which transforms are to be recognised."""
+    """Which transforms must be recognised."""
 
     tasks: tuple[Task, ...] = ("reversal", "permutation", "time_warp")
-    """Each applied to a window with probability one half; the published final model uses these three."""
+    """Each is applied to a window with probability 0.5; the published final model uses these three."""
     identity_permutations: bool = False
-    """Let 1 permutation in 24 leave the window as it is, as the published code does."""
+    """Allow the identity, 1 permutation in 24, as the published code does."""
     orientation: bool = True
-    """Turn every window to a random orientation of the device, unlabelled."""
+    """Rotate every window to a random orientation of the device; not a task."""
     low_pass_hz: float = 0.0
-    """Low-pass all windows after the transforms, so that their traces are no clue; 0 leaves it out, as published."""
+    """Low-pass all windows after the transforms, to remove their artefacts; 0 disables it, as published."""
     noise_g: float = 0.0
-    """Standard deviation of white noise added to all windows after that; 0 leaves it out, as published."""
+    """Standard deviation of white noise added to all windows after that; 0 disables it, as published."""
 
     def __post_init__(self) -> None:
         if not self.tasks or len(set(self.tasks)) != len(self.tasks):
-            raise HarnetError(f"multitask.tasks is {self.tasks}; it must name at least one task, none twice")
+            raise HarnetError(f"multitask.tasks is {self.tasks}; it must name at least one task, and none twice")
         at_least(0, "multitask", {"low_pass_hz": self.low_pass_hz, "noise_g": self.noise_g})
         if self.low_pass_hz >= RATE / 2:
             raise HarnetError(f"multitask.low_pass_hz is {self.low_pass_hz}; it must be below {RATE / 2}, or 0")
@@ -52,7 +52,7 @@ class MultiTaskConfig:
 
 
 class MultiTask:
-    """Each transform is applied to each window with probability one half; a head for each says whether it was."""
+    """Each transform is applied to each window with probability 0.5; a head per transform predicts whether it was."""
 
     def __init__(self, config: MultiTaskConfig, model: ModelConfig) -> None:
         self.config, self.model, self.seconds = config, model, model.seconds
@@ -85,7 +85,7 @@ class MultiTask:
             metrics[f"loss/{ORDER[place]}"] = loss.detach()
             metrics[f"accuracy/{ORDER[place]}"] = (logits[:, place].argmax(1) == labels[:, place]).float().mean()
         loss = torch.stack(losses).mean()
-        # Heads that are not trained still take part, with a gradient of zero: DDP waits for every parameter.
+        # Untrained heads take part with a gradient of zero, because DDP waits for every parameter.
         return ObjectiveOutput(loss + 0.0 * logits.sum(), metrics | {"loss": loss.detach()})
 
     def draw_labels(self, keys: Tensor) -> Tensor:

@@ -1,8 +1,7 @@
-"""What the loop asks of an objective: draw → transform → (the network runs) → loss → metrics.
+"""Protocol of an objective: draw → transform → (the network runs) → loss → metrics.
 
-An objective owns the network that is trained and everything that is drawn for a window, so that adding one never
-touches the loop. It never calls the network itself: the loop does, once a step, under the precision and the wrapper
-for distributed training that it has chosen.
+An objective defines the network to train and everything that is drawn for a window, so that adding one never changes
+the loop. It never calls the network itself: the loop does, once per micro-batch, under autocast and the DDP wrapper.
 """
 
 from collections.abc import Callable
@@ -14,56 +13,56 @@ from torch import Tensor, nn
 from pretrain.model import ModelConfig
 
 Forward = Callable[[Tensor], Any]
-"""The network as the loop calls it: under autocast, and wrapped for distributed training where that is due. It returns
-a tensor, or a tuple of them, which only the `score` of the same objective looks into."""
+"""The network as the loop calls it: under autocast, and wrapped by DDP if there are several ranks. It returns a tensor
+or a tuple of tensors, which only `score` of the same objective interprets."""
 
 
 @dataclass(frozen=True)
 class PreparedBatch:
-    """A batch with all that was drawn for it."""
+    """A transformed batch with its targets."""
 
     inputs: Tensor
-    """(M, 3, T) float32, g, for the network; M is a fixed multiple of the number of windows."""
+    """(M, 3, T) float32 in g, input of the network; M is a fixed multiple of the number of windows."""
     targets: dict[str, Tensor] = field(default_factory=dict)
-    """What the loss compares the network's output with."""
+    """Targets that the loss compares the network's output with."""
 
 
 @dataclass(frozen=True)
 class ObjectiveOutput:
-    """What a batch gave."""
+    """Loss and metrics of a batch."""
 
     loss: Tensor
-    """Scalar to minimise: mean over this process's windows, so that the mean over processes is that of the batch."""
+    """Scalar to minimise: mean over the local windows, so that the mean over ranks is that of the global batch."""
     metrics: dict[str, Tensor]
-    """Detached scalars, means over this process's windows, such as "loss" and "accuracy/reversal"."""
+    """Detached scalars, means over the local windows, such as "loss" and "accuracy/reversal"."""
 
 
 class Objective(Protocol):
-    """Stateless: the same arguments give the same result, on any process."""
+    """Stateless: the same arguments give the same result on every rank."""
 
     seconds: int
-    """Length of the windows that `prepare` is given, 5, 10 or 30: those of the network may be cut from longer ones."""
+    """Length of the windows passed to `prepare`, 5, 10 or 30; the network's input may be cut from longer windows."""
 
     def build(self) -> nn.Module:
-        """The network, its encoder under the name `feature_extractor`, newly initialised on the CPU."""
+        """The newly initialised network, on the CPU, with its encoder under the name `feature_extractor`."""
 
     def prepare(self, counts: Tensor, keys: Tensor) -> PreparedBatch:
-        """Draw and transform, in float32, on the device of `counts`, without waiting for it.
+        """Draw and transform, in float32, on the device of `counts`, without synchronising with it.
 
         Args:
             counts: (N, 3, T) int16 windows as stored, 1/4096 g; MISSING (all three axes) where nothing was recorded.
-            keys: (N,) int64 of `pretrain.transforms.window_random`; every random draw comes from them.
+            keys: (N,) int64 of `pretrain.transforms.window_random`; every random draw is derived from them.
         """
 
     def score(self, outputs: Any, targets: dict[str, Tensor]) -> ObjectiveOutput:
         """Loss and metrics, in float32, of the network's output for `PreparedBatch.inputs`.
 
-        With several processes every one of them must call it: an objective may exchange outputs.
+        Every rank must call it: an objective may exchange outputs between ranks.
         """
 
 
 class ObjectiveConfig(Protocol):
-    """The options of an objective: a frozen dataclass, and the section of the configuration file of that name."""
+    """Options of an objective: a frozen dataclass, which is also a section of the configuration file."""
 
     def objective(self, model: ModelConfig) -> Objective:
-        """The objective with these options, on this encoder."""
+        """The objective with these options, for this encoder."""

@@ -1,4 +1,4 @@
-"""SimCLR: which of all windows is another view of this one? (Chen et al., ICML 2020, arXiv:2002.05709)"""
+"""SimCLR: contrastive learning of two views of each window (Chen et al., ICML 2020, arXiv:2002.05709)."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ from pretrain.transforms import counts, window_random
 from pretrain.validation import at_least
 
 LOGITS_AT_ONCE = 1 << 26
-"""Similarities that are held at a time: 268 MB in float32, a few copies of which come and go."""
+"""Similarities held at a time: 268 MB in float32, of which a few copies exist temporarily."""
 
 HIDDEN = 512
 """Width of the projection head's hidden layer."""
@@ -25,14 +25,14 @@ HIDDEN = 512
 
 @dataclass(frozen=True)
 class SimCLRConfig(ViewsConfig):
-    """How the two views of a window are made, and how they are compared."""
+    """How the two views of a window are made and compared."""
 
     section: ClassVar[str] = "simclr"
 
     temperature: float = 0.1
-    """By which cosine similarities are divided; less looks harder at the nearest negatives."""
+    """Temperature of the cosine similarities; a lower one gives more weight to the nearest negatives."""
     projection: int = 128
-    """Size of the vectors that are compared; the projection head is not exported."""
+    """Size of the projected vectors; the projection head is not exported."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,7 +61,7 @@ class ProjectionModel(nn.Module):
 
 
 class SimCLR:
-    """Two views of every window go through the network; each must find the other among all views of the batch."""
+    """Two views of every window go through the network; each must identify the other among all views of the batch."""
 
     def __init__(self, config: SimCLRConfig, model: ModelConfig) -> None:
         self.config, self.model, self.seconds = config, model, model.seconds
@@ -76,11 +76,11 @@ class SimCLR:
         return PreparedBatch(self.config.changed(self.pairs(windows, keys), both))
 
     def pairs(self, windows: Tensor, keys: Tensor) -> Tensor:
-        """(2N, 3, T) in g of what views are made: each window twice. `keys` are for objectives that draw it."""
+        """(2N, 3, T) in g, the windows that views are made of: each one twice. Subclasses may draw them by `keys`."""
         return counts.to_g(windows).repeat(2, 1, 1)
 
     def score(self, outputs: Tensor, targets: dict[str, Tensor]) -> ObjectiveOutput:
-        """NT-Xent over the views of all processes, and how often the other view is the most similar of them."""
+        """NT-Xent over the views of all ranks, and how often the other view is the most similar one."""
         vectors = F.normalize(outputs.float(), dim=1)
         everyone, first = gather_from_all_ranks(vectors)
         loss, found = nt_xent(vectors, everyone, first, self.config.temperature)
@@ -90,11 +90,11 @@ class SimCLR:
 def nt_xent(
     vectors: Tensor, everyone: Tensor, first: int, temperature: float, at_once: int = LOGITS_AT_ONCE
 ) -> tuple[Tensor, Tensor]:
-    """NT-Xent of this process's (M, P) unit vectors, rows `first` and on of (W, P), and the share that is found.
+    """NT-Xent of this rank's (M, P) unit vectors, rows from `first` of (W, P); and the share identified correctly.
 
-    Both are means over the M rows. Of the M x W similarities at most about `at_once` are held at a time: where there
-    are more, rows are taken in pieces, which are computed again in the backward pass instead of being kept. Otherwise
-    64 processes of 4,096 windows would hold 17 GB for each copy of them, forward and backward.
+    Both are means over the M rows. At most about `at_once` of the M x W similarities are held at a time: if there are
+    more, rows are processed in chunks that are recomputed in the backward pass instead of being kept. Otherwise
+    64 ranks with 4,096 windows each would hold 17 GB per copy, forward and backward.
     """
     rows = len(vectors)
     step = max(1, min(rows, at_once // len(everyone)))
@@ -113,9 +113,9 @@ def nt_xent(
 def _of_rows(
     some: Tensor, everyone: Tensor, place: int, first: int, rows: int, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """Sum of losses of `some` vectors, which are rows `place` and on of everyone's, and how many find their other view.
+    """Sum of losses of `some` vectors, rows from `place` of all ranks' vectors, and how many identify their other view.
 
-    A process's `rows` begin at `first`; the other view of each is half of them further on.
+    The `rows` of this rank begin at `first`; the other view of each lies half of `rows` further on.
     """
     logits = some @ everyone.T / temperature
     own = torch.arange(place, place + len(some), device=some.device)
@@ -125,16 +125,15 @@ def _of_rows(
 
 
 def gather_from_all_ranks(vectors: Tensor) -> tuple[Tensor, int]:
-    """(M, P) of this process -> (world * M, P) of all, in the order of ranks, and where this process's rows begin.
+    """All-gather: (M, P) of this rank -> (world * M, P) in the order of ranks, and where this rank's rows begin.
 
-    The gradient that reaches a process is the sum of what all processes' losses have to say about its rows. Each
-    loss is the mean over a process's own rows, and distributed training averages gradients over processes: so the
-    update is that of one process with the whole batch.
+    The gradient of a rank's rows is summed over the losses of all ranks. Each loss is the mean over a rank's own rows,
+    and DDP averages gradients over ranks: so the update is that of one process with the global batch.
     """
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return vectors, 0
     if torch.is_inference_mode_enabled():
-        # The held-out loss is that of fixed pieces, and a process has its own number of them.
+        # The held-out loss is computed on fixed pieces, and their number differs between ranks.
         return vectors, 0
     everyone: Tensor = _Gather.apply(vectors)
     return everyone, dist.get_rank() * len(vectors)

@@ -1,4 +1,4 @@
-"""Views: how two looks at the same movement may differ, for objectives that compare them."""
+"""Views: how two views of the same movement may differ, for contrastive objectives."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -21,20 +21,20 @@ class ViewsConfig:
     """Name of the section of the configuration, for messages."""
 
     transforms: tuple[View, ...] = ("scaling", "permutation", "time_warp", "rotation", "noise")
-    """What a view may differ by, applied in this order."""
+    """Transforms that make a view, applied in this order."""
     probability: float = 0.5
-    """With which each of them is applied to each view of each window."""
+    """Probability with which each transform is applied to each view of each window."""
     noise_g: float = 0.02
     """Standard deviation of the white noise."""
     tilt_degrees: float = 20.0
-    """Largest angle of `tilt`; `rotation` turns by any."""
+    """Largest angle of `tilt`; `rotation` has no limit."""
     gain: float = 0.1
     """Largest relative change of `gain`."""
 
     def __post_init__(self) -> None:
         section = self.section
         if not self.transforms or len(set(self.transforms)) != len(self.transforms):
-            raise HarnetError(f"{section}.transforms is {self.transforms}; it must name at least one, none twice")
+            raise HarnetError(f"{section}.transforms is {self.transforms}; it must name at least one, and none twice")
         if not 0 < self.probability <= 1:
             raise HarnetError(f"{section}.probability is {self.probability}; it must be above 0 and at most 1")
         at_least(0, section, {"noise_g": self.noise_g, "tilt_degrees": self.tilt_degrees, "gain": self.gain})

@@ -1,1 +1,1 @@
-"""How the weights are updated: optimisers, the learning rate by step (schedules.py), the moving average (ema.py)."""
+"""Optimisers, learning-rate schedules (schedules.py) and the moving average of the weights (ema.py)."""

@@ -1,4 +1,4 @@
-"""A moving average of the weights (Polyak and Juditsky 1992), which often generalises better than the last ones."""
+"""Moving average of the weights (Polyak and Juditsky 1992), which often generalises better than the last weights."""
 
 import copy
 
@@ -7,10 +7,10 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class AverageNetwork:
-    """A copy of a network whose parameters and batch statistics follow the original's.
+    """A copy of a network whose parameters and batch statistics are moving averages of the original's.
 
-    The share of the newest weights is 1 - min(decay, (1 + t) / (10 + t)) at update t from 0, so that the start of a
-    run is soon forgotten, as TensorFlow's ExponentialMovingAverage documents it. Counters are copied.
+    The weight of the newest values is 1 - min(decay, (1 + t) / (10 + t)) at update t, from 0, so that the start of a
+    run is soon forgotten, as documented for TensorFlow's ExponentialMovingAverage. Counters are copied.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -18,7 +18,7 @@ class AverageNetwork:
         self._decay = decay
 
     def update(self, network: nn.Module, step: int) -> None:
-        """Follow `network` after update number `step`, from 0. No wait for the device."""
+        """Update the average after update number `step`, from 0. Does not wait for the device."""
         average = get_ema_multi_avg_fn(min(self._decay, (1 + step) / (10 + step)))
         own, current = self.network.state_dict(keep_vars=True), network.state_dict(keep_vars=True)
         floating = [name for name, tensor in own.items() if tensor.is_floating_point()]

@@ -1,4 +1,4 @@
-"""How the learning rate goes, as a pure function of the step: nothing of it has to be saved to resume."""
+"""Learning-rate schedules: pure functions of the step, so nothing has to be saved to resume."""
 
 import math
 from collections.abc import Callable
@@ -8,23 +8,23 @@ from harnet.optimisation import warmup_cosine
 from pretrain.optim.optimizers import OptimizerConfig
 
 PUBLISHED_BATCH = 512
-"""Windows in a batch for which the published learning rate was chosen (Yuan et al. 2024)."""
+"""Batch size for which the published learning rate was chosen (Yuan et al. 2024)."""
 PUBLISHED_EPOCHS = 5
-"""Epochs over which it is scaled to a larger batch."""
+"""Epochs over which the learning rate is scaled to a larger batch."""
 
 
 @dataclass(frozen=True)
 class Horizon:
-    """What a schedule knows of the run."""
+    """The lengths and sizes that schedules depend on."""
 
     steps: int
-    """Length of the run."""
+    """Length of the run in steps."""
     steps_per_epoch: int
-    """Length of an epoch."""
+    """Length of an epoch in steps."""
     warmup: int
     """Steps of warm-up."""
     batch: int
-    """Windows in a global batch."""
+    """Global batch size."""
 
 
 def cosine(step: int, horizon: Horizon) -> float:
@@ -33,14 +33,14 @@ def cosine(step: int, horizon: Horizon) -> float:
 
 
 def constant(step: int, horizon: Horizon) -> float:
-    """Linear warm-up, then one."""
+    """Linear warm-up, then 1."""
     return min(1.0, (step + 1) / horizon.warmup) if horizon.warmup else 1.0
 
 
 def published(step: int, horizon: Horizon) -> float:
-    """One at first; times (batch / 512)^(1/5) after each of the first five epochs; then constant.
+    """1 at first; multiplied by (batch / 512)^(1/5) after each of the first five epochs; then constant.
 
-    The linear scaling rule with a gradual start (Goyal et al. 2017, section 2.2), as Yuan et al. 2024 describe it.
+    The linear scaling rule with gradual warm-up (Goyal et al. 2017, section 2.2), as Yuan et al. 2024 describe it.
     """
     epoch = step // horizon.steps_per_epoch
     return (horizon.batch / PUBLISHED_BATCH) ** (min(epoch, PUBLISHED_EPOCHS) / PUBLISHED_EPOCHS)
@@ -55,15 +55,15 @@ SCHEDULES: dict[str, Callable[[int, Horizon], float]] = {
 
 
 def learning_rate(step: int, recipe: OptimizerConfig, horizon: Horizon) -> float:
-    """The learning rate of the update that makes step `step` + 1."""
+    """Learning rate of the update after `step` steps."""
     return peak(recipe, horizon.batch) * SCHEDULES[recipe.schedule](step, horizon)
 
 
 def peak(recipe: OptimizerConfig, batch: int) -> float:
     """The learning rate before the schedule's factor.
 
-    With a reference batch it follows the square root of the batch: with Adam the noise of an update then stays that of
-    the reference (Malladi et al. 2022, "On the SDEs and scaling rules for adaptive gradient algorithms").
+    With a reference batch, it scales with the square root of the batch size: with Adam, the noise of an update then
+    stays the same (Malladi et al. 2022, "On the SDEs and scaling rules for adaptive gradient algorithms").
     """
     if recipe.reference_batch is None:
         return recipe.learning_rate
@@ -71,7 +71,7 @@ def peak(recipe: OptimizerConfig, batch: int) -> float:
 
 
 def describe(recipe: OptimizerConfig, horizon: Horizon) -> str:
-    """The schedule in words, with what it does about the size of the batch."""
+    """The schedule in one line, with its scaling with the batch size."""
     if recipe.schedule == "published":
         scale = horizon.batch / PUBLISHED_BATCH
         return (

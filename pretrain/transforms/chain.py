@@ -1,4 +1,4 @@
-"""Several transforms of a batch, one after the other, each applied to some of its windows."""
+"""Chains of transforms, each applied to some windows of a batch."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -66,8 +66,8 @@ LABELLED: Mapping[str, Transform] = {
 def apply_to_some(x: Tensor, keys: Tensor, transforms: Mapping[str, Transform], applied: Sequence[Tensor]) -> Tensor:
     """Every transform in turn, to the windows where its `applied`, (N,) bool, is True. `x` may be overwritten.
 
-    The host can ask which windows those are, and transforms no other: half of the work. Asking a GPU would mean to
-    wait for it in every step, so there all windows are transformed. The result is the same.
+    On the CPU only these windows are transformed: half of the work. On a GPU, selecting them would mean a
+    synchronisation at every step, so all windows are transformed. The result is the same.
     """
     apply = to_chosen if x.device.type == "cpu" else to_all
     for transform, chosen in zip(transforms.values(), applied, strict=True):
@@ -76,11 +76,11 @@ def apply_to_some(x: Tensor, keys: Tensor, transforms: Mapping[str, Transform], 
 
 
 def to_chosen(x: Tensor, keys: Tensor, transform: Transform, chosen: Tensor) -> Tensor:
-    """The windows that are chosen transformed in place; shapes depend on how many they are."""
+    """Transform the chosen windows in place; shapes depend on their number."""
     rows = chosen.nonzero()[:, 0]
     return x.index_copy_(0, rows, transform(x.index_select(0, rows), keys.index_select(0, rows)))
 
 
 def to_all(x: Tensor, keys: Tensor, transform: Transform, chosen: Tensor) -> Tensor:
-    """All windows transformed, and those that are chosen taken from there."""
+    """Transform all windows, and keep the result for those that are chosen."""
     return torch.where(chosen[:, None, None], transform(x, keys), x)

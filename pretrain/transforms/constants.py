@@ -1,7 +1,7 @@
-"""Small tables on the training device, put there once.
+"""Small constant tensors on the training device, copied there once.
 
-A copy from the host in every step would wait for the device and could not be recorded in a CUDA graph. They are kept in
-a plain dictionary, in which a compiler finds what is already there; a cached function it would trace through.
+A copy from the host at every step would synchronise with the device and could not be recorded in a CUDA graph. They are
+kept in a plain dictionary, where torch.compile finds existing entries; it would trace through a cached function.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,10 @@ _TABLES: dict[str, Tensor] = {}
 
 
 def table(name: str, device: torch.device, make: Callable[[], Tensor]) -> Tensor:
-    """What `make` returned when it was first asked for, on that device. Never write to it."""
+    """The result of the first call of `make` for this name, on the device. Never write to it."""
     key = f"{name} on {device}"
     if key not in _TABLES:
-        # Made outside inference mode, whoever asks first, so that training may use what evaluation has kept.
+        # Created outside inference mode, so that training can use tensors that evaluation created first.
         with torch.inference_mode(False):
             _TABLES[key] = make().to(device)
     return _TABLES[key]

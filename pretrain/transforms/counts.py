@@ -1,4 +1,4 @@
-"""From stored counts to acceleration in g, on the training device: int16 is what travels."""
+"""From stored counts to acceleration in g, on the training device: int16 is what gets transferred."""
 
 from torch import Tensor
 

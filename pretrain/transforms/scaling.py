@@ -1,4 +1,4 @@
-"""Scaling: each axis times a factor of its own that is visibly not 1; and gain: all axes times one near to 1."""
+"""Scaling: each axis times its own factor, clearly different from 1; and gain: all axes times one factor near 1."""
 
 import torch
 from torch import Tensor

@@ -1,8 +1,8 @@
-"""Texture: hide what the other transforms leave behind near the Nyquist frequency.
+"""Texture: hide artefacts of the other transforms near the Nyquist frequency.
 
-A band-limited recording that is warped by linear interpolation gets power back near 15 Hz, and a segment boundary is a
-step. An encoder that reads these traces has solved the tasks without looking at movement. A low-pass and white sensor
-noise, the same for every window whatever was done to it, hide most of that (docs/results.md has the figures).
+Warping a band-limited recording by linear interpolation adds power near 15 Hz, and a segment boundary is a step. An
+encoder can use these artefacts to solve the tasks without looking at movement. A low-pass filter and white noise,
+applied to all windows alike, hide most of them (docs/results.md has the figures).
 """
 
 import torch
@@ -14,12 +14,12 @@ from pretrain.transforms.constants import table
 from pretrain.transforms.window_random import normal
 
 TAPS = 31
-"""Of a Hamming-windowed FIR filter: a transition of about 3 Hz at 30 Hz."""
+"""Taps of a Hamming-windowed FIR filter: a transition band of about 3 Hz at 30 Hz."""
 
 
 def _filter(cutoff: float, device: torch.device, dtype: torch.dtype) -> Tensor:
     def make() -> Tensor:
-        from scipy.signal import firwin  # a second of every start, and only this option needs it
+        from scipy.signal import firwin  # takes a second to import, and only this option needs it
 
         return torch.as_tensor(firwin(TAPS, cutoff, fs=RATE), dtype=dtype)[None, None]
 

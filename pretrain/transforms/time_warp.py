@@ -1,4 +1,4 @@
-"""Time warp: time runs faster here and slower there, along a random smooth curve for each axis."""
+"""Time warp: time speeds up and slows down along a random smooth curve, separately for each axis."""
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ SIGMA = 0.2
 """Speed at six evenly spaced knots is drawn from N(1, 0.2) (Yuan et al. 2024, after Um et al. 2017)."""
 
 LEAST_SPEED = 1e-3
-"""A spline can undershoot; time must not run backwards, or positions could not be interpolated from."""
+"""Lower limit of the speed: a spline can undershoot, and interpolation needs increasing positions."""
 
 
 def draw_knots(keys: Tensor) -> Tensor:

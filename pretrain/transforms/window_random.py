@@ -1,4 +1,4 @@
-"""Random numbers that belong to a window, not to a process.
+"""Random numbers keyed by window, not by process.
 
 A window's key is made of (seed, epoch, position in the epoch); every number is a hash of that key, the name of what
 it is drawn for and a counter. So the same window gets the same transform on any device, rank and number of
@@ -36,7 +36,7 @@ def mix_tensor(x: Tensor) -> Tensor:
 
 @torch.compiler.assume_constant_result
 def _salt(name: str) -> int:
-    """What tells the draws for one purpose from those for another."""
+    """Salt that separates the draws for one purpose from those for another."""
     return zlib.crc32(name.encode())
 
 
@@ -48,14 +48,14 @@ def window_keys(seed: int, epoch: int, positions: Tensor) -> Tensor:
 
 
 def child_keys(keys: Tensor, name: str) -> Tensor:
-    """(N,) int64 keys for draws that a window needs once more, independently, such as for its second view."""
+    """(N,) int64 keys for a further, independent set of draws of each window, such as for its second view."""
     return mix_tensor(mix_tensor(keys ^ _salt(name)) + _signed(GOLDEN))
 
 
 def uniform(keys: Tensor, name: str, count: int) -> Tensor:
     """(N, count) float64 numbers in [0, 1), a multiple of 2^-53, for the purpose `name`."""
     stream = mix_tensor(keys ^ _salt(name))
-    # A table, for compilers that know what `arange` holds multiply without end, where 64 bits are to wrap around.
+    # A table: a compiler that sees `arange` may multiply without wrapping around at 64 bits.
     counter = table(f"counter {count}", keys.device, lambda: torch.arange(1, count + 1) * _signed(GOLDEN))
     return _shift(mix_tensor(stream[:, None] + counter), 11).double().mul_(2.0**-53)
 

@@ -44,7 +44,7 @@ def test_with_a_reference_batch_the_rate_follows_the_root_of_the_batch() -> None
         assert learning_rate(9, recipe, horizon) == pytest.approx(expected)
     assert "learning rate 5e-05 after" in describe(recipe, horizon)
     assert "0.0001 x sqrt(128 / 512)" in describe(recipe, horizon)
-    with pytest.raises(HarnetError, match=r"optimizer.reference_batch does not go with the schedule published"):
+    with pytest.raises(HarnetError, match=r"optimizer.reference_batch cannot be used with the schedule published"):
         OptimizerConfig(reference_batch=512, schedule="published")
 
 

@@ -5,18 +5,26 @@ a block, 100 Hz, ±8 g. The wrist lies still in ever new directions, walks, gest
 day; the thermometer follows the day. Gain and offset errors are put in, so that a calibration has something to find.
 
     python -m benchmarks.make_cwa OUT.cwa --days 7
+    python -m benchmarks.make_cwa OUT.cwa --days 7 --person 3    # the week of a person of `harnet synth`
 """
 
 import argparse
 import datetime
+import math
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from data_shards.layout import COUNTS_PER_G as COHORT_COUNTS_PER_G
+from data_shards.layout import RATE as COHORT_RATE
+from data_shards.synthetic.diary import diary
+from data_shards.synthetic.motion import course, measure
+from data_shards.synthetic.people import person
 from harnet.files import atomic_path
 
 RATE = 100
@@ -66,6 +74,12 @@ class MakeOptions:
     """The device reads gain · true + offset, axis by axis."""
     offset: tuple[float, float, float] = (0.03, -0.02, 0.015)
     """In g."""
+    person: int | None = None
+    """Number of a person of `harnet synth`, of the same seed, who wears it from midnight on; None for simple bouts."""
+
+
+Signal = Callable[[int, int], NDArray[np.float32]]
+"""(first, count) -> (count, 3) in g of these samples."""
 
 
 def true_acceleration(first: int, count: int, seed: int) -> NDArray[np.float32]:
@@ -101,6 +115,29 @@ def _bout(number: int, seed: int) -> NDArray[np.float32]:
     return signal
 
 
+def worn_by(number: int, seed: int, days: float) -> Signal:
+    """What the synthetic person of that number makes a sensor feel: 30 Hz, drawn out to 100 Hz by straight lines."""
+    someone = person(seed, number)
+    counts = measure(
+        someone, seed, number, course(someone, seed, number, diary(someone, seed, number, math.ceil(days)))
+    )
+
+    def signal(first: int, count: int) -> NDArray[np.float32]:
+        places = np.arange(first, first + count) * COHORT_RATE / RATE
+        begin = int(places[0])
+        near = counts[:, begin : int(places[-1]) + 2] / np.float32(COHORT_COUNTS_PER_G)
+        return np.stack([np.interp(places - begin, np.arange(near.shape[1]), axis) for axis in near], 1).astype(
+            np.float32
+        )
+
+    return signal
+
+
+def first_midnight(number: int, seed: int) -> datetime.datetime:
+    """When the recording of that person begins."""
+    return datetime.datetime(2024, 1, 1) + datetime.timedelta(days=person(seed, number).first_day)
+
+
 def celsius(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
     """The thermometer: a slow wave over the day and a faster one over three hours, 24 to 34 °C."""
     return 29 + 3.5 * np.sin(2 * np.pi * seconds / 86_400) + 1.5 * np.sin(2 * np.pi * seconds / 10_800)
@@ -129,10 +166,13 @@ def blocks(options: MakeOptions) -> Iterator[NDArray[np.void]]:
     total = round(options.days * 86_400 * RATE / PER_BLOCK)
     per_piece = 3600 * RATE // PER_BLOCK
     gain, offset = np.array(options.gain, np.float32), np.array(options.offset, np.float32)
+    signal_of: Signal = partial(true_acceleration, seed=options.seed)
+    if options.person is not None:
+        signal_of = worn_by(options.person, options.seed, options.days)
     for first in range(0, total, per_piece):
         made = np.zeros(min(per_piece, total - first), BLOCK)
         number = np.arange(first, first + len(made))
-        signal = true_acceleration(first * PER_BLOCK, len(made) * PER_BLOCK, options.seed) * gain + offset
+        signal = signal_of(first * PER_BLOCK, len(made) * PER_BLOCK) * gain + offset
         counts = np.clip(np.rint(signal * COUNTS_PER_G), -RANGE_G * COUNTS_PER_G, RANGE_G * COUNTS_PER_G - 1)
         start = number * PER_BLOCK
         second = -(-start // RATE)
@@ -174,8 +214,12 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--days", type=float, default=MakeOptions.days)
     parser.add_argument("--seed", type=int, default=MakeOptions.seed)
+    parser.add_argument("--person", type=int, help="number of a person of harnet synth, instead of simple bouts")
     arguments = parser.parse_args()
-    count = make(arguments.out, MakeOptions(days=arguments.days, seed=arguments.seed))
+    options = MakeOptions(days=arguments.days, seed=arguments.seed, person=arguments.person)
+    if options.person is not None:
+        options = replace(options, start=first_midnight(options.person, options.seed))
+    count = make(arguments.out, options)
     print(f"{arguments.out}: {count:,} samples, synthetic (made by formula, seed {arguments.seed})")
 
 

@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent
 def refresh(path: Path) -> None:
     """Execute a notebook and write it back with its outputs, without times, which would differ every time."""
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=900, record_timing=False, coalesce_streams=True).execute(cwd=FOLDER)
+    NotebookClient(notebook, timeout=None, record_timing=False, coalesce_streams=True).execute(cwd=FOLDER)
     nbformat.write(notebook, path)
 
 

@@ -13,6 +13,9 @@ from data_shards.notes import Note
 from data_shards.readers import axivity_blocks, load
 from data_shards.readers.axivity_blocks import BLOCK_BYTES, HEADER_BYTES, choose_blocks
 from data_shards.readers.oddities import Tally
+from data_shards.synthetic.diary import diary
+from data_shards.synthetic.motion import course, measure
+from data_shards.synthetic.people import person
 from harnet.errors import HarnetError
 
 RATE, PER_BLOCK = 100, 80
@@ -197,3 +200,14 @@ def test_the_real_file_with_six_damaged_blocks(shared: Callable[[str], Path]) ->
     good = np.repeat(~np.isin(np.arange(145), (0, 13, 14, 142, 143, 144)), 120)
     np.testing.assert_array_equal(recording.acceleration, clean.acceleration[good])
     np.testing.assert_allclose(recording.times, clean.times[good], atol=0.0101)
+
+
+def test_a_file_of_a_synthetic_person_holds_that_person(tmp_path: Path) -> None:
+    options = MakeOptions(days=1 / 24, seed=1, person=3, gain=(1, 1, 1), offset=(0, 0, 0))
+    make(tmp_path / "p3.cwa", options)
+    recording = next(load(tmp_path / "p3.cwa")).recording
+    someone = person(1, 3)
+    counts = measure(someone, 1, 3, course(someone, 1, 3, diary(someone, 1, 3, 1)))
+    # Every tenth of a second has a sample at 100 Hz and one at 30 Hz.
+    expected = counts[:, : 3600 * 30 : 3].T / 4096
+    np.testing.assert_allclose(recording.acceleration[::10], expected, atol=0.51 / 256 + 1e-6)

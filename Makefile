@@ -48,9 +48,9 @@ drop-in: $(VENV)/.dev
 	$(PIP) --no-deps --upgrade --target .dropin stepcount actinet asleep
 	$(BIN)/python -m pytest tests/dropin
 
-# make open-weights DATA=recordings/ : docs/open-weights.md says what belongs there.
+# make open-weights DATA=recordings/ [OPTIONS="--package"] : docs/open-weights.md says what belongs there.
 open-weights: $(VENV)/.demo
-	$(BIN)/python -m launch.open_weights $(DATA)
+	$(BIN)/python -m launch.open_weights $(DATA) $(OPTIONS)
 
 # torch first and by itself: asked for by name and version, pip takes the build that fits this machine's index.
 $(VENV)/.torch: constraints.txt

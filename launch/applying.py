@@ -1,10 +1,11 @@
 """Shared by `harnet embed` and `harnet predict`: their options, and the path from recordings to tables."""
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import tyro
 
@@ -37,9 +38,10 @@ class ApplyOptions:
     inputs: tyro.conf.Positional[tuple[Path, ...]]
     """One cohort store, or device files and folders, which are first ingested at 30 Hz into OUT/cohort.zarr."""
     weights: str
-    """Folder, URL, hub id or published checkpoint; for predict, OUT/model of `harnet finetune`."""
-    out: Path
-    """Folder for the results."""
+    """Folder, packaged model, URL, hub id or published checkpoint; for predict, OUT/model of `harnet finetune`."""
+    out: Path | None = None
+    """Folder for the results; by default one beside the recording, named after it, or `predicted` or `features` in the
+    working directory if there are several inputs."""
     step: int | None = None
     """Seconds between window starts; by default the window length, so that windows do not overlap."""
     files: tyro.conf.OmitArgPrefixes[FileOptions] = field(default_factory=FileOptions)
@@ -61,6 +63,20 @@ class ApplyOptions:
     """CPU batches that each process computes concurrently, one thread each; 0 divides the cores evenly."""
     json: bool = False
     """Print the result as JSON."""
+
+    RESULTS: ClassVar[str] = "results"
+    """Ends the name of the default output folder."""
+
+    @property
+    def folder(self) -> Path:
+        """`out`, or its default."""
+        if self.out is not None:
+            return self.out
+        if len(self.inputs) != 1:
+            return Path(self.RESULTS)
+        given = self.inputs[0].resolve()
+        name = given.with_suffix("") if given.suffix in (".gz", ".bz2", ".zip") else given
+        return given.with_name(f"{name.stem or name.name}-{self.RESULTS}")
 
     def cutting(self, config: BundleConfig) -> InferenceOptions:
         """How windows are cut and processed for these weights."""
@@ -85,16 +101,18 @@ class ApplyOptions:
         part, cutting = Part.parse(self.part), self.cutting(config)
         if part.count > 1 and not is_store(self.inputs):
             raise HarnetError(f"--part {self.part}: needs a cohort store: create one with harnet ingest first")
-        claim(
-            self.out, {"task": task.name, "step": cutting.step, "precision": cutting.precision, **settings}, task.name
-        )
-        cohort, failed = cohort_of(self.inputs, self.out, self.files, self.workers, self.listing)
+        whole = self.folder.resolve()
+        if not os.access(next(each for each in (whole, *whole.parents) if each.exists()), os.W_OK):
+            raise HarnetError(f"{self.folder}: cannot be written: choose a folder for the results with --out")
+        settings = {"task": task.name, "step": cutting.step, "precision": cutting.precision, **settings}
+        claim(self.folder, settings, task.name)
+        cohort, failed = cohort_of(self.inputs, self.folder, self.files, self.workers, self.listing)
         recordings = part.of(select_recordings(cohort, config, self.files, self.weights))
         make(folder)
         if part.count == 1:
             remove_leftovers(folder)
-        failed += work_through(cohort, self.out, recordings, task, cutting, self.workers, self.threads)
-        rows = tables(self.out, summaries(self.out, recordings)) if part.count == 1 else None
+        failed += work_through(cohort, self.folder, recordings, task, cutting, self.workers, self.threads)
+        rows = tables(self.folder, summaries(self.folder, recordings)) if part.count == 1 else None
         print(self._told(len(recordings), rows, failed))
         return int(bool(failed))
 
@@ -102,8 +120,8 @@ class ApplyOptions:
         """Final output: JSON for scripts, or one line per refused recording and a summary."""
         days, people = rows or (None, None)
         if self.json:
-            about = {"out": str(self.out), "recordings": recordings, "people": people, "person_days": days}
+            about = {"out": str(self.folder), "recordings": recordings, "people": people, "person_days": days}
             return json.dumps(about | {"refused": refused})
         tables = f"{people} people, {days} person-days" if rows else f"part {self.part}, tables not yet written"
-        total = f"{self.out}: {recordings} recordings, {tables}; {len(refused)} refused"
+        total = f"{self.folder}: {recordings} recordings, {tables}; {len(refused)} refused"
         return "\n".join([*(f"refused: {reason}" for reason in refused), total])

@@ -1,7 +1,8 @@
 """`make demo`: the whole pipeline, end to end, on the watch recordings inside the seglearn package.
 
-Every stage is a command that a user could type; it is printed before it runs. Fine-tuned and untrained encoders are
-compared on the people who were held out of pretraining.
+Every stage is the command that a user would type; it is printed before it runs. Pretraining is shown for a few steps.
+What is compared at the end, with the labels of few people, are the weights that come with harnet, which have seen none
+of these recordings, an encoder that was never trained, and features made by hand.
 """
 
 import json
@@ -16,14 +17,21 @@ import numpy as np
 
 from data_shards.cohort.store import Cohort
 from data_shards.layout import COUNTS_PER_G, RATE
-from data_shards.shards.split import split_of
 from harnet.console import exit_with, guarded
 from harnet.errors import HarnetError
 from harnet.run_folder import read_log
 from launch.cli import main
 
 FOLDER = Path("demo")
-SECONDS = 5
+WEIGHTS = "harnet10-open"
+SECONDS = 10
+LABELLED_PEOPLE = (1, 2, 4)
+ARMS = {
+    "frozen-linear": f"{WEIGHTS}",
+    "untrained-linear": "the same network, untrained",
+    "handmade-linear": "features made by hand",
+}
+"""Arm of `harnet evaluate` -> what it is called in the picture."""
 
 
 def watch_file() -> Path:
@@ -44,12 +52,10 @@ def stage(title: str, *command: str | Path) -> None:
 
 
 def labelled_windows(cohort: Cohort, folder: Path) -> None:
-    """Write windows of the held-out people, labelled with the exercise, in the layout that `harnet finetune` reads."""
+    """Windows of everybody with the exercise that they did, in the layout that `harnet evaluate` reads."""
     windows, labels, people = [], [], []
     for name in cohort.recordings():
         info = cohort.info(name)
-        if split_of(info.participant) != "heldout":
-            continue
         hour = cohort.read_hours(name, 0, 1)
         whole = hour.wear[: len(hour.wear) // SECONDS * SECONDS].reshape(-1, SECONDS).all(axis=1)
         for number in np.flatnonzero(whole).tolist():
@@ -61,37 +67,43 @@ def labelled_windows(cohort: Cohort, folder: Path) -> None:
     np.save(folder / "X.npy", np.stack(windows).astype(np.float32))
     np.save(folder / "Y.npy", np.array(labels))
     np.save(folder / "pid.npy", np.array(people))
-    print(f"{folder}: {len(windows)} windows of {len(set(people))} held-out people, {len(set(labels))} exercises")
+    print(f"{folder}: {len(windows)} windows of {len(set(people))} people, {len(set(labels))} exercises")
 
 
-def picture(run: Path, results: dict[str, Any], path: Path) -> None:
-    """Plot loss curves, held-out accuracy of each pretext task, and the comparison on held-out people."""
+def picture(run: Path, tables: dict[int, dict[str, Any]], path: Path) -> None:
+    """Pretraining, briefly, and macro F1 on people never seen against the number of people with labels."""
     mpl.use("agg")
     from matplotlib import pyplot as plt
 
     rows = read_log(run)
-    curves = {kind: [row for row in rows if row["kind"] == kind] for kind in ("train", "heldout")}
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 3.8), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained", width_ratios=(2, 3))
     for kind, label in (("train", "training people"), ("heldout", "held-out people")):
-        left.plot([row["step"] for row in curves[kind]], [row["loss"] for row in curves[kind]], label=label)
+        curve = [(row["step"], row["loss"]) for row in rows if row["kind"] == kind]
+        left.plot(*zip(*curve, strict=True), label=label)
     left.axhline(np.log(2), color="grey", linestyle=":", label="chance")
-    left.set(title="Pretext loss", xlabel="step", ylabel="cross-entropy", ylim=(0, 1.2))
-    tasks = [name.removeprefix("accuracy/") for name in curves["heldout"][-1] if name.startswith("accuracy/")]
-    for task in tasks:
-        values = [row[f"accuracy/{task}"] for row in curves["heldout"]]
-        middle.plot([row["step"] for row in curves["heldout"]], values, marker="o", label=task.replace("_", " "))
-    middle.axhline(0.5, color="grey", linestyle=":", label="chance")
-    middle.set(title="Was it applied? Held-out people", xlabel="step", ylabel="accuracy", ylim=(0.3, 1))
-    arms = {arm: [person["macro_f1"] for person in found["people"]] for arm, found in results["arms"].items()}
-    right.bar(range(len(arms)), [np.mean(scores) for scores in arms.values()], color=["C0", "C7"])
-    for place, scores in enumerate(arms.values()):
-        right.plot([place] * len(scores), scores, "k.", label="one person" if place == 0 else None)
-    right.set(title="Exercises of people never seen", ylabel="macro F1", ylim=(0, 1))
-    right.set_xticks(range(len(arms)), list(arms))
-    for axis in (left, middle, right):
+    left.set(title="Pretraining, a few steps of it", xlabel="step", ylabel="cross-entropy", ylim=(0, 1.2))
+    for place, (arm, label) in enumerate(ARMS.items()):
+        scores = [next(row["macro_f1"] for row in table["arms"] if row["arm"] == arm) for table in tables.values()]
+        middle = [score["mean"] for score in scores]
+        spread = [[abs(score["mean"] - score[end]) for score in scores] for end in ("low", "high")]
+        shifted = [place * 0.06 - 0.06 + number for number in range(len(tables))]
+        right.errorbar(shifted, middle, yerr=spread, marker="o", capsize=3, color=f"C{place}", label=label)
+    right.set(title="Exercises of people never seen", xlabel="people with labels", ylabel="macro F1", ylim=(0, 1))
+    right.set_xticks(range(len(tables)), [str(people) for people in tables])
+    for axis in (left, right):
         axis.legend(fontsize="small")
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def verdict(table: dict[str, Any], people: int) -> str:
+    """What pretraining gave with the labels of so few people, as far as the interval tells."""
+    row = next(row for row in table["differences"] if row["metric"] == "macro_f1"
+               and {row["one"], row["other"]} == {"frozen-linear", "untrained-linear"})  # fmt: skip
+    sign = 1 if row["one"] == "frozen-linear" else -1
+    mean, low, high = sign * row["mean"], *sorted((sign * row["low"], sign * row["high"]))
+    said = "helps here" if low > 0 else "hurts here" if high < 0 else "cannot be told from no pretraining here"
+    return f"labels of {people}: {WEIGHTS} - untrained {mean:+.2f} [{low:+.2f}, {high:+.2f}]: pretraining {said}"
 
 
 def demo() -> int:
@@ -101,20 +113,25 @@ def demo() -> int:
     out.mkdir(exist_ok=True)
     stage("device files -> 30 Hz cohort store", "ingest", file, "--out", cohort)
     stage("cohort store -> shards and manifest", "shard", cohort, "--out", shards, "--quality", "none")
-    stage("verify every byte", "verify", shards)
-    stage("pretraining", "pretrain", "--config", "demo", "--data.shards", shards, "--run.out", run)
+    stage("every byte re-checked", "verify", shards)
+    stage("pretraining, briefly", "pretrain", "--config", "demo", "--data.shards", shards, "--run.out", run)
     stage("weights to publish", "export", run, "--out", weights)
-    print("\n== labelled windows of the held-out people", flush=True)
-    labelled_windows(Cohort.open(cohort), out / "labelled")
-    tuned = out / "finetuned"
-    options = ("--weights", weights, "--out", tuned, "--compare-scratch", "--epochs", "6", "--no-final-model")
-    stage("fine-tuned against trained from scratch, each person held out", "finetune", out / "labelled", *options)
-    results = json.loads((tuned / "results.json").read_text())
-    picture(run, results, out / "demo.png")
-    scores = ", ".join(f"{arm} {found['summary']['macro_f1']:.2f}" for arm, found in results["arms"].items())
-    print(f"\nmacro F1 on held-out people: {scores}. An hour of recordings is too little to conclude about transfer.")
-    print(f"\nweights: {weights.resolve()}\npicture: {(out / 'demo.png').resolve()}\nload them in one line:\n"
-          f"""  python -c "import harnet; print(harnet.load_encoder('{weights}'))" """)  # fmt: skip
+    print("\n== labelled windows", flush=True)
+    labelled_windows(Cohort.open(cohort), out / "labelled" / "watch")
+    results = out / "evaluation"
+    stage("the weights that come with harnet, with labels of few people", "evaluate", "--data", out / "labelled",
+          "--weights", WEIGHTS, "--out", results, "--arms", *ARMS, "--seeds", "1",
+          "--label-people", *map(str, LABELLED_PEOPLE))  # fmt: skip
+    found = json.loads((results / "results.json").read_text())["tables"]
+    by_budget = {table["budget"]: table for table in found}
+    tables = {people: by_budget[f"people-{people}"] for people in LABELLED_PEOPLE}
+    tables[len(tables[LABELLED_PEOPLE[0]]["arms"][0]["people"]) - 1] = by_budget["all"]
+    picture(run, tables, out / "demo.png")
+    print()
+    for people, table in tables.items():
+        print(verdict(table, people))
+    print(f"\nmade by this demo, after a few steps: {weights.resolve()}\npicture: {(out / 'demo.png').resolve()}")
+    print(f"""load weights in one line:\n  python -c "import harnet; print(harnet.load_encoder('{WEIGHTS}'))" """)
     return 0
 
 

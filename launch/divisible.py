@@ -39,7 +39,7 @@ def array(kind: str, arguments: tuple[str, ...], jobs: int, profile: Profile) ->
         kind=kind,
         arguments=arguments,
         inputs=divided.inputs(command),
-        out=command.out,
+        out=getattr(command, "folder", None) or command.out,
         items=items,
         count=size(len(items), jobs, divided.per_element),
         verification=divided.check(command) if divided.check else (kind, *arguments),

@@ -14,6 +14,7 @@ import tyro
 from harnet.console import exit_with, guarded
 from harnet.errors import HarnetError
 from launch.cli import main
+from launch.open_classifier import package
 
 PEOPLE_IN_NAMES = r"/([^/]+)__[^/]*\.parquet$"
 """Participant in the names of Parquet copies, PERSON__RECORDING.parquet; other files follow their reader's rule."""
@@ -57,6 +58,14 @@ class Rebuild:
     """Configuration of the training run."""
     workers: int = 2
     """Worker processes that read recordings."""
+    run_folder: Path | None = None
+    """A training run to take instead of one from the recordings."""
+    ema: bool = True
+    """Export the moving average of the weights."""
+    labelled: Path | None = None
+    """Folder with selfback and dsads-wrists, from which the activity classifier learns; by default that of the data."""
+    package: bool = False
+    """Put encoder and classifier into the package, and their figures into README.md and docs/open-weights.md."""
     options: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """Further options of `harnet pretrain`, after --."""
 
@@ -71,6 +80,18 @@ class Rebuild:
             print(
                 f"{name}: {'' if name in present else 'skipped, not in ' + str(self.data) + ': '}{SOURCES[name].title}"
             )
+        run = self.run_folder or self._trained(present)
+        terms = "Openly licensed recordings: " + "; ".join(
+            f"{SOURCES[name].title}: {SOURCES[name].licence}" for name in present
+        )
+        average = ("--ema",) if self.ema else ()
+        self._stage("export", run, "--out", self.out, "--data-use-terms", terms, *average)
+        if self.package:
+            package(self.out, self.labelled or self.data)
+        return 0
+
+    def _trained(self, present: list[str]) -> Path:
+        """The run folder, from the recordings in these sub-folders."""
         cohort, shards, run = self.work / "cohort.zarr", self.work / "shards", self.work / "run"
         for name in present:
             folder = (self.data / name).resolve()
@@ -80,11 +101,7 @@ class Rebuild:
         self._stage("shard", cohort, "--out", shards, "--quality", "none", "--workers", self.workers)
         where = ("--data.shards", shards, "--run.out", run)
         self._stage("pretrain", "--config", self.config, "--run.device", "cpu", *where, *self.options)
-        terms = "Openly licensed recordings: " + "; ".join(
-            f"{SOURCES[name].title}: {SOURCES[name].licence}" for name in present
-        )
-        self._stage("export", run, "--out", self.out, "--data-use-terms", terms)
-        return 0
+        return run
 
     def _stage(self, *command: str | int | Path, may_refuse: bool = False) -> None:
         words = [str(word) for word in command]

@@ -23,6 +23,8 @@ class Command(ApplyOptions):
         harnet embed cohort.zarr --weights weights --out features --device cuda:1 --batch 4096 --part 2/8
     """
 
+    RESULTS = "features"
+
     store: Stored = "float32"
     """Dtype of stored features, or "none" to store only their means. float16 halves the 35 MB per person-day."""
 
@@ -35,12 +37,12 @@ class Command(ApplyOptions):
         config, digest = bundle.config, bundle.digest
         del bundle  # each worker process loads the tensors itself
         size = find_architecture(config.architecture, config.width).features_of(self.stages)
-        task = Embedding(self.weights, self.device, self.out, self.cutting(config).step, self.store, self.stages)
+        task = Embedding(self.weights, self.device, self.folder, self.cutting(config).step, self.store, self.stages)
         return self.apply(
             task,
             config,
             {"weights": digest, "store": self.store, "stages": " ".join(map(str, sorted(self.stages)))},
-            self.out / FEATURES,
+            self.folder / FEATURES,
             open_root if self.store != "none" else lambda folder: None,
             partial(write_features, size=size),
         )

@@ -3,26 +3,46 @@
 from dataclasses import dataclass
 from functools import partial
 
+from data_shards.cohort.store import Cohort
+from harnet.apply.minutes_summary import minutes_lines
 from harnet.apply.predict import WINDOWS, Prediction
 from harnet.apply.smoothing import Smoother
 from harnet.apply.summary_tables import write_minutes
+from harnet.apply.week_picture import draw
 from harnet.errors import HarnetError
+from harnet.parts import WHOLE
 from harnet.weights.load import read_bundle
 from launch.applying import ApplyOptions
+from launch.recordings import STORE, is_store
+from launch.unlike_training import doubts
+
+PICTURES = "pictures"
+"""In the output folder: a PNG of each recording."""
+MOST_PICTURES = 20
+"""Recordings; of more, none is drawn."""
 
 
 @dataclass(frozen=True)
 class Command(ApplyOptions):
     """Classify every worn window of device files or a cohort store, and sum up minutes per day and person.
 
-    Writes OUT/windows/RECORDING.parquet (time, class, probabilities), OUT/person_days.csv and OUT/people.csv. Running
-    the same command again does only what is missing. The tables contain the participants' pseudonyms.
+    With nothing but a recording it tells lying, sitting or standing, walking, stairs and running, by the classifier
+    that comes with harnet; `harnet inspect activity-open` says how good that is. Not a medical device.
+
+    Writes OUT/windows/RECORDING.parquet (time, class, probabilities), OUT/person_days.csv, OUT/people.csv and, of up to
+    20 recordings, a picture OUT/pictures/RECORDING.png. Run again, it does what is missing. The tables name
+    participants by their pseudonyms.
 
     Example:
+        harnet predict recording.cwa
         harnet predict recordings/*.cwa --weights results/model --out predicted
         harnet predict cohort.zarr --weights results/model --out predicted --smooth 300 --workers 8
     """
 
+    RESULTS = "predicted"
+
+    weights: str = "activity-open"
+    """Packaged model, or OUT/model of `harnet finetune`, or another folder or URL of a classifier."""
     smooth: float | None = None
     """Smooth the classes over time with a hidden Markov model whose bouts last this many seconds on average."""
 
@@ -35,11 +55,32 @@ class Command(ApplyOptions):
         del bundle  # each worker process loads the tensors itself
         step = self.cutting(config).step
         smoother = None if self.smooth is None else Smoother(self.smooth, step)
-        return self.apply(
-            Prediction(self.weights, self.device, self.out, step, smoother),
+        code = self.apply(
+            Prediction(self.weights, self.device, self.folder, step, smoother),
             config,
             {"weights": digest, "smooth": self.smooth},
-            self.out / WINDOWS,
+            self.folder / WINDOWS,
             lambda folder: folder.mkdir(exist_ok=True),
             partial(write_minutes, classes=config.classes),
         )
+        if not self.json and self.part == WHOLE:
+            self._tell(config.classes, step)
+        return code
+
+    def _tell(self, classes: tuple[str, ...], step: int) -> None:
+        """Minutes, pictures, and what makes a recording unlike those that were learnt from."""
+        cohort = Cohort.open(self.inputs[0] if is_store(self.inputs) else self.folder / STORE)
+        excluded = self.files.excluded()
+        lines = doubts(info for info in cohort.infos() if info.participant not in excluded)
+        print("\n".join(["", *minutes_lines(self.folder, classes), *lines]))
+        tables = sorted((self.folder / WINDOWS).glob("*.parquet"))
+        if len(tables) > MOST_PICTURES:
+            return
+        (self.folder / PICTURES).mkdir(exist_ok=True)
+        try:
+            for table in tables:
+                draw(table, classes, step, self.folder / PICTURES / f"{table.stem}.png")
+        except ModuleNotFoundError as error:
+            print(f"no pictures: pip install {error.name}")
+        else:
+            print(f"pictures: {self.folder / PICTURES}")

@@ -111,7 +111,7 @@ def test_a_command_that_imports_another_package_is_found_out() -> None:
         ("launch.job", "train"),
         ("launch.task", "train"),
         ("launch.demo", "demo"),
-        ("launch.open_weights", "train"),
+        ("launch.open_weights", "demo"),
         ("data_shards.stream.third_party", "data"),
         ("harnet.evaluation.attribution", "interpret"),
         ("harnet.evaluation.feature_map", "interpret"),

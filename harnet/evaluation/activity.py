@@ -1,0 +1,169 @@
+"""The packaged activity classifier: five classes, learnt on two data sets; and how good it is where it has not learnt.
+
+A regularised linear classifier on the frozen encoder's features and features made by hand. It learns from windows
+turned at random, so that it does not matter which way round a device is worn or how its axes are named; that, and the
+penalty, were chosen on DSADS. It is judged in two ways, neither of which sees the people that it is tested on: a tenth
+of all people left out at a time; and trained on one data set and tested on the other, with other people and another
+device.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import permutations, product
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from harnet import handmade
+from harnet.datasets.cutting import WindowCutting
+from harnet.datasets.registry import find
+from harnet.encoder import SEVERAL_STAGES, Encoder
+from harnet.errors import HarnetError
+from harnet.evaluation.arms import encode
+from harnet.evaluation.linear import coefficients
+from harnet.evaluation.scores import Interval, interval
+from harnet.transfer.folds import people_folds
+from harnet.transfer.metrics import score_person
+
+NAME = "activity-open"
+"""Of the classifier in the package."""
+CLASSES = ("lying", "sitting_or_standing", "walking", "stairs", "running")
+"""In the order of the outputs. Sitting and standing are one: the wrist tells them apart badly."""
+
+_STILL = {"sitting": "sitting_or_standing", "standing": "sitting_or_standing"}
+LABELS: dict[str, dict[str, str]] = {
+    "selfback": {
+        **_STILL, "lying": "lying", "walk_slow": "walking", "walk_mod": "walking", "walk_fast": "walking",
+        "jogging": "running", "upstairs": "stairs", "downstairs": "stairs",
+    },
+    "dsads-wrists": {
+        **_STILL, "lying on back": "lying", "lying on right side": "lying", "walking in parking lot": "walking",
+        "walking treadmill 4 km/h flat": "walking", "walking treadmill 4 km/h 15 deg": "walking",
+        "running treadmill 8 km/h": "running", "ascending stairs": "stairs", "descending stairs": "stairs",
+    },
+}  # fmt: skip
+"""Data set -> its label -> class. What is in no class is left out: lifts, cycling, rowing, jumping, machines, ball."""
+STRENGTH = 0.01
+"""λ, chosen on DSADS, people left out; see `harnet.evaluation.linear`."""
+FOLDS = 10
+SEED = 0
+"""Of the folds, and of the turns."""
+
+
+@dataclass(frozen=True)
+class Activities:
+    """Windows of one or more data sets with the five classes."""
+
+    features: NDArray[np.float32]
+    """(N, F) made by hand, then those of the encoder."""
+    turned: NDArray[np.float32]
+    """(N, F) of the same windows, each turned by one of `turns`: what is learnt from."""
+    labels: NDArray[np.int64]
+    """(N,) index into `CLASSES`."""
+    people: NDArray[np.str_]
+    """(N,) "DATASET:PERSON"; both wrists of a person are one person."""
+
+    def of(self, rows: NDArray[np.bool_]) -> "Activities":
+        """Some of the windows."""
+        return Activities(self.features[rows], self.turned[rows], self.labels[rows], self.people[rows])
+
+    def from_set(self, name: str) -> NDArray[np.bool_]:
+        """(N,) whether a window is of that data set."""
+        return np.char.startswith(self.people, f"{name}:")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well people were classified by a classifier that had not learnt from them."""
+
+    macro_f1: Interval
+    """Mean over people of the macro F1, with its interval."""
+    handmade: Interval
+    """The same with the features made by hand alone."""
+    classes: tuple[float, ...]
+    """F1 of each class over all windows."""
+
+
+def turns() -> NDArray[np.float32]:
+    """(24, 3, 3): all rotations that take axes to axes."""
+    found = []
+    for order in permutations(range(3)):
+        for signs in product((1.0, -1.0), repeat=3):
+            turn = np.zeros((3, 3), np.float32)
+            turn[range(3), order] = signs
+            if np.linalg.det(turn) > 0:
+                found.append(turn)
+    return np.stack(found)
+
+
+def read(data: Path, encoder: Encoder, device: str = "cpu") -> Activities:
+    """Windows, one after the other, of the data sets below `data`; HarnetError if one of them is missing."""
+    found = []
+    for name, classes in LABELS.items():
+        if not (data / name).is_dir():
+            raise HarnetError(f"{data / name}: missing: the classifier learns from {' and '.join(LABELS)}")
+        labelled = find(name).read(data / name, WindowCutting(encoder.architecture.seconds, overlap=False))
+        kept = np.isin(labelled.labels, list(classes))
+        windows = labelled.windows[kept]
+        drawn = np.random.default_rng(SEED).integers(0, len(turns()), len(windows))
+        turned = np.einsum("nij,njt->nit", turns()[drawn], windows)
+        labels = np.array([CLASSES.index(classes[label]) for label in labelled.labels[kept].tolist()], np.int64)
+        people = np.char.add(f"{name}:", labelled.people[kept])
+        found.append(
+            Activities(_features(encoder, windows, device), _features(encoder, turned, device), labels, people)
+        )
+        for line in (f"{name}: {len(labels):,} windows of {len(set(people.tolist()))} people", *labelled.notes):
+            print(line, flush=True)
+    return Activities(*(np.concatenate([getattr(one, part) for one in found]) for part in
+                        ("features", "turned", "labels", "people")))  # fmt: skip
+
+
+def _features(encoder: Encoder, windows: NDArray[np.float32], device: str) -> NDArray[np.float32]:
+    """(N, F) as `harnet.linear_probe.LinearProbe` sees them."""
+    of_encoder = encode(encoder, torch.from_numpy(windows), device, SEVERAL_STAGES)
+    return np.concatenate([handmade.features(windows), of_encoder], axis=1)
+
+
+def fit(
+    learnt: Activities, columns: slice = slice(None), threads: int = 1
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """W (5, F) and b (5,) of the logits of a classifier of these features."""
+    return coefficients(learnt.turned[:, columns], learnt.labels, True, STRENGTH, threads)
+
+
+def judged(all_of_it: Activities, threads: int = 1, on_fit: Callable[[], object] = lambda: None) -> dict[str, Scores]:
+    """The scores of the two ways, by a title for people."""
+    names = list(LABELS)
+    titles = {name: find(name).title.split(",")[0].split(" (")[0] for name in names}
+    folds = people_folds(all_of_it.people, FOLDS, SEED)
+    splits = {("people left out", "all"): [np.isin(all_of_it.people, held) for held in folds]}
+    for name in names:
+        splits[("trained on the other data set alone", name)] = [all_of_it.from_set(name)]
+    scores = {}
+    for (way, tested), held_out in splits.items():
+        predicted = {kind: np.full(len(all_of_it.labels), -1) for kind in ("both", "handmade")}
+        for held in held_out:
+            for kind, columns in (("both", slice(None)), ("handmade", slice(len(handmade.names())))):
+                weight, bias = fit(all_of_it.of(~held), columns, threads)
+                predicted[kind][held] = (all_of_it.features[held][:, columns] @ weight.T + bias).argmax(axis=1)
+            on_fit()
+        for name in names if tested == "all" else [tested]:
+            scores[f"{titles[name]}, {way}"] = _scores(all_of_it, all_of_it.from_set(name), predicted)
+    return scores
+
+
+def _scores(found: Activities, rows: NDArray[np.bool_], predicted: Mapping[str, NDArray[np.int64]]) -> Scores:
+    people, truth = found.people[rows], found.labels[rows]
+    by_person = {
+        kind: interval({
+            person: score_person(person, truth[people == person], values[rows][people == person]).macro_f1
+            for person in np.unique(people).tolist()
+        })
+        for kind, values in predicted.items()
+    }  # fmt: skip
+    hits = [((truth == n) & (predicted["both"][rows] == n)).sum() for n in range(len(CLASSES))]
+    either = [(truth == n).sum() + (predicted["both"][rows] == n).sum() for n in range(len(CLASSES))]
+    f1 = tuple(2 * int(hit) / max(int(total), 1) for hit, total in zip(hits, either, strict=True))
+    return Scores(by_person["both"], by_person["handmade"], f1)

@@ -1,0 +1,103 @@
+"""Into the package: an encoder under its name, and the activity classifier on it with its figures.
+
+The figures are computed where the classifier is fitted and written into its card, README.md and docs/open-weights.md,
+so that they are always those of the weights beside them.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from harnet.evaluation import activity
+from harnet.evaluation.activity import Activities, Scores
+from harnet.evaluation.figures_block import refresh
+from harnet.linear_probe import feature_count
+from harnet.progress import bar
+from harnet.weights.bundle import save
+from harnet.weights.bundle_config import BundleConfig
+from harnet.weights.contract import ENCODER_PREFIX
+from harnet.weights.load import Bundle, build_encoder, read_bundle
+from harnet.weights.packaged import FOLDER
+
+ENCODER = "harnet10-open"
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "open-weights.md")
+"""Where the figures of the packaged classifier stand."""
+_TERMS = (
+    "Learnt from selfBACK (UCI 521) and Daily and Sports Activities (UCI 256), both CC BY 4.0, on {encoder}. {terms}"
+)
+
+
+def package(weights: Path, labelled: Path, into: Path = FOLDER, documents: tuple[Path, ...] = DOCUMENTS) -> None:
+    """Put the encoder in `weights` and a classifier fitted to the sets below `labelled` into the folder `into`."""
+    given = read_bundle(weights)
+    kept = {name: tensor for name, tensor in given.state.items() if name.startswith(ENCODER_PREFIX)}
+    save(into / ENCODER, kept, replace(given.config, name=ENCODER, stored="float16"))
+    bundle = read_bundle(into / ENCODER)
+    torch.set_num_threads(1)  # sums are split by thread: so that the classifier repeats to the bit
+    found = activity.read(labelled, build_encoder(bundle).eval())
+    with bar(activity.FOLDS + len(activity.LABELS), "judged", "fit") as shown:
+        scores = activity.judged(found, on_fit=shown.update)
+    weight, bias = activity.fit(found)
+    state = {"linear.weight": torch.from_numpy(weight).float(), "linear.bias": torch.from_numpy(bias).float()}
+    assert weight.shape == (len(activity.CLASSES), feature_count(build_encoder(bundle).architecture))
+    save(into / activity.NAME, state, described(bundle, found, scores))
+    print(f"{into}: {ENCODER} and {activity.NAME}")
+    for line in (lines := figures(scores)):
+        print(line)
+    for document in documents:
+        refresh(document, activity.NAME, lines)
+
+
+def described(encoder: Bundle, found: Activities, scores: Mapping[str, Scores]) -> BundleConfig:
+    """What the classifier says of itself."""
+    people = sorted(set(found.people.tolist()))
+    facts = {
+        "people": len(people),
+        "windows": len(found.labels),
+        "penalty": activity.STRENGTH,
+        "data": hashlib.sha256(found.turned.tobytes() + found.labels.tobytes()).hexdigest()[:16],
+        "benchmarks": {name: told(score) for name, score in scores.items()},
+    }
+    before = encoder.config
+    return replace(
+        before,
+        name=activity.NAME,
+        classes=activity.CLASSES,
+        encoder=ENCODER,
+        encoder_digest=encoder.digest,
+        stored="float32",
+        provenance=facts,
+        data_use_terms=_TERMS.format(encoder=ENCODER, terms=before.data_use_terms).strip(),
+    )
+
+
+def told(score: Scores) -> str:
+    """One result in a line."""
+    by_class = ", ".join(f"{_shown(name)} {f1:.2f}" for name, f1 in zip(activity.CLASSES, score.classes, strict=True))
+    both = score.macro_f1
+    return (
+        f"macro F1 {both.mean:.2f} [{both.low:.2f}, {both.high:.2f}] over {both.people} people (features made by hand "
+        f"alone {score.handmade.mean:.2f}); F1 of {by_class}"
+    )
+
+
+def figures(scores: Mapping[str, Scores]) -> list[str]:
+    """A table in Markdown."""
+    classes = [_shown(name) for name in activity.CLASSES]
+    lines = [
+        f"| tested on | macro F1 [95 %] | hand-made features alone | {' | '.join(classes)} |",
+        f"|---|---|---|{'---|' * len(classes)}",
+    ]
+    for name, score in scores.items():
+        both = score.macro_f1
+        cells = [name, f"{both.mean:.2f} [{both.low:.2f}, {both.high:.2f}]", f"{score.handmade.mean:.2f}"]
+        lines.append(f"| {' | '.join([*cells, *(f'{f1:.2f}' for f1 in score.classes)])} |")
+    return lines
+
+
+def _shown(name: str) -> str:
+    return name.replace("_", " ")

@@ -6,7 +6,7 @@
 import sys
 from pathlib import Path
 
-# A file harnet.py, say in the folder where Python was started, is not the package that is meant.
+# A file named harnet.py on the path, such as in the current folder, would shadow the package.
 sys.path[:] = [folder for folder in sys.path if not Path(folder, "harnet.py").is_file()]
 
 from harnet.weights.hub import hub_model  # noqa: E402
@@ -15,5 +15,5 @@ dependencies = ["torch", "numpy", "safetensors", "fsspec", "harnet"]
 
 
 def harnet10(pretrained=False, my_device="cpu", class_num=2, **kwargs):
-    """harnet10 with a fresh classifier of `class_num` outputs; with `pretrained` the encoder of this folder."""
+    """harnet10 with a new classifier of `class_num` outputs; `pretrained` loads the encoder of this folder."""
     return hub_model("harnet10", pretrained, my_device, class_num, Path(__file__).parent, **kwargs)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harnet.errors import HarnetError
-from harnet.files import claim, claimed
+from harnet.files import claimed, store_once
 
 
 def listed(listing: Path, inputs: list[str], find: Callable[[], Any]) -> Any:
@@ -22,7 +22,7 @@ def listed(listing: Path, inputs: list[str], find: Callable[[], Any]) -> Any:
     """
     text = claimed(listing)
     if text is None:
-        text = claim(listing, json.dumps({"inputs": inputs, "found": find()}))
+        text = store_once(listing, json.dumps({"inputs": inputs, "found": find()}))
     try:
         document = json.loads(text)
         of, found = document["inputs"], document["found"]

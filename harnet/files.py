@@ -66,7 +66,7 @@ def write_atomically(final: Path, content: bytes | str) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def claim(place: Path, content: str) -> str:
+def store_once(place: Path, content: str) -> str:
     """Store `content` at `place` unless something is stored there; return what is stored. Exactly one caller wins.
 
     `place` becomes a folder with one file: renaming onto a non-empty folder fails on every file system. Renaming onto
@@ -87,7 +87,7 @@ def claim(place: Path, content: str) -> str:
 
 
 def claimed(place: Path) -> str | None:
-    """The text that `claim` stored at `place`, or None."""
+    """The text that `store_once` stored at `place`, or None."""
     try:
         return (place / _CLAIM).read_text()
     except FileNotFoundError:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harnet.errors import HarnetError
-from harnet.files import claimed, store_once
+from harnet.files import store_once, stored_once
 
 
 def listed(listing: Path, inputs: list[str], find: Callable[[], Any]) -> Any:
@@ -20,7 +20,7 @@ def listed(listing: Path, inputs: list[str], find: Callable[[], Any]) -> Any:
     Raises:
         HarnetError: the listing is of other inputs, or damaged.
     """
-    text = claimed(listing)
+    text = stored_once(listing)
     if text is None:
         text = store_once(listing, json.dumps({"inputs": inputs, "found": find()}))
     try:

@@ -86,7 +86,7 @@ def store_once(place: Path, content: str) -> str:
     return (place / _CLAIM).read_text()
 
 
-def claimed(place: Path) -> str | None:
+def stored_once(place: Path) -> str | None:
     """The text that `store_once` stored at `place`, or None."""
     try:
         return (place / _CLAIM).read_text()

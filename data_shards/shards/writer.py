@@ -30,7 +30,7 @@ from data_shards.shards.manifest import SCHEMA, WINDOW_SECONDS, ShardInfo
 from data_shards.shards.shard_plan import CohortPlan, HoursInShard, ShardOptions, ShardPlan, plan_shards
 from data_shards.shards.signal_hours import SignalHours
 from harnet.errors import HarnetError
-from harnet.files import atomic_path, claimed, store_once
+from harnet.files import atomic_path, store_once, stored_once
 from harnet.parts import Part
 
 PARTS = ".parts"
@@ -197,7 +197,7 @@ def _mark(folder: Path, plan_digest: str) -> str:
     mark = folder / PARTS / "plan"
     if mark.is_file():
         return mark.read_text()  # of an earlier harnet, which was stopped
-    return claimed(mark) or store_once(mark, plan_digest)
+    return stored_once(mark) or store_once(mark, plan_digest)
 
 
 def _without_rows(folder: Path, shards: Sequence[ShardPlan]) -> tuple[ShardPlan, ...]:

@@ -17,7 +17,7 @@ from harnet.errors import HarnetError
 from harnet.parts import WHOLE, Part
 from harnet.weights.bundle import BundleConfig
 from launch.device_files import FileOptions
-from launch.recordings import (
+from launch.recording_selection import (
     InferenceOptions,
     cohort_of,
     is_store,

@@ -56,7 +56,7 @@ def _recordings(store: Path) -> Sequence[str]:
 
 
 def _to_apply(command: Any) -> Sequence[str]:
-    from launch.recordings import is_store
+    from launch.recording_selection import is_store
 
     if not is_store(command.inputs):
         raise HarnetError("a job array needs one cohort store: make it from device files with harnet submit ingest")

@@ -8,7 +8,7 @@ import torch
 from data_shards.cohort.store import Cohort
 from harnet.heads import PretextModel
 from harnet.weights.bundle import BundleConfig, save
-from launch import divisible
+from launch import array_commands
 from launch.arrays import Array
 from launch.cli import main
 from launch.element import Element
@@ -34,7 +34,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def arrayed(kind: str, *arguments: str) -> Array:
-    return divisible.array(kind, arguments, 2, Profile(gpu_type="a100", shared=("/",)))
+    return array_commands.array(kind, arguments, 2, Profile(gpu_type="a100", shared=("/",)))
 
 
 @pytest.mark.parametrize(("device", "asks"), [("cpu", False), ("cuda", True)])

@@ -96,7 +96,7 @@ ROWS = {
 def measure(row: str, folder: Path, options: argparse.Namespace) -> dict[str, float]:
     """Person-days, seconds on the wall and of the processor, and peak memory of one row in this process."""
     # Not part of either row: what both import.
-    import launch.applying  # noqa: F401
+    import launch.apply_command  # noqa: F401
 
     start, used = time.perf_counter(), time.process_time()
     days = ROWS[row](folder, options)

@@ -7,7 +7,7 @@ from harnet.apply.embed import FEATURES, Embedding, Stored, open_root
 from harnet.apply.summary_tables import write_features
 from harnet.encoder import find_architecture
 from harnet.weights.load import read_bundle
-from launch.applying import ApplyOptions
+from launch.apply_command import ApplyOptions
 
 
 @dataclass(frozen=True)

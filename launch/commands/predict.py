@@ -12,8 +12,8 @@ from harnet.apply.week_picture import draw
 from harnet.errors import HarnetError
 from harnet.parts import WHOLE
 from harnet.weights.load import read_bundle
-from launch.applying import ApplyOptions
-from launch.recordings import STORE, is_store
+from launch.apply_command import ApplyOptions
+from launch.recording_selection import STORE, is_store
 from launch.unlike_training import doubts
 
 PICTURES = "pictures"

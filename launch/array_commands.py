@@ -13,7 +13,7 @@ from launch.profile import Profile
 
 
 @dataclass(frozen=True)
-class Divisible:
+class ArrayCommand:
     """How a command is divided over array tasks; the functions take its parsed options."""
 
     items: Callable[[Any], Sequence[str]]
@@ -73,7 +73,7 @@ def _pieces(command: Any) -> Sequence[str]:
     return piece_names(command)
 
 
-_APPLIED = Divisible(
+_APPLIED = ArrayCommand(
     items=_to_apply,
     inputs=lambda command: _and_weights(command.inputs, command.weights),
     per_element=50,
@@ -81,20 +81,20 @@ _APPLIED = Divisible(
 )
 
 DIVISIBLE = {
-    "ingest": Divisible(
+    "ingest": ArrayCommand(
         items=lambda command: files_in(command.inputs),
         inputs=lambda command: command.inputs,
         per_element=50,
         listed=True,
     ),
-    "shard": Divisible(
+    "shard": ArrayCommand(
         items=lambda command: _recordings(command.cohort),
         inputs=lambda command: [command.cohort],
         per_element=200,
         listed=True,
         check=lambda command: ("verify", str(command.out)),
     ),
-    "quality": Divisible(
+    "quality": ArrayCommand(
         items=lambda command: _recordings(command.cohort),
         inputs=lambda command: [command.cohort],
         per_element=500,
@@ -102,7 +102,7 @@ DIVISIBLE = {
     ),
     "embed": _APPLIED,
     "predict": _APPLIED,
-    "evaluate": Divisible(
+    "evaluate": ArrayCommand(
         items=_pieces, inputs=lambda command: _and_weights([command.data], command.weights), per_element=20
     ),
 }

@@ -11,7 +11,7 @@ from data_shards.cohort.store import Cohort
 from harnet.apply.minutes_summary import minutes_lines
 from harnet.apply.week_picture import minutes_by_day
 from harnet.evaluation.activity import CLASSES
-from launch.applying import ApplyOptions
+from launch.apply_command import ApplyOptions
 from launch.cli import main
 
 DEVICES = Path(__file__).parents[2] / "shared" / "data" / "devices"

@@ -1,6 +1,6 @@
-"""Claim: what is known of 100,000 recordings is listed in ten seconds from the index, and not from 100,000 files.
+"""Claim: the metadata of 100,000 recordings is listed in ten seconds, from the index instead of 100,000 files.
 
-The store holds real folders with real metadata and no signal: a week each, all hours worn.
+The store holds real folders with real metadata but no signal: one week per recording, all hours worn.
 
     python -m benchmarks.cohort_index --recordings 100000
 """
@@ -46,7 +46,7 @@ WEEK = RecordingInfo(
 
 
 def fill(cohort: Cohort, recordings: int) -> None:
-    """Folders with `zarr.json`, and rows as a thousand writers leave them: a hundred at a time, merged on the way."""
+    """Folders with `zarr.json`, and index rows as a thousand writers leave them: added by the hundred, merged."""
     for start in range(0, recordings, 100):
         rows = []
         for number in range(start, min(start + 100, recordings)):
@@ -59,7 +59,7 @@ def fill(cohort: Cohort, recordings: int) -> None:
 
 
 def main() -> None:
-    """Measure and publish."""
+    """Measure and save the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recordings", type=int, default=100_000)
     arguments = parser.parse_args()

@@ -1,8 +1,8 @@
-"""Which compression shards should have: bytes to read against cores to unpack them.
+"""Which compression shards should use: bytes to read versus cores to decompress them.
 
-For each codec, blocks lie in one file in page cache. A visit reads one by offset, checks its hash, unpacks it and cuts
-256 ten-second windows into a batch, as the stream does with the default draws. One core. The last two columns are what
-a node of 8 GPUs that each take 100,000 windows/s asks of its file system and of its processor.
+For each codec, the blocks are in one file in the page cache. A visit reads one by offset, checks its hash, decompresses
+it and cuts 256 ten-second windows into a batch, as the stream does with default settings, on one core. The last two
+columns are what a node with 8 GPUs, each taking 100,000 windows/s, needs from its file system and its processor.
 
     python -m benchmarks.compression [--cohort cohort.zarr]
 """
@@ -42,7 +42,7 @@ CODECS = (
     ("zstd", 5, 0),
     ("zstd", 9, 0),
 )
-"""Codec, level, and bytes that Blosc compresses at a time (0: its own choice). The second zstd is the shards'."""
+"""Codec, level, and block size of Blosc in bytes (0: its own choice). The second zstd is the one that shards use."""
 VISIT = 256
 WIDTH = 10 * RATE
 NODE_WINDOWS = 8 * 100_000
@@ -50,22 +50,22 @@ NODE_WINDOWS = 8 * 100_000
 
 @dataclass(frozen=True)
 class Row:
-    """What one codec comes to."""
+    """Results of one codec."""
 
     codec: str
-    """Name, level and, if not left to Blosc, size of its blocks."""
+    """Name, level and, if not chosen by Blosc, its block size."""
     kilobytes_a_block: float
-    """Mean over the blocks, 1,000 bytes."""
+    """Mean size of a block, in 1,000 bytes."""
     write_mb_s: float
-    """Signal compressed a second on one core, MB; 0 without a codec."""
+    """Signal compressed per second on one core, MB; 0 without a codec."""
     windows_s: float
-    """Windows a second and core, from page cache to batch."""
+    """Windows per second on one core, from page cache to batch."""
     bytes_a_window: float
-    """Read for each window delivered."""
+    """Bytes read per window delivered."""
     node_gb_s: float
-    """What the file system must give a node."""
+    """GB/s that the file system must deliver to a node."""
     node_cores: float
-    """Cores of the node that do nothing but this."""
+    """Cores of the node that are busy with this alone."""
 
 
 def ranges(cohort: Cohort, blocks: int) -> tuple[list[bytes], list[int]]:
@@ -83,7 +83,7 @@ def ranges(cohort: Cohort, blocks: int) -> tuple[list[bytes], list[int]]:
 
 
 def packed(plain: bytes, samples: int, codec: str, level: int, block_bytes: int) -> bytes:
-    """A range with its signal compressed."""
+    """A block with its signal compressed."""
     if codec == "none":
         return plain
     seconds = samples // RATE
@@ -95,7 +95,7 @@ def packed(plain: bytes, samples: int, codec: str, level: int, block_bytes: int)
 
 
 def visits(path: Path, places: list[tuple[int, int, int]], samples: list[int]) -> Iterator[NDArray[np.int16]]:
-    """Windows of every block of the file, in a batch that is used again."""
+    """Read windows of every block of the file into a reused batch."""
     random, batch = np.random.default_rng(0), np.empty((VISIT, 3, WIDTH), np.int16)
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -115,7 +115,7 @@ def visits(path: Path, places: list[tuple[int, int, int]], samples: list[int]) -
 def measure(
     plain: list[bytes], samples: list[int], codec: str, level: int, block_bytes: int, folder: Path, repeats: int
 ) -> Row:
-    """One row of the table."""
+    """Measure one row of the table."""
     path, places, began = folder / "ranges", [], time.perf_counter()
     contents = [packed(content, n, codec, level, block_bytes) for content, n in zip(plain, samples, strict=True)]
     seconds = time.perf_counter() - began
@@ -138,9 +138,9 @@ def measure(
 
 
 def main() -> None:
-    """Measure, print the table, keep it."""
+    """Measure, print the table and save it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cohort", type=Path, help="recordings to measure on; by default synthetic ones")
+    parser.add_argument("--cohort", type=Path, help="recordings to measure on; default: synthetic ones")
     parser.add_argument("--blocks", type=int, default=96)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
@@ -164,7 +164,7 @@ def main() -> None:
     about = machine("numcodecs", "xxhash") | {"blocks": len(plain), "data": data}
     path = RESULTS / f"compression-{data}.json"
     path.write_text(json.dumps({"rows": [asdict(row) for row in rows], "on": about}, indent=2) + "\n")
-    print(f"  kept in {path}")
+    print(f"  saved to {path}")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from pathlib import Path
 
 SECONDS_PER_DAY = 86400
 MOST_BATCHES = 64
-"""Of the network alone, whose rate is the same from one batch to the next."""
+"""Batches for the network alone, whose rate is the same for every batch."""
 
 
 def make(folder: Path, people: int, days: int) -> tuple[Path, Path]:
@@ -111,7 +111,7 @@ def peak_mb() -> float:
 
 
 def main() -> None:
-    """Measure and publish."""
+    """Measure and save the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=int, default=1)
     parser.add_argument("--days", type=int, default=7)

@@ -1,9 +1,9 @@
-"""Claim: damage is refused, found or harmless, never used in silence; and a kill at any system call loses nothing.
+"""Claim: damage is refused, detected or harmless, never used silently; and a kill at any system call loses nothing.
 
-Damage: of each thing that the system keeps, a file is chosen at random and spoilt (one bit, a page of zeros, an end cut
-off, gone), 50 times each with a fixed seed; then the thing is used, and what comes of it is compared with what came
-before. Kills: saving a checkpoint, sharding and ingesting are killed at every tenth system call of theirs; what is left
-must be valid, and the same work done again must give the same result.
+Damage: in each artifact that the system stores, a random file is damaged (one bit flipped, a page zeroed, truncated,
+deleted), 50 times each with a fixed seed; then the artifact is used, and the result is compared with the undamaged one.
+Kills: saving a checkpoint, sharding and ingesting are killed at every tenth of their system calls; what is left must be
+valid, and repeating the work must give the same result.
 
     python -m benchmarks.faults                      # all of it
     python -m benchmarks.faults --trials 5 --every 200
@@ -45,28 +45,28 @@ from pretrain.run import checkpoint
 
 SEED = 0
 Parts = dict[str, str]
-"""What was read, by name -> a digest of it, or `REFUSED`."""
+"""Name of what was read -> its digest, or `REFUSED`."""
 REFUSED = "refused"
 OUTCOMES = ("refused", "found", "harmless", "traceback", "USED IN SILENCE")
-"""In use; by verify alone; neither, and every byte that was read was right; an exception that is no message; wrong."""
+"""Noticed in use; only by verify; by neither, but everything read was right; crash without a message; wrong data."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """One thing that the system keeps."""
+    """One artifact that the system stores."""
 
     folder: Path
-    """Sound."""
+    """Folder of the undamaged artifact."""
     files: Callable[[Path], list[Path]]
-    """What may be spoilt in a copy of it."""
+    """Files of a copy that may be damaged."""
     use: Callable[[Path], Parts]
-    """Read all of it as the next stage does."""
+    """Read all of it, as the next stage does."""
     check: Callable[[Path], bool]
-    """Whether its verification is content."""
+    """Whether verification passes."""
 
 
 def digest(*values: Any) -> str:
-    """Of arrays by their bytes, of anything else by its text."""
+    """Digest of arrays by their bytes, of anything else by its text."""
     found = hashlib.sha256()
     for value in values:
         found.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
@@ -74,7 +74,7 @@ def digest(*values: Any) -> str:
 
 
 def attempted(read: Callable[[], str]) -> str:
-    """A digest, or that it was refused."""
+    """The digest of the result, or `REFUSED`."""
     try:
         return read()
     except HarnetError:
@@ -82,7 +82,7 @@ def attempted(read: Callable[[], str]) -> str:
 
 
 def use_store(folder: Path) -> Parts:
-    """Facts and signals of every recording; what the listing says of them."""
+    """Metadata and signals of every recording, and their listing."""
     cohort = Cohort.open(folder)
     found = {"listing": attempted(lambda: digest(*cohort.infos()))}
     for name in cohort.recordings():
@@ -97,7 +97,7 @@ def _recording(cohort: Cohort, name: str) -> str:
 
 
 def use_shards(folder: Path) -> Parts:
-    """The table of contents, and every block."""
+    """The manifest and every block."""
     contents = manifest.read(folder)
     columns = [contents.columns[name] for name in sorted(contents.columns)]
     found = {"manifest": digest(contents.shards, contents.participants, contents.recordings, *columns)}
@@ -108,13 +108,13 @@ def use_shards(folder: Path) -> Parts:
 
 
 def use_checkpoints(run: Path) -> Parts:
-    """Each that counts as valid."""
+    """Every checkpoint that counts as valid."""
     found = checkpoint.find_all(run)
     return {str(each.step): digest(each.metadata, each.network(), each.optimizer()) for each in found}
 
 
 def use_weights(folder: Path) -> Parts:
-    """What an encoder is built from."""
+    """The weights that an encoder is built from."""
     from harnet.weights.load import read_bundle
 
     bundle = read_bundle(folder)
@@ -144,7 +144,7 @@ def tried(kept: Kept, sound: Parts, spoil: Callable[[Path, np.random.Generator],
 
 
 def flip(path: Path, random: np.random.Generator) -> None:
-    """One bit."""
+    """Flip one bit."""
     content = bytearray(path.read_bytes())
     if content:
         content[random.integers(len(content))] ^= 1 << int(random.integers(8))
@@ -152,7 +152,7 @@ def flip(path: Path, random: np.random.Generator) -> None:
 
 
 def blank(path: Path, random: np.random.Generator) -> None:
-    """512 bytes of zeros, as a lost sector reads."""
+    """Overwrite 512 bytes with zeros, as a lost sector would read."""
     content = bytearray(path.read_bytes())
     start = int(random.integers(max(1, len(content) - 511)))
     content[start : start + 512] = bytes(len(content[start : start + 512]))
@@ -160,13 +160,13 @@ def blank(path: Path, random: np.random.Generator) -> None:
 
 
 def cut(path: Path, random: np.random.Generator) -> None:
-    """An end is missing."""
+    """Truncate the file."""
     content = path.read_bytes()
     path.write_bytes(content[: int(random.integers(max(1, len(content))))])
 
 
 def remove(path: Path, random: np.random.Generator) -> None:
-    """The file is not there."""
+    """Delete the file."""
     path.unlink()
 
 
@@ -174,7 +174,7 @@ FAULTS = {"a bit": flip, "a page": blank, "an end": cut, "a file": remove}
 
 
 def things(folder: Path) -> dict[str, Kept]:
-    """A small one of each kind, in `folder`."""
+    """A small artifact of each kind, in `folder`."""
     cohort = synthesise(folder / "cohort.zarr", 2, SynthOptions(hours=1))
     writer.write(cohort, folder / "shards", ShardOptions(blocks_per_shard=1, quality=POLICIES["none"]))
     for step in (1, 2):
@@ -204,7 +204,7 @@ def things(folder: Path) -> dict[str, Kept]:
 
 
 def damage(trials: int) -> dict[str, dict[str, dict[str, int]]]:
-    """Thing -> fault -> outcome -> how often."""
+    """Artifact -> fault -> outcome -> count."""
     found: dict[str, dict[str, dict[str, int]]] = {}
     with tempfile.TemporaryDirectory() as name:
         for number, (thing, kept) in enumerate(things(Path(name)).items()):
@@ -230,7 +230,7 @@ def as_text(damaged: dict[str, dict[str, dict[str, int]]], killed: dict[str, dic
 
 
 def main() -> None:
-    """Try everything and publish; exit code 1 if anything was used in silence or lost."""
+    """Run everything and save the results; exit code 1 if any damage was used silently or anything was lost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--every", type=int, default=10, help="system calls between kills")

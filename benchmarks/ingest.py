@@ -1,7 +1,7 @@
 """Claim: a week of an AX3 at 100 Hz (60 million samples) becomes a stored recording in 25 s on one core, in 1 GB.
 
-Each row runs in a process of its own with one thread: all of ingest (read, check, calibrate, resample, find wear,
-store), the reader alone, and, if it is installed, scikit-digital-health's reader alone, which is written in C.
+Each row runs in a separate process with one thread: the whole ingest (read, check, calibrate, resample, detect wear,
+store), the reader alone, and, if installed, the reader of scikit-digital-health alone, which is written in C.
 
     python -m benchmarks.make_cwa week.cwa --days 7
     python -m benchmarks.ingest week.cwa
@@ -22,7 +22,7 @@ from pathlib import Path
 
 
 def ingest(path: Path) -> int:
-    """All of it; returns the number of recordings stored."""
+    """The whole ingest; returns the number of recordings stored."""
     from data_shards.ingest.run import IngestOptions
     from data_shards.ingest.run import ingest as work
 
@@ -51,7 +51,7 @@ LABELS = {"ingest": "ingest, all of it", "reader": "the reader alone", "skdh": "
 
 
 def measure(row: str, path: Path) -> dict[str, float]:
-    """Seconds and peak memory of one row in this process, its imports left out of the seconds."""
+    """Seconds, without imports, and peak memory of one row in this process."""
     start, cpu = time.perf_counter(), time.process_time()
     items = ROWS[row](path)
     return {
@@ -72,7 +72,7 @@ def in_a_process(row: str, path: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and publish."""
+    """Measure and save the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--repeats", type=int, default=3)

@@ -1,7 +1,7 @@
-"""Work that is killed at a given system call: forked from one warm interpreter, and stopped at each call by ptrace.
+"""Kills work at a given system call: forked from a warm interpreter, and stopped at each call by ptrace.
 
-What belongs to Linux on x86-64 and ARM alike: a call shows as two stops, one before and one after. All threads of the
-child are traced and counted together.
+Works on Linux, on x86-64 and ARM alike: each call shows as two stops, on entry and on exit. All threads of the child
+are traced and counted together.
 """
 
 import contextlib
@@ -35,14 +35,14 @@ _LIBC.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c
 _LIBC.ptrace.restype = ctypes.c_long
 _TRACEME, _SYSCALL, _SETOPTIONS = 0, 24, 0x4200
 _OPTIONS = 0x1 | 0x2 | 0x4 | 0x8 | 0x100000
-"""Mark stops at system calls; follow forks and threads; end the child with us."""
+"""Mark stops at system calls; follow forks and threads; kill the child when this process exits."""
 _AT_CALL = signal.SIGTRAP | 0x80
 _ALL = 0x40000000
 """__WALL: threads, too."""
 
 
 def forked(action: Callable[[], None]) -> bool:
-    """Whether an action, in a child of this process, came to its end."""
+    """Whether an action, run in a child process, completed."""
     pid = os.fork()
     if not pid:
         _child(action)
@@ -50,7 +50,7 @@ def forked(action: Callable[[], None]) -> bool:
 
 
 def killed_at(call: int, action: Callable[[], None]) -> int:
-    """Run an action in a child and kill it at its `call`-th system call (0: never); returns the calls that it made."""
+    """Run an action in a child and kill it at its `call`-th system call (0: never); returns its number of calls."""
     pid = os.fork()
     if not pid:
         _LIBC.ptrace(_TRACEME, 0, None, None)
@@ -90,7 +90,7 @@ def _child(action: Callable[[], None]) -> None:
 
 
 def warm(action: Callable[[], None]) -> None:
-    """Import here what an action imports on its way: its system calls are then those of the work."""
+    """Import everything that the actions import, so that only system calls of the work itself are counted."""
     with tempfile.NamedTemporaryFile("r") as names:
         path = Path(names.name)
 
@@ -109,14 +109,14 @@ def warm(action: Callable[[], None]) -> None:
 
 @dataclass(frozen=True)
 class Work:
-    """What is killed; all three are given the folder that it works in."""
+    """Work to kill; all three functions take the folder that it works in."""
 
     prepare: Callable[[Path], None]
-    """What is there before."""
+    """Creates the initial state."""
     do: Callable[[Path], None]
-    """The work."""
+    """Does the work."""
     valid: Callable[[Path], None]
-    """Raises if what a killed one left is not valid."""
+    """Raises if the state after a kill is invalid."""
 
 
 def save_checkpoint(run: Path, step: int) -> None:
@@ -174,13 +174,13 @@ WORK = {
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Every file, but for the index of a store, which names the time at which recordings were written."""
+    """Every file, except the index of a store, which holds the times at which recordings were written."""
     files = (path for path in folder.rglob("*") if path.is_file() and ".index" not in path.parts)
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def table(every: int) -> dict[str, dict[str, int]]:
-    """Work -> system calls, kills, how often something invalid was left, how often the second try gave another result.
+    """Work -> number of system calls, of kills, of invalid states left, and of second runs with a different result.
 
     To be called before anything in this process has started a thread.
     """

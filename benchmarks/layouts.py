@@ -1,6 +1,6 @@
-"""Other ways to compute the same encoder, to be timed: order in memory, joining of the ends, down-sampling.
+"""Other implementations of the same encoder, for timing: memory format, circular padding, down-sampling.
 
-Each is put on a network that exists, by exchanging the classes of its modules: parameters and numbers stay.
+Each is applied to an existing network by replacing the classes of its modules: parameters and results stay the same.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ AROUND = KERNEL_SIZE // 2
 
 
 class PaddedConv1d(CircularConv1d):
-    """By torch's own circular padding."""
+    """Uses torch's own circular padding."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Length is kept."""
@@ -23,7 +23,7 @@ class PaddedConv1d(CircularConv1d):
 
 
 class MendedConv1d(CircularConv1d):
-    """Padded with zeros inside the convolution; the few outputs at the ends, which that gets wrong, are done again.
+    """Zero padding inside the convolution; the few wrong outputs at the ends are recomputed.
 
     The whole signal need not be copied to be padded.
     """
@@ -39,7 +39,7 @@ class MendedConv1d(CircularConv1d):
 
 
 class StridedMeans(Downsample):
-    """The low-pass as a weighted sum of strided slices, which a compiler can fuse with what comes before."""
+    """The low-pass as a weighted sum of strided slices, which a compiler can fuse with the preceding operations."""
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` is padded with zeros."""
@@ -52,14 +52,14 @@ class StridedMeans(Downsample):
 
 
 class ChannelsFirst(Encoder):
-    """The order in memory of a one-dimensional convolution, as it was until channels last."""
+    """Memory format of a one-dimensional convolution, as it was before channels last."""
 
     def _as_rows(self, x: Tensor) -> Tensor:
         return x.unsqueeze(2).contiguous()
 
 
 class ChannelsLast(Encoder):
-    """Channels last also where it is not the default: in training on the CPU."""
+    """Channels last even where it is not the default: in training on the CPU."""
 
     def _as_rows(self, x: Tensor) -> Tensor:
         return x.unsqueeze(2).contiguous(memory_format=torch.channels_last)
@@ -84,4 +84,4 @@ LAYOUTS: dict[str, Callable[[nn.Module], None]] = {
     "F.pad circular": _exchange(CircularConv1d, PaddedConv1d),
     "zero padding, ends mended": _exchange(CircularConv1d, MendedConv1d),
 }
-"""Name -> what changes a network, in place."""
+"""Name -> function that changes a network in place."""

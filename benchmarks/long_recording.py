@@ -1,7 +1,7 @@
 """Claim: a year at 100 Hz (3 billion samples) becomes a stored recording in 2 GB of memory.
 
-No device file of that length is at hand, so the samples come from a formula, piece by piece as from a reader, with a
-temperature each 1.2 s as an Axivity AX3 has it. All else is `harnet ingest` as it is.
+No device file of that length is available, so the samples are generated, chunk by chunk as from a reader, with a
+temperature every 1.2 s as in an Axivity AX3. Everything else is `harnet ingest`, unchanged.
 
     python -m benchmarks.long_recording --days 7
     python -m benchmarks.long_recording --days 365
@@ -31,12 +31,12 @@ HEAD = b"harnet benchmark, days: "
 
 
 class Formula(readers.DeviceReader):
-    """A file that says how many days to make."""
+    """Reads a file that says how many days to generate."""
 
     kind = "formula"
 
     def recognises(self, head: bytes, options: readers.ReadOptions) -> bool:
-        """By its first words."""
+        """Recognised by its first words."""
         return head.startswith(HEAD)
 
     def read(self, path: Path, options: readers.ReadOptions) -> Iterator[readers.Found]:
@@ -54,7 +54,7 @@ class Formula(readers.DeviceReader):
 
 
 def pieces(days: float, thermometer: Thermometer) -> Iterator[SampleChunk]:
-    """A new posture every five minutes, moving in every third."""
+    """A new posture every five minutes, and movement in every third."""
     random = np.random.default_rng(0)
     step = np.arange(SECONDS_AT_A_TIME * RATE) / RATE
     noise = random.normal(0, 0.004, (len(step), 3)).astype(np.float32)

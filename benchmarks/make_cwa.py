@@ -1,8 +1,8 @@
-"""A valid Axivity AX3 file of any length, made by formula: for benchmarks of ingest and for tests. Synthetic.
+"""Generates a valid, synthetic Axivity AX3 file of any length, for benchmarks of ingest and for tests.
 
-Layout from `cwa.h` of the Open Movement project: packed samples (10 bits an axis and a common 2-bit exponent), 120 to
-a block, 100 Hz, ±8 g. The wrist lies still in ever new directions, walks, gestures, and takes the device off once a
-day; the thermometer follows the day. Gain and offset errors are put in, so that a calibration has something to find.
+Layout from `cwa.h` of the Open Movement project: packed samples (10 bits per axis and a common 2-bit exponent), 120 per
+block, 100 Hz, ±8 g. The wrist rests in changing orientations, walks, gestures, and the device is taken off once a day;
+the temperature follows the time of day. Gain and offset errors are added, so that calibration has something to find.
 
     python -m benchmarks.make_cwa OUT.cwa --days 7
     python -m benchmarks.make_cwa OUT.cwa --days 7 --person 3    # the week of a person of `harnet synth`
@@ -35,7 +35,7 @@ PER_BLOCK = 120
 COUNTS_PER_G = 256
 
 BOUT_SECONDS = 300
-"""The wrist does one thing, in one direction, for this long."""
+"""Length of a bout, with one activity and one orientation of the wrist."""
 
 BLOCK = np.dtype(
     [
@@ -62,18 +62,18 @@ BLOCK = np.dtype(
 
 @dataclass(frozen=True)
 class MakeOptions:
-    """What the made device recorded."""
+    """The recording to generate."""
 
     days: float = 7.0
     """Length in days of 24 hours; rounded to whole blocks of 1.2 s."""
     seed: int = 0
-    """Of the noise and the order of bouts; the same seed gives the same bytes."""
+    """Seed of the noise and the order of bouts; the same seed gives the same bytes."""
     start: datetime.datetime = datetime.datetime(2024, 3, 1, 10, 0, 0)
     """Wall clock of the device at the first sample, a whole second."""
     gain: tuple[float, float, float] = (1.02, 0.985, 1.01)
     """The device reads gain · true + offset, axis by axis."""
     offset: tuple[float, float, float] = (0.03, -0.02, 0.015)
-    """In g."""
+    """Standard deviation of the noise, in g."""
     person: int | None = None
     """Number of a person of `harnet synth`, of the same seed, who wears it from midnight on; None for simple bouts."""
 
@@ -83,7 +83,7 @@ Signal = Callable[[int, int], NDArray[np.float32]]
 
 
 def true_acceleration(first: int, count: int, seed: int) -> NDArray[np.float32]:
-    """What an errorless sensor feels in samples first..first+count, (count, 3) in g.
+    """Output of an ideal sensor for samples first..first+count, (count, 3) in g.
 
     A pure function of its arguments bout by bout: `first` is the start of a bout.
     """
@@ -94,7 +94,7 @@ def true_acceleration(first: int, count: int, seed: int) -> NDArray[np.float32]:
 
 
 def _bout(number: int, seed: int) -> NDArray[np.float32]:
-    """One bout: gravity in a direction of its own, and by turns rest, walking at about 1.8 Hz, and gestures."""
+    """One bout with its own direction of gravity; rest, walking at about 1.8 Hz, and gestures alternate."""
     random = np.random.default_rng((seed, number))
     time = np.arange(BOUT_SECONDS * RATE, dtype=np.float32) / RATE
     gravity = random.normal(size=3)
@@ -134,12 +134,12 @@ def worn_by(number: int, seed: int, days: float) -> Signal:
 
 
 def first_midnight(number: int, seed: int) -> datetime.datetime:
-    """When the recording of that person begins."""
+    """Start time of the recording of that person."""
     return datetime.datetime(2024, 1, 1) + datetime.timedelta(days=person(seed, number).first_day)
 
 
 def celsius(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The thermometer: a slow wave over the day and a faster one over three hours, 24 to 34 °C."""
+    """Temperature: a slow wave over the day and a faster one over three hours, 24 to 34 °C."""
     return 29 + 3.5 * np.sin(2 * np.pi * seconds / 86_400) + 1.5 * np.sin(2 * np.pi * seconds / 10_800)
 
 
@@ -198,7 +198,7 @@ def _timestamps(start: datetime.datetime, seconds: NDArray[np.integer]) -> NDArr
 
 
 def make(path: Path, options: MakeOptions) -> int:
-    """Write the file whole or not at all; the number of samples."""
+    """Write the file atomically; return the number of samples."""
     count = 0
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         file.write(header(options))

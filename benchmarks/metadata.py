@@ -1,8 +1,9 @@
-"""Claim: no stage asks a file system more than a few dozen times for a recording, whatever the number of recordings.
+"""Claim: no stage makes more than a few dozen file-system calls per recording, whatever the number of recordings.
 
-On a cluster everybody shares the metadata server, and at 100,000 recordings habits that cost nothing on a laptop stop
-it. All stages run under strace, over two numbers of recordings: the difference is what one more recording costs, and
-the line through both says what 100,000 would. Recordings are of an hour, device files are tables of a line.
+On a cluster all users share the metadata server, and with 100,000 recordings, habits that cost nothing on a laptop can
+bring it down. All stages run under strace with two numbers of recordings: the difference gives the cost of one more
+recording, and the line through both extrapolates to 100,000. Recordings last an hour; device files are tables of one
+line.
 
     python -m benchmarks.metadata [--recordings 2000] [--folder DISK]
 """
@@ -30,14 +31,14 @@ CALLS = (
     "open,openat,openat2,creat,stat,lstat,fstat,newfstatat,statx,access,faccessat,faccessat2,readlink,readlinkat,"
     "getdents64,mkdir,mkdirat,rename,renameat,renameat2,unlink,unlinkat,rmdir,link,linkat,utimensat,fsync,fdatasync"
 )
-"""What a file system's metadata server sees, and flushes."""
+"""Calls that reach a metadata server, and flushes."""
 POPULATION = 100_000
 PARTS = 10
-"""One in so many is the smaller of the two numbers of recordings."""
+"""Ratio of the larger to the smaller number of recordings."""
 BLOCKS_PER_SHARD = 10
-"""Few, so that there are as many shards in proportion as a population's recordings of a week would fill."""
+"""Small, so that the number of shards per recording is that of a population with recordings of a week."""
 MARK = "/harnet-stage/"
-"""A path that is nowhere: asking for it marks the log of strace."""
+"""A path that does not exist: a call for it marks the start of a stage in the log of strace."""
 
 
 def store_one_more(cohort: Cohort, name: str) -> None:
@@ -50,7 +51,7 @@ def store_one_more(cohort: Cohort, name: str) -> None:
 
 
 def fill(cohort: Cohort, first: int, stop: int) -> None:
-    """Copies of the first recording under other names, which is quicker than writing them."""
+    """Copies of the first recording under other names, which is faster than ingesting them."""
     if first == 0:
         store_one_more(cohort, "r0000000")
     template, rows = cohort.root / "r0000000", []
@@ -67,7 +68,7 @@ def fill(cohort: Cohort, first: int, stop: int) -> None:
 
 
 def stages(folder: Path, count: int) -> None:
-    """All stages, in a process under strace, each after its mark."""
+    """Run all stages, in a process under strace, each after its mark."""
     from data_shards.cohort import verify_cohort as stores
     from data_shards.ingest.walk import listed_below
     from data_shards.quality.policy import POLICIES
@@ -113,7 +114,7 @@ def stages(folder: Path, count: int) -> None:
 
 
 def counted(folder: Path, count: int, before: int) -> Counter[str]:
-    """Calls of every stage for `count` recordings, of which `before` are there."""
+    """Calls of every stage for `count` recordings, of which `before` already exist."""
     for number in range(before, count):
         path = folder / "inputs" / f"{number // 100:05d}" / f"r{number:07d}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,10 +136,10 @@ def counted(folder: Path, count: int, before: int) -> Counter[str]:
 
 
 def main() -> None:
-    """Count and publish."""
+    """Count and save the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recordings", type=int, default=2000)
-    parser.add_argument("--folder", type=Path, help="where to work; the temporary folder if not given")
+    parser.add_argument("--folder", type=Path, help="folder to work in; default: the temporary folder")
     parser.add_argument("--stages", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.stages:
@@ -154,7 +155,7 @@ def main() -> None:
 
 
 def publish(small: Counter[str], large: Counter[str], few: int, many: int) -> None:
-    """Print the table and keep it."""
+    """Print the table and save it."""
     from benchmarks.report import RESULTS, machine  # not above: the stages need no torch
 
     rows = {}
@@ -169,7 +170,7 @@ def publish(small: Counter[str], large: Counter[str], few: int, many: int) -> No
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / "metadata.json"
     path.write_text(json.dumps({"unit": "system calls", "rows": rows, "on": about}, indent=2) + "\n")
-    print(f"  kept in {path}")
+    print(f"  saved to {path}")
 
 
 if __name__ == "__main__":

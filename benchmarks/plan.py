@@ -1,8 +1,8 @@
-"""Claim: 16.8 million blocks (700,000 person-days) are planned in seconds, once a node, in less than 1 GB a process.
+"""Claim: 16.8 million blocks (700,000 person-days) are planned in seconds, once per node, below 1 GB per process.
 
-A manifest without data is made, then opened and planned as training does it: by two processes at once, the second of
-which waits for the first one's plan and maps it. Peak memory is that of a fresh process; pages that processes share
-are counted in each of them.
+A manifest without data is generated, then opened and planned as in training: by two processes at once, the second of
+which waits for the plan of the first and maps it. Peak memory is measured in a fresh process; pages shared between
+processes count in each of them.
 
     python -m benchmarks.plan [--blocks 16800000]
 """
@@ -33,7 +33,7 @@ ORDER = OrderConfig(window_seconds=10, batch=4096, lanes=256, seed=0)
 
 
 def write_manifest(folder: Path, blocks: int) -> None:
-    """A manifest of people who wore a device for a week; one in five is held out."""
+    """A manifest of people who wore a device for a week; one in five is in the held-out set."""
     random = np.random.default_rng(0)
     people = -(-blocks // HOURS_PER_PERSON)
     person = np.repeat(np.arange(people, dtype=np.int32), HOURS_PER_PERSON)[:blocks]
@@ -70,7 +70,7 @@ def write_manifest(folder: Path, blocks: int) -> None:
 
 
 def work(folder: Path, cache: Path) -> dict[str, float]:
-    """Open, plan and seek in this process; seconds and megabytes."""
+    """Open, plan and seek in this process; returns seconds and megabytes."""
     start = time.perf_counter()
     shared = NodeCache.open(cache)
     manifest = open_manifest(str(folder), shared)
@@ -100,19 +100,19 @@ def work(folder: Path, cache: Path) -> dict[str, float]:
 
 
 def _status(name: str) -> float:
-    """MB, from /proc: getrusage would count the peak of the process that this one was forked from."""
+    """Peak memory in MB, from /proc: getrusage would include the peak of the parent process."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 def started(folder: Path, cache: Path) -> "subprocess.Popen[str]":
-    """`work` in a process of its own."""
+    """Run `work` in a separate process."""
     command = [sys.executable, "-m", "benchmarks.plan", "--work", str(folder), "--cache", str(cache)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def main() -> None:
-    """Measure and publish."""
+    """Measure and save the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--blocks", type=int, default=16_800_000)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
@@ -145,7 +145,7 @@ def main() -> None:
     print("  on " + json.dumps(about))
     path = RESULTS / "plan.json"
     path.write_text(json.dumps({"rows": rows, "on": about}, indent=2) + "\n")
-    print(f"  kept in {path}")
+    print(f"  saved to {path}")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Claim: what each stage costs a machine and a file system grows no faster than the number of recordings.
+"""Claim: the load of each stage on a machine and a file system grows no faster than the number of recordings.
 
-Recordings of an hour go the whole road, a shard a recording: synth; ingest (of .cwa files made by formula), shard,
-verify, one epoch of the stream, embed. Beside time, each stage's processes are watched for memory and open files, and
-strace counts the operations that a parallel file system answers from its metadata server. It is done with a quarter of
-the recordings first; the straight line through both runs says what 100,000 would take. Memory is looked at ten times a
-second and differs by some MB from run to run, so a small run says little of memory at 100,000. Processes may have 256
-files open, a quarter of the usual limit, so that few shards show what many would do. Times are those under strace.
+Recordings of one hour go through the whole pipeline, one shard per recording: synth; ingest (of generated .cwa files),
+shard, verify, one epoch of the stream, embed. Besides time, memory and open files of each stage's processes are
+sampled, and strace counts the operations that a parallel file system serves from its metadata server. A quarter of the
+recordings runs first; the straight line through both runs extrapolates to 100,000. Memory is sampled ten times per
+second and varies by some MB from run to run, so a small run says little about memory at 100,000. Processes may have 256
+files open, a quarter of the usual limit, so that few shards show what many would do. Times are measured under strace.
 
     python -m benchmarks.population --recordings 2000 --workers 2
-    python -m benchmarks.population --recordings 40          # a look, in some minutes
+    python -m benchmarks.population --recordings 40          # a quick run of some minutes
 """
 
 import argparse
@@ -34,7 +34,7 @@ from data_shards.parallel import run_all
 POPULATION = 100_000
 SECONDS_BETWEEN_LOOKS = 0.1
 MOST_OPEN = 256
-"""Files that a process may have open."""
+"""Limit of open files per process."""
 KINDS = {
     "open": ("open", "openat", "creat"),
     "look up": ("stat", "lstat", "newfstatat", "statx", "access", "faccessat2", "readlink", "readlinkat"),
@@ -49,22 +49,22 @@ _KIND = {call: kind for kind, calls in KINDS.items() for call in calls}
 
 @dataclass(frozen=True)
 class Cost:
-    """What one stage took."""
+    """Resources that one stage used."""
 
     seconds: float
-    """Wall clock, under strace."""
+    """Wall-clock time, under strace."""
     peak_mb: float
-    """Resident memory of all its processes together."""
+    """Peak resident memory of all its processes together."""
     open_files: int
-    """The most that one process had open."""
+    """Maximum number of files that one process had open."""
     inodes: int
-    """Files and folders that it left."""
+    """Files and folders that it created."""
     operations: dict[str, int]
-    """Kind -> metadata operations on paths of ours."""
+    """Kind -> number of metadata operations on paths of the benchmark."""
 
 
 def commands(folder: Path, recordings: int, workers: int) -> Iterator[tuple[str, list[str], str]]:
-    """Stage, its command, and what it makes inside `folder`."""
+    """Stage, its command, and its output inside `folder`."""
     harnet, many = [sys.executable, "-m", "launch"], ["--workers", str(workers)]
     at = {name: str(folder / name) for name in ("synth.zarr", "files", "cohort.zarr", "shards", "weights", "features")}
     made = ["--people", str(recordings), "--hours", "1", "--out", at["synth.zarr"]]
@@ -80,7 +80,7 @@ def commands(folder: Path, recordings: int, workers: int) -> Iterator[tuple[str,
 
 
 def make_inputs(folder: Path, recordings: int, workers: int) -> None:
-    """Device files, and weights of a small encoder: what the network takes is not asked here."""
+    """Device files, and weights of a small encoder, since the cost of the network is not measured here."""
     from harnet.heads import PretextModel
     from harnet.weights.bundle import BundleConfig, save
 
@@ -109,7 +109,7 @@ def read(shards: Path) -> None:
 
 
 def measure(command: list[str], folder: Path, out: str) -> Cost:
-    """Run a command under strace and watch its processes; stops at one that fails."""
+    """Run a command under strace and sample its processes; exits if it fails."""
     log = folder / "strace.log"
     traced = [
         "strace",
@@ -146,7 +146,7 @@ def _limit() -> None:
 
 
 class Watch:
-    """Looks at the processes below one again and again."""
+    """Samples the descendants of a process periodically."""
 
     def __init__(self, pid: int) -> None:
         self.peak = self.open_files = 0
@@ -155,7 +155,7 @@ class Watch:
         self._thread.start()
 
     def stop(self) -> None:
-        """No more looks."""
+        """Stop sampling."""
         self._ended.set()
         self._thread.join()
 
@@ -184,7 +184,7 @@ def _below(pid: int) -> Iterator[int]:
 
 
 def run(recordings: int, workers: int, parent: Path) -> dict[str, Cost]:
-    """Every stage with so many recordings."""
+    """Run every stage with this many recordings."""
     with tempfile.TemporaryDirectory(dir=parent) as name:
         folder = Path(name).resolve()
         make_inputs(folder, recordings, workers)
@@ -196,14 +196,14 @@ def run(recordings: int, workers: int, parent: Path) -> dict[str, Cost]:
 
 
 def projected(name: str, small: float, large: float, few: int, many: int) -> int:
-    """On the straight line through two runs, at the size of a population; never below what was seen."""
+    """Extrapolation of two runs to the size of a population; never below what was measured."""
     found = max(large, large + (large - small) / (many - few) * (POPULATION - many))
     # No process of these runs could have opened more, and each came to its end.
     return round(min(found, MOST_OPEN) if name == "open files" else found)
 
 
 def table(few: int, many: int, small: dict[str, Cost], large: dict[str, Cost]) -> list[dict[str, object]]:
-    """A row a stage: what was seen with many recordings, and what 100,000 would take."""
+    """One row per stage: what was measured with many recordings, and the extrapolation to 100,000."""
     rows: list[dict[str, object]] = []
     for stage, cost in large.items():
         before = small[stage]
@@ -234,11 +234,11 @@ def as_text(rows: list[dict[str, object]], many: int) -> str:
 
 
 def main() -> None:
-    """Measure and publish."""
+    """Measure and save the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recordings", type=int, default=2000)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where to work")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="folder to work in")
     parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.read is not None:

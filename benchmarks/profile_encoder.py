@@ -1,4 +1,4 @@
-"""Where the time of a step goes: by stage of the encoder against what the device could do at best, and by operation.
+"""Where the time of a step goes: by stage of the encoder compared with the device's peak, and by operation.
 
 python -m benchmarks.profile_encoder                         on a GPU: measured, and how far from the floor
 python -m benchmarks.profile_encoder --flops 790e12 --bytes 4.3e12 --batch 4096
@@ -21,13 +21,13 @@ from pretrain.run import flops
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done what it was given."""
+    """Synchronise with the device."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def seconds(work: Callable[[], object], device: torch.device, budget: float = 1.0) -> float:
-    """Median seconds of `work`, repeated for about `budget` seconds, at least three times, after one not counted."""
+    """Median seconds of `work`, repeated for about `budget` seconds, at least three times, after a warm-up."""
     work()
     wait(device)
     times: list[float] = []
@@ -40,7 +40,7 @@ def seconds(work: Callable[[], object], device: torch.device, budget: float = 1.
 
 
 def bandwidth(device: torch.device) -> float:
-    """Bytes/s that the device copies, read and written both counted, with arrays larger than its caches."""
+    """Bandwidth of a copy on the device in bytes/s, reads plus writes, with arrays larger than its caches."""
     source = torch.ones((1 << 28) if device.type == "cuda" else (1 << 26), device=device)
     target = torch.empty_like(source)
     return 2 * source.nbytes / seconds(lambda: target.copy_(source), device)
@@ -48,20 +48,20 @@ def bandwidth(device: torch.device) -> float:
 
 @dataclass(frozen=True)
 class Floor:
-    """The least that a stage asks for a batch, forward and backward."""
+    """Minimum arithmetic and memory traffic of a stage for a batch, forward and backward."""
 
     flops: float
-    """Multiplications and additions of its convolutions; down-sampling and the rest are left out."""
+    """Multiplications and additions of its convolutions, without down-sampling and everything else."""
     moved: float
-    """Bytes, if everything that can be fused is."""
+    """Bytes, if everything that can be fused is fused."""
 
     def milliseconds(self, peak: float, bandwidth: float) -> tuple[float, float]:
-        """At so many FLOP/s and bytes/s: of arithmetic, of memory. The longer one is the floor."""
+        """Seconds of arithmetic and of memory traffic at these FLOP/s and bytes/s. The longer one is the floor."""
         return 1e3 * self.flops / peak, 1e3 * self.moved / bandwidth
 
 
 def floor(stage: Stage, inputs: int, length: int, batch: int, width: int) -> Floor:
-    """Of a stage that is given (batch, `inputs`, `length`) values of `width` bytes.
+    """Cost of a stage whose input is (batch, `inputs`, `length`) values of `width` bytes.
 
     Forward, a convolution reads its input and writes its output once: normalisation, ReLU and padding happen on the
     way in, statistics and the residual on the way out. Backward does that twice (gradients of input and weight), and
@@ -77,7 +77,7 @@ def floor(stage: Stage, inputs: int, length: int, batch: int, width: int) -> Flo
 
 
 def floors(architecture: Architecture, batch: int, width: int) -> dict[str, Floor]:
-    """Of every stage, by name."""
+    """Cost of every stage, by name."""
     found, inputs, length = {}, AXES, architecture.length
     for number, stage in enumerate(architecture.stages, start=1):
         found[f"layer{number}"] = floor(stage, inputs, length, batch, width)
@@ -88,7 +88,7 @@ def floors(architecture: Architecture, batch: int, width: int) -> dict[str, Floo
 
 
 def arithmetic(architecture: Architecture, batch: int, width: int, peak: float, speed: float) -> list[dict[str, Any]]:
-    """A row for each stage, and one for all: GFLOP, GB, what both take at least, and which of them bounds it."""
+    """A row per stage, and one in total: GFLOP, GB, the minimum time of each, and which of them is the bound."""
     rows: list[dict[str, Any]] = []
     for name, one in floors(architecture, batch, width).items():
         computing, moving = one.milliseconds(peak, speed)
@@ -110,7 +110,7 @@ def arithmetic(architecture: Architecture, batch: int, width: int, peak: float, 
 def stages(
     encoder: Encoder, batch: int, bf16: bool, peak: float, device: torch.device, compiled: bool = False
 ) -> list[dict[str, Any]]:
-    """The rows of `arithmetic`, with what each stage takes by itself on this device, and how many times the floor.
+    """The rows of `arithmetic`, with the measured time of each stage on this device, and its ratio to the floor.
 
     A stage that is compiled by itself cannot be fused with its neighbours, and what it takes includes reading its
     input from memory: the sum over stages is a little more than a step of the whole.
@@ -133,7 +133,7 @@ def stages(
 
 
 def _timed(run: Callable[[Tensor], Tensor], stage: nn.Module, x: Tensor, device: torch.device) -> tuple[float, float]:
-    """Milliseconds forward and backward."""
+    """Milliseconds for forward and backward."""
     x = x.detach().requires_grad_()
     output = run(x)
     gradient, parameters = torch.ones_like(output), [x, *stage.parameters()]
@@ -143,7 +143,7 @@ def _timed(run: Callable[[Tensor], Tensor], stage: nn.Module, x: Tensor, device:
 
 
 def operations(work: Callable[[], object], device: torch.device, most: int = 12) -> list[dict[str, Any]]:
-    """The operations that take most of the device's time while `work` is done three times."""
+    """The operations that take most of the device's time during three runs of `work`."""
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
     with profile(activities=activities) as recorded:
         for _ in range(3):
@@ -159,7 +159,7 @@ def operations(work: Callable[[], object], device: torch.device, most: int = 12)
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    """Print a row a line."""
+    """Print one row per line."""
     for row in rows:
         print(
             "  ".join(f"{name} {value:,.3g}" if isinstance(value, float) else str(value) for name, value in row.items())
@@ -167,12 +167,12 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    """Print the tables: floors alone, or measured as written and compiled."""
+    """Print the tables: floors only, or measurements without and with compilation."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--architecture", default="harnet10")
     parser.add_argument("--batch", type=int, default=0, help="windows; 4096 on a GPU or with --flops, else 64")
     parser.add_argument("--layout", choices=list(LAYOUTS), default=SHIPPED)
-    parser.add_argument("--flops", type=float, help="FLOP/s of a device that is not here")
+    parser.add_argument("--flops", type=float, help="FLOP/s of a device that is not in this machine")
     parser.add_argument("--bytes", type=float, help="bytes/s of its memory")
     arguments = parser.parse_args()
     cuda = torch.cuda.is_available()

@@ -1,8 +1,8 @@
-"""A peer to be timed beside: a training loop as the published recipe describes it, on the same machine in the same run.
+"""A peer for comparison: a training loop as the published recipe describes it, on the same machine in the same run.
 
-Written from what is published (Yuan et al. 2024): windows in a NumPy file, transformed one by one by loader processes;
-the encoder over (N, C, L) with torch's own one-dimensional operations; Adam with amsgrad; the mean of three
-cross-entropies. It is no copy of the published program, which may be faster or slower than this.
+Written from the publication (Yuan et al. 2024): windows in a NumPy file, transformed one by one in loader processes;
+the encoder on (N, C, L) with torch's one-dimensional operations; Adam with amsgrad; the mean of three cross-entropies.
+It is not a copy of the published program, which may be faster or slower.
 
     python -m benchmarks.published_algorithm            in memory and from a file, on the CPU or a GPU
 """
@@ -33,10 +33,10 @@ from harnet.heads import PretextModel
 Window = NDArray[np.float32]
 """(3, T), g."""
 TASKS = (0, 2, 3)
-"""Heads that are trained: reversal, permutation, time warp."""
+"""Trained heads: reversal, permutation, time warp."""
 LENGTH, SEGMENTS, LEAST, KNOTS, SIGMA = 300, 4, 10, 6, 0.2
 BATCH = 6000
-"""Windows in a published batch, on one GPU."""
+"""Published batch size, on one GPU."""
 
 
 def permuted(x: Window, draw: np.random.Generator) -> Window:
@@ -68,7 +68,7 @@ def turned(x: Window, draw: np.random.Generator) -> Window:
 
 
 class Windows(Dataset[tuple[Window, NDArray[np.int64]]]):
-    """Windows of a file, each transformed when it is asked for, with labels (4,) that say by what."""
+    """Windows of a file, transformed on access, with labels (4,) of the transforms applied."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._windows = path, np.load(path, mmap_mode="r")
@@ -90,7 +90,7 @@ class Windows(Dataset[tuple[Window, NDArray[np.int64]]]):
 
 
 class Loop:
-    """Network and optimiser of the recipe; `rate` trains for a while."""
+    """Network and optimiser of the recipe; `rate` trains for some seconds."""
 
     def __init__(self, device: torch.device, bf16: bool) -> None:
         self._device, self._bf16 = device, bf16
@@ -99,7 +99,7 @@ class Loop:
         self._optimizer = torch.optim.Adam(self._network.parameters(), lr=1e-4, amsgrad=True)
 
     def step(self, x: Tensor, labels: Tensor) -> float:
-        """One update; the loss is read at once, as a loop that prints it does."""
+        """One update; the loss is read back at once, as in a loop that prints it."""
         x, labels = x.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
             logits = self._network(x)
@@ -110,7 +110,7 @@ class Loop:
         return loss.item()
 
     def rate(self, batches: Iterable[tuple[Tensor, Tensor]], budget: float) -> float:
-        """Windows/s over about `budget` seconds, at least two steps, after one that does not count."""
+        """Windows/s over about `budget` seconds, at least two steps, after a warm-up step."""
         found: Iterator[tuple[Tensor, Tensor]] = iter(batches)
         self.step(*next(found))
         windows, start = 0, time.perf_counter()
@@ -124,7 +124,7 @@ class Loop:
 
 
 def measure(device: torch.device, batch: int, budget: float, folder: Path) -> dict[str, float]:
-    """Windows/s in memory, in each precision, and from a file with two loader processes and with one a core."""
+    """Windows/s in memory, in each precision, and from a file with two loader processes and with one per core."""
     count = 4 * batch
     path = folder / "windows.npy"
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""What every benchmark shares: repeat and take the median, say on what it ran, print a table, keep the result."""
+"""Shared by all benchmarks: medians of repeats, description of the machine, tables, result files."""
 
 import json
 import platform
@@ -17,7 +17,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def rate(work: Callable[[], int], repeats: int) -> float:
-    """Median over `repeats` of items per second; `work` does it once and returns how many items it handled."""
+    """Median over `repeats` of items per second; `work` runs once and returns the number of items processed."""
     rates = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -27,7 +27,7 @@ def rate(work: Callable[[], int], repeats: int) -> float:
 
 
 def machine(*packages: str) -> dict[str, Any]:
-    """Hardware, versions and revision that a figure belongs to."""
+    """Hardware, versions and git revision of a measurement."""
     processor = next(
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
         platform.processor(),
@@ -55,4 +55,4 @@ def publish(name: str, unit: str, rows: dict[str, float], about: dict[str, Any])
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({"unit": unit, "rows": rows, "on": about}, indent=2) + "\n")
-    print(f"  kept in {path}")
+    print(f"  saved to {path}")

@@ -1,9 +1,9 @@
-"""Claim: from a warm cohort store, one core writes at least 20 person-days of shards a second.
+"""Claim: from a warm cohort store, one core writes at least 20 person-days of shards per second.
 
-Synthetic people in a temporary folder, read once before measuring; the process is tied to one core. Reading alone and
-encoding alone are measured beside it, to show what bounds it, and reading through Zarr, which sharding does not do.
-Two clocks: the wall's, in which one process also waits for the disk to flush each shard, and the core's own time, which
-is what counts when other workers use the core meanwhile.
+Synthetic people in a temporary folder, read once before measuring; the process is pinned to one core. Reading alone and
+encoding alone are measured too, to show the bottleneck, and reading through Zarr, which sharding does not do.
+Two clocks: wall-clock time, in which one process also waits for the disk to flush each shard, and processor time, which
+is what counts if other workers use the core meanwhile.
 
     python -m benchmarks.shard [--people 4] [--days 5] [--folder DISK]
 """
@@ -35,7 +35,7 @@ OPTIONS = ShardOptions(quality=POLICIES["none"])
 
 
 def reading_by_zarr(cohort: Cohort) -> int:
-    """The same hours through Zarr, two days at a time, which is its quickest."""
+    """The same hours through Zarr, two days at a time, which is its fastest way."""
     blocks = 0
     for shard in plan_shards(cohort, OPTIONS).shards:
         for piece in shard.pieces:
@@ -47,32 +47,32 @@ def reading_by_zarr(cohort: Cohort) -> int:
 
 
 def reading(cohort: Cohort) -> int:
-    """Blocks out of the store, nothing done with them."""
+    """Read blocks from the store and drop them."""
     shards = plan_shards(cohort, OPTIONS).shards
     return sum(1 for shard in shards for piece in shard.pieces for _ in read_blocks(cohort, piece))
 
 
 def encoding(cohort: Cohort, compression: Compression) -> int:
-    """Blocks out of the store and into bytes, which are dropped."""
+    """Read blocks from the store, encode them and drop the bytes."""
     shards = plan_shards(cohort, OPTIONS).shards
     blocks = (block for shard in shards for piece in shard.pieces for block in read_blocks(cohort, piece))
     return sum(encode(block, compression).length > 0 for block in blocks)
 
 
 def sharding(cohort: Cohort, folder: Path, compression: Compression) -> int:
-    """The whole of it, as `harnet shard` does it, into a new folder each time."""
+    """The whole of `harnet shard`, into a new folder each time."""
     folder = Path(tempfile.mkdtemp(dir=folder)) / "shards"
     planned = write(cohort, folder, replace(OPTIONS, compression=compression)).planned
     return sum(len(piece.hours) for shard in planned.shards for piece in shard.pieces)
 
 
 def main() -> None:
-    """Measure and publish."""
+    """Measure and save the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=int, default=4)
     parser.add_argument("--days", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--folder", type=Path, help="where the temporary folder goes; by default where TMPDIR says")
+    parser.add_argument("--folder", type=Path, help="parent of the temporary folder; default: TMPDIR")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

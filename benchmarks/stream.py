@@ -1,12 +1,12 @@
-"""Claim: 1,000,000 ten-second windows/s/core from checked blocks, 20 times stock webdataset with one window a member.
+"""Claim: 1,000,000 ten-second windows/s/core from checked blocks, 20 times stock webdataset with one window per member.
 
-All read the same windows from page cache on one core and deliver int16 batches of 512. The peers mosaicml-streaming
-and litdata need an older NumPy, and so an interpreter of their own:
+All read the same windows from the page cache on one core and deliver int16 batches of 512. The peers mosaicml-streaming
+and litdata need an older NumPy, and therefore a separate interpreter:
 
     python -m venv peers && peers/bin/pip install torch mosaicml-streaming litdata
     python -m benchmarks.stream [--shards SHARDS] --peers-python peers/bin/python
 
-Without SHARDS, synthetic people are made (data_shards/synthetic) and sharded.
+Without SHARDS, synthetic people are generated (data_shards/synthetic) and sharded.
 """
 
 import argparse
@@ -41,25 +41,25 @@ ORDER = OrderConfig(window_seconds=10, batch=BATCH, lanes=16, seed=0)
 PEERS = ("litdata", "mosaicml-streaming")
 SHAPE = (BATCH, 3, ORDER.window_seconds * RATE)
 EPOCHS = 4
-"""Epochs of ours in one measurement: other hours are visited in each."""
+"""Epochs of our stream per measurement: each visits different hours."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to read windows."""
+    """Results of one way to read windows."""
 
     label: str
-    """What."""
+    """Name."""
     windows_s: float | None
-    """Median windows/s; None where it was not measured."""
+    """Median windows/s; None if not measured."""
     bytes_a_window: float | None
-    """Bytes read for each window delivered; of single windows, bytes stored."""
+    """Bytes read per window delivered; for single windows, bytes stored."""
     note: str = ""
-    """Versions, or why it was not measured."""
+    """Versions, or the reason why it was not measured."""
 
 
 def ours(contents: Manifest, repeats: int) -> list[Row]:
-    """The deterministic stream, every block's hash checked, into the caller's memory and into new memory."""
+    """The deterministic stream with the hash of every block checked, into the caller's memory and into new memory."""
     plans = [plan_epoch(contents, "train", ORDER, epoch) for epoch in range(EPOCHS)]
     out = np.empty(SHAPE, np.int16)
     rows = []
@@ -80,7 +80,7 @@ def ours(contents: Manifest, repeats: int) -> list[Row]:
 
 
 def all_windows(contents: Manifest) -> np.ndarray:
-    """(n, 3, 300) the windows of epoch 0, in the order of the stream."""
+    """(n, 3, 300) windows of epoch 0, in the order of the stream."""
     plan = plan_epoch(contents, "train", ORDER, 0)
     with Shards(contents) as shards:
         reader = LaneReader(shards, ORDER, range(ORDER.lanes))
@@ -88,7 +88,7 @@ def all_windows(contents: Manifest) -> np.ndarray:
 
 
 def webdataset(windows: np.ndarray, path: Path, repeats: int) -> list[Row]:
-    """One window a tar member, through webdataset's own pipeline."""
+    """One window per tar member, through webdataset's own pipeline."""
     with path.open("wb") as file, wds.TarWriter(file, encoder=False, mtime=0) as tar:
         for number, window in enumerate(windows):
             buffer = io.BytesIO()
@@ -105,7 +105,7 @@ def webdataset(windows: np.ndarray, path: Path, repeats: int) -> list[Row]:
 
 
 def peers(windows: np.ndarray, folder: Path, python: Path | None, repeats: int) -> list[Row]:
-    """The peers, each in a process of the other interpreter."""
+    """The peers, each in a process of the separate interpreter."""
     rows = []
     np.save(folder / "windows.npy", windows)
     script = Path(__file__).with_name("stream_peers.py")
@@ -127,7 +127,7 @@ def peers(windows: np.ndarray, folder: Path, python: Path | None, repeats: int) 
 
 
 def publish(rows: list[Row], about: dict[str, object]) -> None:
-    """Print the table and keep it."""
+    """Print the table and save it."""
     print("\nstream (one core, page cache, medians)")
     print(f"  {'':<42}  {'windows/s':>10}  {'times':>7}  {'bytes a window':>14}")
     best = rows[0].windows_s or 0.0
@@ -140,13 +140,13 @@ def publish(rows: list[Row], about: dict[str, object]) -> None:
     print("  times: how many times slower than the first row\n  on " + json.dumps(about))
     path = RESULTS / "stream.json"
     path.write_text(json.dumps({"rows": [asdict(row) for row in rows], "on": about}, indent=2) + "\n")
-    print(f"  kept in {path}")
+    print(f"  saved to {path}")
 
 
 def main() -> None:
-    """Measure, print the table, keep it."""
+    """Measure, print the table and save it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shards", type=Path, help="shard folder; by default synthetic people")
+    parser.add_argument("--shards", type=Path, help="shard folder; default: synthetic people")
     parser.add_argument("--people", type=int, default=16, help="synthetic people, three days each")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--peers-python", type=Path, help="interpreter that has litdata and mosaicml-streaming")

@@ -1,8 +1,8 @@
-"""The peers of benchmarks/stream.py, in an interpreter of their own: they pin an older NumPy than harnet needs.
+"""The peers of benchmarks/stream.py, in a separate interpreter: they pin an older NumPy than harnet needs.
 
     PYTHON benchmarks/stream_peers.py NAME WINDOWS.npy FOLDER REPEATS
 
-prints windows/s, bytes stored per window and the version as JSON. It imports nothing of harnet.
+prints windows/s, bytes stored per window and the version as JSON. It imports nothing from harnet.
 """
 
 import json
@@ -49,7 +49,7 @@ def mosaicml_streaming(windows: np.ndarray, folder: Path) -> Callable[[], Iterat
 
 
 def _without_torchvision() -> None:
-    """A stand-in: streaming imports it for its vision data sets, and it rarely fits a CPU build of torch."""
+    """A stub: streaming imports it for its vision data sets, and it rarely matches a CPU build of torch."""
     names = ["torchvision", "torchvision.datasets", "torchvision.transforms", "torchvision.transforms.functional"]
     for name in names:
         sys.modules[name] = types.ModuleType(name)
@@ -62,7 +62,7 @@ PEERS = {"litdata": litdata, "mosaicml-streaming": mosaicml_streaming}
 
 
 def deliver(samples: Iterable[Any]) -> int:
-    """All windows, in batches of 512 that are filled over and over."""
+    """Read all windows into a reused batch of 512."""
     out, count = np.empty((BATCH, 3, 300), np.int16), 0
     for sample in samples:
         out[count % BATCH] = sample

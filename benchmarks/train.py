@@ -1,10 +1,11 @@
-"""How fast training is, and what bounds it: one command, on the CPU or on a GPU.
+"""Training speed and its bottlenecks, on the CPU or on a GPU.
 
-    python -m benchmarks.train                          shards made by formula, about 8 minutes
+    python -m benchmarks.train                          synthetic shards, about 8 minutes
     python -m benchmarks.train --shards shards          your own
     python -m benchmarks.train --only fed variants      parts of it: fed published variants bounds transforms processes
 
-Prints tables and writes benchmarks/results/train-DEVICE.json. What did not fit into --minutes is named as not measured.
+Prints tables and writes benchmarks/results/train-DEVICE.json. Parts that do not fit into --minutes are reported as not
+measured.
 """
 
 import argparse
@@ -45,14 +46,14 @@ from pretrain.run.loop import Run
 from pretrain.run.step import BatchStep
 
 LEAST_STEPS = 50
-"""In an epoch of shards made by formula."""
+"""Minimum number of steps per epoch of synthetic shards."""
 PEOPLE, TRAINING_DAYS = 8, 6
-"""In those shards, a day each, and at least so many of them to be trained on."""
+"""Number of people in those shards, one day each, and the minimum number of them in the training split."""
 OUT_OF_TIME = "not measured: out of time"
 
 
 class Benchmark:
-    """Settings that all parts share, and what is left of the time."""
+    """Settings shared by all parts, and the time limit."""
 
     def __init__(self, arguments: argparse.Namespace, shards: Path, scratch: Path) -> None:
         self.shards, self.scratch = shards, scratch
@@ -62,7 +63,7 @@ class Benchmark:
         self.batch = arguments.batch or (4096 if self.cuda else 64)
         self.precision = "bf16" if self.cuda else "fp32"
         self.model = ModelConfig(arguments.architecture)
-        # Else an epoch of so little data would be a few steps, and reading would begin anew all the time.
+        # Otherwise an epoch of so little data would have only a few steps, and reading would restart all the time.
         self.least_draws = 0 if arguments.shards else -(-LEAST_STEPS * self.batch // TRAINING_DAYS)
         self.slice = 3.0 if self.cuda else 6.0
         self.end = time.monotonic() + 60 * arguments.minutes
@@ -71,11 +72,11 @@ class Benchmark:
 
     @property
     def late(self) -> bool:
-        """Whether the time is used up."""
+        """Whether the time limit has passed."""
         return time.monotonic() > self.end
 
     def save(self) -> Path:
-        """Write what has been found so far: a command that is cut off loses only what it was at."""
+        """Write the results so far: an interrupted run loses only the part in progress."""
         name = torch.cuda.get_device_name(0).replace(" ", "-").lower() if self.cuda else "cpu"
         path = RESULTS / f"train-{name}.json"
         RESULTS.mkdir(exist_ok=True)
@@ -84,7 +85,7 @@ class Benchmark:
         return path
 
     def config(self, fused: bool = True, batch: int = 0, workers: int = 0, **run: Any) -> PretrainConfig:
-        """A run that no step of a benchmark reaches the end of."""
+        """Configuration of a run longer than any benchmark."""
         batch = batch or self.batch
         settings = {"steps": 10_000, "device": self.device.type, "precision": self.precision, "compile": "off"} | run
         return PretrainConfig(
@@ -102,7 +103,7 @@ class Benchmark:
         )
 
     def rate(self, run: Run, batches: Iterator[LocalBatch], budget: float) -> float:
-        """Windows/s of whole steps, for about `budget` seconds."""
+        """Windows/s of whole steps, measured for about `budget` seconds."""
         steps, start = 0, time.perf_counter()
         while time.perf_counter() - start < budget or steps < 2:
             run.step(batches, stop_requested=False)
@@ -112,8 +113,8 @@ class Benchmark:
 
 
 def fed_or_in_memory(bench: Benchmark) -> dict[str, Any]:
-    """The loop on batches from shards against the same loop on one batch in memory, in turns."""
-    # All but one core read, as far as the lanes can be dealt out.
+    """The loop on batches from shards versus the same loop on one batch in memory, alternating."""
+    # All cores but one run loaders, as far as the lanes can be divided.
     cores = len(os.sched_getaffinity(0))
     workers = max(number for number in (0, 1, 2, 4, 8) if number < cores or number == 0)
     config = bench.config(workers=workers, compile="auto")
@@ -197,7 +198,7 @@ def _variant(bench: Benchmark, layout: str, options: dict[str, Any]) -> Any:
 
 
 def replace_compile(run: Run, config: PretrainConfig, mode: str) -> str:
-    """Compile the network of a run as the configuration would, and say what came of it."""
+    """Compile the network of a run as the configuration would; return the line about it."""
     compiled = replace(config, run=replace(config.run, compile=mode))
     run.batch_step = BatchStep(compiled, run.process, run.objective, run.state.network)
     return run.batch_step.compile()[0]
@@ -221,7 +222,7 @@ def transforms_alone(bench: Benchmark) -> dict[str, Any]:
 
 
 def bounds(bench: Benchmark) -> dict[str, Any]:
-    """What bounds each stage, and which operations take the time."""
+    """The bound of each stage, and the operations that take the most time."""
     run = build_run(bench.config(), bench.process)
     part = next(local_batches(run.manifest, "train", run.config.order(), bench.process, 0))
     peak, source = flops.peak(bench.device, bench.precision)
@@ -235,7 +236,7 @@ def bounds(bench: Benchmark) -> dict[str, Any]:
 
 
 def processes(bench: Benchmark) -> dict[str, Any]:
-    """Windows/s of real runs under torchrun, the batch growing with the processes."""
+    """Windows/s of real runs under torchrun, with the batch growing with the world size."""
     most = torch.cuda.device_count() if bench.cuda else 2
     rows: dict[str, Any] = {}
     for world in sorted({1, 2, most} & set(range(1, most + 1))):
@@ -276,7 +277,7 @@ def _print(title: str, found: dict[str, Any]) -> None:
 
 
 def made_by_formula(folder: Path) -> Path:
-    """Shards of a day of each of some synthetic people: a benchmark of training needs no recordings."""
+    """Shards of synthetic people, one day each: a benchmark of training needs no recordings."""
     cohort = synthesise(folder / "cohort.zarr", people=PEOPLE, options=SynthOptions(days=1))
     writer.write(cohort, folder / "shards", ShardOptions(quality=POLICIES["none"]))
     return folder / "shards"
@@ -296,17 +297,17 @@ SECTIONS: dict[str, tuple[str, Callable[[Benchmark], dict[str, Any]]]] = {
     "transforms": ("the transforms", transforms_alone),
     "processes": ("windows/s by number of processes", processes),
 }
-"""By the name that --only takes: title, and what measures it. In the order of what they tell."""
+"""Name for --only -> title and function, in order of importance."""
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and save the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=Path)
     parser.add_argument("--architecture", default="harnet10")
-    parser.add_argument("--batch", type=int, default=0, help="windows in a step; 4096 on a GPU, 64 on the CPU")
+    parser.add_argument("--batch", type=int, default=0, help="batch size; 4096 on a GPU, 64 on the CPU")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="parts, in this order")
-    parser.add_argument("--minutes", type=float, default=6.0, help="after which nothing new is begun")
+    parser.add_argument("--minutes", type=float, default=6.0, help="time limit, after which no new part starts")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         shards = arguments.shards or made_by_formula(Path(folder))
@@ -316,7 +317,7 @@ def main() -> None:
             bench.results[title] = {"all": OUT_OF_TIME} if bench.late else measure(bench)
             _print(title, bench.results[title])
             path = bench.save()
-    print(f"\non {json.dumps(bench.about)}\nkept in {path}")
+    print(f"\non {json.dumps(bench.about)}\nsaved to {path}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Claim: transforms of whole batches run many times faster than window by window, on one core, and are free on a GPU.
+"""Claim: transforms of whole batches are many times faster than window by window on one core, and free on a GPU.
 
-The other side is the published per-window algorithm in numpy and scipy, written down from its description (Yuan et
-al. 2024, and docs/objectives.md): each window on its own, each task with probability one half, then an order of the
-axes and a rotation. On a GPU the share of a whole training step is measured too.
+They are compared with the published per-window algorithm in numpy and scipy, written from its description (Yuan et al.
+2024, and docs/objectives.md): each window on its own, each task with probability 0.5, then an axis order and a
+rotation. On a GPU, the share of a whole training step is measured too.
 
     python -m benchmarks.transforms
 """
@@ -38,7 +38,7 @@ def reverse(x: Window, random: Random) -> Window:
 
 
 def scale(x: Window, random: Random) -> Window:
-    """One factor per axis, redrawn until every one is visibly not 1."""
+    """One factor per axis, redrawn until every one is clearly different from 1."""
     while True:
         factors = random.uniform(0.5, 1.5, 3)
         if (np.abs(factors - 1) >= 0.15).all():
@@ -79,7 +79,7 @@ PER_WINDOW = {"reversal": reverse, "scaling": scale, "permutation": permute, "ti
 
 
 def window_by_window(stored: NDArray[np.int16], random: Random, names: tuple[str, ...]) -> int:
-    """What a loader did for each window: convert, decide, transform."""
+    """The work of a loader for each window: convert, decide, transform."""
     for window in stored:
         x = window / COUNTS_PER_G
         for name in names:
@@ -90,7 +90,7 @@ def window_by_window(stored: NDArray[np.int16], random: Random, names: tuple[str
 
 
 def ours(windows: Tensor, keys: Tensor, name: str) -> int:
-    """One transform of a whole batch, draws included."""
+    """One transform of a whole batch, including its draws."""
     every: dict[str, chain.Transform] = {**chain.LABELLED, "orientation": chain.reoriented}
     every["noise"] = lambda x, keys: texture.noisy(x, keys, 0.01)
     every["low-pass"] = lambda x, keys: texture.low_pass(x, 10.0)
@@ -99,7 +99,7 @@ def ours(windows: Tensor, keys: Tensor, name: str) -> int:
 
 
 def prepared(objective: objectives.Objective, windows: Tensor, keys: Tensor) -> int:
-    """All that an objective draws and transforms, as in training."""
+    """All draws and transforms of an objective, as in training."""
     objective.prepare(windows, keys)
     return len(windows)
 
@@ -112,7 +112,7 @@ def batch(size: int, device: str) -> tuple[Tensor, Tensor]:
 
 
 def on_one_core(size: int, repeats: int) -> None:
-    """Batches against windows, each transform on every window, then all of them as in training."""
+    """Batches versus single windows: each transform on every window, then all of them as in training."""
     torch.set_num_threads(1)
     # A training process has freed larger blocks by now, and its allocator keeps what it gets back.
     torch.ones(31 * 2**18)
@@ -139,7 +139,7 @@ def on_one_core(size: int, repeats: int) -> None:
 
 
 def waited(work: Callable[[], object], windows: int, times: int = 20) -> int:
-    """Do it so many times, then wait for the device."""
+    """Repeat the work, then synchronise with the device."""
     for _ in range(times):
         work()
     torch.cuda.synchronize()
@@ -147,7 +147,7 @@ def waited(work: Callable[[], object], windows: int, times: int = 20) -> int:
 
 
 def training_step(objective: objectives.Objective, windows: Tensor, keys: Tensor) -> Callable[[], None]:
-    """A whole step in bf16, from counts to update."""
+    """A whole training step in bf16, from counts to update."""
     network = objective.build().cuda()
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
 
@@ -165,7 +165,7 @@ def training_step(objective: objectives.Objective, windows: Tensor, keys: Tensor
 
 
 def on_a_gpu(size: int, repeats: int) -> None:
-    """Preparing a batch, launched kernel by kernel and as one CUDA graph, against whole training steps in bf16."""
+    """Preparing a batch, kernel by kernel and as one CUDA graph, versus whole training steps in bf16."""
     windows, keys = batch(size, "cuda")
     rows: dict[str, float] = {}
     for name in objectives.objective_names():
@@ -190,7 +190,7 @@ def on_a_gpu(size: int, repeats: int) -> None:
 
 
 def main() -> None:
-    """Measure and publish."""
+    """Measure and save the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--gpu-batch", type=int, default=4096)

@@ -61,7 +61,7 @@ def test_a_checkpoint_is_chosen_by_name_by_loss_and_as_a_moving_average(
     assert "moving average" in (out / "README.md").read_text()
     capsys.readouterr()
     assert main(["export", str(run), "--out", str(out), "--which", "step-3"]) == 1
-    assert "no complete checkpoint step-3; there are: step-2, step-4" in capsys.readouterr().err
+    assert "no complete checkpoint step-3; available: step-2, step-4" in capsys.readouterr().err
 
 
 def test_an_older_checkpoint_becomes_a_bundle_with_scores_on_its_card(tmp_path: Path) -> None:

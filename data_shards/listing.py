@@ -1,4 +1,4 @@
-"""What all elements of a job array have to know of their input, found out once: by whoever comes first."""
+"""A listing of the input shared by all tasks of a job array, computed once by the first task that needs it."""
 
 import json
 from collections.abc import Callable
@@ -10,15 +10,15 @@ from harnet.files import store_once, stored_once
 
 
 def listed(listing: Path, inputs: list[str], find: Callable[[], Any]) -> Any:
-    """`find()`, in JSON's types: of the first that asks kept in `listing`, and read from there by all others.
+    """The result of `find()`, JSON-serialisable: computed by the first caller, stored at `listing`, read by the others.
 
     Args:
-        listing: Path on a file system that all see; one array's alone.
-        inputs: Of what it is, by absolute paths.
-        find: Looks.
+        listing: Path on a file system shared by all tasks, used by one array only.
+        inputs: Absolute paths of the input that is listed.
+        find: Computes the listing.
 
     Raises:
-        HarnetError: the listing is of other inputs, or damaged.
+        HarnetError: the stored listing is for other inputs, or damaged.
     """
     text = stored_once(listing)
     if text is None:
@@ -29,10 +29,10 @@ def listed(listing: Path, inputs: list[str], find: Callable[[], Any]) -> Any:
     except (ValueError, KeyError, TypeError):
         raise damaged(listing) from None
     if of != inputs:
-        raise HarnetError(f"{listing}: is of other inputs: give each array a --listing of its own")
+        raise HarnetError(f"{listing}: lists other inputs: give each array its own --listing")
     return found
 
 
 def damaged(listing: Path) -> HarnetError:
-    """The error for a listing that cannot be understood."""
+    """The error for a listing that cannot be parsed."""
     return HarnetError(f"{listing}: damaged: delete it, and run the same command again")

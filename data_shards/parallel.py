@@ -1,4 +1,4 @@
-"""Many independent pieces of work, over the processes of one machine."""
+"""Running independent work items on the processes of one machine."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -21,19 +21,19 @@ def run_all(
     killed: Callable[[Item, str], Result] | None = None,
     counts: Callable[[Item], int] = lambda item: 1,
 ) -> list[Result]:
-    """`[work(item) for item in items]`, over `workers` processes if there are more than one.
+    """`[work(item) for item in items]` on `workers` processes, or in this process if `workers` is 1.
 
-    The first exception ends it: pieces not begun are dropped, pieces in work are waited for. When a worker is killed,
-    what was in work is done again, one piece at a time. A piece whose process dies then as well ends it too, unless
-    there is `killed`: its result is then `killed(item, how)`, and the rest goes on. With `killed`, a single worker has
-    a process of its own too. In the bar an item counts for `counts(item)`; of `total`, what is more than
-    their sum was done before.
+    The first exception stops everything: items that have not started are dropped, running ones are awaited. If a worker
+    is killed, the items that were running are retried one at a time. An item whose process dies again is fatal, unless
+    `killed` is given: then its result is `killed(item, how)` and the others continue. With `killed`, even a single
+    worker gets its own process. In the progress bar an item counts for `counts(item)`; what `total` exceeds their sum
+    by was done before.
 
     Raises:
-        HarnetError: `workers` is less than 1, or a piece killed its process.
+        HarnetError: `workers` is less than 1, or an item killed its process.
     """
     if workers < 1:
-        raise HarnetError(f"--workers {workers}: give at least 1")
+        raise HarnetError(f"--workers {workers}: must be at least 1")
     amount = sum(map(counts, items))
     total = amount if total is None else total
     with bar(total, description, unit, initial=total - amount) as shown:
@@ -51,8 +51,8 @@ def run_all(
                 found[place] = killed(items[place], result.how)
             else:
                 raise HarnetError(
-                    f"--workers {workers}: a worker was {result.how}, with nothing else in work: what is finished is "
-                    "kept; run the same command where there is more memory"
+                    f"--workers {workers}: a worker was {result.how}, with nothing else running: finished work is "
+                    "kept; run the same command on a machine with more memory"
                 )
             shown.update(counts(items[place]))
         return [found[place] for place in range(len(items))]

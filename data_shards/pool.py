@@ -1,7 +1,7 @@
-"""A process pool that outlives its workers: the piece of work that kills them is found, and the rest is done.
+"""A process pool that survives killed workers: it finds the item that kills them and processes the rest.
 
-When a worker is killed, `concurrent.futures` breaks the whole pool and cannot say which piece did it. The pieces that
-were in flight are therefore done again one at a time, each in a fresh process, and a new pool takes the rest.
+When a worker is killed, `concurrent.futures` breaks the whole pool and cannot tell which item caused it. The items in
+flight are therefore retried one at a time, each in a new process, and a new pool takes the rest.
 """
 
 import logging
@@ -26,7 +26,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 Placed = tuple[int, Item]
-"""An item and its place among all of them."""
+"""An item's index, and the item."""
 
 # Spawned, not forked: forking a process that has threads (torch, Blosc) can deadlock the child.
 _context = multiprocessing.get_context("spawn")
@@ -34,27 +34,27 @@ _context = multiprocessing.get_context("spawn")
 
 @dataclass(frozen=True)
 class Killed:
-    """What became of an item whose process died though nothing else was in work."""
+    """Result of an item whose process died while nothing else was running."""
 
     how: str
-    """For people, such as "killed by SIGSEGV (a fault in native code?)"."""
+    """Human-readable, such as "killed by SIGSEGV (a fault in native code?)"."""
 
 
 def spread(
     work: Callable[[Item], Result], items: Sequence[Item], workers: int
 ) -> Iterator[tuple[int, Result | Killed]]:
-    """Yield (place, work(item)) over `workers` processes, in the order in which the items are finished.
+    """Yield (index, work(item)) from `workers` processes, in order of completion.
 
-    An exception of `work` is raised here; what is in work then is waited for, and the rest is dropped.
+    An exception in `work` is raised here, after running items have ended; the rest are dropped.
 
     Raises:
-        HarnetError: processes cannot be started at all.
+        HarnetError: worker processes cannot be started.
     """
     waiting = deque(enumerate(items))
     while waiting:
         in_flight = yield from _until_one_is_killed(work, waiting, workers)
         if in_flight:
-            log.warning("a worker was killed; the %d pieces in work are done again, one at a time", len(in_flight))
+            log.warning("a worker was killed; the %d items in flight are retried, one at a time", len(in_flight))
         for place, item in in_flight:
             yield place, _alone(work, item)
 
@@ -62,12 +62,12 @@ def spread(
 def _until_one_is_killed(
     work: Callable[[Item], Result], waiting: deque[Placed[Item]], workers: int
 ) -> Generator[tuple[int, Result], None, list[Placed[Item]]]:
-    """Work through `waiting`; returns what was in flight when a worker died, nothing if none did."""
+    """Process `waiting`; returns the items that were in flight when a worker died, none if none did."""
     flying: dict[Future[Result], Placed[Item]] = {}
     with ProcessPoolExecutor(min(workers, len(waiting)), _context, initializer=exit_with_parent) as pool:
         broken = False
         while flying or waiting:
-            # No more than there are workers, so that few come under suspicion when one of them dies.
+            # No more items in flight than workers, so that few are suspects when one dies.
             while waiting and len(flying) < workers and not broken:
                 try:
                     flying[pool.submit(work, waiting[0][1])] = waiting[0]
@@ -101,7 +101,7 @@ def _alone(work: Callable[[Item], Result], item: Item) -> Result | Killed:
         process.join()
         receiving.close()
     if not begun:
-        raise HarnetError(f"worker processes end before they begin (exit code {process.exitcode}); a script that "
+        raise HarnetError(f"worker processes exit before they start (exit code {process.exitcode}); a script that "
                           "starts them needs `if __name__ == '__main__':`")  # fmt: skip
     if delivered is None:
         return Killed(_how(process.exitcode or 0))
@@ -112,7 +112,7 @@ def _alone(work: Callable[[Item], Result], item: Item) -> Result | Killed:
 
 
 def _deliver(work: Callable[[Any], Any], item: Any, sending: Connection) -> None:
-    """In the process: say that it has begun, then send (result, None) or (None, exception)."""
+    """In the child process: signal that it has started, then send (result, None) or (None, exception)."""
     exit_with_parent()
     sending.send(True)
     delivered: tuple[Any, BaseException | None]
@@ -133,7 +133,7 @@ def _how(code: int) -> str:
 
 
 def exit_with_parent() -> None:
-    """In a worker: leave ctrl-C to the parent, and end when the parent is gone, even if it was killed."""
+    """In a worker: leave Ctrl-C to the parent, and exit when the parent is gone, even if it was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

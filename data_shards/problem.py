@@ -1,16 +1,16 @@
-"""What `harnet verify` finds wrong, in a shard folder or a cohort store."""
+"""A problem that `harnet verify` finds in a shard folder or a cohort store."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong."""
+    """One problem."""
 
     where: str
-    """File or folder, and block where it is one."""
+    """File or folder, and block if it concerns one."""
     what: str
-    """What was expected and found."""
+    """What was expected and what was found."""
     remedy: str
     """What to do."""
 

@@ -1,4 +1,4 @@
-"""What every device reader returns: one recording as a stream of samples, with their real times and in g."""
+"""The output of every device reader: one recording as a stream of samples in g with their true times."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
@@ -11,17 +11,17 @@ from data_shards.notes import Note
 
 
 class SampleChunk(NamedTuple):
-    """Some samples in a row, as many as a reader decodes at a time."""
+    """Consecutive samples, as many as a reader decodes at a time."""
 
     times: NDArray[np.float64]
-    """(n,) seconds since 1970-01-01 00:00 on the device's own clock, strictly increasing, over all pieces too."""
+    """(n,) seconds since 1970-01-01 00:00 on the device's clock, strictly increasing within and across chunks."""
     acceleration: NDArray[np.float32]
-    """(n, 3) in g, axes as the device numbers them."""
+    """(n, 3) in g, axes in the device's order."""
 
 
 @dataclass(frozen=True)
 class Temperature:
-    """What the device's thermometer read, at times of its own, on the recording's clock."""
+    """Temperature measured by the device, with its own timestamps on the recording's clock."""
 
     times: NDArray[np.float64]
     """(m,) seconds since 1970-01-01 00:00, strictly increasing."""
@@ -34,20 +34,20 @@ class Temperature:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What is known of a recording before its samples are read."""
+    """Metadata of a recording, known before its samples are read."""
 
     nominal_rate: float
-    """Samples per second that the device was set to; of a table, what most of its times say."""
+    """Configured sampling rate in Hz; for a table, the most common rate of its timestamps."""
     device: str
-    """Maker and model, such as "Axivity AX3"."""
+    """Manufacturer and model, such as "Axivity AX3"."""
     clock: str
-    """"utc", "local" (wall clock of the place, zone unknown) or "none" (no clock: times start at 0)."""
+    """"utc", "local" (wall clock, time zone unknown) or "none" (no clock: times start at 0)."""
     range_g: float | None = None
-    """Full scale: the device cannot record more than this many g on an axis. None where that is not known."""
+    """Full scale in g: the largest value that the device can record on an axis; None if unknown."""
     utc_offset: int | None = None
-    """Seconds by which the clock of a "local" device was ahead of UTC; None where its file does not say."""
+    """UTC offset in seconds of a "local" clock; None if the file does not state it."""
     metadata: dict[str, str | int | float] = field(default_factory=dict)
-    """Facts from the file's header. Never a name or a date of birth."""
+    """Entries of the file's header. Never a name or a date of birth."""
 
     def __post_init__(self) -> None:
         assert self.clock in ("utc", "local", "none")
@@ -55,21 +55,21 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Recording(Facts):
-    """One recording as it was made: no resampling, no gap filled, no sample invented.
+    """One recording as measured: not resampled, no gap filled, no sample invented.
 
-    Times may be irregular. A pause is a jump in them; later stages find it there. A year at 100 Hz is 3 billion
-    samples, so they come piece by piece, once, and only until the next recording of the file is asked for.
+    Times may be irregular. A gap is a jump in time, which later stages handle. A year at 100 Hz is 3 billion samples,
+    so they are streamed in chunks, once, and only until the next recording of the file is requested.
     """
 
     pieces: Iterator[SampleChunk]
-    """All samples, to be read once. Raises `HarnetError` where the file turns out to be unusable."""
+    """All samples; can be iterated once. Raises `HarnetError` if the file turns out to be unusable."""
     notes: Callable[[], tuple[Note, ...]] = tuple
-    """What was dropped or mended (`data_shards.readers.oddities`): complete once `pieces` is exhausted."""
+    """What was dropped or repaired (`data_shards.readers.oddities`); complete once `pieces` is exhausted."""
     temperature: Callable[[], Temperature | None] = lambda: None
-    """Of the device, for calibration: complete once `pieces` is exhausted; None where it was not recorded."""
+    """Device temperature, for calibration; complete once `pieces` is exhausted. None if it was not recorded."""
 
     def load(self) -> "Loaded":
-        """All of it in memory: 20 bytes a sample, 1.2 GB for a week at 100 Hz."""
+        """Load all samples into memory: 20 bytes per sample, 1.2 GB for a week at 100 Hz."""
         pieces = list(self.pieces)
         return Loaded(
             times=np.concatenate([np.empty(0), *(piece.times for piece in pieces)]),
@@ -89,16 +89,16 @@ class Loaded(Facts):
     acceleration: NDArray[np.float32]
     """(n, 3) as in `SampleChunk`."""
     notes: tuple[Note, ...] = ()
-    """What was dropped or mended."""
+    """What was dropped or repaired."""
     temperature: Temperature | None = None
-    """Of the device; None where it was not recorded."""
+    """Device temperature; None if it was not recorded."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         assert self.acceleration.shape == (len(self.times), 3)
 
     def stream(self) -> Recording:
-        """The same as a stream of one piece."""
+        """The same recording as a stream of one chunk."""
         return Recording(
             pieces=iter((SampleChunk(self.times, self.acceleration),)),
             notes=lambda: self.notes,

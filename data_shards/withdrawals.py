@@ -1,4 +1,4 @@
-"""Who asked not to be in it any more: the lists that cohorts send round."""
+"""Lists of participants who withdrew from a study, as distributed by cohorts."""
 
 from pathlib import Path
 
@@ -7,20 +7,20 @@ from harnet.errors import HarnetError
 
 
 def read_ids(path: Path) -> frozenset[str]:
-    """The pseudonyms in a text file, one a line; empty lines and lines that begin with # are comments.
+    """Pseudonyms in a text file, one per line; empty lines and lines starting with # are ignored.
 
-    They are spelt as in the cohort store, where characters that cannot stand in a file name became `_`.
+    Ids must be spelt as in the cohort store, where characters that are not allowed in file names were replaced by `_`.
 
     Raises:
-        HarnetError: the file cannot be read, or names nobody.
+        HarnetError: the file cannot be read, or contains no id.
     """
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise HarnetError(
-            f"{path}: cannot be read ({error}): give a text file with one participant id a line"
+            f"{path}: cannot be read ({error}): pass a text file with one participant id per line"
         ) from None
     ids = frozenset(sanitised(line) for line in lines if line and not line.startswith("#"))
     if not ids:
-        raise HarnetError(f"{path}: names nobody: give a text file with one participant id a line")
+        raise HarnetError(f"{path}: contains no id: pass a text file with one participant id per line")
     return ids

@@ -1,20 +1,20 @@
-"""A store's index: what `zarr.json` of every recording says, in few files, so that 100,000 need not be opened.
+"""The index of a store: the `zarr.json` of all recordings in few files, so that 100,000 files need not be opened.
 
-The truth is in the recordings' folders; the index only saves reading them, so it may be behind, and hold too much:
+The recordings' folders are authoritative; the index is only a cache, so it may be incomplete and contain stale rows:
 
-- A *row* is a recording's name, the modification time of its folder (its stamp), a hash and its facts in JSON.
-  A row counts only if the recording is listed in the store and its folder still has that stamp; so rows of recordings
-  that are gone, or were removed and ingested anew, are passed over. Whatever no row speaks for is read from its
+- A *row* is a recording's name, the modification time of its folder (its stamp), a hash and its metadata in JSON.
+  A row is valid only if the recording is listed in the store and its folder still has that stamp; rows of recordings
+  that were removed, or removed and ingested again, are ignored. A recording without a valid row is read from its
   `zarr.json`.
-- A *segment* is a file of rows that never changes. A writer adds a segment of its own (a temporary file, flushed, then
-  renamed), after its recording is in place: killed in between, its recording lacks a row, and is read the slow way.
-- When a level holds `FAN_IN` segments, a writer merges the oldest into one of the next level, and removes them only
-  after that is on disk. Two writers that merge the same ones write the same file under the same name; if their choice
-  differs, some rows are there twice, which is harmless; one that finds a segment gone leaves the work to the other. A
-  reader that finds a listed segment gone lists again.
+- A *segment* is an immutable file of rows. A writer adds its own segment (temporary file, fsync, rename) after its
+  recording is in place; if it is killed in between, the recording lacks a row and is read the slow way.
+- When a level has `FAN_IN` segments, a writer merges the oldest into one segment of the next level, and deletes them
+  only after that is on disk. Two writers that merge the same segments write the same file under the same name; if
+  their choice differs, some rows are duplicated, which is harmless; a writer that finds a segment gone leaves the work
+  to the other. A reader that finds a listed segment gone lists again.
 
-So no lock is needed. The exception is removal (`without`): a merge that began before it may bring a row back, hence
-nothing may be ingested meanwhile; the row would be dropped at the next merge, since its recording is gone.
+So no lock is needed. The exception is removal (`without`): a merge that started before it may bring a row back, so
+nothing may be ingested meanwhile; the next merge would drop the row, because its recording is gone.
 """
 
 import json
@@ -33,18 +33,18 @@ from data_shards.cohort.info import RecordingInfo
 from harnet.files import fsync_folder, write_atomically
 
 FOLDER = ".index"
-"""Inside the store. Hidden, so that nothing takes it for a recording."""
+"""Folder inside the store. Hidden, so that it is not mistaken for a recording."""
 FAN_IN = 32
-"""Segments of one level that are merged: 100,000 rows are copied three times in all."""
+"""Number of segments per merge: 100,000 rows are copied three times in total."""
 ATTEMPTS = 100
-"""Listings in a row that may find a segment gone; each time, some writer has merged 32."""
+"""Maximum number of consecutive listings that find a segment gone; each time, a writer has merged 32."""
 
 _SEGMENT = re.compile(r"(?P<level>\d)-\d{20}-[0-9a-f]{16}\.rows")
 
 
 @dataclass(frozen=True)
 class IndexRow:
-    """What the index says of one recording."""
+    """Index row of one recording."""
 
     recording: str
     """Name in the store."""
@@ -54,22 +54,22 @@ class IndexRow:
     """`RecordingInfo` in JSON."""
 
     def info(self) -> RecordingInfo:
-        """The facts."""
+        """The metadata."""
         return RecordingInfo.from_json(json.loads(self.facts))
 
     def line(self) -> bytes:
-        """As it stands in a segment. Neither names nor JSON hold a raw tab or line feed."""
+        """The row as stored in a segment. Neither names nor JSON contain a raw tab or line feed."""
         digest = xxhash.xxh3_64_hexdigest(self.facts)
         return b"%s\t%d\t%s\t%s\n" % (self.recording.encode(), self.stamp, digest.encode(), self.facts)
 
 
 def row_of(info: RecordingInfo, folder: Path) -> IndexRow:
-    """The row of the recording that is complete in `folder`."""
+    """Row of the complete recording in `folder`."""
     return IndexRow(info.recording, folder.stat().st_mtime_ns, json.dumps(asdict(info), separators=(",", ":")).encode())
 
 
 def add(root: Path, rows: Iterable[IndexRow]) -> None:
-    """Add a segment of these rows to the index of the store at `root`."""
+    """Add a segment with these rows to the index of the store at `root`."""
     folder = root / FOLDER
     folder.mkdir(exist_ok=True)
     _write(folder / _name(0, time.time_ns(), uuid.uuid4().hex[:16]), rows)
@@ -77,7 +77,7 @@ def add(root: Path, rows: Iterable[IndexRow]) -> None:
 
 
 def find(root: Path, stamps: Mapping[str, int]) -> dict[str, IndexRow]:
-    """The rows that speak for the recordings in `stamps` (name → stamp of the folder as it is now)."""
+    """Valid rows of the recordings in `stamps` (name → current stamp of the folder)."""
     for _ in range(ATTEMPTS):
         try:
             return {
@@ -93,7 +93,7 @@ def find(root: Path, stamps: Mapping[str, int]) -> dict[str, IndexRow]:
 
 
 def without(root: Path, recordings: Collection[str]) -> None:
-    """Drop all rows of `recordings`, and all that speak for no recording that is there."""
+    """Drop all rows of `recordings`, and all invalid rows."""
     for _, paths in _segments(root / FOLDER):
         for path in paths:
             rows = list(_rows(path))
@@ -108,7 +108,7 @@ def without(root: Path, recordings: Collection[str]) -> None:
 
 
 def _merge(root: Path, folder: Path) -> None:
-    """Merge the oldest segments of every level that holds enough."""
+    """Merge the oldest segments of every level that has enough."""
     for level, paths in _segments(folder):
         if len(paths) < FAN_IN:
             continue
@@ -117,7 +117,7 @@ def _merge(root: Path, folder: Path) -> None:
             rows = {row.recording: row for path in oldest for row in _rows(path) if _holds(row, root)}
         except FileNotFoundError:
             return  # another writer has merged them
-        # The name says what was merged: whoever merges the same segments writes the same file.
+        # The name depends on what was merged, so writers that merge the same segments write the same file.
         digest = xxhash.xxh3_64_hexdigest("".join(path.name for path in oldest).encode())
         stamp = int(oldest[0].name.split("-")[1])
         _write(folder / _name(min(level + 1, 9), stamp, digest), (rows[name] for name in sorted(rows)))
@@ -126,7 +126,7 @@ def _merge(root: Path, folder: Path) -> None:
 
 
 def _holds(row: IndexRow, root: Path) -> bool:
-    """Whether the recording of which a row speaks is still in its place."""
+    """Whether the row is still valid."""
     try:
         return os.stat(root / row.recording).st_mtime_ns == row.stamp
     except FileNotFoundError:
@@ -152,7 +152,7 @@ def _write(path: Path, rows: Iterable[IndexRow]) -> None:
 
 
 def _rows(path: Path) -> Iterator[IndexRow]:
-    """The sound rows of a segment; a damaged one is passed over, like one that was never written."""
+    """Intact rows of a segment; damaged ones are skipped."""
     with path.open("rb") as file:
         for line in file:
             fields = line.rstrip(b"\n").split(b"\t")

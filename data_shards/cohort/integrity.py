@@ -1,9 +1,8 @@
-"""The seal of a stored recording: what makes a changed, lost or foreign byte of it known.
+"""The seal of a stored recording: checksums that detect changed, lost or foreign files.
 
-Every chunk of the signal, motion and wear ends in a CRC-32C (a codec of Zarr's own), so whoever decodes one has checked
-it. The seal covers the rest. It is an attribute of the recording's group: size and xxh3-128 of every other file, and
-an xxh3-128 of `zarr.json` itself, as its values are in canonical JSON. Stores from before there were seals have neither
-and are still read.
+Every chunk of signal, motion and wear ends with a CRC-32C (one of Zarr's codecs), which is checked when it is decoded.
+The seal covers the rest. It is an attribute of the recording's group: size and xxh3-128 of every other file, and the
+xxh3-128 of the values of `zarr.json` in canonical JSON. Stores from older versions have neither and can still be read.
 """
 
 import json
@@ -22,22 +21,22 @@ ATTRIBUTE = "harnet_seal"
 METADATA = "zarr.json"
 
 _PIECE = 1 << 20
-REMEDY = "copy the recording again from where it is sound, or remove its folder and ingest the file again"
-"""For whoever finds a recording damaged."""
+REMEDY = "copy the recording again from an intact store, or delete its folder and ingest the file again"
+"""Advice for a damaged recording."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """A recording's `zarr.json`, found to be as it was written."""
+    """A verified `zarr.json` of a recording."""
 
     attributes: Mapping[str, Any]
-    """Facts of the recording, without the seal."""
+    """Metadata of the recording, without the seal."""
     files: Mapping[str, tuple[int, str]] | None
-    """Size and xxh3-128 of every other file, by its path in the group; None if there is no seal."""
+    """Path in the group -> size and xxh3-128, for every other file; None if there is no seal."""
 
 
 def seal(folder: Path) -> None:
-    """Seal a recording that is complete in `folder`; not yet flushed to disk."""
+    """Seal the complete recording in `folder`; not yet fsynced."""
     path = folder / METADATA
     document = json.loads(path.read_bytes())
     files = {name: list(fingerprint(folder / name)) for name in files_of_group(folder)}
@@ -47,9 +46,9 @@ def seal(folder: Path) -> None:
 
 
 def read(folder: Path) -> Group:
-    """A group's attributes, checked against the seal if there is one.
+    """Attributes of a group, verified against the seal if there is one.
 
-    Read as plain JSON: through the library it takes many times as long, and a cohort has 100,000 of them.
+    Read as plain JSON: Zarr takes many times as long, and a cohort has 100,000 groups.
 
     Raises:
         HarnetError: there is no group, or it is damaged.
@@ -58,7 +57,7 @@ def read(folder: Path) -> Group:
     try:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise HarnetError(f"{folder}: nothing of a cohort there: give the folder that `harnet ingest` wrote") from None
+        raise HarnetError(f"{folder}: not part of a cohort store: pass the folder that `harnet ingest` wrote") from None
     except ValueError as error:
         raise HarnetError(f"{path}: damaged ({error}): {REMEDY}") from error
     attributes = document.get("attributes") if isinstance(document, dict) else None
@@ -72,15 +71,15 @@ def read(folder: Path) -> Group:
     except (AttributeError, KeyError, TypeError, ValueError):
         sound = False
     if not sound:
-        raise HarnetError(f"{path}: damaged (its values are not those that were sealed): {REMEDY}")
+        raise HarnetError(f"{path}: damaged (its values do not match the seal): {REMEDY}")
     return Group({name: value for name, value in attributes.items() if name != ATTRIBUTE}, files)
 
 
 def refuse_if_incomplete(folder: Path, group: Group) -> None:
-    """Look at the size of every file: Zarr takes one that is missing for one that holds nothing.
+    """Check the size of every file, because Zarr reads a missing chunk as missing data.
 
     Raises:
-        HarnetError: one is missing or of another size.
+        HarnetError: a file is missing or has the wrong size.
     """
     for name, (size, _) in (group.files or {}).items():
         try:
@@ -88,17 +87,17 @@ def refuse_if_incomplete(folder: Path, group: Group) -> None:
         except FileNotFoundError:
             raise HarnetError(f"{folder / name}: missing: {REMEDY}") from None
         if found != size:
-            raise damaged(folder / name, f"{found} bytes, sealed were {size}")
+            raise damaged(folder / name, f"{found} bytes, expected {size}")
 
 
 def damaged(where: Path | str, what: object) -> HarnetError:
-    """The error for a file, or an array, of a recording that is not as it was written."""
+    """The error for a damaged file or array of a recording."""
     return HarnetError(f"{where}: damaged ({what}): {REMEDY}")
 
 
 def files_of_group(folder: Path) -> list[str]:
-    """Paths of all files of a group but its `zarr.json`, relative to it, in order."""
-    # What an entry is, its folder says: nothing is asked of a file.
+    """Relative paths of all files of a group except its `zarr.json`, sorted."""
+    # Entry types come from the directory listing, without a stat per file.
     found = (os.path.join(below, name) for below, _, names in os.walk(folder) for name in names)
     return sorted(name for path in found if (name := os.path.relpath(path, folder)) != METADATA)
 
@@ -113,5 +112,5 @@ def fingerprint(path: Path) -> tuple[int, str]:
 
 
 def _digest(document: Any) -> str:
-    """Of the values of a JSON document, however they are written down."""
+    """Digest of the values of a JSON document, independent of its formatting."""
     return xxhash.xxh3_128_hexdigest(json.dumps(document, sort_keys=True, separators=(",", ":")).encode())

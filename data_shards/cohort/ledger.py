@@ -1,7 +1,7 @@
-"""The files that were offered to a store and could not be ingested, so that they are counted over many runs.
+"""Files that could not be ingested into a store, recorded so that they are counted over many runs.
 
-One small file a source, named after a hash of its path; a later attempt on the same path replaces or removes it. No
-two processes work on one source, so nothing else is needed.
+One small file per source, named after a hash of its path; a later attempt on the same path replaces or removes it.
+Two processes never work on the same source, so no locking is needed.
 """
 
 import json
@@ -16,25 +16,25 @@ import xxhash
 from harnet.files import fsync_folder, write_atomically
 
 FOLDER = ".unreadable"
-"""Inside the store. Hidden, so that nothing takes it for a recording."""
+"""Folder inside the store. Hidden, so that it is not mistaken for a recording."""
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """One recording, or one file, that is not in the store."""
+    """A recording or file that could not be ingested."""
 
     source: str
-    """Path of the file as it was given."""
+    """Path of the file as given."""
     reason: str
-    """Why, in one line."""
+    """Reason, in one line."""
     recording: str
-    """Name it would have had; empty where that is not known."""
+    """Name it would have had; empty if unknown."""
     participant: str
-    """Whose it is; empty where that is not known."""
+    """Its participant; empty if unknown."""
 
 
 def note(root: Path, path: Path, refused: Collection[Unreadable]) -> None:
-    """Keep what the latest attempt on `path` came to; nothing refused removes its entry."""
+    """Record the outcome of the latest attempt on `path`; if nothing was refused, its entry is removed."""
     folder = root / FOLDER
     entry = folder / f"{xxhash.xxh3_128_hexdigest(os.fsencode(path.resolve()))}.json"
     if refused:
@@ -45,13 +45,13 @@ def note(root: Path, path: Path, refused: Collection[Unreadable]) -> None:
 
 
 def entries(root: Path) -> list[Unreadable]:
-    """All that is noted, in order of path."""
+    """All entries, in order of path."""
     found = [each for entry in _files(root) for each in _read(entry)]
     return sorted(found, key=lambda each: (each.source, each.recording))
 
 
 def forget(root: Path, ids: Collection[str]) -> None:
-    """Remove the entries of recordings or participants named in `ids`, and those with one of them in their path."""
+    """Remove the entries of the recordings or participants in `ids`, and those with one of them in their path."""
     if not ids:
         return
     anywhere = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, sorted(ids)))})(?![A-Za-z0-9])")

@@ -1,8 +1,8 @@
-"""The cohort store: 30 Hz recordings in one Zarr v3 hierarchy, a group a recording, written once and never changed.
+"""The cohort store: 30 Hz recordings in one Zarr v3 hierarchy, one group per recording, immutable once written.
 
-A recording is written under a hidden name inside the store and renamed when it is whole and on disk. So whatever is
-listed is complete, and many processes on many machines may add recordings at once. Beside the recordings are an index
-of what is known of them (`cohort_index`) and a ledger of files that could not be ingested (`ledger`).
+A recording is written under a hidden name inside the store and renamed when it is complete and on disk. So every
+listed recording is complete, and many processes on many machines can add recordings concurrently. Beside the recordings
+are an index of their metadata (`index`) and a ledger of files that could not be ingested (`ledger`).
 """
 
 import json
@@ -32,11 +32,11 @@ from harnet.owners import OWNED, is_dead, new_name
 __all__ = ["FORMAT", "Cohort", "HourData", "StoredRecording", "is_valid_name", "sanitised"]
 
 FORMAT = 3
-"""Raised when a reader of the old layout could not read the new one."""
+"""Version of the layout; increased when older readers could not read the new layout."""
 _READ = (2, FORMAT)
-"""Format 2 has no checksums; recordings that are added to such a store do."""
+"""Readable versions. Version 2 has no checksums, but recordings added to such a store do."""
 STALE_SECONDS = 24 * 3600
-"""After a day without a change, a temporary folder of another machine belongs to no running process."""
+"""A temporary folder of another machine that was not modified for a day is considered abandoned."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _RECORDING = re.compile(rf"\.writing-{OWNED}")
@@ -46,29 +46,29 @@ _REMOVED = re.compile(r"\.removing-[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Cohort:
-    """A store on a local or shared file system; make one with `create` or `open`."""
+    """A store on a local or shared file system; use `create` or `open`."""
 
     root: Path
     """The store's folder, such as cohort.zarr."""
     listing: Path | None = None
-    """Where the first element of a job array notes which recordings there are, so that the others need not look."""
+    """File in which the first task of a job array stores the list of recordings for the others."""
 
     @classmethod
     def create(cls, path: Path) -> "Cohort":
-        """Make the store, or open it if it is there, and remove what killed writers left.
+        """Create the store, or open it if it exists, and remove what killed writers left.
 
-        Raises `HarnetError` if the folder holds something else.
+        Raises `HarnetError` if the folder contains other files.
         """
         path = Path(path)
         if (path / "zarr.json").exists():
             cohort = cls.open(path)
         elif _holds_other_files(path):
-            raise HarnetError(f"{path}: holds other files and is no cohort: give the name of a new folder")
+            raise HarnetError(f"{path}: contains other files and is not a cohort store: pass the name of a new folder")
         else:
             try:
                 path.mkdir(parents=True, exist_ok=True)
             except FileExistsError:
-                raise HarnetError(f"{path}: is a file: give the name of a new folder for the cohort") from None
+                raise HarnetError(f"{path}: is a file: pass the name of a new folder for the cohort store") from None
             write_atomically(path / "zarr.json", _group_json({"harnet_cohort": FORMAT}))
             cohort = cls(path)
         cohort._remove_stale()
@@ -80,11 +80,11 @@ class Cohort:
         path = Path(path)
         version = integrity.read(path).attributes.get("harnet_cohort")
         if version is None:
-            raise HarnetError(f"{path}: not a harnet cohort: give the folder that `harnet ingest --out` wrote")
+            raise HarnetError(f"{path}: not a harnet cohort store: pass the folder that `harnet ingest --out` wrote")
         if version not in _READ:
             newer = isinstance(version, int) and version > FORMAT
-            advice = "upgrade harnet" if newer else "made by an earlier one: ingest the files into a new folder"
-            raise HarnetError(f"{path}: cohort format {version!r}, this harnet reads {FORMAT}: {advice}")
+            advice = "upgrade harnet" if newer else "from an older version: ingest the files into a new folder"
+            raise HarnetError(f"{path}: cohort format {version!r}, this version reads {FORMAT}: {advice}")
         return cls(path, listing)
 
     def recordings(self) -> list[str]:
@@ -93,11 +93,11 @@ class Cohort:
             return sorted(entry.name for entry in entries if _NAME.fullmatch(entry.name) and entry.is_dir())
 
     def __contains__(self, recording: str) -> bool:
-        """Whether the recording is there and complete."""
+        """Whether the recording exists and is complete."""
         return (self._folder(recording) / "zarr.json").is_file()
 
     def info(self, recording: str) -> RecordingInfo:
-        """What is known of a recording, from one small JSON file."""
+        """Metadata of a recording, from one small JSON file; `HarnetError` if it is missing or damaged."""
         return self._read(recording)[1]
 
     def _read(self, recording: str) -> tuple[integrity.Group, RecordingInfo]:
@@ -107,11 +107,11 @@ class Cohort:
             return group, RecordingInfo.from_json(dict(group.attributes))
         except (TypeError, KeyError, AttributeError) as error:
             raise HarnetError(
-                f"{folder}: not a recording of this cohort format ({error}): remove the folder and ingest it again"
+                f"{folder}: not a recording of this cohort format ({error}): delete the folder and ingest it again"
             ) from error
 
     def infos(self) -> Iterator[RecordingInfo]:
-        """What is known of every recording, in order of name: from the index, and of those not in it by `info`."""
+        """Metadata of all recordings, in order of name: from the index, or from `info` for those not in it."""
         stamps = self._stamps() if self.listing is None else self._listed(self.listing)
         rows = cohort_index.find(self.root, stamps)
         for recording in sorted(stamps):
@@ -119,7 +119,7 @@ class Cohort:
             yield self.info(recording) if row is None else row.info()
 
     def _stamps(self) -> dict[str, int]:
-        """When each recording was put in its place. Asks something of each folder."""
+        """Stamp (modification time) of each recording's folder; needs one stat per folder."""
         with os.scandir(self.root) as entries:
             return {
                 entry.name: entry.stat().st_mtime_ns
@@ -128,28 +128,28 @@ class Cohort:
             }
 
     def _listed(self, listing: Path) -> dict[str, int]:
-        """The same, as the first that asked has found it."""
+        """The same, as stored in `listing` by the first task."""
         found = listed(listing, [os.path.abspath(self.root)], self._stamps)
         if not isinstance(found, dict) or not all(isinstance(stamp, int) for stamp in found.values()):
             raise damaged(listing)
         return found
 
     def index(self, recordings: Collection[str]) -> None:
-        """Add those of `recordings` to the index that it lacks: of killed writers, or of a store that was copied."""
+        """Add `recordings` that the index lacks, after killed writers or copying the store."""
         stamps = {name: self._folder(name).stat().st_mtime_ns for name in recordings}
         lacking = sorted(stamps.keys() - cohort_index.find(self.root, stamps).keys())
         if lacking:
             cohort_index.add(self.root, (cohort_index.row_of(self.info(name), self._folder(name)) for name in lacking))
 
     def open_recording(self, recording: str) -> StoredRecording:
-        """Open a recording to read many of its hours; `HarnetError` if one of its files is missing or cut."""
+        """Open a recording to read many of its hours; `HarnetError` if one of its files is missing or truncated."""
         folder = self._folder(recording)
         group, info = self._read(recording)
         integrity.refuse_if_incomplete(folder, group)
         return open_arrays(folder, info)
 
     def read_hours(self, recording: str, start: int, stop: int) -> HourData:
-        """Hours start..stop-1 of a recording, once (`open_recording` is for more); `HarnetError` if some are absent."""
+        """Hours start..stop-1 of a recording; `HarnetError` if some do not exist. See also `open_recording`."""
         return self.open_recording(recording).read_hours(start, stop)
 
     def write(
@@ -167,14 +167,14 @@ class Cohort:
     def write_hours(
         self, hours: int, data: Iterator[tuple[int, HourData]], info: Callable[[], RecordingInfo]
     ) -> RecordingInfo:
-        """Add a recording that comes hour by hour: durable and complete when this returns, absent if it does not.
+        """Add a recording hour by hour: durable and complete when this returns, absent otherwise.
 
         Args:
-            hours: From its first to its last.
-            data: Which hour, counted from the first, and the arrays from there on; hours that hold nothing are absent.
-            info: Asked for once `data` is exhausted.
+            hours: Total number of hours, from the first to the last.
+            data: Index of an hour, from 0, and the arrays from that hour on; empty hours are omitted.
+            info: Called once `data` is exhausted.
 
-        Raises `HarnetError` if the name is taken, and whatever `data` raises.
+        Raises `HarnetError` if the name is taken, and any error of `data`.
         """
         temporary = self.root / f".writing-{new_name()}"
         try:
@@ -193,20 +193,20 @@ class Cohort:
         return known
 
     def unreadable(self) -> list[tuple[str, str]]:
-        """(path as given, reason) of every file or recording that could not be ingested, in order of path."""
+        """(path as given, reason) of each file or recording that could not be ingested, in order of path."""
         return [(each.source, each.reason) for each in ledger.entries(self.root)]
 
     def remove(self, recordings: Collection[str], participants: Collection[str] = ()) -> None:
-        """Remove recordings, and every index row and ledger entry of theirs and of `participants`.
+        """Remove recordings, and all index rows and ledger entries of them and of `participants`.
 
-        Killed at any point, the same call finishes the work: what tells which recordings are a person's goes last.
-        Nothing may be ingested into the store meanwhile. Raises OSError if a file cannot be removed.
+        If killed at any point, the same call finishes the work: the information that links recordings to people is
+        removed last. Nothing may be ingested into the store meanwhile. OSError if a file cannot be removed.
         """
         there = [name for name in recordings if name in self]
         ledger.forget(self.root, {*recordings, *participants, *(self.info(name).participant for name in there)})
         cohort_index.without(self.root, frozenset(recordings))
         for name in there:
-            # A folder is not removed at once; under its own name, half of a recording would be listed.
+            # Deleting a folder is not atomic; under its own name, half a recording would still be listed.
             os.replace(self._folder(name), self.root / f".removing-{uuid.uuid4().hex}")
         fsync_folder(self.root)
         self._remove_stale(everything=True)
@@ -220,9 +220,9 @@ class Cohort:
         return self.root / recording
 
     def _remove_stale(self, everything: bool = False) -> None:
-        """Remove what killed writers left, and nothing of writers at work here or elsewhere.
+        """Remove what killed writers left, but nothing of writers that are still running anywhere.
 
-        With `everything`, all that is temporary: nobody may be writing.
+        With `everything`, remove all temporary folders; no writer may be running.
         """
         for folder in (self.root, self.root / cohort_index.FOLDER, self.root / ledger.FOLDER):
             for entry in folder.glob(".*") if folder.is_dir() else ():
@@ -231,7 +231,7 @@ class Cohort:
 
 
 def _holds_other_files(path: Path) -> bool:
-    """Whether a folder holds something and is no store; the store's own zarr.json comes before all else in it."""
+    """Whether a folder contains files but is not a store; a store's own zarr.json is written first."""
     return (
         path.is_dir()
         and any(not entry.name.startswith(".") for entry in path.iterdir())
@@ -240,19 +240,19 @@ def _holds_other_files(path: Path) -> bool:
 
 
 def is_valid_name(recording: str) -> bool:
-    """Whether a name is safe as a folder of the store, whatever wrote it."""
+    """Whether a name is safe to use as a folder name in the store, whatever its origin."""
     return bool(_NAME.fullmatch(recording)) and ".." not in recording and recording != "zarr.json"
 
 
 def sanitised(name: str) -> str:
-    """Any text as a name: characters other than letters, digits, `_`, `-` and `.` become `_`. It may be too long."""
+    """Text as a name: characters other than letters, digits, `_`, `-` and `.` become `_`. May still be too long."""
     safe = re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9_.-]", "_", name))
     safe = re.sub(r"^[.-]", "_", safe) or "_"
     return "_" + safe if safe == "zarr.json" else safe
 
 
 def _is_stale(entry: Path) -> bool:
-    """Whether what is temporary in the store belongs to no running process."""
+    """Whether a temporary entry of the store belongs to no running process."""
     if _REMOVED.fullmatch(entry.name):
         return True
     owned = _RECORDING.fullmatch(entry.name) or _FILE.fullmatch(entry.name)
@@ -265,7 +265,7 @@ def _is_stale(entry: Path) -> bool:
 
 
 def _remove_temporary(entry: Path, ignore_errors: bool) -> None:
-    """Remove an entry of the store if it is temporary, by its name."""
+    """Remove an entry of the store if its name marks it as temporary."""
     if _RECORDING.fullmatch(entry.name) or _REMOVED.fullmatch(entry.name):
         shutil.rmtree(entry, ignore_errors)
     elif entry.name.startswith(".") and entry.name.endswith(".tmp"):
@@ -273,13 +273,13 @@ def _remove_temporary(entry: Path, ignore_errors: bool) -> None:
 
 
 def _publish_new(temporary: Path, final: Path, recording: str) -> None:
-    """Rename without replacing: of two writers of one name, the second fails."""
+    """Rename without replacing: of two writers with the same name, the second fails."""
     try:
         publish(temporary, final)
     except OSError as error:
         if not final.exists():
             raise
-        raise HarnetError(f"{final.parent}: {recording} is there already: name one of the two differently") from error
+        raise HarnetError(f"{final.parent}: {recording} already exists: rename one of the two") from error
 
 
 def _group_json(attributes: dict[str, Any]) -> str:

@@ -1,9 +1,9 @@
-"""One recording in the cohort store: its Zarr group, written and read by the hour.
+"""One recording in the cohort store: its Zarr group, written and read hour by hour.
 
-Files: one `zarr.json` with the metadata of the whole group consolidated (one read opens it), the signal in
-`ACCEL_SHARDS` shards of compressed hours, and one chunk each for motion and wear: ten files at most for eight weeks.
-Beyond, a shard and two chunks for every two weeks that hold a sample. A CRC-32C follows every hour and every chunk, and
-is checked whenever one is decoded; `integrity.py` covers the rest.
+Files: one `zarr.json` with the consolidated metadata of the group (opened with one read), the signal in
+`ACCEL_SHARDS` shards of compressed hours, and one chunk each for motion and wear: at most ten files for eight weeks.
+Longer recordings have a shard and two chunks for every two weeks with data. A CRC-32C follows every hour and every
+chunk and is checked when it is decoded; `integrity.py` covers the rest.
 """
 
 import json
@@ -23,44 +23,44 @@ from data_shards.layout import MISSING, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
 from harnet.errors import HarnetError
 
 ACCEL_SHARDS = 4
-"""Files that hold the signal of a recording of many days: with the rest, ten files a recording at most."""
+"""Number of signal files of a recording of many days; with the rest, at most ten files per recording."""
 LONGEST_SHARD_HOURS = 14 * 24
-"""A file is gathered in memory, 218 MB for two weeks, before it is written."""
+"""Maximum hours per file: a file is buffered in memory, 218 MB for two weeks, before it is written."""
 LEAST_SHARD_HOURS = 24
-"""Short recordings are one file; a file below a day would only cost inodes."""
+"""Minimum hours per file: short recordings are one file, because smaller files would only cost inodes."""
 
 
 @dataclass(frozen=True)
 class HourData:
-    """A run of whole hours of one recording."""
+    """Consecutive whole hours of one recording."""
 
     accel: NDArray[np.int16]
-    """(3, hours * 108,000) in 1/4096 g; -32768 where missing."""
+    """(3, hours * 108,000) counts of 1/4096 g; -32768 where missing."""
     motion: NDArray[np.float32]
-    """(hours * 3600,) in g: sqrt of the summed variances of the axes over each second."""
+    """(hours * 3600,) in g: square root of the sum of the axes' variances over each second."""
     wear: NDArray[np.uint8]
     """(hours * 3600,): 1 where the second is complete and worn."""
 
 
 @dataclass(frozen=True)
 class StoredRecording:
-    """An open recording, for reading many of its hours; a day at a time costs half of hour by hour."""
+    """An open recording, for reading many of its hours; reading a day at a time takes half as long as by the hour."""
 
     folder: Path
-    """The recording's group."""
+    """Folder of the recording's group."""
     info: RecordingInfo
-    """What is known of it."""
+    """Its metadata."""
     group: zarr.Group
-    """Open for reading."""
+    """The group, open for reading."""
 
     def read_hours(self, start: int, stop: int) -> HourData:
-        """Hours start..stop-1 counted from the recording's first.
+        """Hours start..stop-1, counted from the recording's first.
 
         Raises:
-            HarnetError: not all of them are there, or they are damaged.
+            HarnetError: some do not exist or are damaged.
         """
         if not 0 <= start < stop <= self.info.hours:
-            raise HarnetError(f"{self.folder}: hours {start} to {stop} asked of a recording of {self.info.hours}")
+            raise HarnetError(f"{self.folder}: hours {start} to {stop} requested, the recording has {self.info.hours}")
         samples = slice(start * SAMPLES_PER_HOUR, stop * SAMPLES_PER_HOUR)
         seconds = slice(start * SECONDS_PER_HOUR, stop * SECONDS_PER_HOUR)
         return HourData(
@@ -70,11 +70,11 @@ class StoredRecording:
         )
 
     def read_wear(self) -> NDArray[np.uint8]:
-        """(hours * 3600,) wear of the whole recording, without its signal; `HarnetError` if it is damaged."""
+        """Wear (hours * 3600,) of the whole recording, without reading its signal; `HarnetError` if it is damaged."""
         return np.asarray(self._read("wear", slice(None)), np.uint8)
 
     def read_motion(self) -> NDArray[np.float32]:
-        """(hours * 3600,) motion in g of the whole recording; `HarnetError` if it is damaged."""
+        """Motion (hours * 3600,) in g of the whole recording; `HarnetError` if it is damaged."""
         return np.asarray(self._read("motion", slice(None)), np.float32)
 
     def _read(self, name: str, selection: Any) -> Any:
@@ -92,7 +92,7 @@ def open_arrays(folder: Path, info: RecordingInfo) -> StoredRecording:
 
 
 class ArrayWriter:
-    """Writes a group to a new folder, hour by hour; hours that are left out hold nothing and take no room."""
+    """Writes a group to a new folder, hour by hour; omitted hours are empty and take no space."""
 
     def __init__(self, folder: Path, hours: int) -> None:
         self._folder = folder
@@ -129,25 +129,25 @@ class ArrayWriter:
             self._parts.append(_Part(array, seconds))
 
     def add(self, hour: int, data: HourData) -> None:
-        """Add whole hours, of which the first is number `hour` of the recording; later ones only after earlier ones."""
+        """Add whole hours, starting with hour `hour` of the recording, in order of time."""
         arrays: tuple[NDArray[Any], ...] = (data.accel, data.motion, data.wear)
         for part, values in zip(self._parts, arrays, strict=True):
             part.add(hour, values)
 
     def finish(self, info: RecordingInfo) -> None:
-        """Write what is known, and seal the group; not yet flushed to disk."""
+        """Write the metadata and seal the group; not yet fsynced."""
         for part in self._parts:
             part.flush()
         self._group.update_attributes(json.loads(json.dumps(asdict(info))))
         with warnings.catch_warnings():
-            # True of the specification as written; zarr-python, which reads it back, keeps it in `zarr.json`.
+            # The warning is correct about the specification, but zarr-python itself stores and reads it.
             warnings.filterwarnings("ignore", "Consolidated metadata is currently not part in the Zarr format 3")
             zarr.consolidate_metadata(self._group.store)
         integrity.seal(self._folder)
 
 
 class _Part:
-    """One array, gathered until a file of it is full: only then is each written once, and memory holds one of them."""
+    """One array, buffered until a file is full, so that each file is written once and one at a time is in memory."""
 
     def __init__(self, array: "zarr.Array[Any]", length: int) -> None:
         self._array = array
@@ -174,7 +174,7 @@ class _Part:
             done += count
 
     def flush(self) -> None:
-        """Write what was gathered."""
+        """Write the buffered hours."""
         if self._buffer is not None:
             self._array[..., self._begin : self._begin + self._buffer.shape[-1]] = self._buffer
             self._buffer = None

@@ -1,4 +1,4 @@
-"""Is a cohort store as it was written? Every byte of every recording is read, once."""
+"""Verifying a cohort store: reads every byte of every recording once."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -11,39 +11,39 @@ from data_shards.problem import Problem
 from harnet.errors import HarnetError
 
 _HOURS = 24
-"""Hours of a recording without checksums that are decoded at a time."""
+"""Hours to decode at a time, for recordings without checksums."""
 _STRANGER = "move it out of the store"
 _RENAMED = "give the folder its own name back"
 
 
 @dataclass(frozen=True)
 class RecordingCheck:
-    """What reading one recording came to."""
+    """Result of verifying one recording."""
 
     problems: tuple[Problem, ...]
     """Empty if all is well."""
     bytes: int
-    """That were read."""
+    """Number of bytes read."""
     sealed: bool
-    """Whether there are checksums; without them only what cannot be decoded is found."""
+    """Whether there are checksums; without them only data that cannot be decoded are detected."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What reading a store came to."""
+    """Result of verifying a store."""
 
     problems: tuple[Problem, ...]
     """Empty if all is well."""
     recordings: int
-    """That are listed."""
+    """Number of listed recordings."""
     bytes: int
-    """That were read."""
+    """Number of bytes read."""
     unsealed: int
-    """Recordings without checksums, of an earlier harnet."""
+    """Number of recordings without checksums, from an older version."""
 
 
 def verify_cohort(root: Path, workers: int = 1) -> Report:
-    """All problems of a store; none means that every byte of every sealed recording is as it was written.
+    """All problems of a store; none means that every byte of every sealed recording is as written.
 
     Raises:
         HarnetError: there is no store at `root`.
@@ -53,13 +53,13 @@ def verify_cohort(root: Path, workers: int = 1) -> Report:
     known = {*recordings, integrity.METADATA}
     strangers = sorted(path for path in root.iterdir() if path.name not in known and not path.name.startswith("."))
     problems = [problem for checked in found for problem in checked.problems]
-    problems += [Problem(str(path), "no recording and nothing of a store's", _STRANGER) for path in strangers]
+    problems += [Problem(str(path), "not a recording or part of the store", _STRANGER) for path in strangers]
     unsealed = sum(not checked.sealed for checked in found)
     return Report(tuple(problems), len(recordings), sum(checked.bytes for checked in found), unsealed)
 
 
 def verify_recording(root: Path, recording: str) -> RecordingCheck:
-    """Read one recording: each file there, with the hash of the seal; decoded if there is no seal."""
+    """Verify one recording: all files exist and match the seal; without a seal, they can be decoded."""
     folder = root / recording
     try:
         group, name = integrity.read(folder), Cohort(root).info(recording).recording
@@ -77,10 +77,10 @@ def verify_recording(root: Path, recording: str) -> RecordingCheck:
         found = integrity.fingerprint(folder / path)
         size += found[0]
         if found != sealed:
-            what = "its bytes differ" if found[0] == sealed[0] else f"{found[0]} bytes, sealed were {sealed[0]}"
+            what = "its bytes differ" if found[0] == sealed[0] else f"{found[0]} bytes, expected {sealed[0]}"
             problems.append(Problem(str(folder / path), what, integrity.REMEDY))
     problems += [
-        Problem(str(folder / path), "not of this recording", _STRANGER) for path in sorted(there - {*group.files})
+        Problem(str(folder / path), "not part of this recording", _STRANGER) for path in sorted(there - {*group.files})
     ]
     return RecordingCheck(tuple(problems), size, True)
 

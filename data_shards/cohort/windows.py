@@ -1,4 +1,4 @@
-"""Windows of a stored recording in order of time, some hours in memory at once."""
+"""Windows of a stored recording in order of time, with few hours in memory at once."""
 
 from collections.abc import Iterator
 
@@ -16,23 +16,23 @@ Pieces = Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]
 
 
 def worn_windows(stored: StoredRecording, seconds: int, step: int) -> Pieces:
-    """Yield (starts, windows) of the windows in which every second is complete and worn.
+    """Yield (starts, windows) for the windows in which every second is complete and worn.
 
     Args:
         stored: An open recording.
-        seconds: Length of a window.
-        step: Seconds from one window's start to the next one's; below `seconds` they overlap. Starts are multiples of
-            it since 1970, so that the windows of two recordings lie on one grid.
+        seconds: Window length in seconds.
+        step: Seconds between window starts; windows overlap if it is less than `seconds`. Starts are multiples of it
+            since 1970, so that the windows of all recordings lie on one grid.
 
     Yields:
-        Starts (n,) in seconds since 1970 on the recording's clock, increasing; windows (n, 3, seconds * 30) in g. A
-        piece may be empty.
+        Starts (n,) in seconds since 1970 on the recording's clock, increasing; windows (n, 3, seconds * 30) in g; n may
+        be 0.
 
     Raises:
         HarnetError: `step` is less than 1.
     """
     if step < 1:
-        raise HarnetError(f"step {step}: give whole seconds, at least 1")
+        raise HarnetError(f"step {step}: must be whole seconds, at least 1")
     info = stored.info
     base = info.first_hour * SECONDS_PER_HOUR
     accel = np.empty((3, 0), np.int16)
@@ -44,13 +44,13 @@ def worn_windows(stored: StoredRecording, seconds: int, step: int) -> Pieces:
         samples = places[:, None] * RATE + np.arange(seconds * RATE)
         windows = accel[:, samples].transpose(1, 0, 2) / np.float32(COUNTS_PER_G)
         yield base + places, np.ascontiguousarray(windows, np.float32)
-        # What the first window after these still needs.
+        # Keep what the next window still needs.
         used = min(len(wear), -(-(base + max(len(wear) - seconds + 1, 0)) // step) * step - base)
         base, accel, wear = base + used, accel[:, used * RATE :], wear[used:]
 
 
 def _starts(wear: NDArray[np.uint8], base: int, seconds: int, step: int) -> NDArray[np.int64]:
-    """Places in `wear`, whose first second is `base`, at which a whole worn window of the grid begins."""
+    """Indices into `wear`, which starts at second `base`, at which a fully worn window of the grid starts."""
     places = np.arange(-base % step, len(wear) - seconds + 1, step, dtype=np.int64)
     worn = np.concatenate([[0], np.cumsum(wear, dtype=np.int64)])
     return places[worn[places + seconds] - worn[places] == seconds]

@@ -1,4 +1,4 @@
-"""One person-hour as one sample of a shard: the bytes, where each part lies, and the way back.
+"""One person-hour as one sample of a shard: encoding, layout and decoding.
 
 Members of a sample, in tar order, which is the alphabetical order that webdataset writes:
 
@@ -8,8 +8,8 @@ Members of a sample, in tar order, which is the alphabetical order that webdatas
     KEY.motion.npy        float32 (n / 30,), g
     KEY.wear.npy          uint8 (n / 30,), 1 where the second is complete and worn
 
-Stock webdataset reads this with `.decode(only=[...])`. The trainer reads one contiguous range of the file instead, from
-the first byte of the signal to the last of wear.npy. What lies where in it follows from n and, if the signal is
+Stock webdataset reads this with `.decode(only=[...])`. The trainer instead reads one contiguous range of the file, from
+the first byte of the signal to the last of wear.npy. The layout inside it follows from n and, if the signal is
 compressed, from the size in its Blosc header; nothing is allocated before both agree with the length of the range.
 """
 
@@ -35,20 +35,20 @@ _NPY_SHAPE = re.compile(rb".{10}\{'descr': '<i2', 'fortran_order': False, 'shape
 
 @dataclass(frozen=True)
 class Block:
-    """A person-hour, or less of one at the ends of a recording."""
+    """A person-hour, or part of one at the ends of a recording."""
 
     participant: str
     """Pseudonym."""
     recording: str
     """Name of the recording in the cohort store."""
     hour: int
-    """Clock hours since 1970-01-01 00:00 on the recording's clock."""
+    """Hours since 1970-01-01 00:00 on the recording's clock."""
     first_second: int
     """Second of the hour at which the block starts."""
     accel: NDArray[np.int16]
     """(3, n) counts of 1/4096 g, little-endian; n is a multiple of 30."""
     motion: NDArray[np.float32]
-    """(n / 30,) per-second standard deviation over the three axes, g."""
+    """(n / 30,) per-second standard deviation, combined over the three axes, in g."""
     wear: NDArray[np.uint8]
     """(n / 30,) 1 where the second is complete and worn."""
 
@@ -60,45 +60,45 @@ class Block:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A block as the bytes of a tar."""
+    """A block as tar bytes."""
 
     content: bytes
-    """All members, padded: what a shard is made of, one after another."""
+    """All members, padded; a shard is a concatenation of these."""
     start: int
-    """Where in `content` the range begins that the trainer reads: the first byte of the signal."""
+    """Offset in `content` of the range that the trainer reads: the first byte of the signal."""
     length: int
-    """Of the range, to the last byte of wear.npy."""
+    """Length of the range in bytes, to the last byte of wear.npy."""
 
     @property
     def digest(self) -> int:
-        """Hash of the range, as in the manifest."""
+        """Hash of the range, as stored in the manifest."""
         return digest(memoryview(self.content)[self.start : self.start + self.length])
 
 
 def key_of(recording: str, hour: int) -> str:
-    """Name of a sample, unique in a cohort; no dot after the last slash, as webdataset needs."""
+    """Name of a sample, unique in a cohort; no dot after the last slash, as webdataset requires."""
     return f"{recording}/{hour}"
 
 
 def trim(hour_start: int, accel: NDArray[np.int16]) -> slice:
-    """The seconds of an hour from the first to the last that hold any sample.
+    """The seconds of an hour from the first to the last that contain any sample.
 
-    A gap inside stays, as MISSING; only the ends of a recording make a block shorter than an hour.
+    Gaps inside are kept as MISSING; only at the ends of a recording is a block shorter than an hour.
 
     Raises:
-        HarnetError: the hour holds no sample at all.
+        HarnetError: the hour contains no sample.
     """
     seconds = accel[0].reshape(-1, RATE)
     if (seconds[[0, -1]] != MISSING).any(axis=1).all():
-        return slice(0, len(seconds))  # almost always, and then there is no need to look at the rest
+        return slice(0, len(seconds))  # the common case, decided without scanning the rest
     present = np.flatnonzero((seconds != MISSING).any(axis=1))
     if len(present) == 0:
-        raise HarnetError(f"hour {hour_start} is worn by its mask but holds no sample: ingest the recording again")
+        raise HarnetError(f"hour {hour_start} is marked as worn but has no samples: ingest the recording again")
     return slice(int(present[0]), int(present[-1]) + 1)
 
 
 def to_sample(block: Block, compression: Compression = "none") -> dict[str, bytes]:
-    """The members of a block: ending of the name -> content, in tar order."""
+    """The members of a block: file extension -> content, in tar order."""
     return {ending: b"".join(content) for ending, content in _members(block, compression).items()}
 
 
@@ -112,7 +112,7 @@ def encode(block: Block, compression: Compression = "none") -> Encoded:
             start = size + tar.RECORD
         content_end = size + tar.RECORD + length
         size = tar.padded(content_end)
-        # Joined once at the end: copying the signal from member to sample would take as long as reading it.
+        # Joined only once, at the end: copying the signal again would take as long as reading it.
         pieces += [tar.header(f"{block.key}.{ending}", length), *content, bytes(size - content_end)]
     return Encoded(b"".join(pieces), start, content_end - start)
 
@@ -129,10 +129,10 @@ def _members(block: Block, compression: Compression) -> dict[str, tuple[bytes | 
 
 
 def head(about: dict[str, Any], content_range: memoryview, samples: int) -> bytes:
-    """The bytes before a block's range, made again from what about.json says and from the range itself.
+    """The bytes before a block's range, reconstructed from the contents of about.json and from the range.
 
     Raises:
-        KeyError, TypeError, ValueError: `about` or the range is not that of a block of n samples.
+        KeyError, TypeError, ValueError: `about` or the range do not describe a block of n samples.
     """
     names = ("participant", "recording", "hour", "first_second", "compression")
     content = _about(*(about[name] for name in names))
@@ -143,26 +143,26 @@ def head(about: dict[str, Any], content_range: memoryview, samples: int) -> byte
 
 
 def parse_block_metadata(before_range: memoryview) -> dict[str, Any]:
-    """about.json, from the bytes of a sample before its range.
+    """Content of about.json, from the bytes of a sample before its range.
 
     Raises:
         ValueError: there is none.
     """
     about = json.loads(bytes(before_range[tar.RECORD :]).partition(b"\0")[0])
     if not isinstance(about, dict):
-        raise ValueError("about.json is no object")
+        raise ValueError("about.json is not an object")
     return about
 
 
 def range_at(content: memoryview) -> int | None:
-    """Length of the range that seems to begin at the start of `content`; None if there is none, or not all of it."""
+    """Length of the range that appears to start at the beginning of `content`; None if there is none or it is cut."""
     try:
         unpacked, stored = (None, 0) if _is_npy(content) else chunk_sizes(content)
         if unpacked is None:
             shape = _NPY_SHAPE.match(content)
             samples = int(shape[1]) if shape else 0
         else:
-            # The header of a .npy file of this kind has 128 bytes, whatever n is.
+            # The .npy header has 128 bytes, whatever n is.
             samples = (unpacked - 128) // 6
         length = tar.padded(stored or _size(*_kinds(samples)[0])) + _tail_length(samples)
     except ValueError:
@@ -177,15 +177,15 @@ def range_length(samples: int) -> int:
 
 
 def digest(content: bytes | memoryview) -> int:
-    """xxh3-64 of a block's range, as the manifest keeps it."""
+    """xxh3-64 of a block's range, as stored in the manifest."""
     return xxhash.xxh3_64_intdigest(content)
 
 
 def from_range(content: memoryview, samples: int) -> tuple[NDArray[np.int16], NDArray[np.float32], NDArray[np.uint8]]:
-    """Signal, motion and wear of a block's range; views into it without a copy where it is not compressed.
+    """Signal, motion and wear of a block's range; zero-copy views into it if it is not compressed.
 
     Raises:
-        ValueError: the range does not hold what a block of n samples holds.
+        ValueError: the range is not that of a block of n samples.
     """
     accel_kind, motion_kind, wear_kind = _kinds(samples)
     stored = _signal_length(content, samples)
@@ -205,12 +205,12 @@ def window_starts(wear: NDArray[np.uint8], window_seconds: int) -> NDArray[np.in
 
 
 def count_starts(wear: NDArray[np.uint8], window_seconds: int) -> int:
-    """How many there are; quick for hours worn throughout, which are most."""
+    """Number of `window_starts`; fast for hours that are fully worn, which are most."""
     return max(0, len(wear) - window_seconds + 1) if wear.all() else len(window_starts(wear, window_seconds))
 
 
 def _about(participant: str, recording: str, hour: int, first_second: int, compression: Compression) -> bytes:
-    """Content of about.json: these values and constants, nothing else."""
+    """Content of about.json: only these values and constants."""
     about = {
         "participant": participant,
         "recording": recording,
@@ -229,16 +229,16 @@ def _is_npy(content: memoryview) -> bool:
 
 
 def _signal_length(content: memoryview, samples: int) -> int:
-    """Bytes of the first member in a range, once it is certain that the others fill the rest."""
+    """Size of the first member in a range, after checking that the others fill the rest."""
     stored = _size(*_kinds(samples)[0]) if _is_npy(content) else chunk_sizes(content)[1]
     expected = tar.padded(stored) + _tail_length(samples)
     if len(content) != expected:
-        raise ValueError(f"{len(content)} bytes where a block of {samples} samples has {expected}")
+        raise ValueError(f"{len(content)} bytes, but a block of {samples} samples has {expected}")
     return stored
 
 
 def _npy(array: NDArray[Any], dtype: str) -> tuple[bytes, memoryview]:
-    """A .npy file as header and content."""
+    """Header and content of a .npy file."""
     stored = np.ascontiguousarray(array, dtype)
     return _npy_header(dtype, stored.shape), stored.reshape(-1).view(np.uint8).data
 
@@ -254,7 +254,7 @@ def _npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
 def _kinds(samples: int) -> tuple[tuple[str, tuple[int, ...]], ...]:
     """(dtype, shape) of signal, motion and wear."""
     if samples % RATE or not RATE <= samples <= SAMPLES_PER_HOUR:
-        raise ValueError(f"{samples} samples are not 1 to {SECONDS_PER_HOUR} whole seconds")
+        raise ValueError(f"{samples} samples: must be 1 to {SECONDS_PER_HOUR} whole seconds")
     return ("<i2", (3, samples)), ("<f4", (samples // RATE,)), ("|u1", (samples // RATE,))
 
 
@@ -264,7 +264,7 @@ def _size(dtype: str, shape: tuple[int, ...]) -> int:
 
 
 def _tail_length(samples: int) -> int:
-    """Bytes of a range after the padded signal: header and content of motion.npy and wear.npy."""
+    """Size of the rest of a range after the padded signal: header and content of motion.npy and wear.npy."""
     _, motion, wear = _kinds(samples)
     return tar.RECORD + tar.padded(_size(*motion)) + tar.RECORD + _size(*wear)
 

@@ -1,7 +1,6 @@
-"""The signal of a block, compressed without loss: one Blosc chunk of its .npy file.
+"""Lossless compression of a block's signal: its .npy file as one Blosc chunk, bit-shuffled, with Zstandard.
 
-Zstandard after a bit-shuffle. Who unpacks a chunk knows the size it must have, and nothing is allocated before the
-chunk's header agrees with it.
+The reader of a chunk knows its uncompressed size, and allocates nothing before the chunk's header agrees with it.
 """
 
 import struct
@@ -13,21 +12,21 @@ from numcodecs import blosc
 Compression = Literal["none", "zstd"]
 
 ZSTD_LEVEL = 1
-"""benchmarks/compression.py: higher levels take several times as long to write and save a few per cent at most."""
+"""Higher levels take several times as long to write and save at most a few per cent (benchmarks/compression.py)."""
 BLOSC_BLOCK = 1 << 18
-"""Bytes that Blosc compresses at a time. Its own choice at this level, 32 KB, takes twice as long to unpack."""
+"""Bytes per Blosc block. Blosc's default at this level, 32 KB, takes twice as long to decompress."""
 
 _BLOSC_HEADER = struct.Struct("<BBBBIII")
-"""C-Blosc 1 chunk header: version, version of the codec, flags, type size, bytes unpacked, of a block, packed
+"""C-Blosc 1 chunk header: version, codec version, flags, type size, uncompressed bytes, block size, compressed bytes
 (https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst)."""
 _BLOSC_VERSION = 2
 
-# Several threads write their pieces in the order in which they finish: other bytes in every run.
+# With several threads, blocks are written in order of completion, so the bytes would differ from run to run.
 blosc.use_threads = False
 
 
 def compress(npy: bytes, codec: str = "zstd", level: int = ZSTD_LEVEL, block_bytes: int = BLOSC_BLOCK) -> bytes:
-    """An int16 .npy file as a Blosc chunk: bit-shuffled, then `codec`. One thread, so equal input gives equal bytes."""
+    """Compress an int16 .npy file to a Blosc chunk. Single-threaded, so equal input gives equal bytes."""
     signal = np.frombuffer(npy, "<i2")
     packed: bytes = blosc.compress(signal, codec.encode(), level, blosc.BITSHUFFLE, block_bytes)
     return packed
@@ -37,11 +36,11 @@ def decompress(packed: memoryview, expected: int) -> memoryview:
     """The inverse of `compress`, into `expected` bytes.
 
     Raises:
-        ValueError: the chunk is damaged, or unpacks to another size; nothing is allocated before that is known.
+        ValueError: the chunk is damaged or has another uncompressed size; checked before anything is allocated.
     """
     unpacked, stored = chunk_sizes(packed)
     if (unpacked, stored) != (expected, len(packed)):
-        raise ValueError(f"a Blosc chunk of {stored} bytes for {unpacked}, where {len(packed)} for {expected} belong")
+        raise ValueError(f"a Blosc chunk of {stored} bytes for {unpacked}, expected {len(packed)} for {expected}")
     out = np.empty(expected, np.uint8)
     try:
         blosc.decompress(packed, out)
@@ -51,9 +50,9 @@ def decompress(packed: memoryview, expected: int) -> memoryview:
 
 
 def chunk_sizes(content: memoryview) -> tuple[int, int]:
-    """Bytes unpacked and packed, as the header of a Blosc chunk of 16-bit numbers claims."""
+    """Uncompressed and compressed size in bytes, according to the header of a Blosc chunk of 16-bit numbers."""
     if len(content) < _BLOSC_HEADER.size:
-        raise ValueError(f"{len(content)} bytes, too few for a signal")
+        raise ValueError(f"{len(content)} bytes: too few for a signal")
     version, _, _, item, unpacked, _, packed = _BLOSC_HEADER.unpack_from(content)
     if version != _BLOSC_VERSION or item != 2:
         raise ValueError("neither a .npy file nor a Blosc chunk of 16-bit numbers at the start of the block")

@@ -1,7 +1,7 @@
-"""What a shard folder holds, block by block: the one file that makes shards trustworthy.
+"""The manifest of a shard folder: location, checksum and metadata of every block.
 
-A tar that was cut at a member boundary reads as fewer samples and no error, so nothing here is ever learnt by
-scanning tars: the manifest says what must be there, and where. It is written last.
+A tar that is truncated at a member boundary reads as fewer samples without an error, so tars are never scanned: the
+manifest states what must be there, and where. It is written last.
 """
 
 import hashlib
@@ -27,14 +27,14 @@ from harnet.redaction import redacted
 FILE_NAME = "manifest.parquet"
 VERSION = 2
 PURGE_MARK = ".purge"
-"""Sub-folder that is there from the beginning of a purge until it is proven to be complete."""
+"""Sub-folder that exists from the start of a purge until it is proven complete."""
 WINDOW_SECONDS = (5, 10, 30)
-"""Window lengths of harnet5, harnet10 and harnet30, whose possible starts the manifest counts."""
+"""Window lengths in seconds (of harnet5, harnet10 and harnet30) for which the manifest counts possible starts."""
 
 WindowSeconds = Literal[5, 10, 30]
 
 _ABOUT, _SUM = b"harnet_manifest", b"harnet_manifest_xxh3"
-"""In the file's metadata: what it says besides its rows, as JSON, and the xxh3-64 of that text."""
+"""Keys in the file's metadata: everything besides the rows, as JSON, and the xxh3-64 of that text."""
 _SHARD_NAME = re.compile(r"(train|heldout)-[0-9]{6,}\.tar")
 
 SCHEMA = pa.schema(
@@ -52,8 +52,8 @@ SCHEMA = pa.schema(
         *(pa.field(f"starts_{seconds}", pa.int16(), nullable=False) for seconds in WINDOW_SECONDS),
     ]
 )
-"""A row a block: index of its shard; byte range of its arrays and their xxh3-64; whose it is and when; number of
-samples; seconds worn; sum over them of the per-second motion in g; window starts possible for each length."""
+"""One row per block: index of its shard; byte range of its arrays and their xxh3-64; participant, recording and hour;
+number of samples; worn seconds; sum over them of the per-second motion in g; possible window starts per length."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,14 @@ class ShardInfo:
     split: str
     """"train" or "heldout"."""
     bytes: int
-    """Its exact size."""
+    """Exact size in bytes."""
     xxh3: str
     """xxh3-128 of the whole file, hexadecimal."""
     blocks: int
     """Number of samples in it."""
 
     def __post_init__(self) -> None:
-        # A manifest may come from anywhere, and this name is joined to the folder.
+        # The manifest is untrusted, and this name is joined to the folder.
         if not _SHARD_NAME.fullmatch(self.name) or self.name.split("-")[0] != self.split:
             raise HarnetError(
                 f"{FILE_NAME} lists a shard {self.name!r} of split {self.split!r}, which `harnet shard` never writes: "
@@ -82,16 +82,16 @@ class ShardInfo:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A shard folder's table of contents: a NumPy array a column (see `SCHEMA`), in memory or mapped from a file."""
+    """A shard folder's manifest: one NumPy array per column (see `SCHEMA`), in memory or memory-mapped from a file."""
 
     location: str
     """Folder, or fsspec URL, of the shards."""
     digest: str
-    """SHA-256 of the manifest file: names this exact corpus in checkpoints and published weights."""
+    """SHA-256 of the manifest file: identifies this exact corpus in checkpoints and published weights."""
     shards: tuple[ShardInfo, ...]
-    """The files, in order; a block's `shard` indexes it."""
+    """The files, in order; the column `shard` indexes it."""
     columns: Mapping[str, NDArray[Any]]
-    """Column name -> one value a block; participant and recording as codes into `participants`, `recordings`."""
+    """Column name -> one value per block; participant and recording as indices into `participants`, `recordings`."""
     participants: tuple[str, ...]
     """Pseudonyms. Never logged, never exported."""
     recordings: tuple[str, ...]
@@ -101,12 +101,12 @@ class Manifest:
 
     @property
     def folder(self) -> Path:
-        """The local folder of the shards, for what writes and verifies them."""
+        """The local folder of the shards, for writing and verifying."""
         return local_path(self.location)
 
     @property
     def where(self) -> str:
-        """The location for messages: no password, no token."""
+        """The location for messages, without passwords and tokens."""
         return redacted(self.location.rstrip("/"))
 
     def rows(self, split: str) -> NDArray[np.int64]:
@@ -115,34 +115,34 @@ class Manifest:
         return np.flatnonzero(wanted[self.columns["shard"]]) if len(wanted) else np.empty(0, np.int64)
 
     def name_of(self, row: int) -> str:
-        """A block in words, for messages, which end up in logs: where it is, and not whose. `harnet whose` tells.
+        """Description of a block for messages and logs: its location but not its participant (see `harnet whose`).
 
-        By its place in the file, which is the same whoever was left out of this manifest.
+        Uses the byte offset in the file, which does not depend on who is excluded from this manifest.
         """
         shard = self.shards[self.columns["shard"][row]].name
         return f"{self.where}/{shard}: block at byte {self.columns['offset'][row]}"
 
     def key_of(self, row: int) -> str:
-        """A block's name inside its tar, without the member's ending."""
+        """A block's key inside its tar, without the member's extension."""
         return f"{self.recordings[self.columns['recording'][row]]}/{self.columns['hour'][row]}"
 
     def people(self, rows: NDArray[np.integer]) -> int:
-        """How many participants the blocks are of."""
+        """Number of participants in these blocks."""
         return int((np.bincount(self.columns["participant"][rows]) > 0).sum()) if len(rows) else 0
 
     def person_days(self, rows: NDArray[np.integer]) -> int:
-        """How many person-days the blocks are of."""
+        """Number of person-days in these blocks."""
         days = self.person_day(rows)
-        # Neighbours are mostly of one day: what is left to sort is a twentieth.
+        # Neighbouring blocks are mostly of one day: removing repeats leaves a twentieth to sort.
         return len(np.unique(days[np.flatnonzero(np.diff(days, prepend=-1))]))
 
     def person_day(self, rows: NDArray[np.integer]) -> NDArray[np.int64]:
-        """A code for each block's participant and clock day."""
+        """A code (b,) for each block's participant and calendar day."""
         day = self.columns["hour"][rows].astype(np.int64) // 24
         return self.columns["participant"][rows].astype(np.int64) * (1 << 32) + day
 
     def without(self, participants: frozenset[str]) -> "Manifest":
-        """The manifest as if these people had never been in it, of another digest; itself if none of them is in it."""
+        """The manifest without these people, with another digest; itself if none of them is in it."""
         gone = [code for code, name in enumerate(self.participants) if name in participants]
         if not gone:
             return self
@@ -158,7 +158,7 @@ class Manifest:
 
 
 def digest_without(digest: str, participants: frozenset[str]) -> str:
-    """Names the corpus of a manifest less the blocks of these people, all of whom are in it."""
+    """Digest that identifies the corpus of a manifest without these people, all of whom are in it."""
     return hashlib.sha256("\n".join([digest, *sorted(participants)]).encode()).hexdigest()
 
 
@@ -170,14 +170,14 @@ def write(folder: Path, table: pa.Table, shards: tuple[ShardInfo, ...], provenan
         table = table.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), _compacted(table[name]))
     about["sums"] = {name: sum_of(*_values(table[name])) for name in SCHEMA.names}
     text = json.dumps(about, sort_keys=True, allow_nan=False)
-    # Parquet's own checksums are of its pages alone: of what is said of the shards it has none.
+    # Parquet's checksums cover only its pages, not the metadata about the shards.
     table = table.replace_schema_metadata({_ABOUT: text, _SUM: xxhash.xxh3_64_hexdigest(text.encode())})
     with atomic_path(folder / FILE_NAME) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 
 def _compacted(column: pa.ChunkedArray) -> pa.DictionaryArray:
-    """A dictionary column without the names of rows that were taken out, which it would carry into the file."""
+    """A dictionary column without the names of removed rows, which would otherwise be written to the file."""
     array = column.combine_chunks()
     array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
     codes = array.indices.to_numpy()
@@ -188,7 +188,7 @@ def _compacted(column: pa.ChunkedArray) -> pa.DictionaryArray:
 
 
 def sum_of(values: NDArray[Any], names: Sequence[str] | None = None) -> str:
-    """xxh3-64 of a column as it is used; of codes into `names`, whatever the order of the names."""
+    """xxh3-64 of a column's values; for indices into `names`, independent of the order of the names."""
     found = xxhash.xxh3_64()
     if names is not None:
         order = sorted(range(len(names)), key=names.__getitem__)
@@ -202,7 +202,7 @@ def sum_of(values: NDArray[Any], names: Sequence[str] | None = None) -> str:
 
 @contextmanager
 def reading(named: str) -> Iterator[None]:
-    """What pyarrow raises of a file that is none of its own, or not any more: some of it is OSError."""
+    """Convert pyarrow's exceptions for a file that is damaged or not Parquet, some of them OSError, to HarnetError."""
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -210,9 +210,9 @@ def reading(named: str) -> Iterator[None]:
 
 
 def refuse_if_purging(folder: Path) -> None:
-    """Raise `HarnetError` if a purge of the folder was begun and is not complete: shards and manifest may differ."""
+    """Raise `HarnetError` if a purge of the folder is incomplete, because shards and manifest may not match."""
     if (folder / PURGE_MARK).exists():
-        raise HarnetError(f"{folder}: a purge is running or was interrupted; run `harnet purge` with its list again")
+        raise HarnetError(f"{folder}: a purge is running or was interrupted; run the same `harnet purge` again")
 
 
 def provenance(folder: Path) -> dict[str, Any]:
@@ -229,31 +229,31 @@ def provenance(folder: Path) -> dict[str, Any]:
 
 
 def read(folder: Path) -> Manifest:
-    """The manifest of a shard folder.
+    """Read the manifest of a shard folder.
 
     Raises:
-        HarnetError: there is none, or it is damaged or of another version, or the folder is being purged.
+        HarnetError: it is missing, damaged or of another version, or the folder is being purged.
     """
     refuse_if_purging(folder)
     return load(folder)
 
 
 def read_table(source: Path | pa.BufferReader) -> pa.Table:
-    """A whole Parquet file, read in this thread.
+    """Read a whole Parquet file in this thread.
 
-    With Arrow's own threads one may still hold the source when the interpreter ends, which then aborts: of 240 runs of
-    `harnet verify`, four said "all good" and exited with 134 (https://github.com/apache/arrow/issues/34314).
+    One of Arrow's own threads may still hold the source when the interpreter exits, which then aborts: of 240 runs of
+    `harnet verify`, four printed "all good" and exited with 134 (https://github.com/apache/arrow/issues/34314).
     """
     with pq.ParquetFile(source, pre_buffer=False) as file:
         return file.read(use_threads=False)
 
 
 def load(folder: Path) -> Manifest:
-    """`read` for those who purge: it also opens a folder whose shards may not be the manifest's at this moment."""
+    """`read` for purging: also opens a folder whose shards may currently not match the manifest."""
     path = folder / FILE_NAME
     if not path.is_file():
         raise HarnetError(
-            f"{folder}: no {FILE_NAME}; not a shard folder, or `harnet shard` did not finish: run it again"
+            f"{folder}: no {FILE_NAME}: not a shard folder, or `harnet shard` did not finish; run it again"
         )
     content = path.read_bytes()
     with reading(str(path)):
@@ -278,29 +278,29 @@ def load(folder: Path) -> Manifest:
 
 @dataclass(frozen=True)
 class ManifestMetadata:
-    """What a manifest says besides its rows."""
+    """Metadata of a manifest, besides its rows."""
 
     shards: tuple[ShardInfo, ...]
     """The files."""
     provenance: dict[str, Any]
     """How the blocks were made."""
     sums: Mapping[str, str]
-    """`sum_of` each column; empty in manifests of earlier versions."""
+    """Column name -> `sum_of` the column; empty in manifests of older versions."""
     named: str
-    """The file, for messages."""
+    """Name of the file, for messages."""
 
     def check(self, column: str, values: NDArray[Any], names: Sequence[str] | None = None) -> None:
-        """Raise `HarnetError` unless a column is what was written."""
+        """Raise `HarnetError` unless the column matches its checksum."""
         if self.sums and self.sums[column] != sum_of(values, names):
-            raise HarnetError(f"{self.named}: damaged, its column {column} has another checksum than was written; "
+            raise HarnetError(f"{self.named}: damaged, its column {column} does not match its checksum; "
                               "restore the manifest, or run `harnet shard` again")  # fmt: skip
 
 
 def parse_schema(schema: pa.Schema, named: str) -> ManifestMetadata:
-    """Version, columns and metadata of a manifest file, checked.
+    """Check version and columns of a manifest file and parse its metadata.
 
     Raises:
-        HarnetError: it is of another version, or no manifest.
+        HarnetError: it is of another version, or not a manifest.
     """
     metadata = schema.metadata or {}
     try:
@@ -308,18 +308,20 @@ def parse_schema(schema: pa.Schema, named: str) -> ManifestMetadata:
         about = json.loads(text)
         version, shards, provenance = about["version"], about["shards"], about["provenance"]
         if (sums := about.get("sums", {})) and metadata[_SUM].decode() != xxhash.xxh3_64_hexdigest(text):
-            raise ValueError("what it says of the shards has another checksum than was written")
+            raise ValueError("its metadata do not match their checksum")
     except (KeyError, ValueError, TypeError) as error:
         raise HarnetError(f"{named}: damaged, or not a manifest ({error}); run `harnet shard` again") from error
     if version != VERSION:
-        raise HarnetError(f"{named}: manifest version {version}, this harnet reads {VERSION}; shard again")
+        raise HarnetError(
+            f"{named}: manifest version {version}, this version reads {VERSION}; run `harnet shard` again"
+        )
     if not schema.remove_metadata().equals(SCHEMA):
         raise HarnetError(f"{named}: columns {schema.names}, expected {SCHEMA.names}; run `harnet shard` again")
     return ManifestMetadata(tuple(ShardInfo(**shard) for shard in shards), provenance, sums, named)
 
 
 def _values(column: pa.ChunkedArray) -> tuple[NDArray[Any], Sequence[str] | None]:
-    """A column as an array; of a column of names, codes and the names."""
+    """A column as an array; for a column of names, indices and the names."""
     if not pa.types.is_dictionary(column.type):
         return column.to_numpy(), None
     array = column.combine_chunks()

@@ -1,12 +1,12 @@
-"""Is anything of certain people left in a folder? Every byte of every file is read, hidden and temporary ones too.
+"""Proof that no data of certain people are left in a folder: reads every byte of every file, including hidden ones.
 
-Three ways to look, by what a file is:
+Three methods, depending on the file:
 
-- A shard that is exactly what the manifest says holds the blocks that the manifest lists, heads that follow from them,
-  and zeros: nothing can hide in it, so it is enough that the manifest lists none of theirs.
-- The manifest is decoded: neither names nor hashes of theirs are in its columns.
-- Any other file, a shard that differs from the manifest included, is searched: for their names as whole words
-  (letters, digits, `_`, `-`, `.`), and at every place where a signal begins for the hash of one of their blocks.
+- A shard that matches the manifest exactly contains only the blocks that the manifest lists, headers that follow from
+  them, and zeros. Nothing else can be in it, so it suffices that the manifest lists none of their blocks.
+- The manifest is decoded and checked for their names and the hashes of their blocks.
+- Any other file, including a shard that differs from the manifest, is searched for their names as whole words
+  (letters, digits, `_`, `-`, `.`) and, wherever a signal could start, for the hash of one of their blocks.
 """
 
 import json
@@ -30,7 +30,7 @@ _WORD = re.compile(rb"[A-Za-z0-9_.-]+")
 
 @dataclass(frozen=True)
 class Traces:
-    """What must not be found."""
+    """What must not be found in the folder."""
 
     ids: frozenset[str]
     """Pseudonyms."""
@@ -41,22 +41,22 @@ class Traces:
 
     @property
     def names(self) -> frozenset[bytes]:
-        """Words to look for."""
+        """Words to search for."""
         return frozenset(name.encode() for name in self.ids | self.recordings)
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What was found in one file, or in several."""
+    """Result of searching one or more files."""
 
     files: int = 0
-    """Files that were read."""
+    """Number of files read."""
     bytes: int = 0
-    """Bytes that were read."""
+    """Number of bytes read."""
     found: tuple[str, ...] = ()
-    """File, and what of theirs is in it; no names."""
+    """File and kind of data found in it, without names."""
     differs: tuple[str, ...] = ()
-    """Shards that are not what the manifest says."""
+    """Shards that differ from the manifest."""
 
     def __add__(self, other: "SearchResult") -> "SearchResult":
         return SearchResult(
@@ -65,7 +65,7 @@ class SearchResult:
 
 
 def search_shards(folder: Path, traces: Traces, workers: int) -> SearchResult:
-    """Search a shard folder, all but the journal of the purge itself."""
+    """Search a shard folder, except the journal of the purge itself."""
     shards = rows_by_shard(manifest.load(folder))
     listed = {folder / shard.info.name for shard in shards}
     others = [path for path in _files(folder, skip=manifest.PURGE_MARK) if path not in listed]
@@ -75,7 +75,7 @@ def search_shards(folder: Path, traces: Traces, workers: int) -> SearchResult:
 
 
 def search_cohort(root: Path, traces: Traces) -> SearchResult:
-    """Search a cohort store: every name in it, and every file but the compressed signals of the recordings left."""
+    """Search a cohort store: all file names, and all files except the compressed signals of remaining recordings."""
     files = list(_files(root))
     signals = {path for path in files if re.search(r"/(accel|motion|wear)/c(/\d+)+$", path.as_posix())}
     found = [search_file(root, traces, path) for path in files if path not in signals]
@@ -84,7 +84,7 @@ def search_cohort(root: Path, traces: Traces) -> SearchResult:
 
 
 def search_file(root: Path, traces: Traces, path: Path, known: Sequence[tuple[int, int]] = ()) -> SearchResult:
-    """Search one file and its name; `known` are parts from .. to that are certainly others', in order."""
+    """Search one file and its name, except the byte ranges `known` (sorted), which certainly belong to others."""
     if path.name == manifest.FILE_NAME:
         return SearchResult(1, path.stat().st_size, tuple(_search_manifest(path, traces)))
     found = {f"{path}: its name"} if _words(_name(root, path)) & traces.names else set()
@@ -113,7 +113,7 @@ def _search_shard(folder: Path, traces: Traces, shard: ShardRows) -> SearchResul
 
 
 def _of_others(path: Path, shard: ShardRows, traces: Traces) -> list[tuple[int, int]]:
-    """The sound blocks of a shard that is not: numbers, in which any short name occurs by chance."""
+    """Byte ranges of the intact blocks of a damaged shard: numbers, in which any short name can occur by chance."""
     parts = []
     with path.open("rb") as file:
         columns = (column.tolist() for column in (shard.offset, shard.length, shard.hash))
@@ -138,7 +138,7 @@ def _search_manifest(path: Path, traces: Traces) -> Iterator[str]:
 
 
 def _search_bytes(content: memoryview, at: int, traces: Traces) -> Iterator[str]:
-    """Search a piece of a file that begins at byte `at` of it."""
+    """Search a part of a file that starts at byte `at`."""
     if any(_words(match[0]) & traces.names for match in _WORD.finditer(content)):
         yield "a name"
     if traces.hashes and any(found in traces.hashes for found in _digests(content, at)):
@@ -146,7 +146,7 @@ def _search_bytes(content: memoryview, at: int, traces: Traces) -> Iterator[str]
 
 
 def _digests(content: memoryview, at: int) -> Iterator[int]:
-    """Hash of everything that could be a block's range: where a .npy file or, on a tar record, a Blosc chunk begins."""
+    """Hash of everything that could be a block's range: starting at a .npy file or, on a tar record, a Blosc chunk."""
     starts = {match.start() for match in re.finditer(rb"\x93NUMPY", content)}
     for start in sorted(starts | set(range(-at % RECORD, len(content), RECORD))):
         with content[start:] as rest:
@@ -156,7 +156,7 @@ def _digests(content: memoryview, at: int) -> Iterator[int]:
 
 
 def _words(text: bytes) -> set[bytes]:
-    """A word, and what is left of it without endings: p1.tar.gz, p1.tar, p1."""
+    """Each word, also without its extensions: p1.tar.gz, p1.tar, p1."""
     words = set()
     for match in _WORD.finditer(text):
         word = match[0].strip(b".")
@@ -181,7 +181,7 @@ def _strings(value: object) -> set[str]:
 
 
 def _files(folder: Path, skip: str | None = None) -> Iterator[Path]:
-    """All files below a folder, but those in its sub-folder `skip`."""
+    """All files below a folder, except those in its sub-folder `skip`."""
     for parent, folders, names in os.walk(folder):
         if skip is not None and Path(parent) == folder:
             folders[:] = [name for name in folders if name != skip]

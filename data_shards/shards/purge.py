@@ -1,14 +1,14 @@
-"""Taking people who withdrew out of shards: rewrite those that hold blocks of theirs, then prove that none is left.
+"""Removing people who withdrew from shards: rewrites shards with their blocks, then proves that nothing is left.
 
-While it goes on, the sub-folder `.purge` stands in the folder, and nobody opens it (`manifest.refuse_if_purging`):
-shards and manifest do not belong together then. It holds the journal, that is whom to take out, and for each rewritten
-shard where its blocks lie now. The steps:
+During a purge the folder contains the sub-folder `.purge` and cannot be opened (`manifest.refuse_if_purging`), because
+shards and manifest may not match. `.purge` contains the journal (whom to remove) and, for each rewritten shard, the new
+offsets of its blocks. The steps:
 
-1. The journal is written. From here on a killed purge is finished by the next one, from the journal alone.
-2. Each shard with blocks of theirs is written anew from the bytes of the other blocks, unchanged, under its name; the
-   new places are noted just before the rename, so that either the old shard or the noted one is there.
-3. The new manifest replaces the old one.
-4. Every byte in the folder is searched (data_shards/shards/proof.py). Only if nothing is found does `.purge` go.
+1. Write the journal. From here on, the next purge can finish a killed one from the journal alone.
+2. Rewrite each shard that contains blocks of theirs, under the same name, copying the bytes of the other blocks. The
+   new offsets are recorded just before the rename, so that either the old or the recorded shard exists.
+3. Replace the manifest.
+4. Search every byte in the folder (data_shards/shards/proof.py). Only if nothing is found is `.purge` removed.
 """
 
 import json
@@ -41,40 +41,40 @@ JOURNAL = "journal.json"
 
 @dataclass(frozen=True)
 class PurgeResult:
-    """What a purge came to. Counts only."""
+    """Result of a purge; counts only."""
 
     recordings: int
-    """Recordings taken out."""
+    """Number of removed recordings."""
     blocks: int
-    """Their person-hours in the shards."""
+    """Number of removed blocks (person-hours)."""
     rewritten: int
-    """Shards written anew."""
+    """Number of rewritten shards."""
     removed: int
-    """Shards that held nothing else and are gone."""
+    """Number of deleted shards, which contained nothing else."""
     linked: int
-    """Shards written anew whose old bytes are still on this disk under another name (a hard link)."""
+    """Number of rewritten shards whose old bytes are still on this disk under another name (hard link)."""
     searched: SearchResult
     """The proof."""
 
 
 @dataclass(frozen=True)
 class _Journal:
-    """What a purge needs to be finished."""
+    """Everything needed to finish a purge."""
 
     digest: str
-    """Of the manifest before."""
+    """Digest of the old manifest."""
     ids: list[str]
-    """All ids that were asked for."""
+    """All requested ids."""
     recordings: list[str]
     """Names of their recordings in the shards."""
     hashes: list[int]
-    """Of their blocks."""
+    """Hashes of their blocks."""
     linked: int
-    """Touched shards with another hard link."""
+    """Number of affected shards with another hard link."""
 
 
 def purge_cohort(cohort: Cohort, ids: frozenset[str]) -> PurgeResult:
-    """Remove the recordings of `ids` from a cohort store, and look for what is left of them."""
+    """Remove the recordings of `ids` from a cohort store, and search for remains."""
     recordings = [info.recording for info in cohort.infos() if info.participant in ids]
     cohort.remove(recordings, ids)
     searched = search_cohort(cohort.root, Traces(ids, frozenset(recordings)))
@@ -82,10 +82,10 @@ def purge_cohort(cohort: Cohort, ids: frozenset[str]) -> PurgeResult:
 
 
 def purge_shards(folder: Path, ids: frozenset[str], workers: int = 1) -> PurgeResult:
-    """Take the blocks of `ids` out of a shard folder, or finish a purge that was interrupted, and prove it.
+    """Remove the blocks of `ids` from a shard folder, or finish an interrupted purge, and prove it.
 
     Raises:
-        HarnetError: no shard folder, a shard is a link, or a block that must stay is damaged.
+        HarnetError: it is not a shard folder, a shard is a link, or a block to keep is damaged.
     """
     journal = _read_journal(folder)
     if journal is not None:
@@ -97,13 +97,13 @@ def purge_shards(folder: Path, ids: frozenset[str], workers: int = 1) -> PurgeRe
         _remove_leftovers(folder)
         searched = search_shards(folder, Traces(ids), workers)
         if not searched.found and (folder / PURGE_MARK).exists():
-            _open_again(folder)  # killed before its journal was there, or when nothing but the folder was left
+            _open_again(folder)  # killed before the journal was written, or when only the empty folder was left
         return PurgeResult(0, 0, 0, 0, 0, searched)
     return _finish(folder, journal, workers)
 
 
 def _begin(folder: Path, ids: frozenset[str]) -> _Journal | None:
-    """Close the folder and write down what is to be done; None if nothing is."""
+    """Close the folder and write the journal; None if there is nothing to do."""
     contents = manifest.load(folder)
     theirs = _theirs(contents.participants, contents.columns["participant"], ids)
     if not theirs.any():
@@ -111,9 +111,9 @@ def _begin(folder: Path, ids: frozenset[str]) -> _Journal | None:
     touched = [folder / contents.shards[number].name for number in np.unique(contents.columns["shard"][theirs])]
     for path in touched:
         if path.is_symlink():
-            raise HarnetError(f"{path}: is a link; purge the folder that it leads to, or replace it by the file itself")
+            raise HarnetError(f"{path}: is a link; purge the folder it points to, or replace it by the file itself")
         if not path.is_file():
-            raise HarnetError(f"{path}: missing; `harnet verify` says what to do; then purge")
+            raise HarnetError(f"{path}: missing; fix the folder as `harnet verify` advises, then purge")
     codes = np.unique(contents.columns["recording"][theirs]).tolist()
     journal = _Journal(
         digest=contents.digest,
@@ -154,7 +154,7 @@ def _finish(folder: Path, journal: _Journal, workers: int) -> PurgeResult:
 
 
 def _rewrite(folder: Path, work: tuple[ShardRows, NDArray[np.bool_]]) -> None:
-    """Write one shard anew with the blocks that stay, unless that was done before."""
+    """Rewrite one shard with the blocks to keep, unless that was already done."""
     shard, stays = work
     path, noted = folder / shard.info.name, folder / PURGE_MARK / f"{shard.info.name}.parquet"
     if noted.exists() and _is(path, read_rows(noted)[1]):
@@ -174,7 +174,7 @@ def _rewrite(folder: Path, work: tuple[ShardRows, NDArray[np.bool_]]) -> None:
 
 
 def _copy(old: Any, new: HashedFile, shard: ShardRows, stays: NDArray[np.bool_], path: Path) -> list[int]:
-    """Copy the samples that stay, byte for byte; return where their ranges begin."""
+    """Copy the samples to keep, byte for byte; returns the offsets of their ranges."""
     offsets, begin = [], 0
     for place, (start, length) in enumerate(zip(shard.offset.tolist(), shard.length.tolist(), strict=True)):
         end = start + tar.padded(length)
@@ -184,7 +184,7 @@ def _copy(old: Any, new: HashedFile, shard: ShardRows, stays: NDArray[np.bool_],
             content_range = memoryview(content)[start - begin : start - begin + length]
             if len(content) != end - begin or digest(content_range) != shard.hash[place]:
                 raise HarnetError(
-                    f"{path}: {shard.name(place)} is damaged; copy this shard again from where it was made, then "
+                    f"{path}: {shard.name(place)} is damaged; copy this shard again from an intact folder, then "
                     "purge again"
                 )
             offsets.append(new.size + start - begin)
@@ -194,7 +194,7 @@ def _copy(old: Any, new: HashedFile, shard: ShardRows, stays: NDArray[np.bool_],
 
 
 def _write_manifest(folder: Path, contents: manifest.Manifest, theirs: NDArray[np.bool_], journal: _Journal) -> None:
-    """Replace the manifest by one of the blocks that stay, with their new places."""
+    """Replace the manifest by one of the remaining blocks, with their new offsets."""
     table = manifest.read_table(folder / manifest.FILE_NAME)
     offsets = table["offset"].to_numpy().copy()
     infos = {shard.name: shard for shard in contents.shards}
@@ -218,13 +218,13 @@ def _write_manifest(folder: Path, contents: manifest.Manifest, theirs: NDArray[n
 
 
 def _theirs(names: Iterable[str], codes: NDArray[Any], wanted: Iterable[str]) -> NDArray[np.bool_]:
-    """Rows whose code stands for one of the wanted names."""
+    """Mask of the rows whose code refers to one of the wanted names."""
     among = frozenset(wanted)
     return np.array([name in among for name in names], bool)[codes]
 
 
 def _is(path: Path, info: ShardInfo) -> bool:
-    """Whether a shard is the rewritten one already."""
+    """Whether the shard has already been rewritten."""
     if not info.blocks:
         return not path.exists()
     if path.stat().st_size != info.bytes:
@@ -242,7 +242,7 @@ def _read_journal(folder: Path) -> _Journal | None:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove half-written files of killed runs, which may hold anybody's blocks."""
+    """Remove partially written files of killed runs, which may contain anyone's blocks."""
     for path in [*folder.glob(".*.tmp"), *(folder / PURGE_MARK).glob(".*.tmp")]:
         path.unlink()
     if (folder / PARTS).exists():
@@ -250,7 +250,7 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 def _open_again(folder: Path) -> None:
-    """Remove the journal, which names whom it was about, last of all; then the folder is open."""
+    """Remove the journal, which contains the ids, last; then the folder can be opened."""
     mark = folder / PURGE_MARK
     for path in mark.iterdir():
         if path.name != JOURNAL:

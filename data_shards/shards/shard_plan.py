@@ -1,8 +1,8 @@
-"""Which hour of a cohort goes into which shard, decided before anything is written.
+"""The plan of a shard folder: which hour of a cohort goes into which shard, decided before anything is written.
 
-So shards can be written in any order, by any process of any machine, and a run that was killed goes on with those that
-are missing. One pass over what the store knows of its recordings; the signal is not read. A plan holds a few bytes an
-hour: 700,000 person-days are 16.8 million of them.
+So shards can be written in any order, by any process on any machine, and a killed run resumes with the missing ones.
+Planning is one pass over the metadata of the recordings, without reading their signal. A plan takes a few bytes per
+hour; 700,000 person-days are 16.8 million hours.
 """
 
 import hashlib
@@ -27,16 +27,16 @@ from harnet.errors import HarnetError
 
 @dataclass(frozen=True)
 class ShardOptions:
-    """What decides the bytes of a shard folder, besides the cohort."""
+    """Options that determine the bytes of a shard folder, together with the cohort."""
 
     blocks_per_shard: int = 1500
-    """Person-hours in a tar; 1,500 full hours are about 1 GB, half of that compressed."""
+    """Person-hours per tar; 1,500 full hours are about 1 GB, or half of that compressed."""
     split_salt: str = ""
-    """Another salt holds out other people; see data_shards/shards/split.py."""
+    """Salt of the split; another salt holds out other people. See data_shards/shards/split.py."""
     compression: Compression = "none"
-    """zstd: lossless, by Blosc; about half the bytes, for a file system that is the bottleneck."""
+    """zstd: lossless, with Blosc; about half the size, if the file system is the bottleneck."""
     quality: QualityPolicy = POLICIES["uk-biobank"]
-    """Recordings that break a rule of it are left out."""
+    """Quality policy; recordings that violate it are excluded."""
 
     def __post_init__(self) -> None:
         if self.blocks_per_shard < 1:
@@ -50,7 +50,7 @@ class HoursInShard:
     recording: str
     """Name in the cohort."""
     hours: NDArray[np.int32]
-    """(k,) hours since the start of the recording's first hour, in order."""
+    """(k,) hour indices, from the recording's first hour, increasing."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class ShardPlan:
     """One tar file to write."""
 
     number: int
-    """Place in the manifest."""
+    """Index in the manifest."""
     name: str
     """File name."""
     split: Split
-    """Whose blocks it holds."""
+    """Split of its blocks."""
     pieces: tuple[HoursInShard, ...]
     """In the order of the file."""
 
@@ -74,22 +74,22 @@ class CohortPlan:
     shards: tuple[ShardPlan, ...]
     """In the order of the manifest."""
     provenance: dict[str, Any]
-    """What goes into the manifest beside the blocks: counts and settings, and the plan's own digest. No names."""
+    """Metadata for the manifest besides the blocks: counts, settings and the plan's digest. No names."""
     flow: Flow
-    """What the quality policy left out."""
+    """What the quality policy excluded."""
     withdrawn: int
-    """Recordings left out because their participant is excluded by name."""
+    """Number of recordings excluded because their participant withdrew."""
     hours_not_worn: int
-    """Hours of the recordings that are used that hold no worn second and are left out."""
+    """Number of excluded hours without a worn second, in the recordings that are used."""
 
 
 def plan_shards(cohort: Cohort, options: ShardOptions, exclude: frozenset[str] = frozenset()) -> CohortPlan:
-    """Which hour goes where: every hour with at least one worn second, recordings in order of name.
+    """Plan the shards: every hour with at least one worn second, recordings in order of name.
 
-    `exclude` holds participants whose recordings are left out.
+    `exclude` contains participants whose recordings are excluded.
 
     Raises:
-        HarnetError: no recording or no worn hour is left, or recordings are of different preprocessing.
+        HarnetError: no recording or no worn hour is left, or recordings differ in preprocessing.
     """
     collector = _Collector(cohort, options, exclude)
     counted = flow(collector.watch(cohort.infos()), len(cohort.unreadable()), options.quality)
@@ -140,7 +140,7 @@ class _Cut:
 
 
 class _Collector:
-    """Fills the shards while the flow table counts: one pass over a long list of recordings."""
+    """Fills the shards while the flow table is counted, in one pass over the recordings."""
 
     def __init__(self, cohort: Cohort, options: ShardOptions, exclude: frozenset[str]) -> None:
         self.cohort, self.options, self.exclude = cohort, options, exclude
@@ -153,7 +153,7 @@ class _Collector:
         self.digest = hashlib.sha256(_json(settings))
 
     def watch(self, infos: Iterable[RecordingInfo]) -> Iterator[RecordingInfo]:
-        """Pass on those that are not excluded by name, and put the good ones into shards."""
+        """Yield the recordings of participants who did not withdraw, and add those that pass the policy to shards."""
         for info in infos:
             if info.participant in self.exclude:
                 self.withdrawn += 1
@@ -165,15 +165,15 @@ class _Collector:
     def _add(self, info: RecordingInfo) -> None:
         if len(info.recording) > tar.LONGEST_FOLDER:
             raise HarnetError(
-                f"{self.cohort.root}: the recording {info.recording} has a name of {len(info.recording)} characters, "
-                f"and {tar.LONGEST_FOLDER} fit into a tar: give its file a shorter name and ingest it again"
+                f"{self.cohort.root}: the name of the recording {info.recording} has {len(info.recording)} characters, "
+                f"a tar allows {tar.LONGEST_FOLDER}: give its file a shorter name and ingest it again"
             )
         if info.participant_xxh3:
             known, other = self.people.setdefault(info.participant, (info.participant_xxh3, info.recording))
             if known != info.participant_xxh3:
                 raise HarnetError(
                     f"{self.cohort.root}: the recordings {other} and {info.recording} are of two people whose ids "
-                    "became one name: remove the folder of one, rename its file and ingest it again"
+                    "became the same name: delete the folder of one, rename its file and ingest it again"
                 )
         worn = np.flatnonzero(info.worn_seconds_by_hour).astype(np.int32)
         self.cuts[split_of(info.participant, self.options.split_salt)].add(info.recording, worn)
@@ -181,27 +181,27 @@ class _Collector:
         self.not_worn += info.hours - len(worn)
         self.devices[info.device] += 1
         self.preprocessing.setdefault(_json(info.preprocessing).decode(), info.recording)
-        # The file's content and how it was read, and not when it was copied: equal signals give an equal plan.
+        # Includes the file's content and how it was read, but not its time stamp: equal signals give an equal plan.
         source = [info.source[key] for key in ("name", "bytes", "xxh3", "kind", "settings")]
         self.digest.update(_json([info.recording, info.participant, info.first_hour, source, info.preprocessing]))
         self.digest.update(np.asarray(info.worn_seconds_by_hour, "<i4").tobytes())
 
 
 def _check(cohort: Cohort, counted: Flow, found: _Collector) -> None:
-    """Raise `HarnetError` unless there is something to shard, all of one kind."""
+    """Raise `HarnetError` unless there is something to shard, all with the same preprocessing."""
     if len(found.preprocessing) > 1:
         raise HarnetError(
             f"{cohort.root}: recordings {' and '.join(list(found.preprocessing.values())[:2])} were ingested with "
-            "different settings; ingest them into a new cohort with the same ones"
+            "different settings; ingest them into a new cohort with the same settings"
         )
     if not counted.recordings:
         excluded = f" besides the {found.withdrawn} of excluded participants" if found.withdrawn else ""
-        raise HarnetError(f"{cohort.root}: holds no recording{excluded}; nothing to shard")
+        raise HarnetError(f"{cohort.root}: contains no recording{excluded}; nothing to shard")
     if not counted.kept:
         reasons = ", ".join(f"{rule}: {count}" for rule, count in counted.excluded.items() if count)
         raise HarnetError(
-            f"{cohort.root}: the quality policy leaves out all {counted.recordings} recordings ({reasons}); use them "
-            "all with --quality none, or give other limits in a TOML file"
+            f"{cohort.root}: the quality policy excludes all {counted.recordings} recordings ({reasons}); use them "
+            "all with --quality none, or set other limits in a TOML file"
         )
     if not found.blocks:
         raise HarnetError(f"{cohort.root}: no worn hour in any of {counted.kept} recordings; nothing to shard")

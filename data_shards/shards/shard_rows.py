@@ -1,4 +1,4 @@
-"""What the manifest says of one shard, by itself: small enough to send to another process, one of 11,000."""
+"""The manifest rows of one shard, small enough to send to another process; a cohort may have 11,000 shards."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,21 +15,21 @@ class ShardRows:
     """The blocks of one shard, in the order of the manifest."""
 
     number: int
-    """The shard's place in the manifest."""
+    """The shard's index in the manifest."""
     info: ShardInfo
     """The file."""
     rows: NDArray[np.int64]
-    """(b,) rows of the manifest."""
+    """(b,) row numbers in the manifest."""
     offset: NDArray[np.int64]
-    """(b,) where each block's range begins."""
+    """(b,) byte offset of each block's range."""
     length: NDArray[np.int32]
-    """(b,) its bytes."""
+    """(b,) length of the range in bytes."""
     hash: NDArray[np.uint64]
-    """(b,) its xxh3-64."""
+    """(b,) xxh3-64 of the range."""
     hour: NDArray[np.int32]
-    """(b,) clock hour since 1970."""
+    """(b,) hours since 1970 on the recording's clock."""
     samples: NDArray[np.int32]
-    """(b,) samples of an axis."""
+    """(b,) samples per axis."""
     recording: NDArray[np.int64]
     """(b,) index into `recordings`."""
     recordings: tuple[str, ...]
@@ -40,11 +40,11 @@ class ShardRows:
     """Pseudonyms of the people in this shard."""
 
     def name(self, place: int) -> str:
-        """A block in words, as `Manifest.name_of` says it."""
+        """Description of a block for messages, as in `Manifest.name_of`."""
         return f"block at byte {self.offset[place]}"
 
     def is_about(self, about: dict[str, Any], place: int) -> bool:
-        """Whether an about.json is the one of a block."""
+        """Whether the content of an about.json matches the block."""
         return (about.get("participant"), about.get("recording"), about.get("hour")) == (
             self.participants[self.participant[place]],
             self.recordings[self.recording[place]],
@@ -53,7 +53,7 @@ class ShardRows:
 
     @property
     def in_order(self) -> bool:
-        """Whether the ranges follow one another without overlap, as they were written."""
+        """Whether the ranges are in order and do not overlap, as written."""
         ends = self.offset + self.length
         return bool((self.offset[1:] >= ends[:-1]).all() and (self.offset[:1] >= 0).all())
 
@@ -62,7 +62,7 @@ def rows_by_shard(contents: Manifest) -> list[ShardRows]:
     """The blocks of every shard; the columns are views into the manifest's.
 
     Raises:
-        HarnetError: a row is of no shard.
+        HarnetError: a row refers to a shard that is not listed.
     """
     shard = contents.columns["shard"]
     number = len(contents.shards)

@@ -1,12 +1,12 @@
-"""The signal of a stored recording, hour by hour, straight from the files of its Zarr array.
+"""The signal of a stored recording, hour by hour, read directly from the files of its Zarr array.
 
-For sharding alone, which reads every hour of a cohort once, in order: decoding an hour takes 0.5 ms, and Zarr's
-pipeline of tasks and threads around it as much again (benchmarks/shard.py measures both).
+Used only for sharding, which reads every hour of a cohort once, in order: decoding an hour takes 0.5 ms, and Zarr's
+pipeline of tasks and threads as much again (measured by benchmarks/shard.py).
 
-Files as in the Zarr v3 core specification (chunk key encoding "default") and its codec "sharding_indexed": a file
-c/0/K of chunks, each of one hour here; at the end, for each of them, offset and length as little-endian uint64, both
-2^64 - 1 for one that is all missing; then four bytes of CRC-32C. A chunk ends in a CRC-32C of its own (codec
-"crc32c"), but in stores from before there was one. Both are checked here, as Zarr does.
+Files follow the Zarr v3 core specification (chunk key encoding "default") and its codec "sharding_indexed": a file
+c/0/K contains chunks of one hour each, followed by an index with the offset and length of each chunk as little-endian
+uint64, both 2^64 - 1 if all samples are missing, and by the four bytes of the index's CRC-32C. Each chunk ends with its
+own CRC-32C (codec "crc32c"), except in older stores. Both are checked here, as Zarr does.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ _HOUR_BYTES = 3 * SAMPLES_PER_HOUR * 2
 
 
 class SignalHours:
-    """Reads hours of one recording; keeps the index of one file."""
+    """Reads hours of one recording; caches the index of one file."""
 
     def __init__(self, stored: StoredRecording) -> None:
         array: Any = stored.group["accel"]
@@ -39,7 +39,7 @@ class SignalHours:
         self._index: list[tuple[int, int]] = []
 
     def read(self, hour: int) -> NDArray[np.int16]:
-        """(3, 108,000) counts of the hour's samples, MISSING where nothing was recorded.
+        """Samples (3, 108,000) of an hour in counts, MISSING where nothing was recorded.
 
         Raises:
             HarnetError: the file is damaged; see `integrity.damaged`.
@@ -64,7 +64,7 @@ class SignalHours:
             return  # nothing was recorded in any of its hours
         self._content = memoryview(path.read_bytes())
         if len(self._content) < size + _CRC:
-            raise integrity.damaged(path, "cut off")
+            raise integrity.damaged(path, "truncated")
         try:
             index = _unsealed(self._content[-size - _CRC :])
         except ValueError as error:
@@ -74,16 +74,16 @@ class SignalHours:
 
 
 def _unsealed(content: memoryview) -> memoryview:
-    """What its last four bytes are the CRC-32C of; ValueError if they are not."""
+    """Content without its last four bytes, which must be its CRC-32C; ValueError if they are not."""
     body = content[:-_CRC]
-    # It takes no memoryview, but an array over one.
+    # The function does not accept a memoryview, but an array over one.
     if google_crc32c.value(np.frombuffer(body, np.uint8)) != int.from_bytes(content[-_CRC:], "little"):
         raise ValueError("its checksum differs")
     return body
 
 
 def _layout(array: Any) -> tuple[int, bool]:
-    """Hours in a file, and whether hours have a checksum, of an array laid out as `stored.ArrayWriter` does."""
+    """Hours per file, and whether hours have checksums, for an array written by `stored.ArrayWriter`."""
     codecs: Any = array.metadata.to_dict()["codecs"]
     sharding = codecs[0]
     inner = [codec["name"] for codec in sharding["configuration"]["codecs"]]

@@ -1,7 +1,7 @@
-"""Tar bytes that depend on nothing but names and contents (POSIX.1-1988 ustar, as webdataset's TarWriter writes it).
+"""Tar bytes that depend only on names and contents (POSIX.1-1988 ustar, as written by webdataset's TarWriter).
 
-Written here rather than through `tarfile.open`, whose stream mode, the one that webdataset uses, copies every member
-many times over in pieces of 10 KB and would take most of the time of sharding. Headers come from the library.
+Does not use `tarfile.open`, whose stream mode, used by webdataset, copies every member many times in pieces of 10 KB
+and would dominate the time of sharding. Headers come from the library.
 """
 
 import tarfile
@@ -9,27 +9,28 @@ import tarfile
 from data_shards.layout import LONGEST_NAME
 
 RECORD = 512
-"""Headers and contents begin at multiples of 512 bytes."""
+"""Headers and contents start at multiples of 512 bytes."""
 
 LONGEST_FOLDER = LONGEST_NAME
-"""Characters of the part of a name before its last slash."""
+"""Maximum number of characters before the last slash of a name."""
 
 _MODE = 0o444
 _END = 2 * RECORD
-"""An archive ends with two records of zeros,"""
+"""An archive ends with two records of zeros."""
 _ARCHIVE = 20 * RECORD
-"""and is as long as a multiple of 20 records, the blocking factor of the standard."""
+"""The length of an archive is a multiple of 20 records, the standard's blocking factor."""
 
 
 def padded(size: int) -> int:
-    """Size with the zeros that fill the last record."""
+    """Size including the zeros that fill the last record."""
     return -(-size // RECORD) * RECORD
 
 
 def header(name: str, size: int) -> bytes:
-    """What stands before the content of a member; always one record.
+    """Header of a member; always one record.
 
-    The time is the integer 0: a float would add a kilobyte to each member, and the clock would be part of the bytes.
+    The modification time is the integer 0: a float would add a kilobyte to each member, and a real time would make the
+    bytes depend on the clock.
 
     Raises:
         ValueError: the name is too long for one record; its folder may have `LONGEST_FOLDER` characters.
@@ -40,10 +41,10 @@ def header(name: str, size: int) -> bytes:
 
 
 def member(name: str, content: bytes) -> bytes:
-    """A whole member: header, content, padding."""
+    """A complete member: header, content, padding."""
     return b"".join((header(name, len(content)), content, bytes(padded(len(content)) - len(content))))
 
 
 def end(size: int) -> bytes:
-    """What closes an archive whose members take `size` bytes."""
+    """End-of-archive bytes for members of `size` bytes in total."""
     return bytes(-(-(size + _END) // _ARCHIVE) * _ARCHIVE - size)

@@ -1,4 +1,4 @@
-"""Is a shard folder exactly what its manifest says? Every byte is read, once."""
+"""Verifying a shard folder against its manifest: reads every byte once."""
 
 import os
 from collections import Counter
@@ -20,27 +20,27 @@ from data_shards.shards.manifest import Manifest
 from data_shards.shards.shard_rows import ShardRows, rows_by_shard
 from data_shards.shards.tar import padded
 
-COPY_AGAIN = "copy this shard again from where it was made, or delete the folder and run `harnet shard` again"
+COPY_AGAIN = "copy this shard again from an intact folder, or delete the folder and run `harnet shard` again"
 STALE = "the manifest is stale or was edited: restore it, or delete the folder and run `harnet shard` again"
 STRANGER = "move it out of the folder, or, if it belongs there, restore the manifest that lists it"
-SWAPPED = "files were swapped or copied under a wrong name: give each its own name back, or copy them again"
+SWAPPED = "files were swapped or copied under a wrong name: restore their names, or copy them again"
 
 
 @dataclass(frozen=True)
 class ShardCheck:
-    """What reading one shard came to."""
+    """Result of verifying one shard."""
 
     problems: list[Problem]
     """Empty if all is well."""
     xxh3: str
-    """xxh3-128 of the file; empty if there is none."""
+    """xxh3-128 of the file; empty if it does not exist."""
 
 
 def verify_shards(folder: Path, workers: int = 1) -> list[Problem]:
-    """All problems of a shard folder; an empty list means that every byte is as the manifest says.
+    """All problems of a shard folder; an empty list means that every byte matches the manifest.
 
     Raises:
-        HarnetError: there is no readable manifest to check against.
+        HarnetError: there is no readable manifest.
     """
     contents = manifest.read(folder)
     shards = rows_by_shard(contents)
@@ -59,7 +59,7 @@ def verify_shards(folder: Path, workers: int = 1) -> list[Problem]:
 
 
 def verify_shard(folder: Path, shard: ShardRows) -> ShardCheck:
-    """Read one shard: there, of the right size and hash, each block and what stands before it as the manifest says."""
+    """Verify one shard: existence, size and hash of the file, and each block with its header."""
     path = folder / shard.info.name
     try:
         file = path.open("rb")
@@ -83,7 +83,7 @@ _SAYS = {
 
 
 def _walk(file: BinaryIO, size: int, shard: ShardRows, whole: "xxhash.xxh3_128") -> Iterator[int]:
-    """State of each block in turn; `whole` is fed with all bytes up to the end of the last."""
+    """Yield the state of each block; `whole` is updated with all bytes up to the end of the last block."""
     at = 0
     for place, (start, length, expected, samples) in enumerate(
         zip(*(column.tolist() for column in (shard.offset, shard.length, shard.hash, shard.samples)), strict=True)
@@ -102,7 +102,7 @@ def _walk(file: BinaryIO, size: int, shard: ShardRows, whole: "xxhash.xxh3_128")
 
 
 def _is_head(before: bytes, at: int, content: memoryview, samples: int, shard: ShardRows, place: int) -> bool:
-    """Whether what stands between two ranges, the padding of the one and the head of the other, is as it was made."""
+    """Whether the bytes between two ranges, padding and header, are as written."""
     padding = padded(at) - at
     try:
         about = parse_block_metadata(memoryview(before)[padding:])
@@ -117,18 +117,18 @@ def _problems(path: Path, size: int, shard: ShardRows, xxh3: str, states: list[i
         if shard.in_order and not any(states) and len(states) == info.blocks:
             return []
         named = [Problem(each.where, each.what, STALE) for each in _named(path, shard, states)]
-        what = f"is as it was made, but its blocks are not the {info.blocks}, or not where, the manifest says"
+        what = f"is intact, but its blocks are not the {info.blocks} that the manifest lists, or not at those offsets"
         return named or [Problem(str(path), what, STALE)]
     problems = [_damage(str(path), f"{size} bytes, the manifest says {info.bytes}")] if size != info.bytes else []
     if states and all(state in (_DIFFERS, _CUT_OFF) for state in states) and _DIFFERS in states and len(states) > 1:
-        what = f"none of its {len(states)} blocks is what the manifest says: another file, or another manifest"
+        what = f"none of its {len(states)} blocks matches the manifest: another file, or another manifest"
         return [*problems, _damage(str(path), what)]
     problems += _named(path, shard, states)
     return problems or [_damage(str(path), "bytes outside the blocks differ (the end of the archive)")]
 
 
 def _named(path: Path, shard: ShardRows, states: list[int]) -> list[Problem]:
-    """Blocks that are not good by their places, neighbours of one state together."""
+    """Damaged blocks by their offsets; neighbours with the same state are merged."""
     edges = np.flatnonzero(np.diff(states, prepend=-1, append=-1)).tolist()
     problems = []
     for first, stop in pairwise(edges):
@@ -139,7 +139,7 @@ def _named(path: Path, shard: ShardRows, states: list[int]) -> list[Problem]:
 
 
 def _of_the_manifest(path: Path, contents: Manifest, shards: list[ShardRows]) -> list[Problem]:
-    """What is wrong with the manifest by itself."""
+    """Problems of the manifest itself."""
     where = str(path)
     twice = [name for name, count in Counter(shard.name for shard in contents.shards).items() if count > 1]
     problems = [Problem(where, f"lists {name} more than once", STALE) for name in twice]

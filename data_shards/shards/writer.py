@@ -1,9 +1,9 @@
 """Cohort store → tar shards and their manifest: same input, same bytes, whatever the number of workers and machines.
 
-Processes that share nothing but the file system may write one folder at once (`Part`). Each writes the shards of its
-share that are missing; a shard's rows of the manifest appear in `.parts` only after the shard is in its place. Whoever
-finds all rows there writes the manifest and clears `.parts` away. Two may do so at once: they write the same bytes, and
-the one that finds `.parts` cleared under its hands finds the manifest in place, which is all that it wanted.
+Processes that share only the file system may write one folder concurrently (`Part`). Each writes the missing shards of
+its share; a shard's manifest rows appear in `.parts` only after the shard is in place. The process that finds all rows
+there writes the manifest and deletes `.parts`. Two may do so at once: they write the same bytes, and the one that finds
+`.parts` gone also finds the finished manifest.
 """
 
 import errno
@@ -34,19 +34,19 @@ from harnet.files import atomic_path, store_once, stored_once
 from harnet.parts import Part
 
 PARTS = ".parts"
-"""Sub-folder of finished shards' rows of the manifest, while the manifest is not written yet."""
+"""Sub-folder with the manifest rows of finished shards, until the manifest is written."""
 _READERS = 16
-"""Files of rows that are read at a time."""
+"""Number of row files read concurrently."""
 
 
 @dataclass(frozen=True)
 class WriteResult:
-    """What a call of `write` came to."""
+    """Result of `write`."""
 
     planned: CohortPlan
-    """All that the folder holds when it is finished."""
+    """The plan of the finished folder."""
     missing: tuple[ShardPlan, ...]
-    """Shards that other parts still have to write; none if the folder is finished."""
+    """Shards that other parts still have to write; empty if the folder is finished."""
 
 
 def write(
@@ -57,16 +57,16 @@ def write(
     part: Part | None = None,
     exclude: frozenset[str] = frozenset(),
 ) -> WriteResult:
-    """Write, or go on writing, the shards of a cohort into `folder`, all or one part's share, and finish if possible.
+    """Write or resume the shards of a cohort in `folder`, all or one part's share; writes the manifest if all are done.
 
     Raises:
-        HarnetError: the folder holds something else, or the cohort cannot be sharded.
+        HarnetError: the folder contains other files, or the cohort cannot be sharded.
     """
     planned = plan_shards(cohort, options, exclude)
     share = planned.shards if part is None else part.of(planned.shards)
     try:
         _claim(folder, planned)
-        # Each time looked for before asking whether the manifest is there: rows only go once it is.
+        # Checked before looking for the manifest: rows are deleted only once it exists.
         to_do = _without_rows(folder, share)
         if not _is_finished(folder, planned):
             work = partial(write_shard, cohort.root, folder, options.compression)
@@ -78,14 +78,14 @@ def write(
             _finish(folder, planned)
         _clean(folder)
     except FileNotFoundError:
-        # Another process finished meanwhile and cleared away what this one was reading or writing.
+        # Another process finished meanwhile and deleted what this one was reading or writing.
         if not _is_finished(folder, planned):
             raise
     return WriteResult(planned, ())
 
 
 def write_shard(cohort_root: Path, folder: Path, compression: Compression, shard: ShardPlan) -> None:
-    """Write one tar and its rows of the manifest; both appear only when complete."""
+    """Write one tar and its manifest rows; both appear only when complete."""
     cohort = Cohort.open(cohort_root)
     rows, size = [], 0
     with atomic_path(folder / shard.name) as temporary:
@@ -104,20 +104,20 @@ def write_shard(cohort_root: Path, folder: Path, compression: Compression, shard
 
 
 class HashedFile:
-    """A file that is hashed while it is written."""
+    """A file that computes its hash while being written."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self.hash, self.size = file, xxhash.xxh3_128(), 0
 
     def write(self, content: bytes | memoryview) -> None:
-        """Append."""
+        """Append bytes."""
         self._file.write(content)
         self.hash.update(content)
         self.size += len(content)
 
 
 def read_blocks(cohort: Cohort, piece: HoursInShard) -> Iterator[Block]:
-    """Hours of a recording as blocks."""
+    """Yield the hours of a recording as blocks."""
     stored = cohort.open_recording(piece.recording)
     info, signal = stored.info, SignalHours(stored)
     motion = stored.read_motion().reshape(-1, SECONDS_PER_HOUR)
@@ -137,7 +137,7 @@ def read_blocks(cohort: Cohort, piece: HoursInShard) -> Iterator[Block]:
 
 
 def write_rows(path: Path, table: pa.Table, info: ShardInfo) -> None:
-    """Keep a shard's rows of the manifest until the manifest is written."""
+    """Store a shard's manifest rows until the manifest is written."""
     with atomic_path(path) as temporary:
         pq.write_table(table.replace_schema_metadata({"harnet_shard": json.dumps(asdict(info))}), temporary)
 
@@ -149,7 +149,7 @@ def read_rows(path: Path) -> tuple[pa.Table, ShardInfo]:
 
 
 def _facts(block: Block) -> dict[str, Any]:
-    """What the manifest says of a block besides where it lies."""
+    """Values of a block's manifest row, besides its location."""
     starts = {f"starts_{seconds}": count_starts(block.wear, seconds) for seconds in WINDOW_SECONDS}
     return {
         "participant": block.participant,
@@ -163,7 +163,7 @@ def _facts(block: Block) -> dict[str, Any]:
 
 
 def _finish(folder: Path, planned: CohortPlan) -> None:
-    # Thousands of small files: on a file system of a cluster the time goes in waiting, so many are waited for at once.
+    # Thousands of small files: on a cluster's file system latency dominates, so many are read concurrently.
     with ThreadPoolExecutor(_READERS) as threads:
         tables, infos = zip(*threads.map(partial(_finished_rows, folder), planned.shards), strict=True)
     table = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
@@ -173,18 +173,18 @@ def _finish(folder: Path, planned: CohortPlan) -> None:
 def _finished_rows(folder: Path, shard: ShardPlan) -> tuple[pa.Table, ShardInfo]:
     table, info = read_rows(_rows_path(folder, shard))
     if (folder / info.name).stat().st_size != info.bytes:
-        raise HarnetError(f"{folder / info.name}: changed while sharding; delete {folder} and run again")
+        raise HarnetError(f"{folder / info.name}: modified during sharding; delete {folder} and run again")
     return table, info
 
 
 def _claim(folder: Path, planned: CohortPlan) -> None:
-    """Make the folder this plan's, or make sure that it is; of two that come at once, one gets it."""
+    """Claim the folder for this plan, or check that it is claimed for it; of two concurrent claims one wins."""
     ours = planned.provenance["plan"]
     if folder.is_dir():
         others = [entry.name for entry in folder.iterdir() if entry.name != PARTS]
-        # Looked for after listing: whatever another process of this plan put there, it had made its mark before.
+        # Checked after listing: another process of this plan marks the folder before writing anything else.
         if others and not (folder / PARTS / "plan").exists() and not (folder / manifest.FILE_NAME).exists():
-            raise HarnetError(f"{folder}: holds something else than shards; choose an empty or new folder")
+            raise HarnetError(f"{folder}: contains files other than shards; choose an empty or new folder")
     elif folder.exists():
         raise HarnetError(f"{folder}: is a file; choose an empty or new folder")
     found = ours if _is_finished(folder, planned) else _mark(folder, ours)
@@ -193,10 +193,10 @@ def _claim(folder: Path, planned: CohortPlan) -> None:
 
 
 def _mark(folder: Path, plan_digest: str) -> str:
-    """Write the mark of a plan unless there is one; return the one that is there."""
+    """Write the plan's mark unless there is one; returns the existing mark."""
     mark = folder / PARTS / "plan"
     if mark.is_file():
-        return mark.read_text()  # of an earlier harnet, which was stopped
+        return mark.read_text()  # from an interrupted run of an older version
     return stored_once(mark) or store_once(mark, plan_digest)
 
 
@@ -206,7 +206,7 @@ def _without_rows(folder: Path, shards: Sequence[ShardPlan]) -> tuple[ShardPlan,
 
 
 def _is_finished(folder: Path, planned: CohortPlan) -> bool:
-    """Whether the manifest is there; `HarnetError` if it is another plan's."""
+    """Whether the manifest exists; `HarnetError` if it belongs to another plan."""
     if not (folder / manifest.FILE_NAME).exists():
         return False
     if manifest.provenance(folder).get("plan") != planned.provenance["plan"]:
@@ -215,7 +215,7 @@ def _is_finished(folder: Path, planned: CohortPlan) -> bool:
 
 
 def _clean(folder: Path) -> None:
-    """Remove what was needed on the way, half-written files of killed runs included: every shard is complete now."""
+    """Remove intermediate files, including partial files of killed runs; every shard is complete now."""
     parts = folder / PARTS
     for leftover in [*parts.glob("*"), *parts.glob(".*.tmp"), *folder.glob(".*.tmp")]:
         if leftover.is_dir():
@@ -225,7 +225,7 @@ def _clean(folder: Path) -> None:
     try:
         parts.rmdir()
     except OSError as error:
-        # Gone: another process was first. Not empty: it came late and will clear away what is its own.
+        # Gone: another process was faster. Not empty: a late process will remove its own files.
         if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
             raise
 

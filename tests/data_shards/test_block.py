@@ -83,13 +83,13 @@ def test_compressing_twice_gives_the_same_bytes_and_fewer() -> None:
 def test_a_range_of_another_block_is_refused() -> None:
     with pytest.raises(ValueError, match=r"neither a \.npy file nor a Blosc chunk"):
         from_range(memoryview(b"x" * 100), 30)
-    with pytest.raises(ValueError, match="bytes where a block of 60 samples"):
+    with pytest.raises(ValueError, match="bytes, but a block of 60 samples"):
         from_range(content_range(block_of(1), "none"), 60)
     mangled = bytearray(content_range(block_of(1), "none"))
     mangled[60] ^= 1
     with pytest.raises(ValueError, match="no <i2 array"):
         from_range(memoryview(mangled), 30)
-    with pytest.raises(ValueError, match="not 1 to 3600 whole seconds"):
+    with pytest.raises(ValueError, match="must be 1 to 3600 whole seconds"):
         from_range(content_range(block_of(1), "none"), 31)
 
 
@@ -101,7 +101,7 @@ def test_a_blosc_header_that_claims_another_size_is_refused_before_anything_is_a
     content = bytearray(content_range(block_of(10), "zstd"))
     struct.pack_into("<I", content, field, claimed)
     monkeypatch.setattr(np, "empty", None)  # whatever wanted memory would fail with another error
-    with pytest.raises(ValueError, match=r"Blosc chunk|bytes where a block"):
+    with pytest.raises(ValueError, match=r"Blosc chunk|bytes, but a block"):
         from_range(memoryview(content), 300)
     assert range_at(memoryview(content)) != len(content)
 

@@ -101,7 +101,7 @@ def test_an_open_recording_reads_hours_in_any_order(tmp_path: Path) -> None:
         np.testing.assert_array_equal(part.motion, data.motion[start * 3600 : stop * 3600])
         np.testing.assert_array_equal(part.wear, data.wear[start * 3600 : stop * 3600])
     for start, stop in ((-1, 1), (0, 31), (2, 2), (3, 2)):
-        with pytest.raises(HarnetError, match=f"hours {start} to {stop} asked of a recording of 30"):
+        with pytest.raises(HarnetError, match=f"hours {start} to {stop} requested, the recording has 30"):
             stored.read_hours(start, stop)
 
 
@@ -208,11 +208,11 @@ def create_and_die(root: Path) -> None:
 
 def test_other_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(HarnetError, match="holds other files"):
+    with pytest.raises(HarnetError, match="contains other files"):
         Cohort.create(tmp_path)
     with pytest.raises(HarnetError, match="is a file"):
         Cohort.create(tmp_path / "notes.txt")
-    with pytest.raises(HarnetError, match="nothing of a cohort there"):
+    with pytest.raises(HarnetError, match="not part of a cohort store"):
         Cohort.open(tmp_path / "absent")
     zarr.create_group(tmp_path / "other.zarr")
     for opened in (Cohort.open, Cohort.create):
@@ -230,10 +230,10 @@ def test_damage_and_newer_formats_are_told(tmp_path: Path) -> None:
     with pytest.raises(HarnetError, match="damaged"):
         cohort.info("p1")
     (cohort.root / "zarr.json").write_text(json.dumps({"attributes": {"harnet_cohort": 4}}))
-    with pytest.raises(HarnetError, match="cohort format 4, this harnet reads 3: upgrade"):
+    with pytest.raises(HarnetError, match="cohort format 4, this version reads 3: upgrade"):
         Cohort.open(cohort.root)
     (cohort.root / "zarr.json").write_text(json.dumps({"attributes": {"harnet_cohort": 1}}))
-    with pytest.raises(HarnetError, match="made by an earlier one"):
+    with pytest.raises(HarnetError, match="from an older version"):
         Cohort.open(cohort.root)
 
 
@@ -244,7 +244,7 @@ def test_no_name_leads_out_of_the_store(tmp_path: Path, name: str) -> None:
         cohort.info(name)
     with pytest.raises(HarnetError, match="cannot name a recording"):
         add(cohort, name)
-    with pytest.raises(HarnetError, match="p1: hours 1 to 2 asked of a recording of 1"):
+    with pytest.raises(HarnetError, match="p1: hours 1 to 2 requested, the recording has 1"):
         add(cohort) and cohort.read_hours("p1", 1, 2)
 
 

@@ -91,8 +91,8 @@ def test_verify_lists_what_is_foreign_or_in_the_wrong_place(small: Cohort) -> No
     report = verify_cohort(small.root, workers=2)
     found = {Path(problem.where).name: problem.what for problem in report.problems}
     assert found == {
-        "notes.txt": "no recording and nothing of a store's",
-        "more": "not of this recording",
+        "notes.txt": "not a recording or part of the store",
+        "more": "not part of this recording",
         "p2-1": "holds the recording p1-1",
     }
     assert (report.recordings, report.unsealed) == (2, 0)

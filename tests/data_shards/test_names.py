@@ -94,7 +94,7 @@ def test_two_people_of_one_name_that_came_in_at_the_same_time_are_found_by_shard
         if number == 3:
             writer.write(made, tmp_path / "before", ShardOptions(quality=POLICIES["none"]))
         made.write(info, hours.accel, hours.motion, hours.wear)
-    with pytest.raises(HarnetError, match="the recordings r1 and r3 are of two people whose ids became one name"):
+    with pytest.raises(HarnetError, match="the recordings r1 and r3 are of two people whose ids became the same name"):
         writer.write(made, tmp_path / "after", ShardOptions(quality=POLICIES["none"]))
 
 

@@ -64,7 +64,7 @@ def test_parts_with_a_list_take_each_file_once(inputs: Path, tmp_path: Path) -> 
 def test_a_list_of_other_inputs_or_a_damaged_one_is_refused(inputs: Path, tmp_path: Path) -> None:
     listing = tmp_path / "files-7"
     listed_below([inputs], listing)
-    with pytest.raises(HarnetError, match="is of other inputs"):
+    with pytest.raises(HarnetError, match="lists other inputs"):
         listed_below([inputs / "a"], listing)
     (file,) = listing.iterdir()
     file.write_text(json.dumps({"inputs": 3})[:-2])

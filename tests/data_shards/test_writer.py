@@ -193,7 +193,7 @@ def test_a_full_disk_leaves_nothing_half_written(cohort: Cohort, shards: Path, t
 
 def test_a_folder_of_something_else_is_refused(cohort: Cohort, shards: Path, tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(HarnetError, match="something else"):
+    with pytest.raises(HarnetError, match="files other than shards"):
         writer.write(cohort, tmp_path, OPTIONS)
     with pytest.raises(HarnetError, match="is a file"):
         writer.write(cohort, tmp_path / "letter.txt", OPTIONS)
@@ -213,7 +213,7 @@ def test_an_empty_cohort_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_policy_that_leaves_nothing_says_what_it_left_out(cohort: Cohort, tmp_path: Path) -> None:
-    with pytest.raises(HarnetError, match=r"leaves out all 9 recordings \(not calibrated: 9\).*--quality none"):
+    with pytest.raises(HarnetError, match=r"excludes all 9 recordings \(not calibrated: 9\).*--quality none"):
         writer.write(cohort, tmp_path / "shards", ShardOptions())
     assert not (tmp_path / "shards").exists()
 

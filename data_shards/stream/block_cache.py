@@ -1,9 +1,9 @@
-"""Ranges of remote files on a local disk, up to a number of bytes; the ones that were used last stay.
+"""A bounded LRU cache of byte ranges of remote files on a local disk.
 
-They lie in a folder a corpus, named by the manifest's digest, which a purge changes. What nobody used for `KEPT_DAYS`,
-of whatever corpus, is deleted by the next process that opens the cache.
+There is one folder per corpus, named by the manifest's digest, which a purge changes. Ranges of any corpus that were
+not used for `KEPT_DAYS` are deleted by the next process that opens the cache.
 
-What is in it is never trusted: a range is read only at its full length, and whoever reads it checks its hash. Several
+The contents are never trusted: a range is returned only at its full length, and the reader verifies its hash. Several
 processes may share one folder.
 """
 
@@ -21,11 +21,11 @@ from data_shards.stream.node_cache import KEPT_DAYS
 _LOG = logging.getLogger(__name__)
 
 _SLACK = 50
-"""The folder is looked through when a process has added 1/50 of the bound since it did so last."""
+"""A process scans the folder after adding 1/50 of the size limit since its last scan."""
 
 
 class BlockCache:
-    """Keeps ranges as files of their own, named by a hash of where they came from."""
+    """Stores each range as a file, named by a hash of its origin."""
 
     def __init__(self, folder: Path, bound: int, corpus: str) -> None:
         self._root, self._folder, self._bound = folder, folder / corpus[:16], bound
@@ -34,7 +34,7 @@ class BlockCache:
         self._evict()
 
     def get(self, source: str, offset: int, length: int) -> bytes | None:
-        """A range, if it is there at its full length."""
+        """The range, or None if it is not cached at its full length."""
         path = self._path(source, offset, length)
         try:
             content = path.read_bytes()
@@ -45,7 +45,7 @@ class BlockCache:
         return content if len(content) == length else None
 
     def put(self, source: str, offset: int, content: bytes) -> None:
-        """Keep a range. Where there is no room for it, it is not kept: that costs time and nothing else."""
+        """Store a range; without free space it is silently not cached, which only costs time."""
         path = self._path(source, offset, len(content))
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{id(content):x}.tmp")
         self._added += len(content)
@@ -54,23 +54,23 @@ class BlockCache:
             self._evict()
         try:
             temporary.write_bytes(content)
-            # Not flushed: after a crash of the machine a block of wrong bytes fails its hash and is fetched again.
+            # Not fsynced: after a machine crash, a corrupt block fails its hash and is fetched again.
             os.replace(temporary, path)
         except OSError as error:
-            _LOG.warning("%s: a block could not be kept (%s)", self._folder, error)
+            _LOG.warning("%s: a block could not be cached (%s)", self._folder, error)
             temporary.unlink(missing_ok=True)
 
     def drop(self, source: str, offset: int, length: int) -> None:
-        """Forget a range."""
+        """Remove a range."""
         self._path(source, offset, length).unlink(missing_ok=True)
 
     def _path(self, source: str, offset: int, length: int) -> Path:
         return self._folder / f"{xxhash.xxh3_128_hexdigest(f'{source} {offset} {length}'.encode())}.block"
 
     def _evict(self) -> None:
-        """Delete what is too old, and what was not used for longest until all corpora together are under the bound.
+        """Delete ranges that are too old, then the least recently used ones until all corpora fit the size limit.
 
-        Leftovers of killed writers too.
+        Also deletes temporary files of killed writers.
         """
         found = sorted(_files(self._root))
         total, oldest = sum(size for _, size, _ in found), time.time() - KEPT_DAYS * 86_400
@@ -87,7 +87,7 @@ class BlockCache:
 
 
 def _files(root: Path) -> Iterator[tuple[float, int, str]]:
-    """When each file was used last, its size and its path."""
+    """Time of last use, size and path of each file."""
     for folder in (root, *root.iterdir()):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
             for entry in entries:

@@ -1,4 +1,4 @@
-"""Open files of a folder of thousands: those used last stay open, and never more than the process may have."""
+"""An LRU cache of open files in a folder of thousands, bounded by the process's limit of file descriptors."""
 
 import errno
 import os
@@ -10,15 +10,15 @@ from threading import Lock
 from harnet.errors import HarnetError
 
 _MOST = 512
-"""Files that one folder keeps open: what 16 lanes of a process have announced, many times over."""
+"""Maximum number of files kept open per folder: many times what 16 lanes of a process prefetch."""
 _SHARE = 4
-"""Of the process's limit, one part in so many: sockets, pipes and libraries need descriptors too."""
+"""Use at most 1/_SHARE of the process's limit: sockets, pipes and libraries need descriptors too."""
 _ENOUGH = 65_536
-"""Where the hard limit is practically none; a very large soft limit slows down whoever closes all descriptors."""
+"""Soft limit to set if the hard limit is unlimited; a huge soft limit slows programs that close all descriptors."""
 
 
 class OpenFile:
-    """A descriptor for reading that is closed when its last user lets go of it, be that a cache or a thread."""
+    """A read-only descriptor that is closed when its last user, the cache or a thread, releases it."""
 
     def __init__(self, path: Path) -> None:
         self.descriptor = -1
@@ -30,7 +30,7 @@ class OpenFile:
 
 
 class OpenFiles:
-    """Files of a folder, opened on first use; safe for several threads. Each process has its own."""
+    """Files of a folder, opened on first use; thread-safe. Each process has its own instance."""
 
     def __init__(self, folder: Path, most: int | None = None) -> None:
         self._folder, self._most = folder, most or allowance()
@@ -38,11 +38,11 @@ class OpenFiles:
         self._lock = Lock()
 
     def get(self, name: str) -> OpenFile:
-        """A file, open at least as long as the caller keeps the answer.
+        """A file, open at least as long as the caller keeps the result.
 
         Raises:
             OSError: it cannot be opened.
-            HarnetError: this process has no descriptor left, and none of them is in here.
+            HarnetError: the process has no file descriptors left, and this cache has none to close.
         """
         with self._lock:
             if name not in self._files:
@@ -53,12 +53,12 @@ class OpenFiles:
             return self._files[name]
 
     def forget(self, name: str) -> None:
-        """Open a file anew when it is asked for next."""
+        """Drop a file, so that the next request opens it again."""
         with self._lock:
             self._files.pop(name, None)
 
     def close(self) -> None:
-        """Let go of all files."""
+        """Release all files."""
         with self._lock:
             self._files.clear()
 
@@ -71,22 +71,22 @@ class OpenFiles:
                     raise
                 if not self._files:
                     raise HarnetError(
-                        f"{path}: cannot be opened: this process has as many open files as it may have: raise the "
-                        "limit (`ulimit -n 65536`) and run the same command again"
+                        f"{path}: cannot be opened: this process has reached its limit of open files: raise it "
+                        "(`ulimit -n 65536`) and run the same command again"
                     ) from None
-                # Whoever else opens files in this process has left less than was thought.
+                # Other code in this process has opened more files than expected.
                 self._files.popitem(last=False)
                 self._most = max(1, len(self._files))
 
 
 def allowance() -> int:
-    """How many files of one folder a process keeps open."""
+    """Maximum number of files of one folder that a process keeps open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(4, min(_MOST, soft // _SHARE)) if soft != resource.RLIM_INFINITY else _MOST
 
 
 def raise_limit() -> None:
-    """Let this process open as many files as it is allowed to allow itself; the usual soft limit is 1,024."""
+    """Raise this process's soft limit of open files, usually 1,024, to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
     if soft != resource.RLIM_INFINITY and soft < wanted:

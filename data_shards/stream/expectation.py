@@ -1,7 +1,7 @@
-"""How many windows of each hour are due in an epoch: its share of its person-day's draws, by motion mass.
+"""Expected number of windows of each hour in an epoch: its share of its person-day's draws, by motion mass.
 
-Written for tens of millions of hours: person-days are runs of neighbouring rows, worked through in pieces, so that
-memory does not grow with the number of columns, and columns may be mapped from a file.
+Designed for tens of millions of hours: person-days are runs of neighbouring rows that are processed in pieces, so that
+memory does not grow with the number of rows, and columns may be memory-mapped from a file.
 """
 
 from collections.abc import Iterator
@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 from data_shards.shards.manifest import Manifest
 
 _PIECE = 1 << 20
-"""Hours worked through at a time, give or take a day."""
+"""Hours processed at a time, approximately."""
 
 LEAST_MASS = 1e-9
-"""g·s. A floor on the mass lets a day without any motion be drawn too, evenly."""
+"""Lower bound of an hour's motion mass in g·s, so that a day without any motion is drawn too, uniformly."""
 
 
 @dataclass(frozen=True)
 class PersonDays:
-    """The hours of a split, those of one person and clock day side by side."""
+    """The hours of a split, grouped by person and calendar day."""
 
     rows: NDArray[np.int32]
-    """(n,) rows of the manifest."""
+    """(n,) row numbers in the manifest."""
     bounds: NDArray[np.int64]
-    """(days + 1,) where in `rows` each day begins, and the end of the last."""
+    """(days + 1,) indices into `rows` at which each day starts, and the end of the last."""
 
     @property
     def count(self) -> int:
@@ -40,14 +40,14 @@ def person_days(manifest: Manifest, split: str) -> PersonDays:
     changes = np.flatnonzero(_changes(manifest, rows))
     codes = manifest.person_day(rows[changes])
     if len(np.unique(codes)) != len(codes):
-        # Two recordings of one person on one day lie apart: then, and only then, all rows have to be sorted.
+        # All rows are sorted only if two recordings of one person-day are not adjacent.
         rows = rows[np.argsort(manifest.person_day(rows), kind="stable")]
         changes = np.flatnonzero(_changes(manifest, rows))
     return PersonDays(rows, np.concatenate([changes, [len(rows)]]) if len(rows) else np.zeros(1, np.int64))
 
 
 def _changes(manifest: Manifest, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """(n,) where a row is of another person or day than the one before it."""
+    """(n,) whether a row belongs to another person-day than the previous one."""
     changes = np.ones(len(rows), bool)
     participant = manifest.columns["participant"][rows]
     changes[1:] = participant[1:] != participant[:-1]
@@ -59,26 +59,26 @@ def _changes(manifest: Manifest, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Expectation:
-    """Some whole person-days."""
+    """Expectations of a piece of complete person-days."""
 
     days: slice
-    """Which."""
+    """The person-days."""
     hours: slice
-    """Where their hours are in `PersonDays.rows`."""
+    """Their hours in `PersonDays.rows`."""
     firsts: NDArray[np.int64]
-    """(d,) where each day begins, counted from the first hour of the piece."""
+    """(d,) index of each day's first hour within the piece."""
     lengths: NDArray[np.int64]
-    """(d,) hours of each day."""
+    """(d,) number of hours of each day."""
     starts: NDArray[np.int16]
-    """(h,) window starts of each hour."""
+    """(h,) number of possible window starts in each hour."""
     windows: NDArray[np.float64]
-    """(h,) windows that each hour is due in an epoch."""
+    """(h,) expected windows of each hour per epoch."""
 
 
 def expectations(
     manifest: Manifest, days: PersonDays, window_seconds: int, draws_per_day: int
 ) -> Iterator[Expectation]:
-    """Piece by piece, what each hour is due."""
+    """Yield the expectations, piece by piece."""
     day = 0
     while day < days.count:
         stop = max(day + 1, int(np.searchsorted(days.bounds, days.bounds[day] + _PIECE, side="right")) - 1)
@@ -97,21 +97,21 @@ def expectations(
 
 
 def due_windows(manifest: Manifest, split: str, window_seconds: int, draws_per_day: int) -> int:
-    """Windows that all hours of a split together are due in an epoch."""
+    """Expected windows of a split per epoch, over all hours."""
     days = person_days(manifest, split)
     pieces = expectations(manifest, days, window_seconds, draws_per_day)
     return whole(sum(float(piece.windows.sum()) for piece in pieces))
 
 
 def whole(due: float) -> int:
-    """The whole windows in a sum of many roundings, which may fall just short of the number that it stands for."""
+    """Integer part of a sum whose rounding errors may leave it just below the true integer."""
     return int(due + 1e-6)
 
 
 def expected_windows(
     manifest: Manifest, split: str, window_seconds: int, draws_per_day: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Rows of a split, and the windows that each of them is due in an epoch."""
+    """Rows of a split, and the expected windows of each per epoch."""
     days = person_days(manifest, split)
     pieces = [piece.windows for piece in expectations(manifest, days, window_seconds, draws_per_day)]
     return days.rows, np.concatenate(pieces) if pieces else np.empty(0)

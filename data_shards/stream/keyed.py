@@ -15,7 +15,7 @@ _COUNTERS.flags.writeable = False
 
 
 def key(*parts: int) -> int:
-    """A 64-bit key made of integers; each of them, and their order, matters."""
+    """A 64-bit key from integers; depends on each of them and on their order."""
     state = 0
     for part in parts:
         state = mix(state + ((part & WORD) + 1) * GOLDEN)
@@ -23,25 +23,25 @@ def key(*parts: int) -> int:
 
 
 def numbers(key: int, count: int) -> NDArray[np.uint64]:
-    """(count,) 64-bit numbers of a key, independent of each other."""
+    """(count,) independent 64-bit random numbers of a key."""
     counters = _COUNTERS[:count] if count <= len(_COUNTERS) else np.arange(1, count + 1, dtype="<u8") * GOLDEN
     return mix_in_place(counters + np.uint64(key))
 
 
 def hashes(key: int, values: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """(n,) a 64-bit number for each value: unlike `numbers`, a value has the same one wherever it stands."""
+    """(n,) a 64-bit random number for each value: unlike `numbers`, it does not depend on the value's position."""
     spread = values.astype(np.uint64)
     spread *= np.uint64(GOLDEN)
     return mix_in_place(mix_in_place(spread) + np.uint64(key))
 
 
 def uniform(key: int) -> float:
-    """One number in [0, 1), a multiple of 2^-53."""
+    """One random number in [0, 1), a multiple of 2^-53."""
     return (mix(key + GOLDEN) >> 11) * 2.0**-53
 
 
 def permutation(key: int, count: int) -> NDArray[np.int64]:
-    """A random order of `count` things; equal keys of 64 bits, should they ever come up, are ordered by number."""
+    """A random permutation (count,); ties between 64-bit numbers, should they ever occur, are ordered by index."""
     drawn = numbers(key, count)
     order = np.argsort(drawn)
     ranked = drawn[order]

@@ -1,7 +1,7 @@
-"""One lane: its windows in the order of the line, a shuffle group in memory at a time, given out in shuffled order.
+"""One lane: holds one shuffle group of its windows in memory at a time and delivers them in shuffled order.
 
-An hour is read to a scratch place that stays in the processor's cache, its windows are cut from there into the group,
-and batches take them out of the group. So a window is copied twice, and no memory is asked for on the way.
+An hour is read into a scratch buffer that stays in the processor's cache, its windows are copied from there to the
+group, and from the group to batches. So a window is copied twice, without any memory allocation.
 """
 
 import numpy as np
@@ -16,13 +16,13 @@ from data_shards.stream.window_sampling import draw_starts
 from harnet.errors import HarnetError
 
 SCRATCH_BYTES = range_length(SAMPLES_PER_HOUR) + 4096
-"""Bytes of a full hour, with some room: what cannot be compressed gets a little longer."""
+"""Bytes of a full hour plus a margin: incompressible data get slightly longer."""
 _SECOND = np.dtype((np.void, 2 * RATE))
-"""Windows begin at whole seconds: an axis of one is a row of such items."""
+"""One second of one axis as a single item; windows start at whole seconds."""
 
 
 class Lane:
-    """Reads what a plan says of one lane into `memory`, (group, 3, 30·seconds) int16."""
+    """Reads the windows of one lane of a plan into `memory`, (group, 3, 30·seconds) int16."""
 
     def __init__(
         self,
@@ -41,19 +41,19 @@ class Lane:
         self._carried: tuple[int, NDArray[np.void]] | None = None
 
     def give(self, first: int, out: NDArray[np.void]) -> None:
-        """Write the lane's windows number `first` and on, all of one group, to `out`: (b,), as `as_items` has them.
+        """Copy the lane's windows from number `first` on, all in one group, to `out` (b,), in the form of `as_items`.
 
         Raises:
-            HarnetError: too much is damaged, or nothing can be read.
+            HarnetError: too many blocks are damaged, or none can be read.
         """
         if first not in self._held:
             self._load(self._plan.place(self._lane, first)[0])
         offset = first - self._held.start
-        # No index is out of bounds; but in the mode that checks it NumPy would write to a copy of `out` first.
+        # No index is out of bounds, but in the mode that checks this NumPy would first write to a copy of `out`.
         np.take(self._windows, self._order[offset : offset + len(out)], out=out, mode="clip")
 
     def _load(self, number: int) -> None:
-        """Have a group in memory."""
+        """Load a group into memory."""
         plan = self._plan
         start, stop = plan.bounds(self._lane, number)
         visits = plan.visits(start, stop)
@@ -73,7 +73,7 @@ class Lane:
         self._announce(plan.visits(*plan.bounds(self._lane, self._next)))
 
     def _announce(self, visits: range) -> None:
-        """Have visits read ahead that are not in memory."""
+        """Prefetch visits that are not in memory."""
         for visit in visits:
             row = int(self._plan.rows[visit])
             carried = self._carried is not None and self._carried[0] == visit
@@ -81,7 +81,7 @@ class Lane:
                 self._shards.prefetch(row)
 
     def _at_edge(self, visit: int) -> NDArray[np.void]:
-        """Windows of a visit that lies only partly in the group, kept for the group that has the others."""
+        """Windows of a visit that spans two groups, kept for the other group."""
         if self._carried is None or self._carried[0] != visit:
             windows = np.empty((self._plan.count(visit), *self._seconds.shape[1:]), _SECOND)
             self._fill(visit, windows)
@@ -89,11 +89,11 @@ class Lane:
         return self._carried[1]
 
     def _fill(self, visit: int, out: NDArray[np.void]) -> None:
-        """Write the windows of a visit to `out`, (count, 3, seconds) items of a second.
+        """Write the windows of a visit to `out`, (count, 3, seconds) items of one second.
 
-        Those of a damaged block are replaced by windows of the next sound visit on the line, from its first on, over
-        and over: a function of the plan and of the damage alone, so that all processes stay in step. Such windows
-        come up twice in an epoch.
+        Windows of a damaged block are replaced by those of the next intact visit on the line, from its first on,
+        repeating if needed. This depends only on the plan and the damage, so all ranks stay in step. Such windows are
+        delivered twice in an epoch.
         """
         if self._read(visit, out):
             return
@@ -103,10 +103,10 @@ class Lane:
             if self._read(donor, windows):
                 out[:] = windows[np.arange(len(out)) % len(windows)]
                 return
-        raise HarnetError(f"{self._shards.manifest.where}: not one sound block in it: run `harnet verify`")
+        raise HarnetError(f"{self._shards.manifest.where}: contains no intact block: run `harnet verify`")
 
     def _read(self, visit: int, out: NDArray[np.void]) -> bool:
-        """Like `_fill`; False, with anything in `out`, if the visit's block is damaged."""
+        """Like `_fill`, but returns False, with undefined contents of `out`, if the visit's block is damaged."""
         row = int(self._plan.rows[visit])
         sound, damage = not self._tally.knows(row), None
         if sound:
@@ -120,19 +120,19 @@ class Lane:
     def _cut(self, row: int, out: NDArray[np.void]) -> None:
         shards, (count, _, seconds) = self._shards, out.shape
         if shards.length(row) > len(self._scratch):
-            raise DamagedBlock(f"{shards.manifest.name_of(row)}: {shards.length(row)} bytes are no person-hour")
+            raise DamagedBlock(f"{shards.manifest.name_of(row)}: {shards.length(row)} bytes are not a person-hour")
         accel, motion, wear = shards.read_into(row, self._scratch.data)
         starts = draw_starts(motion, wear, count, seconds, self._plan.draw_key(row))
         if len(starts) < count:
             raise DamagedBlock(
-                f"{shards.manifest.name_of(row)}: {len(starts)} windows of {seconds} s can start in it, "
-                f"the manifest says {count} or more; `harnet verify` lists what is wrong and the remedy"
+                f"{shards.manifest.name_of(row)}: has {len(starts)} window starts for {seconds} s, the manifest says "
+                f"{count} or more; run `harnet verify` for details and advice"
             )
         inside = np.arange(3)[:, None] * len(motion) + np.arange(seconds)
         np.take(accel.reshape(-1).view(_SECOND), starts[:, None, None] + inside, out=out, mode="clip")
 
 
 def as_items(windows: NDArray[np.int16]) -> NDArray[np.void]:
-    """(b,) the same memory as one item a window, (b, 3, 30·seconds): moving one is one copy of its bytes."""
+    """View windows (b, 3, 30·seconds) as (b,) items, so that moving a window is a single memory copy."""
     assert windows.flags.c_contiguous
     return windows.reshape(len(windows), -1).view(f"V{windows[0].nbytes}")[:, 0]

@@ -1,9 +1,9 @@
-"""Arrays that the processes of a node share: computed by one, mapped by all, never trusted without a check.
+"""Arrays shared by the processes of a node: computed by one, memory-mapped by all, and always verified.
 
-An entry is a folder of .npy files and an index with the size and hash of each. It is written under a temporary name
-and renamed, by whichever process holds the entry's lock; the others wait for it. Where the file system has no locks,
-each process makes the entry, and the first one's stays. An entry that is not what its index says is made anew. The
-cache may be deleted at any time: what is mapped stays.
+An entry is a folder of .npy files and an index with the size and hash of each. The process that holds the entry's lock
+writes it under a temporary name and renames it; the others wait. On a file system without locks every process computes
+the entry, and the first one is kept. An entry that does not match its index is computed again. The cache may be deleted
+at any time: mapped files remain usable.
 """
 
 import errno
@@ -35,39 +35,39 @@ _INDEX = "index.json"
 _CHUNK = 1 << 22
 
 KEPT_DAYS = 7.0
-"""An entry that no process has opened for so long is deleted."""
+"""Days after which an unused entry is deleted."""
 KEPT_ENTRIES = 100
-"""And so are all but the last ones that were opened: plans of 3 million visits are 40 MB each."""
+"""Number of most recently used entries to keep: a plan of 3 million visits takes 40 MB."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Arrays and facts under one key, as they were when they were checked."""
+    """Verified arrays and metadata of one key."""
 
     folder: Path
-    """Where they are."""
+    """Folder of the entry."""
     facts: Mapping[str, Any]
-    """What was stored beside the arrays; plain JSON."""
+    """JSON metadata stored beside the arrays."""
 
     def array(self, name: str) -> NDArray[Any]:
-        """An array, mapped from its file, read-only."""
+        """An array, memory-mapped from its file, read-only."""
         mapped = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-        # As a plain array: a memmap is slower to index, and pickles as a copy of the whole.
+        # As a plain array: np.memmap is slower to index, and pickles as a copy of all its data.
         return np.asarray(mapped)
 
 
 class NodeCache:
-    """A folder of entries, one a key."""
+    """A folder with one entry per key."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     @classmethod
     def open(cls, root: Path | None = None) -> "NodeCache":
-        """The cache in `root`, by default `harnet-<user id>` in the node's folder for temporary files.
+        """Open the cache in `root`, by default `harnet-<user id>` in the node's folder for temporary files.
 
         Raises:
-            HarnetError: the folder cannot be made, or others could write into it.
+            HarnetError: the folder cannot be created, or other users can write to it.
         """
         root = root or Path(tempfile.gettempdir()) / f"harnet-{os.getuid()}"
         try:
@@ -75,22 +75,22 @@ class NodeCache:
             found = root.lstat()
         except OSError as error:
             raise HarnetError(
-                f"{root}: no cache folder can be made there ({error}): give another --data.cache"
+                f"{root}: the cache folder cannot be created ({error}): pass another --data.cache"
             ) from None
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
             raise HarnetError(
-                f"{root}: others can write there, or it is not yours, and what is in it could not be trusted: "
-                "remove it, or give another --data.cache"
+                f"{root}: belongs to, or is writable by, another user, so its contents cannot be trusted: "
+                "delete it, or pass another --data.cache"
             )
         cache = cls(root)
         cache._prune()
         return cache
 
     def get(self, key: str, make: Callable[[Path], Mapping[str, Any]]) -> Entry:
-        """The entry of a key; where there is none, or a damaged one, `make` writes its .npy files into a folder.
+        """The entry of a key; if it is missing or damaged, `make` writes its .npy files to a folder.
 
-        `make` gets an empty folder and returns facts to store beside the arrays. Of many processes that ask at the
-        same time one calls it, and the others wait.
+        `make` receives an empty folder and returns metadata to store beside the arrays. If several processes request
+        the same key, one calls it and the others wait.
 
         Raises:
             HarnetError: the disk is full, or the cache cannot be written.
@@ -109,10 +109,10 @@ class NodeCache:
             if {path.name: _fingerprint(path) for path in folder.glob("*.npy")} != files:
                 return None
         except (OSError, ValueError, KeyError, TypeError):
-            # Not there, pruned meanwhile, or not what was written: made anew all the same.
+            # Missing, pruned meanwhile or damaged: computed again in any case.
             return None
         with suppress(OSError):
-            # Says that somebody needs it, to whoever prunes.
+            # Marks the entry as used, for pruning.
             os.utime(folder)
         return Entry(folder, facts)
 
@@ -127,26 +127,26 @@ class NodeCache:
             (temporary / _INDEX).write_text(json.dumps({"files": files, "facts": facts}))
             fsync_folder(temporary)
             if final.exists() and self._read(key) is None:
-                # Damaged. Processes that have mapped it keep what they have.
+                # Damaged. Processes that have mapped it keep their mapping.
                 os.replace(final, damaged)
             publish(temporary, final)
         except OSError as error:
-            # Without a lock another process may have been first.
+            # Without locks another process may have been faster.
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or self._read(key) is None:
                 raise HarnetError(
-                    f"{self.root}: not writable ({error}): make room there, or give another --data.cache"
+                    f"{self.root}: not writable ({error}): free some space, or pass another --data.cache"
                 ) from error
         finally:
             for folder in (temporary, damaged):
                 shutil.rmtree(folder, ignore_errors=True)
         entry = self._read(key)
         if entry is None:
-            raise HarnetError(f"{final}: reads back otherwise than it was written: is the disk of --data.cache sound?")
+            raise HarnetError(f"{final}: differs from what was written: check the disk of --data.cache")
         return entry
 
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:
-        """Alone on this node; the kernel lets go of the lock of a process that was killed."""
+        """Hold the key's lock on this node; the kernel releases the lock of a killed process."""
         descriptor = os.open(self.root / f"{key}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
@@ -154,14 +154,14 @@ class NodeCache:
             except OSError as error:
                 if error.errno not in LACKING:
                     raise
-                _LOG.warning("%s: its file system has no locks (%s), so every process makes its own plan: give a "
+                _LOG.warning("%s: its file system has no locks (%s), so every process computes its own plan: pass a "
                              "folder on a local disk as --data.cache", self.root, error.strerror)  # fmt: skip
             yield
         finally:
             os.close(descriptor)
 
     def _prune(self) -> None:
-        """Delete what nobody has opened for long, half-written entries of killed processes included."""
+        """Delete entries that were not used for long, and partial entries of killed processes."""
         oldest = time.time() - KEPT_DAYS * 86_400
         entries = sorted(self._entries(), reverse=True)
         for number, (opened, path) in enumerate(entries):
@@ -169,7 +169,7 @@ class NodeCache:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _entries(self) -> Iterator[tuple[float, Path]]:
-        """When each entry was last opened. Locks stay: one that is deleted while it is held is no lock."""
+        """Time of last use and path of each entry. Locks are never deleted: a deleted lock excludes nobody."""
         for path in self.root.iterdir():
             with suppress(FileNotFoundError):
                 found = path.lstat()
@@ -178,7 +178,7 @@ class NodeCache:
 
 
 def _fingerprint(path: Path) -> list[Any]:
-    """Size and xxh3-128 of a file, read in pieces: mapping it would count as this process's memory."""
+    """Size and xxh3-128 of a file, read in chunks: mapping it would count as this process's memory."""
     digest, buffer = xxhash.xxh3_128(), bytearray(_CHUNK)
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(buffer):

@@ -1,7 +1,7 @@
-"""Storage that fails for a moment: a server that restarts, a mount that hangs, a network that is down.
+"""Retrying reads after transient storage failures: a restarting server, a hanging mount, a network outage.
 
-Such a failure says nothing about the data, so it must never change what a run reads: it is waited for, and if it lasts,
-it ends the run, which the same command continues later.
+Such a failure says nothing about the data, so it must never change what a run reads: reads are retried with back-off,
+and if the failure lasts, the run stops; the same command resumes it later.
 """
 
 import logging
@@ -18,19 +18,19 @@ T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 _JITTER = random.SystemRandom()
-"""Pauses differ, so that a thousand processes do not come back at once; no other random draw may notice."""
+"""Random jitter, so that a thousand processes do not retry at once; independent of all other random draws."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """For how long, and after which pauses, a failed read is tried again."""
+    """Retry policy of a failed read: exponential back-off with jitter."""
 
     seconds: float = 300.0
-    """From the first failure on; the last attempt is made at its end."""
+    """Total time in seconds from the first failure; the last attempt is made at its end."""
     first_pause: float = 0.5
-    """Seconds before the second attempt; twice that before each further one, less up to half of it at random."""
+    """Pause in seconds before the second attempt; doubled before each further one, minus a random half at most."""
     longest_pause: float = 30.0
-    """Seconds."""
+    """Maximum pause in seconds."""
 
     def read(
         self,
@@ -39,10 +39,10 @@ class Patience:
         again: Callable[[], None] = lambda: None,
         passing: tuple[type[Exception], ...] = (OSError, Missing),
     ) -> T:
-        """`read()`, tried again while it raises what may be `passing`; `again` is called before each further attempt.
+        """`read()`, retried while it raises one of `passing`; `again` is called before each retry.
 
         Raises:
-            Unreachable: it still fails after `seconds`; the message names `named`.
+            Unreachable: it still fails after `seconds`; the message contains `named`.
         """
         began, pause = None, self.first_pause
         while True:
@@ -54,12 +54,12 @@ class Patience:
             if began is None:
                 began = now
                 if self.seconds:
-                    _LOG.warning("%s: %s; trying again for up to %s", named, problem, _words(self.seconds))
+                    _LOG.warning("%s: %s; retrying for up to %s", named, problem, _words(self.seconds))
             left = began + self.seconds - now
             if left <= 0:
                 raise Unreachable(
-                    f"{named}: could not be read for {_words(self.seconds)} ({problem}): see whether the file is there "
-                    "and its file system or server answers; the same command continues"
+                    f"{named}: could not be read for {_words(self.seconds)} ({problem}): check that the file exists "
+                    "and its file system or server responds; the same command resumes"
                 )
             time.sleep(min(left, pause * _JITTER.uniform(0.5, 1)))
             pause = min(2 * pause, self.longest_pause)

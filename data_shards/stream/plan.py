@@ -1,17 +1,17 @@
-"""The order of an epoch as a pure function of (manifest, settings, epoch): nothing here reads data or the clock.
+"""The order of an epoch as a pure function of (manifest, settings, epoch); reads neither data nor the clock.
 
-1. Each person-day has `draws_per_day` windows, or as many as it has window starts if those are fewer. They are
-   spread over its hours in proportion to motion mass.
-2. An hour is visited for `windows_per_visit` windows at a time. How many visits it gets in this epoch is its
-   expected draws / windows per visit, rounded up or down at random so that the expectation is kept. So still hours
-   come up rarely, and few bytes are read for each window delivered.
-3. The visited hours are permuted and laid end to end: the epoch is one long line of windows.
-4. The line is cut into L lanes of equal length; what is left over at its end is dropped, other hours in every epoch.
+1. Each person-day is allotted `draws_per_day` windows, or its number of window starts if that is smaller, distributed
+   over its hours in proportion to motion mass.
+2. A visit to an hour takes `windows_per_visit` windows. The number of visits in this epoch is the hour's expected draws
+   / windows per visit, randomly rounded up or down so that the expectation is preserved. So still hours are visited
+   rarely, and few bytes are read per delivered window.
+3. The visited hours are permuted and concatenated: the epoch is one long line of windows.
+4. The line is cut into L lanes of equal length; the remainder at its end is dropped, other hours in each epoch.
    Every global batch takes batch / L windows from each lane, and a lane shuffles its windows within groups of
    `shuffle_windows`.
 
-Rank and worker appear nowhere: they only choose which lanes a process serves (`lanes_of`). That is what makes a run
-resumable, mid-epoch, on another number of processes.
+The order does not depend on rank or worker: they only select which lanes a process serves (`lanes_of`). So a run can
+be resumed mid-epoch on another number of processes.
 """
 
 from dataclasses import dataclass
@@ -26,32 +26,32 @@ from data_shards.stream.expectation import due_windows, expectations, person_day
 from harnet.errors import HarnetError
 
 _STREAM_VISITS, _STREAM_DAYS, _STREAM_ORDER, _STREAM_STARTS, _STREAM_SHUFFLE = range(5)
-"""Names of the independent random streams derived from one seed."""
+"""Ids of the independent random streams derived from one seed."""
 
 
 @dataclass(frozen=True)
 class OrderConfig:
-    """What decides the order of windows, besides the manifest."""
+    """Settings that determine the order of windows, together with the manifest."""
 
     window_seconds: int
-    """Length of a window: 5, 10 or 30 s."""
+    """Window length: 5, 10 or 30 s."""
     batch: int
-    """Global batch: windows in a step over all processes."""
+    """Global batch size: windows per step over all ranks."""
     lanes: int
-    """Divides the global batch, and is divided by every number of processes that the run shall ever use."""
+    """Number of lanes; must divide the global batch and be a multiple of every number of readers the run will use."""
     seed: int
-    """Of the order and of the draws."""
+    """Seed of the order and of the draws."""
     draws_per_day: int = 1500
     """Windows per person-day and epoch (Yuan et al. 2024: 1,500 of ten seconds)."""
     windows_per_visit: int = 256
-    """Windows taken from an hour once it is read."""
+    """Windows taken per visit to an hour."""
     shuffle_windows: int = 2048
-    """Size of the groups in which a lane shuffles, rounded up to a multiple of what it gives to a batch. A process
+    """Size of a lane's shuffle groups in windows, rounded up to a multiple of what a lane gives to a batch. A process
     holds one group of each of its lanes in memory."""
 
     def __post_init__(self) -> None:
         if self.window_seconds not in WINDOW_SECONDS:
-            raise HarnetError(f"window_seconds is {self.window_seconds}; one of {WINDOW_SECONDS}")
+            raise HarnetError(f"window_seconds is {self.window_seconds}; it must be one of {WINDOW_SECONDS}")
         for name in ("batch", "lanes", "draws_per_day", "windows_per_visit", "shuffle_windows"):
             if getattr(self, name) < 1:
                 raise HarnetError(f"{name} is {getattr(self, name)}; it must be at least 1")
@@ -62,7 +62,7 @@ class OrderConfig:
 
     @property
     def per_lane(self) -> int:
-        """Windows that a lane gives to each global batch."""
+        """Windows that a lane contributes to each global batch."""
         return self.batch // self.lanes
 
     @property
@@ -71,7 +71,7 @@ class OrderConfig:
         return -(-self.shuffle_windows // self.per_lane) * self.per_lane
 
     def shift(self, lane: int) -> int:
-        """By how much a lane's first group is shorter than the others, so that lanes do not all read in one step."""
+        """Windows by which a lane's first group is shorter, so that not all lanes load a group in the same step."""
         return lane * (self.group // self.per_lane) // self.lanes * self.per_lane
 
 
@@ -80,15 +80,15 @@ class EpochPlan:
     """The order of one epoch. Positions count windows on the line, 0 to `total` - 1."""
 
     rows: NDArray[np.int32]
-    """(V,) rows of the manifest, in the order of the line; each at most once."""
+    """(V,) manifest rows in the order of the line; each at most once."""
     ends: NDArray[np.int64]
-    """(V,) position after the last window of each visited hour."""
+    """(V,) position after the last window of each visit."""
     steps: int
-    """Global batches in the epoch: the same in every epoch of a manifest and configuration."""
+    """Global batches in the epoch; the same for every epoch of a manifest and configuration."""
     epoch: int
-    """Number of the epoch, from 0."""
+    """Epoch number, from 0."""
     config: OrderConfig
-    """The settings that it was made with."""
+    """Settings of the order."""
 
     @property
     def total(self) -> int:
@@ -97,7 +97,7 @@ class EpochPlan:
 
     @property
     def dropped(self) -> int:
-        """Windows at the end of the line that no global batch takes."""
+        """Windows at the end of the line that are not part of any global batch."""
         return self.total - self.steps * self.config.batch
 
     def start(self, visit: int) -> int:
@@ -105,37 +105,37 @@ class EpochPlan:
         return int(self.ends[visit - 1]) if visit else 0
 
     def count(self, visit: int) -> int:
-        """Windows of a visit."""
+        """Number of windows of a visit."""
         return int(self.ends[visit]) - self.start(visit)
 
     def bounds(self, lane: int, number: int) -> tuple[int, int]:
-        """First position of a lane's `number`-th shuffle group, and the one after its last."""
+        """Start and end position of a lane's `number`-th shuffle group."""
         length, begin = self.steps * self.config.per_lane, number * self.config.group - self.config.shift(lane)
         start, stop = (min(max(edge, 0), length) for edge in (begin, begin + self.config.group))
         return lane * length + start, lane * length + stop
 
     def place(self, lane: int, window: int) -> tuple[int, int]:
-        """Number of the group that a lane's `window`-th window is delivered from, and which one of it it is."""
+        """Group from which a lane's `window`-th window is delivered, and its index in the group's shuffled order."""
         number, offset = divmod(window + self.config.shift(lane), self.config.group)
         return number, offset if number else window
 
     def visits(self, start: int, stop: int) -> range:
-        """The visits that positions `start` to `stop` - 1 belong to."""
+        """The visits that cover positions `start` to `stop` - 1."""
         if start == stop:
             return range(0)
         first, last = np.searchsorted(self.ends, (start, stop - 1), side="right")
         return range(int(first), int(last) + 1)
 
     def shuffled(self, lane: int, number: int) -> NDArray[np.int64]:
-        """In which order the positions of a lane's `number`-th group are delivered, counted from its first."""
+        """Order in which the positions of a lane's `number`-th group are delivered, relative to its first."""
         start, stop = self.bounds(lane, number)
         key = keyed.key(self.config.seed, self.epoch, _STREAM_SHUFFLE, lane, number)
         return keyed.permutation(key, stop - start)
 
     def rows_of(self, positions: NDArray[np.int64]) -> NDArray[np.int32]:
-        """(n,) rows of the blocks that the windows at these positions of the epoch (`Batch.positions`) were due from.
+        """(n,) manifest rows of the blocks planned for the windows at these positions (`LaneBatch.positions`).
 
-        Slow, and meant for messages. Windows of a damaged block come from another one, which is not told here.
+        Slow; for messages only. Windows that replace those of a damaged block come from another block.
         """
         config = self.config
         rows = np.empty(len(positions), np.int32)
@@ -148,7 +148,7 @@ class EpochPlan:
         return rows
 
     def draw_key(self, row: int) -> int:
-        """Key of the draw of windows from a block in this epoch."""
+        """Random key for drawing windows from a block in this epoch."""
         return keyed.key(self.config.seed, self.epoch, _STREAM_STARTS, row)
 
 
@@ -164,8 +164,8 @@ def steps_per_epoch(manifest: Manifest, split: str, config: OrderConfig) -> int:
 def _steps(due: int, manifest: Manifest, split: str, config: OrderConfig) -> int:
     if due < config.batch:
         raise HarnetError(
-            f"{manifest.where}: split '{split}' gives {due} windows of {config.window_seconds} s an epoch, fewer "
-            f"than one global batch of {config.batch}; lower the batch, or add recordings"
+            f"{manifest.where}: split '{split}' has {due} windows of {config.window_seconds} s per epoch, fewer "
+            f"than one global batch of {config.batch}; reduce the batch, or add recordings"
         )
     return due // config.batch
 
@@ -188,19 +188,20 @@ def plan_epoch(manifest: Manifest, split: str, config: OrderConfig, epoch: int) 
 
 
 def _shuffled(key: int, rows: NDArray[np.int32]) -> NDArray[np.int64]:
-    """A random order of rows; ties, if any, keep the order that they came in."""
+    """A random order of rows; ties, if any, keep their original order."""
     return np.argsort(keyed.hashes(key, rows.astype(np.int64)), kind="stable")
 
 
 def _visits(
     manifest: Manifest, split: str, config: OrderConfig, epoch: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int16], int]:
-    """Rows visited in an epoch, how many windows of each, and the windows due in any epoch.
+    """Rows visited in an epoch, the number of windows of each, and the expected windows of any epoch.
 
-    Each hour's expected windows are rounded down or up to whole visits, keeping the expectation, by systematic
-    sampling (Madow 1949): person-days are laid on a line in random order, an hour as long as its chance of being
-    rounded up, and a comb of unit spacing with one random offset decides. So the windows of a day stay within two
-    visits of what it is due, and those of the epoch within one. An hour's last visit stops at its last window start.
+    Each hour's expected windows are rounded down or up to whole visits, preserving the expectation, by systematic
+    sampling (Madow 1949): person-days are placed on a line in random order, each hour as long as its probability of
+    being rounded up, and a comb of unit spacing with one random offset selects. So a day's windows differ from their
+    expectation by at most two visits, and those of the epoch by at most one. An hour's last visit ends at its last
+    window start.
     """
     per_visit = min(config.windows_per_visit, SECONDS_PER_HOUR)
     days = person_days(manifest, split)
@@ -234,7 +235,7 @@ def _visits(
 
 
 def _phases(totals: NDArray[np.float64], seed: int, epoch: int) -> NDArray[np.float64]:
-    """(D,) where each person-day begins between two teeth of the comb."""
+    """(D,) position of each person-day's start relative to the comb."""
     order = _shuffled(keyed.key(seed, epoch, _STREAM_DAYS), np.arange(len(totals), dtype=np.int32))
     ends = np.cumsum(totals[order])
     begin = np.empty_like(totals)
@@ -253,7 +254,7 @@ def _topped_up(
     counts: NDArray[np.int16],
     short: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
-    """Give the first hours a few windows more where rounding left less than the fixed number of steps needs."""
+    """Add windows to the first hours if rounding left fewer than the fixed number of steps needs."""
     column = manifest.columns[f"starts_{config.window_seconds}"]
     room = column[rows] - counts
     if int(room.sum(dtype=np.int64)) < short:
@@ -268,14 +269,14 @@ def _topped_up(
 
 
 def lanes_of(rank: int, world: int, lanes: int) -> range:
-    """The lanes that one of `world` readers serves.
+    """The lanes served by reader `rank` of `world` readers.
 
     Raises:
-        HarnetError: the lanes cannot be dealt out evenly.
+        HarnetError: the lanes cannot be divided evenly.
     """
     if lanes % world:
         raise HarnetError(
-            f"data.lanes = {lanes} cannot be dealt to {world} readers (processes x loader workers) evenly; "
-            f"choose lanes divisible by {world}"
+            f"data.lanes = {lanes} cannot be divided evenly over {world} readers (processes x loader workers); "
+            f"choose a multiple of {world}"
         )
     return range(rank, lanes, world)

@@ -1,4 +1,4 @@
-"""Epoch plans of a run, computed once a node and mapped by all of its processes."""
+"""Epoch plans of a run, computed once per node and memory-mapped by all its processes."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from data_shards.stream.node_cache import NodeCache
 from data_shards.stream.plan import EpochPlan, OrderConfig, plan_epoch, steps_per_epoch
 
 _SOURCES = tuple(Path(str(module.__file__)).read_bytes() for module in (plan, expectation, keyed))
-"""A plan that another version of the code made is another plan."""
+"""Part of the cache key: plans made by another version of the code are not reused."""
 
 
 class Planner:

@@ -1,4 +1,4 @@
-"""A plan → batches: what all lanes of a process give to each of them."""
+"""From a plan to batches: combines the windows of all lanes of a process."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,27 +13,27 @@ from data_shards.stream.plan import EpochPlan, OrderConfig
 from data_shards.stream.shard_files import Shards
 
 MAX_DAMAGED = 0.001
-"""Share of damaged blocks above which a run stops."""
+"""Default share of damaged blocks above which a run stops."""
 
 
 @dataclass(frozen=True)
 class LaneBatch:
-    """One reader's part of a global batch."""
+    """One reader's share of a global batch."""
 
     windows: NDArray[np.int16]
     """(b, 3, 30·seconds) counts of 1/4096 g."""
     positions: NDArray[np.int64]
-    """(b,) number of each window in the epoch: step · batch + place in the global batch. It keys the augmentation."""
+    """(b,) index of each window in the epoch: step · batch + index in the global batch. It keys the augmentation."""
     blocks: int
-    """Blocks that were read for it."""
+    """Number of blocks read for it."""
     damaged: int
-    """Those of them that were damaged, and were skipped."""
+    """Number of damaged blocks among them, which were skipped."""
 
 
 class LaneReader:
     """Reads some lanes of a run, epoch after epoch, in one process.
 
-    Its memory, a shuffle group of each lane (3.7 MB of ten-second windows by default), is taken once.
+    Its memory, one shuffle group per lane (3.7 MB for ten-second windows by default), is allocated once.
     """
 
     def __init__(self, shards: Shards, config: OrderConfig, lanes: range, max_damaged: float = MAX_DAMAGED) -> None:
@@ -45,18 +45,18 @@ class LaneReader:
     def batches(
         self, plan: EpochPlan, first_step: int = 0, out: NDArray[np.int16] | None = None
     ) -> Iterator[LaneBatch]:
-        """This reader's parts of global batches `first_step` to the epoch's last.
+        """Yield this reader's shares of global batches, from `first_step` to the end of the epoch.
 
-        Seeking costs nothing: the groups that hold the first step are read, and nothing before them.
+        Seeking is free: only the groups that contain the first step are read, nothing before them.
 
         Args:
             plan: the order.
-            first_step: number of the first batch in the epoch.
-            out: (b, 3, 30·seconds) int16, contiguous, that every batch is written to, over the one before; new memory
-                if None.
+            first_step: index of the first batch in the epoch.
+            out: contiguous buffer (b, 3, 30·seconds) int16 that every batch is written to, overwriting the last; None
+                allocates new memory.
 
         Raises:
-            HarnetError: too many blocks are damaged or missing, or nothing can be read.
+            HarnetError: too many blocks are damaged or missing, or none can be read.
         """
         config, tally, each = self._config, self._tally, self._config.per_lane
         assert plan.config == config

@@ -1,8 +1,8 @@
-"""Shards that fsspec reads over a network: S3, HTTP and others, by ranges, a block at a time.
+"""Reading shards over a network with fsspec (S3, HTTP and others) by range requests, one block at a time.
 
-Blocks that will be needed next are fetched in the background, and those that were read may be kept on a local disk.
-What goes wrong on the way is tried again after growing pauses: a few times here, for short faults, and then for minutes
-by whoever needs the block (`patience.py`). No message holds a password or token.
+Blocks that are needed next are prefetched in the background, and blocks may be cached on a local disk. Failures are
+retried with back-off: a few times here, for short faults, and then for minutes by the reader of the block
+(`patience.py`). Messages never contain passwords or tokens.
 """
 
 from collections.abc import Callable
@@ -20,11 +20,11 @@ from harnet.errors import HarnetError
 from harnet.redaction import redacted
 
 _CONNECTIONS = 16
-"""Blocks that one process fetches at the same time."""
+"""Number of blocks that one process fetches concurrently."""
 _LONGEST_PAUSE = 30.0
 """Seconds."""
 _ATTEMPTS = 4
-"""How often a thread asks for a block: about 2 seconds. Nobody can stop a thread, so it must not wait for long."""
+"""Attempts per block in a thread, about 2 seconds: threads cannot be cancelled, so they must not wait for long."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,15 @@ class RemoteOptions:
     """How remote files are read."""
 
     cache: Path | None = None
-    """Folder for blocks that were read; None keeps none."""
+    """Folder in which blocks are cached; None disables caching."""
     cache_bytes: int = 0
-    """Upper bound of that folder, give or take a fiftieth for each process that uses it; 0 keeps none."""
+    """Size limit of that folder, exceeded by at most 1/50 per process that uses it; 0 disables caching."""
     patience: Patience = field(default_factory=Patience)
-    """For how long a block, or the manifest, is asked for again."""
+    """Retry policy for blocks and the manifest."""
 
 
 def open_storage(manifest: Manifest, options: RemoteOptions) -> Storage:
-    """Where the shards of a manifest are read from. Nothing is connected to before the first read."""
+    """Storage of a manifest's shards. No connection is made before the first read."""
     location = manifest.location
     if is_remote(location):
         return RemoteStorage(location, options, manifest.digest)
@@ -56,40 +56,40 @@ class Remote:
         self._files: Any = None
 
     def info(self, name: str) -> dict[str, Any]:
-        """Facts of a file, its size among them. Raises Missing, OSError or HarnetError."""
+        """Metadata of a file, including its size. Raises Missing, OSError or HarnetError."""
         found: dict[str, Any] = self._try(name, lambda files, path: files.info(path))
         return found
 
     def fetch(self, name: str, offset: int, length: int) -> bytes:
-        """Bytes of a file, exactly as many as were asked for. Raises Missing, Truncated, OSError or HarnetError."""
+        """Exactly `length` bytes of a file from `offset` on. Raises Missing, Truncated, OSError or HarnetError."""
 
         def get(files: Any, path: str) -> bytes:
             content: bytes = files.cat_file(path, start=offset, end=offset + length)
             if len(content) > length:
-                raise HarnetError(f"{self.where(name)}: the server sends whole files where ranges are asked for: use "
-                                  "one that supports range requests, or copy the shards")  # fmt: skip
+                raise HarnetError(f"{self.where(name)}: the server does not support range requests: use one that does, "
+                                  "or copy the shards")  # fmt: skip
             if len(content) < length:
-                raise OSError(f"{len(content)} bytes came where {length} were asked for")
+                raise OSError(f"received {len(content)} bytes instead of {length}")
             return content
 
         try:
             content: bytes = self._try(name, get)
         except OSError:
-            # Servers differ in what they say of a range beyond the end of a file.
+            # Servers respond differently to a range beyond the end of a file.
             if (size := self.info(name).get("size")) is not None and size < offset + length:
                 raise Truncated(f"{self.where(name)} ends at byte {size}") from None
             raise
         return content
 
     def where(self, name: str) -> str:
-        """A file in words, without secrets."""
+        """URL of a file for messages, without secrets."""
         return f"{redacted(self._base)}/{name}"
 
     def _open(self) -> Any:
         if self._files is None:
             import fsspec
 
-            # Instances are shared within a process, and listings that an instance remembers may be old.
+            # Instances are shared within a process, and their cached listings may be outdated.
             self._files, _ = fsspec.core.url_to_fs(self._base, skip_instance_cache=True, use_listings_cache=False)
         return self._files
 
@@ -111,7 +111,7 @@ class Remote:
         except ImportError as error:
             raise HarnetError(f"{self.where(name)}: {error}; pip install 'harnet[train]'") from None
         except Exception as error:
-            # Of any of many libraries, its text and its causes with the secrets of the URL in them: one clean line.
+            # Errors of many libraries, whose text and causes may contain the URL's secrets: reduced to one clean line.
             said = redacted(str(error)).replace(self._query or "\0", "?***") or type(error).__name__
             if _may_pass(error):
                 raise OSError(said) from None
@@ -131,23 +131,23 @@ class RemoteStorage:
         self._coming: dict[tuple[str, int, int], Future[bytes]] = {}
 
     def read_into(self, name: str, offset: int, out: memoryview) -> None:
-        """From the background, the local disk or the network. Raises Missing, Truncated, OSError or HarnetError."""
+        """Read prefetched data, the disk cache or the network. Raises Missing, Truncated, OSError or HarnetError."""
         coming = self._coming.pop((name, offset, len(out)), None)
         out[:] = coming.result() if coming else self._get(name, offset, len(out))
 
     def prefetch(self, name: str, offset: int, length: int) -> None:
-        """Begin to fetch a range."""
+        """Start fetching a range in the background."""
         key = (name, offset, length)
         if key not in self._coming:
             self._coming[key] = self._threads.submit(self._get, *key)
 
     def forget(self, name: str, offset: int, length: int) -> None:
-        """Drop a kept range: it will come over the network."""
+        """Drop a cached range, so that it is fetched over the network again."""
         if self._cache:
             self._cache.drop(f"{self._source}/{name}", offset, length)
 
     def close(self) -> None:
-        """Give up what is being fetched."""
+        """Cancel pending fetches."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._coming.clear()
 
@@ -162,7 +162,7 @@ class RemoteStorage:
 
 
 def _plainly(call: Callable[[Any, str], Any], files: Any, path: str) -> Any:
-    """Call with a file system and a path; what fsspec's HTTP calls a missing file is told from a missing server."""
+    """Call with a file system and a path; for HTTP, distinguishes a missing file from an unreachable server."""
     try:
         return call(files, path)
     except FileNotFoundError as error:
@@ -173,12 +173,12 @@ def _plainly(call: Callable[[Any, str], Any], files: Any, path: str) -> Any:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether another attempt may succeed."""
+    """Whether the error is retryable."""
     lasting = FileNotFoundError | ImportError | NotImplementedError | HarnetError
     return isinstance(error, Exception) and not (_is_denied(error) or isinstance(error, lasting))
 
 
 def _is_denied(error: BaseException) -> bool:
-    # aiohttp and botocore have errors of their own for this, which are no PermissionError.
+    # aiohttp and botocore define their own errors for this, which are not PermissionError.
     denied = getattr(error, "status", None) in (401, 403) or type(error).__name__ == "NoCredentialsError"
     return denied or isinstance(error, PermissionError)

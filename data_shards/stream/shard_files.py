@@ -1,4 +1,4 @@
-"""Blocks of a shard folder, by row of its manifest, every one checked against its hash."""
+"""Reading blocks of a shard folder by manifest row, each verified against its hash."""
 
 import time
 from functools import partial
@@ -16,13 +16,13 @@ from data_shards.stream.storage import LocalStorage, Storage, Truncated
 Arrays = tuple[NDArray[np.int16], NDArray[np.float32], NDArray[np.uint8]]
 
 _SIGHTINGS = 2
-"""How often wrong bytes are seen before they are damage: a shard may just be being replaced."""
+"""Number of reads with wrong bytes before a block counts as damaged: a shard may be in the middle of replacement."""
 _PAUSE = 0.2
-"""Seconds between them."""
+"""Seconds between these reads."""
 
 
 class Shards:
-    """Reads blocks; for use in one process."""
+    """Reads blocks; not shared between processes."""
 
     def __init__(self, manifest: Manifest, storage: Storage | None = None, patience: Patience | None = None) -> None:
         self.manifest = manifest
@@ -33,21 +33,21 @@ class Shards:
         self._hash, self._samples = columns["hash"], columns["samples"]
 
     def read(self, row: int) -> Arrays:
-        """Signal (3, n), motion (n / 30,) and wear (n / 30,) of a block, in memory of their own.
+        """Signal (3, n), motion (n / 30,) and wear (n / 30,) of a block, in newly allocated memory.
 
         Raises:
-            DamagedBlock: the shard is too short or the block's bytes are not those of the manifest.
-            Unreachable: it could not be read, or was not there, for as long as patience lasts.
-            HarnetError: it may not be read.
+            DamagedBlock: the shard is too short or the block's bytes do not match the manifest.
+            Unreachable: it was missing or could not be read until the retries were exhausted.
+            HarnetError: permission is denied.
         """
         return self.read_into(row, memoryview(bytearray(self.length(row))))
 
     def length(self, row: int) -> int:
-        """Bytes that a block takes in its shard."""
+        """Size of a block's range in bytes."""
         return int(self._length[row])
 
     def samples(self, row: int) -> int:
-        """Samples of a block, n."""
+        """Number of samples of a block, n."""
         return int(self._samples[row])
 
     def read_into(self, row: int, buffer: memoryview) -> Arrays:
@@ -67,28 +67,28 @@ class Shards:
                 problem = str(error)
                 continue
             if digest(content) != self._hash[row]:
-                problem = "its bytes are not those of the manifest"
+                problem = "its bytes do not match the manifest"
                 continue
             try:
                 return from_range(content, self.samples(row))
             except ValueError as error:
-                # The right bytes, by their hash, and yet no block: reading again cannot help.
+                # The hash is right but the content is not a block: reading again cannot help.
                 problem = str(error)
                 break
         raise DamagedBlock(
-            f"{self.manifest.name_of(row)}: damaged: {problem}; `harnet verify` lists what is wrong and the remedy"
+            f"{self.manifest.name_of(row)}: damaged: {problem}; run `harnet verify` for details and advice"
         )
 
     def prefetch(self, row: int) -> None:
-        """Say that a block will be read soon."""
+        """Announce that a block will be read soon."""
         self._storage.prefetch(*self._place(row), self.length(row))
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Release files and connections."""
         self._storage.close()
 
     def _fetch(self, row: int, content: memoryview) -> None:
-        """Fill `content` with the bytes of a block, whatever they are. Raises Truncated or HarnetError."""
+        """Read the bytes of a block into `content`, unverified. Raises Truncated or HarnetError."""
         name, offset = self._place(row)
         read = partial(self._storage.read_into, name, offset, content)
         again = partial(self._storage.forget, name, offset, len(content))

@@ -1,7 +1,7 @@
-"""A manifest for training: converted to plain arrays once a node, mapped by all of its processes.
+"""A manifest for training: converted to plain arrays once per node and memory-mapped by all its processes.
 
-The columns of 16.8 million blocks are 870 MB. Mapped, the pages that are touched are there once a node, and a column
-that is not needed is not read.
+The columns of 16.8 million blocks take 870 MB. When mapped, used pages are in memory once per node, and unused columns
+are never read.
 """
 
 import hashlib
@@ -36,25 +36,23 @@ from harnet.errors import HarnetError
 
 _NAMES = ("participant", "recording")
 _VERSION = 2
-"""Of the layout of a converted manifest."""
+"""Version of the layout of a converted manifest."""
 _MARKS = ("ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "created")
-"""What file systems call the facts of an object that change when it is written anew."""
+"""Names, in various file systems, of metadata that change when an object is rewritten."""
 _PIECE = 1 << 26
-"""Bytes of a remote manifest that are fetched, and if need be fetched again, at a time."""
+"""Bytes of a remote manifest to fetch, and to retry, at a time."""
 
 
 class MappedColumns(Mapping[str, NDArray[Any]]):
-    """Columns of a manifest, mapped from files; light to send to another process of the node, which maps them too."""
+    """Columns of a manifest, memory-mapped from files; cheap to send to another process of the node."""
 
     def __init__(self, entry: Entry) -> None:
         self._entry = entry
         try:
-            # All of them at once: mapping reads nothing, and files in a temporary folder do not stay for ever.
+            # Map all of them now: mapping reads nothing, and files in a temporary folder may be deleted later.
             self._mapped = {name: entry.array(name) for name in SCHEMA.names}
         except FileNotFoundError as error:
-            raise HarnetError(
-                f"{error.filename}: was deleted while it was in use: run the same command again"
-            ) from None
+            raise HarnetError(f"{error.filename}: was deleted while in use: run the same command again") from None
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self._mapped[name]
@@ -72,10 +70,10 @@ class MappedColumns(Mapping[str, NDArray[Any]]):
 def open_manifest(
     location: str, cache: NodeCache, without: frozenset[str] = frozenset(), remote: RemoteOptions | None = None
 ) -> Manifest:
-    """The manifest of a shard folder, local or remote, without the blocks of some people.
+    """The manifest of a local or remote shard folder, without the blocks of excluded people.
 
     Raises:
-        HarnetError: there is none, or it is damaged or of another version, or the folder is being purged.
+        HarnetError: it is missing, damaged or of another version, or the folder is being purged.
     """
     if is_remote(location):
         return _open_remote(location, cache, without, remote or RemoteOptions())
@@ -94,14 +92,14 @@ def _open_remote(location: str, cache: NodeCache, without: frozenset[str], optio
     files = Remote(location, options)
     where = files.where(FILE_NAME)
     try:
-        # That there is none is known at once; everything else may pass.
+        # A missing manifest is final; all other failures may be transient.
         info = options.patience.read(lambda: files.info(FILE_NAME), where, passing=(OSError,))
         marks = {name: str(info[name]) for name in ("size", *_MARKS) if info.get(name) is not None}
         if len(marks) > 1:
             mark = hashlib.sha256(json.dumps([location, marks], sort_keys=True).encode()).hexdigest()
             make = partial(_fetch_and_convert, files, info["size"], options.patience, where, without)
             return _manifest(cache.get(_key(mark, without), make), location)
-        # Of this server one cannot learn whether the manifest is another one now without reading it.
+        # This server provides no metadata that show whether the manifest has changed, so it must be read.
         content = _fetch(files, info["size"], options.patience)
     except Missing:
         raise HarnetError(_none(files.where("").rstrip("/"))) from None
@@ -118,7 +116,7 @@ def _fetch(files: Remote, size: int, patience: Patience) -> io.BytesIO:
     try:
         return io.BytesIO(b"".join(map(piece, range(0, size, _PIECE))))
     except Truncated:
-        raise HarnetError(f"{files.where(FILE_NAME)}: changed while it was read: run the same command again") from None
+        raise HarnetError(f"{files.where(FILE_NAME)}: changed while being read: run the same command again") from None
 
 
 def _fetch_and_convert(
@@ -128,7 +126,7 @@ def _fetch_and_convert(
 
 
 def _none(where: str) -> str:
-    return f"{where}: no {FILE_NAME}; not a shard folder, or `harnet shard` did not finish: run it again"
+    return f"{where}: no {FILE_NAME}: not a shard folder, or `harnet shard` did not finish; run it again"
 
 
 def _key(content: str, without: frozenset[str]) -> str:
@@ -153,7 +151,7 @@ def _manifest(entry: Entry, location: str) -> Manifest:
 def _convert(
     content: io.BufferedReader | io.BytesIO, folder: Path, named: str, without: frozenset[str]
 ) -> Mapping[str, Any]:
-    """Write the columns as .npy files, one at a time, less the rows of some people; return everything else."""
+    """Write the columns as .npy files, one at a time, without the rows of excluded people; returns everything else."""
     content.seek(0)
     digest = hashlib.file_digest(content, "sha256").hexdigest()
     with reading(named):
@@ -185,7 +183,7 @@ def _convert(
 
 
 def _dictionary(file: pq.ParquetFile, name: str, named: str) -> tuple[list[str], NDArray[np.int32]]:
-    """Names, and one code into them a row; row groups may have dictionaries of their own."""
+    """Names, and one index into them per row; row groups may have their own dictionaries."""
     with reading(named):
         chunks = file.read(columns=[name], use_threads=False).unify_dictionaries()[name].chunks
     names = chunks[0].dictionary.to_pylist() if chunks else []

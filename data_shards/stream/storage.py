@@ -1,4 +1,4 @@
-"""Where shards are: byte ranges of files in a local folder, or of objects that fsspec can read."""
+"""Storage of shards: byte ranges of files in a local folder, or of objects that fsspec can read."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from harnet.errors import HarnetError
 
 
 class Missing(Exception):
-    """The file is not there, as far as can be seen: a mount that was lost looks the same."""
+    """The file does not exist, or its mount was lost, which looks the same."""
 
 
 class Truncated(Exception):
@@ -17,7 +17,7 @@ class Truncated(Exception):
 
 
 class Storage(Protocol):
-    """Byte ranges by file name. Opened anew in each process: neither descriptors nor connections survive a fork."""
+    """Byte ranges by file name. Opened in each process separately: descriptors and connections do not survive forks."""
 
     def read_into(self, name: str, offset: int, out: memoryview) -> None:
         """Fill `out` with the bytes of a file from `offset` on.
@@ -25,22 +25,22 @@ class Storage(Protocol):
         Raises:
             Missing: there is no such file.
             Truncated: it is too short.
-            OSError: they could not be read, which says nothing about them; another attempt may succeed.
-            HarnetError: nothing can be read, and why.
+            OSError: they could not be read; retryable.
+            HarnetError: nothing can be read; not retryable.
         """
 
     def prefetch(self, name: str, offset: int, length: int) -> None:
-        """Say that a range will be read soon."""
+        """Announce that a range will be read soon."""
 
     def forget(self, name: str, offset: int, length: int) -> None:
-        """Drop what is held of a range, since it did not have the right bytes."""
+        """Drop cached data of a range, because its bytes were wrong."""
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Release files and connections."""
 
 
 class LocalStorage:
-    """A folder of this machine or of a mounted file system."""
+    """A folder on a local or mounted file system."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -50,18 +50,18 @@ class LocalStorage:
         """See `Storage`. Raises Missing, Truncated, OSError or HarnetError."""
         file, done = self._file(name), 0
         while done < len(out):
-            # The kernel may return less than was asked for.
+            # The kernel may return fewer bytes than requested.
             count = os.preadv(file.descriptor, [out[done:]], offset + done)
             if count == 0:
                 raise Truncated(f"{self._folder / name} ends at byte {offset + done}")
             done += count
 
     def prefetch(self, name: str, offset: int, length: int) -> None:
-        """Have the kernel read ahead, so that a slow file system is waited for once, not block by block."""
+        """Ask the kernel to read ahead, so that the latency of a slow file system is paid once, not per block."""
         self._advise(name, offset, length, os.POSIX_FADV_WILLNEED)
 
     def forget(self, name: str, offset: int, length: int) -> None:
-        """Close the file, since a copy may have taken its place, and have the kernel read the range anew."""
+        """Close the file, because it may have been replaced, and make the kernel read the range again."""
         self._advise(name, offset, length, os.POSIX_FADV_DONTNEED)
         self._files.forget(name)
 
@@ -76,12 +76,12 @@ class LocalStorage:
             raise Missing(f"{self._folder / name} is missing") from None
         except PermissionError:
             raise HarnetError(
-                f"{self._folder / name}: may not be read: ask for read permission on the shards"
+                f"{self._folder / name}: permission denied: ask for read permission on the shards"
             ) from None
 
     def _advise(self, name: str, offset: int, length: int, advice: int) -> None:
         try:
             os.posix_fadvise(self._file(name).descriptor, offset, length, advice)
         except (Missing, OSError):
-            # Advice. What is wrong will be wrong when it is read, and is told then.
+            # Only a hint: a real error will occur again when reading, and is reported then.
             return

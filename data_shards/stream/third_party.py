@@ -1,4 +1,4 @@
-"""Our shards for people who train with something else: a stock webdataset pipeline, arrays out."""
+"""Reading our shards in other training code: a stock webdataset pipeline that yields arrays."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from data_shards.shards.compression import decompress
 from data_shards.shards.split import Split
 
 _LARGEST_NPY = 128 + 3 * SAMPLES_PER_HOUR * 2
-"""Bytes of the .npy file of a full hour: nothing larger is unpacked."""
+"""Size in bytes of the .npy file of a full hour; nothing larger is decompressed."""
 
 
 def to_webdataset(folder: Path | str, split: Split = "train") -> wds.WebDataset:
@@ -25,20 +25,21 @@ def to_webdataset(folder: Path | str, split: Split = "train") -> wds.WebDataset:
 
     Each sample is a dict: `about` (participant, recording, hour, first_second and more), `accel` int16 (3, n) in
     counts of 1/4096 g, -32768 where nothing was recorded, `motion` float32 (n / 30,) in g, `wear` uint8 (n / 30,), 1
-    where the second is complete and worn. Compressed or not. Members that `harnet shard` does not write stay bytes. Add
-    `.shuffle()`, `.batched()` and so on as usual; the hashes of the blocks are not checked: run `harnet verify` first.
+    where the second is complete and worn. Works for compressed and uncompressed shards. Members that `harnet shard`
+    does not write are returned as bytes. Add `.shuffle()`, `.batched()` and so on as usual. Block hashes are not
+    checked: run `harnet verify` first.
 
     Raises:
         HarnetError: the folder has no manifest, or a damaged one.
     """
     contents = manifest.read(Path(folder))
-    # Absolute: webdataset takes what begins like `pipe:` for a command.
+    # Absolute, because webdataset treats names that start with `pipe:` as commands.
     urls = [str(contents.folder.resolve() / shard.name) for shard in contents.shards if shard.split == split]
     return wds.WebDataset(urls, shardshuffle=False, empty_check=False).map(_decoded)
 
 
 def windows(sample: dict[str, Any], seconds: int, every: int | None = None) -> Iterator[NDArray[np.int16]]:
-    """The worn windows of a sample, (3, 30 * seconds) each, beginning `every` seconds (default: side by side)."""
+    """Yield the worn windows (3, 30 * seconds) of a sample, starting every `every` seconds (default: no overlap)."""
     step, last = every or seconds, -(1 << 30)
     for start in window_starts(sample["wear"], seconds).tolist():
         if start >= last + step:
@@ -47,9 +48,9 @@ def windows(sample: dict[str, Any], seconds: int, every: int | None = None) -> I
 
 
 def _decoded(sample: dict[str, Any]) -> dict[str, Any]:
-    """The members that `harnet shard` writes, as arrays and about; of others the bytes.
+    """Decode the members that `harnet shard` writes; others are returned as bytes.
 
-    Never webdataset's own `decode`: it unpickles, that is, it runs, whatever member is named .pyd, .pkl or .pth.
+    Never uses webdataset's own `decode`: it unpickles, that is, executes, members named .pyd, .pkl or .pth.
     """
     found: dict[str, Any] = {"__key__": sample["__key__"]}
     for name, content in sample.items():
@@ -66,10 +67,10 @@ def _npy(content: bytes) -> NDArray[Any]:
 
 
 def _compressed(content: bytes) -> NDArray[Any]:
-    # Blosc says in its header (bytes 4 to 7) how much it unpacks to.
+    # Bytes 4 to 7 of the Blosc header are the uncompressed size.
     size = int.from_bytes(content[4:8], "little")
     if size > _LARGEST_NPY:
-        raise ValueError(f"accel.npy.blosc: {size} bytes unpacked, more than a person-hour has")
+        raise ValueError(f"accel.npy.blosc: {size} bytes uncompressed, more than a person-hour has")
     return _npy(bytes(decompress(memoryview(content), size)))
 
 
@@ -80,4 +81,4 @@ _MEMBERS: dict[str, Callable[[bytes], Any]] = {
     "motion.npy": _npy,
     "wear.npy": _npy,
 }
-"""Decoder of each member."""
+"""Member -> decoder."""

@@ -1,4 +1,4 @@
-"""Which windows of an hour are taken: a weighted draw without replacement, fast enough for a visit every 250 µs."""
+"""Drawing windows from an hour: weighted sampling without replacement, fast enough for a visit every 250 µs."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,8 +8,8 @@ from data_shards.stream import keyed
 
 _QUANTILES = 1 << 16
 _EXPONENTIAL = (-np.log((np.arange(_QUANTILES) + 0.5) / _QUANTILES)).astype(np.float32)
-"""Quantiles of the exponential distribution: a 16-bit number picks one. Finer steps could change the chance of a
-window by no more than 2^-17, and four draws come out of one hash."""
+"""Quantiles of the exponential distribution, selected by a 16-bit number. Finer steps would change the probability of a
+window by at most 2^-17, and this way one hash gives four draws."""
 _EXPONENTIAL.flags.writeable = False
 
 _INDEX_BITS = 12
@@ -18,24 +18,24 @@ _INDICES = np.arange(1 << _INDEX_BITS, dtype=np.uint64)
 _INDICES.flags.writeable = False
 
 LEAST_WEIGHT = 1e-6
-"""g·s. Lets windows without any motion be drawn when there is nothing else."""
+"""Lower bound of a window's weight in g·s, so that windows without motion can be drawn if there are no others."""
 
 
 def draw_starts(
     motion: NDArray[np.float32], wear: NDArray[np.uint8], count: int, window_seconds: int, key: int
 ) -> NDArray[np.int64]:
-    """(count,) window starts of a block, in seconds, ascending; all of them if there are no more than `count`.
+    """Draw (count,) window starts of a block, in seconds, ascending; all of them if there are at most `count`.
 
-    Without replacement, with probability proportional to the sum over the window of the per-second motion (Yuan et
-    al. 2024): each start gets an exponential time divided by its weight, the earliest ones win (Efraimidis and
-    Spirakis 2006). Only windows whose every second is worn take part.
+    Sampled without replacement, with probability proportional to the window's sum of per-second motion (Yuan et al.
+    2024): each start gets an exponential time divided by its weight, and the earliest are selected (Efraimidis and
+    Spirakis 2006). Only windows with every second worn take part.
 
     Args:
         motion: (s,) per-second motion in g.
         wear: (s,) 1 where the second is complete and worn.
-        count: windows wanted.
-        window_seconds: length of a window.
-        key: of the draw; see data_shards/stream/keyed.py.
+        count: number of windows to draw.
+        window_seconds: window length in seconds.
+        key: random key of the draw; see data_shards/stream/keyed.py.
     """
     if len(wear) < window_seconds:
         return np.empty(0, np.int64)
@@ -47,8 +47,8 @@ def draw_starts(
     if count < candidates:
         draws = keyed.numbers(key, -(-candidates // 4)).view("<u2")[:candidates]
         times = _EXPONENTIAL.take(draws) / np.maximum(weight, np.float32(LEAST_WEIGHT))
-        # Times are positive, so their bits sort like they do; with the index below them no two are equal, and the
-        # result does not depend on how a library's partition treats ties.
+        # Times are positive, so their bits sort in the same order; with the index in the low bits no two are equal, so
+        # the result does not depend on how a library's partition treats ties.
         ranks = times.view(np.uint32).astype(np.uint64)
         ranks <<= np.uint64(_INDEX_BITS)
         ranks |= _INDICES[:candidates]
@@ -61,7 +61,7 @@ def draw_starts(
 
 
 def moving_sum(values: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    """(s - width + 1,) sums of `width` neighbours, put together from sums of 1, 2, 4 … of them."""
+    """(s - width + 1,) sums of `width` consecutive values, combined from sums of 1, 2, 4, … of them."""
     length, offset, step = len(values) - width + 1, 0, 1
     total = np.zeros(length, np.float32)
     while True:

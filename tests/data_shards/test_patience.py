@@ -185,7 +185,7 @@ def test_faults_between_two_looks_at_wrong_bytes_are_waited_for(
         np.testing.assert_array_equal(files.read(0)[0], sound.read(0)[0])
     storage = Wrong(shards, iter([None, *stale]))
     storage.wrong = 2
-    with Shards(contents, storage, QUICK) as files, pytest.raises(DamagedBlock, match="not those of the manifest"):
+    with Shards(contents, storage, QUICK) as files, pytest.raises(DamagedBlock, match="do not match the manifest"):
         files.read(0)
 
 

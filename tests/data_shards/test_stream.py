@@ -129,7 +129,7 @@ def test_a_damaged_block_is_named(copied: Path, kind: str) -> None:
         damage(copied, row)
     else:
         path.write_bytes(path.read_bytes()[: contents.columns["offset"][row] + 100])
-    says = {"flipped": "not those of the manifest", "cut": "ends at byte"}[kind]
+    says = {"flipped": "do not match the manifest", "cut": "ends at byte"}[kind]
     with (
         Shards(contents) as files,
         pytest.raises(HarnetError, match=rf"{path.name}: block .*damaged: .*{says}.*verify"),
@@ -168,7 +168,7 @@ def test_damaged_blocks_are_counted_and_too_many_stop_the_run(copied: Path) -> N
     # Every lane that takes windows of a damaged block counts it.
     assert 2 <= sum(batch.damaged for batch in found) <= sum(batch.blocks for batch in found)
     allowed = 1.5 / len(plan.rows)
-    with Shards(contents) as files, pytest.raises(HarnetError, match=r"2 of \d+ block reads met damage") as error:
+    with Shards(contents) as files, pytest.raises(HarnetError, match=r"2 of \d+ block reads found damage") as error:
         list(LaneReader(files, ORDER, range(12), max_damaged=allowed).batches(plan))
     assert any(name in str(error.value) for name in names)
 
@@ -176,5 +176,5 @@ def test_damaged_blocks_are_counted_and_too_many_stop_the_run(copied: Path) -> N
 def test_no_sound_block_at_all_is_said(copied: Path) -> None:
     for path in copied.glob("*.tar"):
         path.write_bytes(b"")
-    with pytest.raises(HarnetError, match="not one sound block"):
+    with pytest.raises(HarnetError, match="contains no intact block"):
         batches(copied, 1, max_damaged=1.0)

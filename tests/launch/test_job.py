@@ -135,11 +135,11 @@ def test_the_mistake_of_one_process_is_what_counts_when_others_were_killed(comma
     """srun returns 137, the largest: a process that waited for the one with the mistake, until srun killed it."""
     run = tmp_path / "run"
     records.write_reason(run, "7-0", Reason(0, task.CRASHED, "RuntimeError: Connection closed by peer", 1.0))
-    records.write_reason(run, "7-0", Reason(1, task.MISTAKE, "shards: 12 of 100 block reads met damage", 2.0))
+    records.write_reason(run, "7-0", Reason(1, task.MISTAKE, "shards: 12 of 100 block reads found damage", 2.0))
     stand_in(commands, "srun", 'echo "srun: error: n1: task 2: Killed"; exit 137')
     assert job.run([str(run), "--processes-per-node", "3"]) == task.MISTAKE
     assert "requeue" not in asked(commands)
-    assert "12 of 100 block reads met damage" in asked(commands)
+    assert "12 of 100 block reads found damage" in asked(commands)
     assert entries(run, STARTS)[-1]["verdict"] == "mistake"
 
 

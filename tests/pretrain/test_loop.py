@@ -260,7 +260,7 @@ def test_training_moves_every_trained_parameter(straight: Path, shards: Path) ->
 
 
 def test_pieces_that_lanes_cannot_fill_are_refused(shards: Path, tmp_path: Path) -> None:
-    with pytest.raises(HarnetError, match=r"data.lanes = 4 cannot be dealt to 3"):
+    with pytest.raises(HarnetError, match=r"data.lanes = 4 cannot be divided evenly over 3"):
         alone(small(shards, tmp_path / "run", accumulate=3))
 
 
@@ -272,7 +272,7 @@ def test_out_of_memory_names_the_settings(shards: Path, tmp_path: Path, monkeypa
 
 def test_too_many_readers_for_the_lanes_are_refused(shards: Path, tmp_path: Path) -> None:
     config = small(shards, tmp_path / "run")
-    with pytest.raises(HarnetError, match=r"data.lanes = 4 cannot be dealt to 3 readers"):
+    with pytest.raises(HarnetError, match=r"data.lanes = 4 cannot be divided evenly over 3 readers"):
         alone(replace(config, data=replace(config.data, workers=3)))
     assert not (tmp_path / "run" / "checkpoints").exists()
 

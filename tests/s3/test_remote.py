@@ -136,7 +136,7 @@ def test_a_server_that_comes_back_is_no_loss(http: Server, shards: Path, cache: 
 
 
 def test_a_server_without_ranges_is_no_use(http: Server, cache: NodeCache) -> None:
-    with pytest.raises(HarnetError, match="sends whole files where ranges"):
+    with pytest.raises(HarnetError, match="does not support range requests"):
         windows(open_manifest(f"{http.url}/whole", cache, remote=FAST))
 
 

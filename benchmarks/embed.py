@@ -7,7 +7,7 @@ it, and all threads in each operation, as torch does it by itself. With `--step`
 windows is taken, and the rate is that of so many. Rows take turns, `--repeats` times; medians are given, by the clock
 on the wall and by processor time.
 
-    python -m benchmarks.embed --days 1 --people 4 --repeats 3     # the rates
+    python -m benchmarks.embed --days 1 --people 2 --repeats 3 --batch 64     # the rates
     python -m benchmarks.embed --days 7 --step 60    # the memory
     python -m benchmarks.embed --device cuda --batch 4096 --people 8 --precision bf16
 """
@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=1)
     parser.add_argument("--days", type=int, default=7)
     parser.add_argument("--step", type=int, default=10)
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)

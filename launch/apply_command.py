@@ -50,7 +50,7 @@ class ApplyOptions:
     """Torch device, such as "cpu", "cuda" or "cuda:1"."""
     precision: Precision | None = None
     """fp32, or bf16, which is faster on hardware that supports it; by default bf16 on a GPU and fp32 on a CPU."""
-    batch: int = 64
+    batch: int = 32
     """Windows per batch, from one or several recordings; use some thousands on a GPU."""
     part: str = WHOLE
     """Process only this share of a cohort store's recordings, such as 3/100 in a job array, or 2/8 on the second of

@@ -1,12 +1,12 @@
 """Calibration of the axes against gravity (van Hees et al. 2014, J Appl Physiol 117(7):738-744).
 
-A device that is still measures gravity alone, so the means of its still ten-second windows lie on the unit sphere. A
-gain, an offset and, where there is a thermometer, a slope by temperature for each axis are fitted so that they do, by
-iteratively re-weighted least squares. The objective and the weights are the paper's; the minimum is found by
-Gauss-Newton steps on all axes together, in some ten steps where closest points take hundreds.
+A device that is still measures only gravity, so the means of its still ten-second windows should lie on the unit
+sphere. A gain, an offset and, with a thermometer, a temperature slope for each axis are fitted to that by iteratively
+re-weighted least squares. The objective and the weights are the paper's; the minimum is found by Gauss-Newton steps on
+all axes together, about ten steps where the paper's closest-point iteration takes hundreds.
 
-Our own lines rather than scikit-digital-health's: its calibration needs the whole recording as float64, with rolling
-means and deviations of the same size (several GB for a week at 100 Hz); here the sums per second are enough.
+Implemented here because scikit-digital-health's calibration needs the whole recording as float64, with rolling means
+and deviations of the same size (several GB for a week at 100 Hz); here sums per window are enough.
 """
 
 from collections.abc import Callable
@@ -21,49 +21,49 @@ from data_shards.ingest.survey import WINDOW_SECONDS, Survey
 from data_shards.recording import Temperature
 
 Correction = Callable[[NDArray[np.float64], NDArray[np.float32]], NDArray[np.float32]]
-"""From times, (n,) seconds since 1970, and values in g, (3, n): the values as they should be."""
+"""Maps times (n,) in seconds since 1970 and values (3, n) in g to calibrated values (3, n) in g."""
 
 STILL_G = 0.013
 """Standard deviation in g below which an axis is still (the paper's)."""
 SPHERE_G = 0.3
-"""Every axis must have still windows beyond this on both sides of 0 g (the paper's)."""
+"""Every axis must have still windows beyond ± this value in g (the paper's)."""
 MAX_ERROR_MG = 10.0
-"""The mean distance of still windows from 1 g must be below this afterwards (the paper's)."""
+"""The mean absolute deviation of still windows from 1 g must be below this after calibration (the paper's)."""
 LEAST_HOURS = 24.0
-"""Ours: a day, night included. In less, the wrist seldom rests in enough directions, and the fit follows the noise."""
+"""Our choice: a day including the night. In less, the wrist rarely rests in enough directions, and the fit overfits."""
 LEAST_WINDOWS = 50
-"""Ours: nine unknowns, and windows come in long runs of one posture."""
+"""Our choice: there are nine unknowns, and windows come in long runs of one posture."""
 REPEATED_G2 = 1e-12
-"""A window in which no axis varies by more is one value repeated (idle sleep), not measured: every sensor has noise."""
+"""A window in which no axis varies by more is a repeated value (idle sleep), not measured: every sensor has noise."""
 POINT_G = 0.05
-"""Windows whose means lie in one cube of this edge are at one point of the sphere: one posture, or a bedside table."""
+"""Edge in g of the cubes that group windows at one point of the sphere: one posture, or a bedside table."""
 MOST_AT_A_POINT = 12
-"""Windows (two minutes) that all those at one point count for at most; a night on one side tells no more."""
+"""Maximum total weight of the windows at one point (two minutes); a whole night on one side adds no information."""
 LEAST_FILLED = 0.9
-"""Share of a full window's samples that a window needs: with few samples it looks still for want of them."""
+"""Minimum share of a full window's samples: a window with few samples looks still."""
 GRAVITY_G = (0.7, 1.3)
-"""A still window outside is no gravity: filled with zeros, or at the end of the range."""
+"""Plausible norm of a still window in g; outside it is not gravity but zeros, or clipped."""
 CELSIUS = (-40.0, 85.0)
-"""What a thermometer in such a device can say; anything else is a fault."""
+"""Plausible readings of a device's thermometer; anything else is a fault."""
 LEAST_CELSIUS_SPAN = 1.0
-"""°C over the still windows; without it a slope cannot be told from an offset."""
+"""Minimum temperature range in °C over the still windows; below it slope and offset cannot be separated."""
 WEIGHT_FLOOR_G = 0.01
-"""A window counts by the inverse of its distance from the sphere, at most 100 times (the paper's)."""
+"""A window is weighted by the inverse of its distance from the sphere, at most 100 (the paper's)."""
 STEPS = 100
-"""Far more than are needed."""
+"""Maximum number of steps, far more than needed."""
 CONVERGED = 1e-8
-"""Change of every coefficient in a step, in g or as a share, below which the fit has settled."""
+"""The fit has converged when no coefficient changes by more in a step, in g or relative."""
 
 CALIBRATION = (
     "gain, offset and slope by temperature per axis, fitted to gravity in still 10 s windows (van Hees et al. 2014), "
     "windows of one repeated value left out, all those in one cube of 0.05 g counted for at most 12, "
     "for recordings of a day or more, if the error after is below 10 mg"
 )
-"""Written down with every recording. Change it whenever the numbers that come out change."""
+"""Stored with every recording. Change it whenever the results change."""
 
 
 def not_calibrated(reason: str, error_mg: float = -1.0, still_windows: int = 0) -> Calibration:
-    """What is stored of a recording whose axes stay as the device measured them."""
+    """The calibration entry of a recording that is stored uncalibrated."""
     return Calibration(
         calibrated=False,
         reason=reason,
@@ -84,13 +84,13 @@ class _Still:
     means: NDArray[np.float64]
     """(3, n) in g."""
     celsius: NDArray[np.float64]
-    """(n,) above their mean; all 0 without a usable thermometer."""
+    """(n,) temperatures minus their mean; all 0 without a usable thermometer."""
     mean_celsius: float
     """That mean; 0 without a usable thermometer."""
 
     @cached_property
     def weight(self) -> NDArray[np.float64]:
-        """(n,) what each counts for: 1, or less where many lie at one point of the sphere."""
+        """(n,) weight of each window: 1, or less if many lie at one point of the sphere."""
         cubes = np.floor(self.means / POINT_G).astype(np.int64)
         _, cube, counts = np.unique(cubes, axis=1, return_inverse=True, return_counts=True)
         weight: NDArray[np.float64] = np.minimum(1, MOST_AT_A_POINT / counts)[cube]
@@ -98,7 +98,7 @@ class _Still:
 
 
 def calibrate(found: Survey, temperature: Temperature | None) -> Calibration:
-    """Fit the calibration of a recording, or say why it has none."""
+    """Fit the calibration of a recording, or return the reason why it has none."""
     hours = int(found.recorded.sum()) / 3600
     still = _still_windows(found, temperature)
     count = still.means.shape[1]
@@ -134,9 +134,9 @@ def calibrate(found: Survey, temperature: Temperature | None) -> Calibration:
 
 
 def take_over(own: Calibration, known: Calibration, found: Survey, temperature: Temperature | None) -> Calibration:
-    """The calibration `known` of the same device for a recording that has none of its `own`.
+    """Apply the calibration `known` of the same device to a recording that has none of its `own`.
 
-    It stays without one where that leaves its still windows, if there are enough, further from gravity.
+    It stays uncalibrated if that moves its still windows, if there are enough, further away from gravity.
     """
     still = _still_windows(found, temperature)
     count = still.means.shape[1]
@@ -153,7 +153,7 @@ def take_over(own: Calibration, known: Calibration, found: Survey, temperature: 
 
 
 def correction(calibration: Calibration, temperature: Temperature | None) -> Correction | None:
-    """What turns measured g at given times, (3, n), into calibrated g; None if there is nothing to correct."""
+    """Function that turns measured g at given times, (3, n), into calibrated g; None if nothing is to be corrected."""
     if not calibration["calibrated"]:
         return None
     gain, offset, slope = (np.array(calibration[key])[:, None] for key in ("gain", "offset", "slope"))
@@ -188,7 +188,7 @@ def _still_windows(found: Survey, temperature: Temperature | None) -> _Still:
 
 
 def _readings(temperature: Temperature | None) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Times and °C of the thermometer's sound readings; None if it has none."""
+    """Times and °C of the thermometer's plausible readings; None if there are none."""
     if temperature is None:
         return None
     sound = (temperature.celsius >= CELSIUS[0]) & (temperature.celsius <= CELSIUS[1])  # False for NaN
@@ -205,7 +205,7 @@ def _fit(still: _Still) -> NDArray[np.float64]:
         # d norm / d coefficient = (that axis' share of the direction) * (what the coefficient multiplies).
         jacobian = (design * (estimate / norm)).reshape(9, -1)
         weight = still.weight / np.maximum(np.abs(norm - 1), WEIGHT_FLOOR_G)
-        # By least norm where the data leave a coefficient open: without a thermometer the slopes stay 0.
+        # The minimum-norm solution if a coefficient is undetermined: without a thermometer the slopes stay 0.
         normal = jacobian * weight @ jacobian.T
         step = np.linalg.lstsq(normal, jacobian @ (weight * (1 - norm)), rcond=1e-12)[0].reshape(3, 3)
         coefficients = coefficients + step
@@ -221,5 +221,5 @@ def _apply(coefficients: NDArray[np.float64], still: _Still) -> NDArray[np.float
 
 
 def _error_mg(means: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
-    """Weighted mean distance of the norms from 1 g, in mg."""
+    """Weighted mean absolute deviation of the norms from 1 g, in mg."""
     return float(np.average(np.abs(np.linalg.norm(means, axis=0) - 1), weights=weight) * 1000)

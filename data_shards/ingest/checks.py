@@ -1,4 +1,4 @@
-"""What a recording must be before it enters a cohort: fast enough, long enough and in g."""
+"""Requirements for a recording to enter a cohort: sampling rate, length and units."""
 
 import numpy as np
 
@@ -7,36 +7,34 @@ from data_shards.ingest.survey import Survey
 from harnet.errors import HarnetError
 
 SLOWEST = 19.0
-"""Hz. Below it the band of human movement, to about 10 Hz, is no longer there."""
+"""Minimum sampling rate in Hz: below it the band of human movement, up to about 10 Hz, is not covered."""
 CLOCK_DRIFT = 0.01
-"""Share by which a device's clock may be slow, and its rate below the one that it was set to."""
+"""Tolerated relative deviation of the measured sampling rate below the configured one, due to a slow clock."""
 FASTEST = 5000.0
-"""Hz. Above it times come in bursts (stamped on arrival), and say nothing of when a sample was taken."""
+"""Maximum sampling rate in Hz: above it times come in bursts (stamped on arrival) and are not sampling times."""
 LONGEST_DAYS = 731
-"""Two years. A longer span comes from a clock that was reset."""
+"""Maximum span in days, two years: a longer one comes from a clock that was reset."""
 STILL_SHARE = 0.1
-"""The stillest tenth of the seconds: there the norm is gravity, whatever the rest does."""
+"""Share of the seconds, the stillest ones, in which the norm is taken to be gravity."""
 PLAUSIBLE_G = (0.5, 4.0)
-"""Wide on purpose: devices out of calibration pass, and recordings of vigorous exercise with no still second."""
+"""Plausible norm in g, deliberately wide: uncalibrated devices and vigorous exercise without a still second pass."""
 LOOKS_LIKE = (((6.5, 14.0), "m/s², not g: give --units m/s2"), ((600.0, 1600.0), "mg, not g: give --units mg"))
-"""Norms of still seconds that give another unit away."""
+"""Norms of still seconds that reveal another unit."""
 
 
 class TooShort(HarnetError):
-    """A sound recording without a stretch as long as a window; there may be hundreds, which is no fault of any."""
+    """A valid recording without a gap-free stretch as long as a window; a cohort may have hundreds of them."""
 
 
 def refuse_rate(nominal: float, measured: float, named: str) -> None:
-    """Raises `HarnetError`, which begins with `named`, for rates in Hz from which no 30 Hz can be made."""
+    """Raise `HarnetError`, prefixed with `named`, for sampling rates in Hz that cannot be resampled to 30 Hz."""
     for rate, origin in ((nominal, "nominal"), (measured, "by its times")):
         if not SLOWEST * (1 - CLOCK_DRIFT) <= rate <= FASTEST:
-            raise HarnetError(
-                f"{named}: {rate:.4g} Hz {origin}; {SLOWEST:g} to {FASTEST:g} Hz can be used: leave it out"
-            )
+            raise HarnetError(f"{named}: {rate:.4g} Hz {origin}; {SLOWEST:g} to {FASTEST:g} Hz can be used: exclude it")
 
 
 def refuse_span(first: float, last: float, named: str) -> None:
-    """Raises `HarnetError` for times, in seconds, that are years apart."""
+    """Raise `HarnetError` if the first and last time, in seconds, are years apart."""
     hours = hours_spanned(first, last)[1]
     if hours > LONGEST_DAYS * 24:
         raise HarnetError(
@@ -45,30 +43,30 @@ def refuse_span(first: float, last: float, named: str) -> None:
 
 
 def refuse_short(longest: float, min_seconds: float, named: str) -> None:
-    """Raises `TooShort` where the longest stretch without a gap, in seconds, holds no window."""
+    """Raise `TooShort` if the longest gap-free stretch, in seconds, is shorter than a window."""
     if longest < min_seconds:
         raise TooShort(
-            f"{named}: its longest stretch without a gap is {longest:.1f} s, less than one window of {min_seconds:g} s "
-            "(--min-seconds): leave it out"
+            f"{named}: its longest gap-free stretch is {longest:.1f} s, less than one window of {min_seconds:g} s "
+            "(--min-seconds): exclude it"
         )
 
 
 def refuse_units(found: Survey, nominal_rate: float, named: str) -> None:
-    """Raises `HarnetError` where gravity is not 1 g, going by seconds."""
+    """Raise `HarnetError` if gravity is not about 1 g in the stillest seconds."""
     norm = still_norm(found, nominal_rate)
     for (low, high), advice in LOOKS_LIKE:
         if low <= norm <= high:
             raise HarnetError(f"{named}: the norm is {norm:.4g} when still, so it is in {advice}")
     if not PLAUSIBLE_G[0] <= norm <= PLAUSIBLE_G[1]:
         raise HarnetError(
-            f"{named}: the norm is {norm:.4g} g when still, where gravity alone gives 1: give the unit with --units "
-            "(g, m/s2 or mg), or leave it out if gravity was removed"
+            f"{named}: the norm is {norm:.4g} g when still, but gravity alone gives 1: pass the unit with --units "
+            "(g, m/s2 or mg), or exclude it if gravity was removed"
         )
 
 
 def still_norm(found: Survey, nominal_rate: float) -> float:
     """Root mean square of the norm in g over the stillest tenth of the seconds, by the summed variance of the axes."""
-    # A second with few samples looks still for want of samples.
+    # A second with few samples only appears still.
     full = found.samples >= max(1, min(nominal_rate / 2, found.samples.max()))
     variances = found.variances.sum(axis=0)[full]
     norms = np.sqrt((found.squares.sum(axis=0) / found.samples)[full])

@@ -1,7 +1,7 @@
-"""From a device's clock to the clock on the wall: time zones and daylight saving.
+"""From the device's clock to the wall clock: time zones and daylight saving.
 
-A wearer lives by the wall clock; a device set to local time when it was started does not know that the clocks changed
-since. The signal stays where the device's clock puts it; only facts by hour of the day follow the wall.
+People live by the wall clock; a device that was set to local time at the start does not follow later clock changes.
+The signal keeps the device's clock; only statistics by hour of the day use the wall clock.
 """
 
 import re
@@ -26,7 +26,7 @@ def zone(name: str, option: str = "--timezone") -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         advice = (
-            "give a name such as Europe/London"
+            "pass a name such as Europe/London"
             if available_timezones()
             else "this system has no time zones: pip install tzdata"
         )
@@ -35,21 +35,21 @@ def zone(name: str, option: str = "--timezone") -> ZoneInfo:
 
 @dataclass(frozen=True)
 class Clocks:
-    """What the user knows about the clocks of devices and of their wearers."""
+    """User-supplied information about the clocks of devices and wearers."""
 
     place: ZoneInfo | None = None
-    """Where the wearers were."""
+    """Time zone of the wearers."""
     device: ZoneInfo | None = None
-    """Zone to whose local time devices were set; None: that of `place`, unless a file tells another offset."""
+    """Time zone that device clocks were set to; None means that of `place`, unless a file states another offset."""
     behind: int = 0
-    """Seconds by which devices' clocks were slow."""
+    """Seconds by which device clocks were behind."""
 
 
 def seconds_of(text: str) -> int:
-    """Seconds in "90", "-3600", "1:30" (hours and minutes) or "-0:00:20"; `HarnetError` for anything else."""
+    """Parse "90", "-3600", "1:30" (hours and minutes) or "-0:00:20" to seconds; `HarnetError` for anything else."""
     match = re.fullmatch(r"([+-]?)(?:(\d+)|(\d+):(\d\d)(?::(\d\d))?)", text.strip(), re.ASCII)
     if match is None:
-        raise HarnetError(f"--time-shift {text!r}: give seconds, or hours and minutes, such as --time-shift=-1:00")
+        raise HarnetError(f"--time-shift {text!r}: pass seconds, or hours and minutes, such as --time-shift=-1:00")
     sign, seconds, *clock = match.groups()
     hours, minutes, rest = (int(part or 0) for part in clock)
     return (-1 if sign == "-" else 1) * (int(seconds) if seconds else 3600 * hours + 60 * minutes + rest)
@@ -58,15 +58,15 @@ def seconds_of(text: str) -> int:
 def wall_shifts(
     clock: str, start: float, stop: float, clocks: Clocks, utc_offset: int | None = None
 ) -> tuple[WallShift, ...]:
-    """What to add to the recording's clock, and from when on, so that it shows the wall clock of the place.
+    """Shifts from the recording's clock to the wearer's wall clock, with the time from which each applies.
 
     Args:
-        clock: `Recording.clock`. "utc": the zone's offset is added from the start on. "local": the device was set to
-            the wall clock at the start and never since, so only changes after the start count. "none": nothing.
+        clock: `Recording.clock`. "utc": the zone's offset applies from the start. "local": the device was set to the
+            wall clock at the start and never again, so only later changes count. "none": no shifts.
         start: First second, on the recording's clock.
         stop: Last second.
-        clocks: Where the wearer was, and what the device was set to.
-        utc_offset: Seconds by which the clock of a "local" device was ahead of UTC, where its file says so.
+        clocks: Time zones of wearer and device.
+        utc_offset: UTC offset in seconds of a "local" device, if its file states it.
     """
     if clock == "none":
         return ()
@@ -83,7 +83,7 @@ def wall_shifts(
     shifts = []
     if clock == "utc" or _offset(first - ahead, place) != ahead or clocks.behind:
         shifts.append((first, _offset(first - ahead, place)))
-    # Steps of a day do: no zone changes its offset twice within one.
+    # Steps of a day are enough: no zone changes its offset twice within a day.
     for early in range(first - ahead, last - ahead, 86400):
         late = min(early + 86400, last - ahead)
         if _offset(early, place) != _offset(late, place):
@@ -94,7 +94,7 @@ def wall_shifts(
 
 
 def in_words(shifts: Sequence[WallShift], start: float, clock: str, place: ZoneInfo) -> tuple[Note, ...]:
-    """A note for each change of the clocks within the recording, and for a device on another local time."""
+    """One note per clock change within the recording, and one for a device set to another local time."""
     notes = []
     before = 0
     for shift in shifts:
@@ -118,12 +118,12 @@ def in_words(shifts: Sequence[WallShift], start: float, clock: str, place: ZoneI
 
 
 def clock_hours(seconds: NDArray[np.int64], shifts: Sequence[WallShift]) -> NDArray[np.int64]:
-    """Hour of the day on the wall, 0 to 23, of seconds since 1970 on the recording's clock."""
+    """Hour of the day (0 to 23) by the wall clock, for seconds since 1970 on the recording's clock."""
     return wall_clock(seconds, shifts) // 3600 % 24
 
 
 def wall_clock(seconds: NDArray[np.int64], shifts: Sequence[WallShift]) -> NDArray[np.int64]:
-    """Seconds since 1970 on the wall clock, of seconds since 1970 on the recording's clock."""
+    """Seconds since 1970 on the wall clock, for seconds since 1970 on the recording's clock."""
     wall = seconds.copy()
     for index, shift in enumerate(shifts):
         until = shifts[index + 1]["from_second"] if index + 1 < len(shifts) else None
@@ -135,14 +135,14 @@ def wall_clock(seconds: NDArray[np.int64], shifts: Sequence[WallShift]) -> NDArr
 
 
 def _offset(utc: int, place: ZoneInfo) -> int:
-    """Seconds by which the wall clock is ahead of UTC at a moment of UTC."""
+    """UTC offset in seconds at a time in UTC."""
     offset = (_EPOCH + timedelta(seconds=utc)).astimezone(place).utcoffset()
     assert offset is not None
     return int(offset.total_seconds())
 
 
 def _offset_of_wall(wall: int, place: ZoneInfo) -> int:
-    """The same at a reading of the wall clock; the earlier one where the reading comes twice."""
+    """UTC offset in seconds at a wall-clock time; the earlier one if that time occurs twice."""
     offset = (_EPOCH + timedelta(seconds=wall)).replace(tzinfo=place).utcoffset()
     assert offset is not None
     return int(offset.total_seconds())

@@ -1,7 +1,7 @@
-"""The first pass over a recording, piece by piece: checked, summed up, and brought to 30 Hz in a scratch file.
+"""The first pass over a recording, chunk by chunk: checks it, collects statistics and resamples it into a scratch file.
 
-The rate, and with it the filter and what counts as a gap, must be known before anything is resampled, and the samples
-come once. So the beginning is held in memory until its rate is measured; that of most recordings is all of them.
+The sampling rate determines the filter and the gap threshold, so it must be known before resampling, and samples can be
+read only once. So the beginning is buffered until its rate is measured; for most recordings that is all of it.
 """
 
 from collections import deque
@@ -20,14 +20,14 @@ from data_shards.recording import Recording, SampleChunk
 from harnet.errors import HarnetError
 
 PIECE_SAMPLES = 1 << 18
-"""At a time: temporaries of some 20 MB, whatever a reader's pieces are. Sums a second depend on where pieces end."""
+"""Samples per chunk, which gives temporaries of about 20 MB. Fixed, because sums depend on the chunk boundaries."""
 BEGINNING_PIECES = 64
-"""2^24 samples in which the rate is measured, 336 MB: two days at 100 Hz, six at 30 Hz."""
+"""Chunks in which the rate is measured: 2^24 samples, 336 MB, two days at 100 Hz or six at 30 Hz."""
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """What is known of a recording once all of it has been seen; its signal is in the scratch file."""
+    """Result of the first pass over a recording; its signal is in the scratch file."""
 
     first: float
     """Time of the first sample in seconds since 1970."""
@@ -36,19 +36,19 @@ class Gathered:
     gaps: NDArray[np.float64]
     """Lengths of the gaps in seconds."""
     survey: Survey
-    """Its samples, summed up by windows of ten seconds."""
+    """Statistics of its samples per ten-second window."""
     clipped_share: float
-    """Share of its samples with an axis at the full scale."""
+    """Fraction of its samples with an axis at full scale."""
 
 
 def gather(recording: Recording, named: str, min_seconds: float, scratch: Scratch) -> Gathered:
-    """Read all of a recording.
+    """Read a whole recording.
 
     Args:
-        recording: What a reader returned; its pieces are read to the end.
-        named: What an error begins with.
-        min_seconds: Length of the longest stretch without a gap that it must have.
-        scratch: Takes the signal at 30 Hz, not calibrated.
+        recording: Output of a reader; its chunks are read to the end.
+        named: Prefix of error messages.
+        min_seconds: Minimum length of its longest gap-free stretch, in seconds.
+        scratch: Receives the uncalibrated signal at 30 Hz.
 
     Raises:
         HarnetError: it cannot be used.
@@ -77,7 +77,7 @@ def gather(recording: Recording, named: str, min_seconds: float, scratch: Scratc
 
 
 def even(pieces: Iterable[SampleChunk], size: int) -> Iterator[SampleChunk]:
-    """The same samples in pieces of `size` each; the last may be smaller."""
+    """The same samples in chunks of `size`; the last may be smaller."""
     held: list[SampleChunk] = []
     lacking = size
     for times, acceleration in pieces:
@@ -95,12 +95,12 @@ def even(pieces: Iterable[SampleChunk], size: int) -> Iterator[SampleChunk]:
 
 
 def _joined(pieces: list[SampleChunk]) -> SampleChunk:
-    """Copied, since a part of an array would keep all of it."""
+    """Join chunks; copies, because a slice would keep the whole array alive."""
     return SampleChunk(*(np.concatenate(values) for values in zip(*pieces, strict=True)))
 
 
 def _begin(recording: Recording, beginning: Iterable[SampleChunk], named: str, scratch: Scratch) -> Resampler:
-    """What resamples a recording that begins so."""
+    """The resampler for a recording with this beginning."""
     times = np.concatenate([np.empty(0), *(piece.times for piece in beginning)])
     if len(times) < 2:
         raise HarnetError(f"{named}: {len(times)} samples: nothing to ingest")
@@ -111,7 +111,7 @@ def _begin(recording: Recording, beginning: Iterable[SampleChunk], named: str, s
 
 
 def _shrinking(beginning: "deque[SampleChunk]", rest: Iterator[SampleChunk]) -> Iterator[SampleChunk]:
-    """The pieces held and then the others; none is held once it was given."""
+    """Yield the buffered chunks, releasing each, and then the rest."""
     while beginning:
         yield beginning.popleft()
     yield from rest

@@ -1,4 +1,4 @@
-"""What a recording and its participant are called in the store, and that no two get one name unseen."""
+"""Names of recordings and participants in the store, and detection of name clashes."""
 
 import os
 import re
@@ -21,15 +21,15 @@ class Identity:
     """The names of one recording."""
 
     recording: str
-    """In the store: letters, digits, `_`, `-` and `.`."""
+    """Name of the recording in the store: letters, digits, `_`, `-` and `.`."""
     participant: str
-    """Likewise."""
+    """Name of the participant in the store, with the same characters."""
     found: str
-    """The participant as it stands in the path or the file, before other characters became `_`."""
+    """The participant as found in the path or the file, before other characters were replaced by `_`."""
 
     @property
     def digest(self) -> str:
-        """XXH3 of `found`: tells whether two participants of one name are the same, without saying more."""
+        """xxh3 of `found`: shows whether two participants with equal names are the same, without revealing them."""
         return xxhash.xxh3_64_hexdigest(self.found.encode("utf-8", "surrogateescape"))
 
 
@@ -38,12 +38,12 @@ def identity(path: Path, label: str, participant: str | None, options: IngestOpt
 
     Args:
         path: As the user gave it.
-        label: What tells the recording from others.
-        participant: The one given inside the file, which needs no pattern.
-        options: With the pattern.
+        label: Distinguishes the recording from others in the file.
+        participant: Participant stated inside the file, which needs no pattern.
+        options: Options with the participant pattern.
 
     Raises:
-        HarnetError: the pattern finds nobody, or two different people; or the name is too long.
+        HarnetError: the pattern matches nothing, or two different participants; or the name is too long.
     """
     recording = sanitised(label)
     if participant is not None:
@@ -56,31 +56,31 @@ def identity(path: Path, label: str, participant: str | None, options: IngestOpt
             recording = sanitised(f"{sanitised(found)}_{label}")
     if len(recording) > LONGEST_NAME:
         raise HarnetError(
-            f"{path}: its recording would have a name of {len(recording)} characters, and {LONGEST_NAME} fit into a "
-            "shard: give the file a shorter name"
+            f"{path}: the name of its recording would have {len(recording)} characters, a shard allows {LONGEST_NAME}: "
+            "give the file a shorter name"
         )
     return Identity(recording, sanitised(found), found)
 
 
 def _participant(path: Path, pattern: str) -> str:
-    """Searched in the path as given and in the absolute one, so that it does not matter where a command is started."""
+    """Match the pattern in the path as given and in the absolute path, so the working folder does not matter."""
     absolute = os.path.abspath(path)
     matches = [re.search(pattern, text) for text in (str(path), absolute)]
     found = {match[1] for match in matches if match is not None and match[1]}
     if not found:
-        raise HarnetError(f"{path}: --participant-pattern {pattern!r} finds no participant in {absolute}")
+        raise HarnetError(f"{path}: --participant-pattern {pattern!r} matches no participant in {absolute}")
     if len(found) > 1:
         raise HarnetError(
-            f"{path}: --participant-pattern {pattern!r} finds one participant there and another one in {absolute}: "
-            "make it fit at one place only"
+            f"{path}: --participant-pattern {pattern!r} matches one participant there and another one in {absolute}: "
+            "make it match in one place only"
         )
     return found.pop()
 
 
 def shared_names(paths: Iterable[Path], options: IngestOptions) -> dict[str, dict[str, Path]]:
-    """Names that stand for more than one participant, going by the pattern: each as it was found -> its first path."""
+    """Name -> participant as found -> its first path, for names that refer to more than one participant."""
     if options.participant_pattern is None:
-        return {}  # a participant is a recording then, and those are told apart by the store
+        return {}  # each recording is its own participant, and the store distinguishes recordings
     found: dict[str, dict[str, Path]] = defaultdict(dict)
     for path in paths:
         with suppress(HarnetError):

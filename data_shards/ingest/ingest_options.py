@@ -14,33 +14,33 @@ from harnet.parts import Part
 
 @dataclass(frozen=True)
 class IngestOptions:
-    """What a user decides about an ingest."""
+    """Options of an ingest."""
 
     read: ReadOptions = field(default_factory=ReadOptions)
     """Columns and units of tables."""
     participant_pattern: str | None = None
-    """Regular expression with one group, searched in the file's path, that is the participant; None: one participant a
-    file, named after it."""
+    """Regular expression whose one group matches the participant in the file's path; None means that each file is its
+    own participant, named after it."""
     min_seconds: float = 10.0
-    """Recordings without a gap-free stretch this long (one window) are refused."""
+    """Recordings without a gap-free stretch of this length in seconds (one window) are refused."""
     timezone: str | None = None
-    """Where the wearers were, such as "Europe/London"; None: the device's clock is all that is known."""
+    """Time zone of the wearers, such as "Europe/London"; None if only the device's clock is known."""
     clock_timezone: str | None = None
-    """Zone to whose local time devices were set, where that is not the wearers'."""
+    """Time zone that device clocks were set to, if it differs from the wearers'."""
     time_shift: int = 0
-    """Seconds by which devices' clocks were behind."""
+    """Seconds by which device clocks were behind."""
     known_devices: KnownDevices | None = None
-    """Calibrations of devices, for recordings that cannot be calibrated by themselves."""
+    """Calibrations of devices, for recordings that cannot be calibrated themselves."""
     exclude: frozenset[str] = frozenset()
     """Participants whose recordings are not ingested."""
     part: Part = field(default_factory=lambda: Part(1, 1))
-    """Which files of those found."""
+    """Share of the files to process."""
     listing: Path | None = None
-    """Where the first part keeps the list of files found for all others; None: each finds them itself."""
+    """File in which the first part stores the list of files for the others; None: each part lists them itself."""
 
     def __post_init__(self) -> None:
         if self.min_seconds <= 0:
-            raise HarnetError(f"--min-seconds {self.min_seconds:g}: give the length of a window, such as 10")
+            raise HarnetError(f"--min-seconds {self.min_seconds:g}: pass the length of a window, such as 10")
         self.clocks()
         if self.participant_pattern is None:
             return
@@ -51,14 +51,14 @@ class IngestOptions:
         if groups != 1:
             raise HarnetError(
                 f"--participant-pattern {self.participant_pattern!r}: has {groups} groups; put one pair of "
-                "parentheses round the participant, such as '(P[0-9]+)'"
+                "parentheses around the participant, such as '(P[0-9]+)'"
             )
 
     def clocks(self) -> Clocks:
-        """What is known of clocks; `HarnetError` for a zone that does not exist, or that is of no use."""
+        """The clock options; `HarnetError` for a zone that does not exist or cannot be used."""
         if self.clock_timezone is not None and self.timezone is None:
             raise HarnetError(
-                f"--clock-timezone {self.clock_timezone}: give --timezone too: where the wearers of these devices were"
+                f"--clock-timezone {self.clock_timezone}: pass --timezone too: the time zone of the wearers"
             )
         return Clocks(
             place=None if self.timezone is None else zone(self.timezone),
@@ -67,11 +67,11 @@ class IngestOptions:
         )
 
     def preparation(self) -> Preparation:
-        """How recordings are prepared."""
+        """Options of the preparation of recordings."""
         return Preparation(self.min_seconds, self.clocks(), self.known_devices)
 
     def settings(self) -> dict[str, str]:
-        """What a user said that changes what is stored, to be kept with the data."""
+        """Options that affect what is stored, to be stored with the data."""
         said = {
             "timezone": self.timezone,
             "clock_timezone": self.clock_timezone,

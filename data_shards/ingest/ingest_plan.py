@@ -1,4 +1,4 @@
-"""Which files an ingest is about: found, shared out over a job array, named, and known again without reading them."""
+"""The files of an ingest: listed, divided over a job array, named, and recognised later without reading them."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -21,30 +21,30 @@ class PlannedFile:
     """One device file."""
 
     path: Path
-    """As the user gave it, or below the folder given."""
+    """Path as given, or below the given folder."""
     kind: str
-    """Of device, for people."""
+    """Kind of device, human-readable."""
     identity: Identity | None
-    """Names of its recording; None where they are inside the file."""
+    """Names of its recording; None if they are inside the file."""
 
 
 @dataclass(frozen=True)
 class IngestPlan:
-    """What will be read."""
+    """The files to read."""
 
     files: tuple[PlannedFile, ...]
     """Device files, each once, in the order given."""
     refused: tuple[tuple[Path, str], ...]
-    """Files that are known to be unusable before any is read, and why."""
+    """Files known to be unusable before reading, and why."""
     skipped: tuple[str, ...]
-    """Paths of the other files inside the folders given."""
+    """Paths of other files inside the given folders."""
 
 
 def plan_ingest(paths: Sequence[Path], options: IngestOptions) -> IngestPlan:
-    """List this part's device files: those named, and those inside the folders named that a reader recognises.
+    """List this part's device files: the given files, and those in the given folders that a reader recognises.
 
-    Files are shared out before any is opened, so of two recordings of one name in different parts, the second to be
-    ingested is refused by the store.
+    Files are divided over the parts before any is opened. If two recordings in different parts have the same name, the
+    store refuses the second.
 
     Raises:
         HarnetError: there is no device file.
@@ -73,13 +73,13 @@ def plan_ingest(paths: Sequence[Path], options: IngestOptions) -> IngestPlan:
     refused += clashes.items()
     files = [file for file in files if file.path not in clashes]
     if not (files or refused or (found and options.part.count > 1)):
-        among = f"; {first_names_of(skipped)} of no known kind, name one to see why" if skipped else ""
-        raise HarnetError(f"{', '.join(map(str, paths)) or 'no input'}: no device file in there{among}")
+        among = f"; {first_names_of(skipped)} of unknown format; pass one to see why" if skipped else ""
+        raise HarnetError(f"{', '.join(map(str, paths)) or 'no input'}: no device file found{among}")
     return IngestPlan(tuple(files), tuple(refused), tuple(skipped))
 
 
 def one_name(path: Path, other: str) -> str:
-    """What is said of a file whose participant is not the one of `other`, and would be called the same."""
+    """Message for a file whose participant differs from that of `other` but would get the same name."""
     return (
         f"{path}: its participant would get the same name as another one, that of {other}, since only letters, digits, "
         "'_', '-' and '.' are kept: rename one of them"
@@ -87,7 +87,7 @@ def one_name(path: Path, other: str) -> str:
 
 
 def _clashes(files: Sequence[PlannedFile], everything: Sequence[Path], options: IngestOptions) -> dict[Path, str]:
-    """Files whose names another one would get too, and what is said of them."""
+    """Files whose names clash with others, and the message for each."""
     by_recording: dict[str, list[Path]] = defaultdict(list)
     shared = shared_names(everything, options)
     clashes: dict[Path, str] = {}
@@ -102,19 +102,20 @@ def _clashes(files: Sequence[PlannedFile], everything: Sequence[Path], options: 
         for path in same if len(same) > 1 else ():
             other = next(each for each in same if each != path)
             clashes[path] = (
-                f"{path}: would get the same name as {other}: tell them apart with --participant-pattern, or rename one"
+                f"{path}: would get the same name as {other}: use --participant-pattern to distinguish them, or rename "
+                "one"
             )
     return clashes
 
 
 def first_names_of(paths: Sequence[str]) -> str:
-    """How many files, and the names of the first three."""
+    """Number of files, and the names of the first three."""
     names = ", ".join(Path(path).name for path in paths[:3])
     return f"{len(paths)} files ({names}{', …' if len(paths) > 3 else ''})"
 
 
 def known_reader(path: Path, options: IngestOptions) -> DeviceReader:
-    """The reader for a file; `HarnetError` if it is of no known kind or cannot be read."""
+    """The reader for a file; `HarnetError` if its format is unknown or it cannot be read."""
     try:
         return reader_for(path, options.read)
     except OSError as error:
@@ -122,7 +123,7 @@ def known_reader(path: Path, options: IngestOptions) -> DeviceReader:
 
 
 def unhashed(path: Path, reader: DeviceReader, options: IngestOptions) -> SourceFile:
-    """What tells a file from others without reading it; its `xxh3` is empty."""
+    """Identification of a file without reading it; its `xxh3` is empty."""
     try:
         about = path.stat()
     except OSError as error:

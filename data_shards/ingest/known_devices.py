@@ -1,4 +1,4 @@
-"""Calibrations of devices, from recordings that were long enough, for those of the same devices that are not.
+"""Calibrations of devices from long recordings, for short recordings of the same devices.
 
 A JSON file: device (maker, model and serial number) -> coefficients. It names no participant.
 """
@@ -25,29 +25,29 @@ _PLAUSIBLE_OFFSET_G = 0.5
 
 @dataclass(frozen=True)
 class KnownDevices:
-    """What was read from such a file."""
+    """Content of such a file."""
 
     path: str
-    """The file, for messages."""
+    """Path of the file, for messages."""
     digest: str
-    """XXH3 of the file: kept with what is ingested by it."""
+    """xxh3 of the file, stored with the recordings ingested with it."""
     devices: dict[str, Calibration]
     """Device -> its calibration."""
 
     def of(self, device: str, metadata: dict[str, Any]) -> Calibration | None:
-        """The calibration of a recording's device; None if it is not there, or the device has no number."""
+        """The calibration of a recording's device; None if it is not listed or has no serial number."""
         name = device_name(device, metadata)
         return None if name is None else self.devices.get(name)
 
 
 def device_name(device: str, metadata: dict[str, Any]) -> str | None:
-    """Maker, model and number of the device of a recording; None where the file gives no number."""
+    """Manufacturer, model and serial number of a recording's device; None if the file states no serial number."""
     number = str(metadata.get("device_id", "")).strip()
     return f"{device} {number}" if number else None
 
 
 def collect(infos: Iterable[RecordingInfo]) -> dict[str, Calibration]:
-    """Of each device with a number, the calibration of its own with the smallest error, by name."""
+    """For each device with a serial number, its calibration with the smallest error; sorted by name."""
     best: dict[str, Calibration] = {}
     for info in infos:
         name = device_name(info.device, info.metadata)
@@ -60,7 +60,7 @@ def collect(infos: Iterable[RecordingInfo]) -> dict[str, Calibration]:
 
 
 TAKEN = "calibration taken"
-"""Kind of the note on a recording that has the calibration of another one."""
+"""Kind of the note on a recording that uses the calibration of another recording."""
 
 
 def write(path: Path, devices: dict[str, Calibration]) -> None:
@@ -69,17 +69,17 @@ def write(path: Path, devices: dict[str, Calibration]) -> None:
 
 
 def read(path: Path) -> KnownDevices:
-    """Read the file; `HarnetError` where it is none, or holds what no calibration can be."""
+    """Read the file; `HarnetError` if it is not such a file, or contains implausible values."""
     try:
         content = path.read_bytes()
         document = json.loads(content)
     except OSError as error:
         raise HarnetError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise HarnetError(f"{path}: no JSON ({error}): give a file that `harnet calibration` wrote") from error
+        raise HarnetError(f"{path}: not JSON ({error}): pass a file that `harnet calibration` wrote") from error
     version = document.get("harnet_calibration") if isinstance(document, dict) else None
     if version != FORMAT:
-        raise HarnetError(f"{path}: not of format {FORMAT}: give a file that `harnet calibration` wrote")
+        raise HarnetError(f"{path}: not of format {FORMAT}: pass a file that `harnet calibration` wrote")
     try:
         devices = {str(name): _sound(values) for name, values in document["devices"].items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:

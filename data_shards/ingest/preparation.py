@@ -1,4 +1,4 @@
-"""One recording from device samples to what the store holds: checked, calibrated, at 30 Hz, with its wear and facts."""
+"""One recording, from device samples to what is stored: checked, calibrated, at 30 Hz, with wear and metadata."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,32 +22,32 @@ from data_shards.recording import Recording
 PREPROCESSING = Preprocessing(
     rate=RATE, units="g", counts_per_g=COUNTS_PER_G, filter=FILTER, calibration=CALIBRATION, wear_rule=WEAR_RULE
 )
-"""Kept with every recording; a store whose recordings differ in it holds signals that cannot be compared."""
+"""Stored with every recording; signals of recordings that differ in it cannot be compared."""
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How recordings are prepared."""
+    """Options of the preparation of recordings."""
 
     min_seconds: float = 10.0
-    """Length of the longest stretch without a gap that a recording must have."""
+    """Minimum length in seconds of a recording's longest gap-free stretch."""
     clocks: Clocks = field(default_factory=Clocks)
-    """What is known of the clocks of device and wearer."""
+    """Clock options."""
     known_devices: KnownDevices | None = None
-    """Calibrations for recordings that cannot be calibrated by themselves."""
+    """Calibrations for recordings that cannot be calibrated themselves."""
 
 
 class PreparedRecording:
-    """A recording that can be stored: facts at once, its hours one by one, and when these are through, the rest."""
+    """A recording ready to be stored: metadata first, its hours as a stream, and after these the remaining metadata."""
 
     def __init__(self, recording: Recording, named: str, how: Preparation, scratch: Scratch) -> None:
         """Check and resample a recording, and fit its calibration.
 
         Args:
-            recording: What a reader returned; its pieces are read to the end.
-            named: What an error begins with.
-            how: What the user wants.
-            scratch: Holds the signal until its hours are asked for.
+            recording: Output of a reader; its chunks are read to the end.
+            named: Prefix of error messages.
+            how: Options.
+            scratch: Buffers the signal until its hours are streamed.
 
         Raises:
             HarnetError: the recording cannot be used.
@@ -56,9 +56,9 @@ class PreparedRecording:
         gathered = gather(recording, named, how.min_seconds, scratch)
         temperature = recording.temperature()
         self.notes = recording.notes()
-        """Of the reader, and of what was found here."""
+        """Notes of the reader and of the preparation."""
         self.calibration = calibrate(gathered.survey, temperature)
-        """As applied."""
+        """The calibration that is applied."""
         devices = how.known_devices
         known = None if devices is None else devices.of(recording.device, recording.metadata)
         if known is not None and not self.calibration["calibrated"]:
@@ -66,24 +66,24 @@ class PreparedRecording:
             if self.calibration["calibrated"]:
                 self.notes += (Note(TAKEN, 1, "from another recording of the device"),)
         self.first_hour, self.hours = hours_spanned(gathered.first, gathered.last)
-        """Clock hour since 1970 at which the recording begins, and how many there are to its end."""
+        """First hour since 1970 on the recording's clock, and the number of hours."""
         clocks = how.clocks
         self.wall_shifts = wall_shifts(recording.clock, gathered.first, gathered.last, clocks, recording.utc_offset)
-        """What the wall clock showed."""
+        """Shifts to the wall clock."""
         if clocks.place is not None:
             self.notes += in_words(self.wall_shifts, gathered.first, recording.clock, clocks.place)
         self._gathered = gathered
         self._scratch = scratch
         self._correct = correction(self.calibration, temperature)
         self.worn_seconds_by_hour = [0] * self.hours
-        """Complete once `stream` is through, as are the following."""
+        """Complete once `stream` is exhausted, like the following attributes."""
         self.complete_seconds = 0
         """Seconds without a missing sample."""
         self._worn_by_clock_hour = np.zeros(24, np.int64)
         self._excess = 0.0
 
     def stream(self) -> Iterator[tuple[int, HourData]]:
-        """Hours that hold a sample, counted from the first, each as it is stored; to be read once."""
+        """Yield (index, data) of the hours with samples, counted from the first; can be iterated once."""
         detector = WearDetector()
         waiting: list[NDArray[np.int16]] = []
         for hour, runs in self._scratch.hours():
@@ -97,7 +97,7 @@ class PreparedRecording:
             yield self._take(known, waiting.pop(0))
 
     def quality(self) -> Quality:
-        """What a quality policy judges; complete once `stream` is through."""
+        """Quality measures; complete once `stream` is exhausted."""
         worn = sum(self.worn_seconds_by_hour)
         return Quality(
             clipped_share=self._gathered.clipped_share,
@@ -118,7 +118,7 @@ class PreparedRecording:
 
 
 def counts_of(hour: int, runs: list[GridRun], correct: Correction | None) -> NDArray[np.int16]:
-    """A clock hour, (3, 108,000), with what it holds calibrated."""
+    """Calibrated counts (3, 108,000) of a clock hour."""
     counts = np.full((3, SAMPLES_PER_HOUR), MISSING, np.int16)
     for start, values in runs:
         into = start - hour * SAMPLES_PER_HOUR
@@ -136,7 +136,7 @@ def mean_enmo_mg(accel: NDArray[np.int16], wear: NDArray[np.uint8]) -> float:
         wear: (hours * 3600,) 1 where worn, which implies that no sample is missing.
 
     Returns:
-        0 where nothing was worn.
+        The mean in mg; 0 if nothing was worn.
     """
     total = 0.0
     for start in range(0, accel.shape[1], SAMPLES_PER_HOUR):

@@ -1,4 +1,4 @@
-"""Device files → cohort store; one file's trouble stops no other."""
+"""Device files → cohort store; a failing file does not stop the others."""
 
 import importlib.metadata
 import logging
@@ -33,36 +33,36 @@ Status = Literal["ingested", "already there", "excluded", "refused"]
 
 @dataclass(frozen=True)
 class IngestOutcome:
-    """What became of one recording, or of one file in which none could be found."""
+    """Outcome for one recording, or for a file in which none was found."""
 
     source: str
     """Path of the file as given."""
     status: Status
-    """"ingested", "already there" (same bytes, same settings), "excluded" (asked for) or "refused"."""
+    """"ingested", "already there" (same bytes, same settings), "excluded" (by the user) or "refused"."""
     reason: str = ""
     """Why it was refused, in one line that names the file."""
     recording: str | None = None
-    """Name in the store; None if it is not there."""
+    """Name in the store; None if it was not stored."""
     complete_seconds: int = 0
     """Seconds of signal without a missing sample."""
     worn_seconds: int = 0
-    """Those of them in which the device was worn."""
+    """Complete seconds in which the device was worn."""
     notes: tuple[Note, ...] = ()
-    """What was dropped, mended or seen."""
+    """What was dropped, repaired or observed."""
     too_short: bool = False
-    """Whether it was refused for holding no window, and for nothing else."""
+    """Whether it was refused only because it contains no full window."""
 
 
 def ingest(
     paths: Sequence[Path], out: Path, options: IngestOptions, workers: int = 1
 ) -> tuple[list[IngestOutcome], tuple[str, ...]]:
-    """Add all recordings in `paths`, or this part of them, to the store at `out`, which is made if need be.
+    """Add all recordings in `paths`, or this part of them, to the store at `out`, which is created if missing.
 
-    Returns the outcomes, in the order of the files, and the paths of other files skipped in folders.
-    Raises `HarnetError` if there is no device file, and OSError (disk full) with what is finished kept.
+    Returns the outcomes, in the order of the files, and the paths of other files that were skipped in folders.
+    Raises `HarnetError` if there is no device file, and OSError (disk full) with finished work kept.
     """
     planned = plan_ingest(paths, options)
-    # A path that leads nowhere is a slip of the hand, and no file of the cohort's.
+    # A path that does not exist is a typing error, not a file of the cohort.
     if not planned.files and not any(path.exists() for path, _ in planned.refused):
         return [IngestOutcome(str(path), "refused", reason) for path, reason in planned.refused], planned.skipped
     cohort = Cohort.create(out)
@@ -82,9 +82,9 @@ def ingest(
 
 
 def _taken(cohort: Cohort, files: Sequence[PlannedFile], options: IngestOptions) -> dict[Path, str]:
-    """Files whose participant would be called as another one in the store is, and what is said of them."""
+    """Files whose participant's name clashes with another one in the store, and the message for each."""
     if options.participant_pattern is None:
-        return {}  # a participant is a recording then, and these are compared
+        return {}  # each recording is its own participant, and recordings are compared
     there = {info.participant: (info.participant_xxh3, info.source["name"]) for info in cohort.infos()}
     taken = {}
     for file in files:
@@ -95,7 +95,7 @@ def _taken(cohort: Cohort, files: Sequence[PlannedFile], options: IngestOptions)
 
 
 def ingest_file(path: Path, cohort: Cohort, options: IngestOptions) -> list[IngestOutcome]:
-    """Add the recordings in one file to the store; trouble with the file is an outcome, trouble with the store raises.
+    """Add the recordings in one file to the store; problems of the file are returned as outcomes.
 
     Raises OSError if the store cannot be written to.
     """
@@ -121,8 +121,8 @@ def ingest_file(path: Path, cohort: Cohort, options: IngestOptions) -> list[Inge
 
 
 def _killed(path: Path, how: str, cohort: Cohort, options: IngestOptions) -> list[IngestOutcome]:
-    """The outcome of a file whose process died, with nothing else in work."""
-    reason = f"{path}: its process was {how}: ingest it where there is more memory, or leave it out"
+    """The outcome of a file whose process died while nothing else was running."""
+    reason = f"{path}: its process was {how}: ingest it on a machine with more memory, or exclude it"
     outcomes = [IngestOutcome(str(path), "refused", reason)]
     _note(cohort, path, outcomes, options)
     return outcomes
@@ -131,7 +131,7 @@ def _killed(path: Path, how: str, cohort: Cohort, options: IngestOptions) -> lis
 def _without_reading(
     path: Path, label: str, source: SourceFile, cohort: Cohort, options: IngestOptions
 ) -> IngestOutcome | None:
-    """What becomes of the one recording in a file, where its name tells; None if it has to be read."""
+    """The outcome for a file with one recording, if its name decides it; None if it must be read."""
     names = identity(path, label, None, options)
     if names.participant in options.exclude:
         return IngestOutcome(str(path), "excluded")
@@ -161,7 +161,7 @@ def _add(found: Found, path: Path, cohort: Cohort, source: SourceFile, options: 
 
 
 def _info(names: Identity, recording: Recording, prepared: PreparedRecording, source: SourceFile) -> RecordingInfo:
-    """What is kept of a recording whose hours are all through."""
+    """Metadata of a recording after all its hours have been processed."""
     return RecordingInfo(
         recording=names.recording,
         participant=names.participant,
@@ -185,16 +185,16 @@ def _info(names: Identity, recording: Recording, prepared: PreparedRecording, so
 
 
 def _compare(path: Path, there: RecordingInfo, source: SourceFile) -> IngestOutcome:
-    """The name is taken: by the same recording, or by another. Without a hash, `source` is the file that is known."""
+    """Outcome if the name is taken, by the same or another recording. Without a hash, `source` is the known file."""
     known = there.source
     if source["xxh3"] and (known["bytes"], known["xxh3"]) != (source["bytes"], source["xxh3"]):
         reason = (
             f"{path}: its name is taken by another recording, from {known['name']} ({known['bytes']} bytes, "
-            f"xxh3 {known['xxh3']}): tell them apart with --participant-pattern, or rename the file"
+            f"xxh3 {known['xxh3']}): use --participant-pattern to distinguish them, or rename the file"
         )
         return IngestOutcome(str(path), "refused", reason)
     if known["settings"] != source["settings"] or there.preprocessing != PREPROCESSING:
-        reason = f"{path}: is there already, ingested with other settings: use the same ones, or another --out"
+        reason = f"{path}: already ingested with other settings: use the same settings, or another --out"
         return IngestOutcome(str(path), "refused", reason, there.recording)
     return _outcome(path, there, "already there")
 
@@ -204,12 +204,12 @@ def _outcome(path: Path, info: RecordingInfo, status: Status) -> IngestOutcome:
 
 
 def _note(cohort: Cohort, path: Path, outcomes: Sequence[IngestOutcome], options: IngestOptions) -> None:
-    """Keep what of a file is not in the store, under the names that it would have, so that people can withdraw."""
+    """Record what could not be ingested, under the names it would have had, so that people can withdraw."""
     try:
         found = identity(path, path.stem, None, options)
         names = (found.recording, found.participant)
     except HarnetError:
-        names = ("", "")  # the pattern finds nobody, which is the reason that is noted
+        names = ("", "")  # the pattern matches nobody, which is the recorded reason
     refused = [
         ledger.Unreadable(outcome.source, outcome.reason, *names)
         for outcome in outcomes
@@ -219,7 +219,7 @@ def _note(cohort: Cohort, path: Path, outcomes: Sequence[IngestOutcome], options
 
 
 def _recordings(reader: DeviceReader, path: Path, options: IngestOptions) -> Iterator[Found]:
-    """What the reader finds; a fault in a reader is shown whole, and counts against its file alone."""
+    """Recordings found by the reader; a bug in a reader is logged with traceback and affects only its file."""
     for found in _told(reader.read(path, options.read), reader, path):
         pieces = _told(found.recording.pieces, reader, path)
         yield replace(found, recording=replace(found.recording, pieces=pieces))

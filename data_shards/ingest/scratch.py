@@ -1,4 +1,4 @@
-"""A recording at 30 Hz on its way into the store: before it can be calibrated, all of it must have been seen."""
+"""Buffer for a recording at 30 Hz, because calibration needs the whole recording first."""
 
 import tempfile
 from collections.abc import Iterator
@@ -13,23 +13,23 @@ from numpy.typing import NDArray
 from data_shards.layout import SAMPLES_PER_HOUR
 
 IN_MEMORY = 256 << 20
-"""Bytes. A week is 218 MB, so only longer recordings reach the disk: 11 GB for a year."""
+"""Bytes buffered in memory: a week is 218 MB, so only longer recordings use the disk, 11 GB for a year."""
 
 
 class GridRun(NamedTuple):
-    """Samples of the 30 Hz grid without a gap, within one clock hour."""
+    """Consecutive samples of the 30 Hz grid within one clock hour."""
 
     start: int
-    """Their first sample, counted from 1970 at 30 Hz."""
+    """Index of the first sample, counted from 1970 at 30 Hz."""
     values: NDArray[np.float32]
     """(3, n) in g."""
 
 
 class Scratch:
-    """Takes runs in order of time and gives them back by the hour. The file has no name, so nothing of it is left."""
+    """Takes runs in order of time and returns them by the hour. Its file is anonymous, so nothing is left behind."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """`folder` is where there is room: beside what will be stored."""
+        """`folder` is on the disk with enough space: that of the store."""
         self._folder = folder or Path(tempfile.gettempdir())
         self._file = tempfile.SpooledTemporaryFile(  # noqa: SIM115 (it is closed in __exit__)
             IN_MEMORY, dir=None if folder is None else str(folder), prefix=".scratch-", suffix=".tmp"
@@ -45,17 +45,17 @@ class Scratch:
         self._file.close()
 
     def write(self, start: int, values: NDArray[np.float32]) -> None:
-        """Add (3, n) values in g of the samples from `start` on. Raises OSError where the disk is full."""
+        """Add values (3, n) in g of the samples from index `start` on. Raises OSError if the disk is full."""
         assert values.dtype == np.float32
         self._runs.append((start, values.shape[1]))
         try:
             self._file.write(values.tobytes())
         except OSError as error:
-            # A file without a name cannot say where there is no room.
+            # The error of an anonymous file does not name the full disk.
             raise OSError(error.errno, error.strerror, str(self._folder)) from error
 
     def hours(self) -> Iterator[tuple[int, list[GridRun]]]:
-        """Clock hours since 1970 that hold a sample, in order, with what they hold."""
+        """Yield the clock hours since 1970 with samples, in order, and their runs."""
         self._file.seek(0)
         for hour, runs in groupby(self._by_hour(), key=lambda run: run.start // SAMPLES_PER_HOUR):
             yield hour, list(runs)

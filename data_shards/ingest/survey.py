@@ -1,4 +1,4 @@
-"""One pass over a device's samples: sums per second, from which stillness, units and calibration follow."""
+"""Statistics of a device's samples in one pass: sums from which stillness, units and calibration are derived."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,29 +10,29 @@ from data_shards.recording import SampleChunk
 from harnet.errors import HarnetError
 
 CLIP_TOLERANCE = 0.004
-"""Share of the full scale. A range of 8 g in two's complement ends at +7.996 (10 bits); scaled codes round."""
+"""Tolerance as a fraction of full scale: 8 g in two's complement ends at +7.996 (10 bits), and scaled codes round."""
 WINDOW_SECONDS = 10
-"""Sums are kept by windows of this length, in which calibration looks for stillness (van Hees et al. 2014): by second,
-a year is 2 GB."""
+"""Length in seconds of the windows over which sums are kept, in which calibration looks for stillness (van Hees et al.
+2014); per second, a year would take 2 GB."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """Per clock second, or window of the clock, that holds a sample."""
+    """Statistics per clock second, or per clock-aligned window, that contains a sample."""
 
     seconds: NDArray[np.int64]
-    """(m,) since 1970, strictly increasing: the first of each window."""
+    """(m,) first second of each window, since 1970, strictly increasing."""
     recorded: NDArray[np.int64]
-    """(m,) clock seconds in it that hold a sample."""
+    """(m,) number of seconds with samples in the window."""
     samples: NDArray[np.int64]
-    """(m,) samples in it."""
+    """(m,) number of samples in the window."""
     sums: NDArray[np.float64]
     """(3, m) sums in g."""
     squares: NDArray[np.float64]
     """(3, m) sums of squares in g²."""
 
     def windows(self, length: int) -> "Survey":
-        """The same per window of `length` seconds of the clock, each named after its first second."""
+        """The same per clock-aligned window of `length` seconds."""
         first = self.seconds // length * length
         edges = _edges(first)
         return Survey(first[edges], *(np.add.reduceat(values, edges, axis=-1) for values in _arrays(self)[1:]))
@@ -50,21 +50,21 @@ class Survey:
 
 
 class Surveyor:
-    """Sums up a recording while it passes by."""
+    """Collects the statistics of a recording chunk by chunk."""
 
     def __init__(self, named: str, range_g: float | None) -> None:
-        """`named` begins every error; `range_g` is the device's full scale, None where it is not known."""
+        """`named` prefixes error messages; `range_g` is the device's full scale in g, None if unknown."""
         self.samples = 0
-        """All that passed by."""
+        """Number of samples so far."""
         self.clipped = 0
-        """Those with an axis at the full scale."""
+        """Number of samples with an axis at full scale."""
         self._named = named
         self._limit = None if range_g is None else np.float32(range_g * (1 - CLIP_TOLERANCE))
         self._parts: list[Survey] = []
         self._windows: list[Survey] = []
 
     def add(self, piece: SampleChunk) -> None:
-        """Sum up some samples; `HarnetError` if one is not finite."""
+        """Add samples; `HarnetError` if one is not finite."""
         signal = np.ascontiguousarray(piece.acceleration.T)
         if self._limit is not None:
             self.clipped += int((np.abs(signal) >= self._limit).any(axis=0).sum())
@@ -82,16 +82,16 @@ class Surveyor:
 
     @property
     def clipped_share(self) -> float:
-        """Share of all samples with an axis at the full scale; 0 where the range is not known."""
+        """Fraction of samples with an axis at full scale; 0 if the range is unknown."""
         return self.clipped / self.samples
 
     def seconds(self) -> Survey:
-        """By second, what was added since windows were last made."""
+        """Statistics per second, of what was added since the last `make_windows`."""
         found = _joined(self._parts).windows(1)
         return replace(found, recorded=np.ones_like(found.samples))  # a piece may end within a second
 
     def make_windows(self, last: bool = False) -> None:
-        """Turn all whole windows into such, so that memory hardly grows; with `last`, the one begun too."""
+        """Aggregate complete windows, which saves memory; with `last`, the incomplete one too."""
         found = self.seconds()
         begun = found.seconds[-1] // WINDOW_SECONDS * WINDOW_SECONDS
         whole = len(found.seconds) if last else int(np.searchsorted(found.seconds, begun))
@@ -100,15 +100,15 @@ class Surveyor:
         self._parts = [_part(found, slice(whole, None))]
 
     def finish(self) -> Survey:
-        """All of the recording, by window."""
+        """Statistics of the whole recording per window."""
         self.make_windows(last=True)
         return _joined(self._windows)
 
     def _raise_not_finite(self, signal: NDArray[np.float32]) -> None:
         row = int(np.argmax(~np.isfinite(signal).all(axis=0)))
         raise HarnetError(
-            f"{self._named}: sample {self.samples + row} is {signal[:, row].tolist()}: leave out such samples, a gap "
-            "in time is kept as missing data"
+            f"{self._named}: sample {self.samples + row} is {signal[:, row].tolist()}: remove such samples; a gap in "
+            "time is kept as missing data"
         )
 
 
@@ -125,5 +125,5 @@ def _arrays(found: Survey) -> tuple[NDArray[Any], ...]:
 
 
 def _edges(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each run of equal values begins."""
+    """Index at which each run of equal values starts."""
     return np.concatenate([[0], np.flatnonzero(np.diff(values)) + 1])

@@ -1,8 +1,8 @@
-"""Every file below some folders, in the same order wherever and however often it is asked for.
+"""Listing every file below some folders, always in the same order.
 
-A hundred elements of a job array need the same list of 100,000 files. Walking asks the file system for nothing but the
-folders' entries, and with a `listing` only the first element walks; the others read what it found. So they share out
-the same files, too, even if some arrive meanwhile.
+A hundred tasks of a job array need the same list of 100,000 files. Walking reads only the folders' entries, and with a
+`listing` only the first task walks; the others read its list. So all tasks divide the same list of files, even if new
+files arrive meanwhile.
 """
 
 import logging
@@ -16,10 +16,10 @@ _LOG = logging.getLogger(__name__)
 
 
 def listed_below(paths: Sequence[Path], listing: Path) -> list[tuple[Path, bool]]:
-    """`files_below`, kept in `listing` by whoever comes first, and read from there by everybody.
+    """`files_below`, stored in `listing` by the first caller and read from there by the others.
 
     Raises:
-        HarnetError: it is of other paths, or damaged.
+        HarnetError: the listing is for other paths, or damaged.
     """
     asked = [os.path.abspath(path) for path in paths]
     found = listed(listing, asked, lambda: [(str(path), named) for path, named in files_below(paths)])
@@ -30,9 +30,9 @@ def listed_below(paths: Sequence[Path], listing: Path) -> list[tuple[Path, bool]
 
 
 def files_below(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
-    """Each file once, by the first path that leads to it, and whether it was named itself.
+    """Each file once, by the first path that leads to it, and whether it was given explicitly.
 
-    Folders are walked in sorted order; links to folders after the folders themselves, each once, so loops end.
+    Folders are walked in sorted order; links to folders follow after real folders, each once, so loops terminate.
     """
     found: dict[str, tuple[Path, bool]] = {}
     seen: set[str] = set()
@@ -48,9 +48,9 @@ def files_below(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
 
 
 def _walk(root: Path, links: list[Path], seen: set[str]) -> Iterator[tuple[str, Path]]:
-    """The files below a folder, each after where it really is, without those below the links in it.
+    """Yield (real path, path) of the files below a folder, without following links to folders.
 
-    These are added to `links`. What an entry is, the folder says: nothing is asked of a file unless it is a link.
+    Those links are added to `links`. Entry types come from the directory listing, without a stat except for links.
     """
     folders = [(os.path.realpath(root), root)]
     while folders:
@@ -78,7 +78,7 @@ def _entries(folder: Path) -> list["os.DirEntry[str]"]:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        _LOG.warning("%s: cannot be listed (%s): what is in it is left out", folder, error.strerror)
+        _LOG.warning("%s: cannot be listed (%s): its contents are skipped", folder, error.strerror)
         return []
 
 

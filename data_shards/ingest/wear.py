@@ -1,4 +1,4 @@
-"""Per second of the 30 Hz grid: how much it moves, and whether the device was worn.
+"""Per second of the 30 Hz grid: amount of motion, and whether the device was worn.
 
 Non-wear (Doherty et al. 2017, PLoS ONE 12(2):e0169649): at least 60 consecutive minutes in which the standard
 deviation of all three axes is below 13 mg in every 10-second window.
@@ -12,31 +12,31 @@ from numpy.typing import NDArray
 from data_shards.layout import COUNTS_PER_G, MISSING, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
 
 WINDOW_SECONDS = 10
-"""Length of the windows, on the absolute clock, in which stillness is judged."""
+"""Length in seconds of the clock-aligned windows in which stillness is determined."""
 STILL_G = 0.013
 """Standard deviation in g below which an axis counts as still."""
 EPISODE_SECONDS = 3600
-"""A still episode this long or longer is non-wear."""
+"""Minimum length in seconds of a still episode to be non-wear."""
 
 WEAR_RULE = "non-wear: all axes' std < 13 mg in consecutive 10 s windows for >= 60 min (Doherty et al. 2017)"
-"""Written down with every recording."""
+"""Stored with every recording."""
 
 
 @dataclass(frozen=True)
 class Wear:
-    """Per-second facts, all of length hours * 3600."""
+    """Per-second arrays of length hours * 3600."""
 
     motion: NDArray[np.float32]
     """sqrt(var_x + var_y + var_z) in g over the second's 30 samples; 0 where one is missing."""
     wear: NDArray[np.uint8]
-    """1 where no sample of the second is missing and the device was worn."""
+    """1 if no sample of the second is missing and the device was worn."""
     complete_seconds: int
     """Seconds without a missing sample."""
 
 
 @dataclass(frozen=True)
 class _Hour:
-    """What an hour shows by itself; whether it was worn may depend on those beside it."""
+    """Intermediate results of an hour; wear may depend on the neighbouring hours."""
 
     motion: NDArray[np.float32]
     """(3600,) as in `Wear`."""
@@ -47,22 +47,22 @@ class _Hour:
 
 
 class WearDetector:
-    """Takes clock hours in order and tells of each when the next is known: a still episode may end in there.
+    """Takes clock hours in order and returns each once the next is known, because a still episode may end there.
 
-    Hours without a sample may be left out; they are not still.
+    Hours without samples may be omitted; they are not still.
     """
 
     def __init__(self) -> None:
         self._pending: tuple[int, _Hour] | None = None
         self._still_before = 0
-        """Still windows that lie together right before the pending hour, of which an episode's length matter."""
+        """Number of consecutive still windows just before the pending hour, at most an episode's length."""
 
     def add(self, hour: int, counts: NDArray[np.int16]) -> tuple[int, Wear] | None:
-        """Add an hour, (3, 108,000) int16 in 1/4096 g; what is known now of the one before it."""
+        """Add an hour (3, 108,000) int16 in counts of 1/4096 g; returns the previous hour, if any."""
         return self._next(hour, _hour(counts))
 
     def finish(self) -> tuple[int, Wear] | None:
-        """The last hour."""
+        """Return the last hour, if any."""
         return self._next(-1, None)
 
     def _next(self, hour: int, found: _Hour | None) -> tuple[int, Wear] | None:
@@ -83,7 +83,7 @@ class WearDetector:
 
 
 def detect(counts: NDArray[np.int16]) -> Wear:
-    """Motion and wear of whole hours, (3, hours * 108,000) int16 in 1/4096 g."""
+    """Motion and wear of whole hours (3, hours * 108,000) int16 in counts of 1/4096 g."""
     assert counts.shape[0] == 3
     assert counts.shape[1] % SAMPLES_PER_HOUR == 0
     detector = WearDetector()
@@ -107,9 +107,9 @@ def _hour(counts: NDArray[np.int16]) -> _Hour:
 def still_windows(
     sums: NDArray[np.int64], squares: NDArray[np.int64], complete: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """(seconds / 10,) whether each window is still, by its complete seconds; without any, it is not.
+    """(seconds / 10,) whether each window is still, judged by its complete seconds; False if it has none.
 
-    A damaged block of a second or two must not end a still night, so a window is judged by what it has.
+    A damaged block of a second or two must not end a still night, so a window is judged by the seconds it has.
     """
     sums, squares = (values.reshape(3, -1, WINDOW_SECONDS).sum(axis=2) for values in (sums, squares))
     samples = RATE * complete.reshape(-1, WINDOW_SECONDS).sum(axis=1)
@@ -119,9 +119,9 @@ def still_windows(
 
 
 def _sums(counts: NDArray[np.int16]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Per second: sums and sums of squares, (3, seconds), zero where incomplete, and whether it is complete.
+    """Per second: sums and sums of squares (3, seconds), zero if incomplete, and whether it is complete.
 
-    In integers, so that the variance of a still second is exact whatever gravity is.
+    Integers, so that the variance of a still second is exact despite gravity.
     """
     seconds = counts.reshape(3, -1, RATE)
     complete = (seconds != MISSING).all(axis=(0, 2))
@@ -136,7 +136,7 @@ def _variance(sums: NDArray[np.int64], squares: NDArray[np.int64], samples: NDAr
 
 
 def _in_long_run(still: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Per second, whether it lies in a run of still windows of an hour or more."""
+    """Per second, whether it is part of a run of still windows of at least an hour."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], still.astype(np.int8), [0]])))
     seconds = np.zeros(len(still) * WINDOW_SECONDS, bool)
     for start, stop in zip(edges[::2] * WINDOW_SECONDS, edges[1::2] * WINDOW_SECONDS, strict=True):

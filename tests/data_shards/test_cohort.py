@@ -134,7 +134,7 @@ def test_ten_files_at_most_and_missing_hours_cost_nothing(tmp_path: Path) -> Non
 def test_a_name_is_taken_once(tmp_path: Path) -> None:
     cohort = Cohort.create(tmp_path / "cohort.zarr")
     first = add(cohort, seed=1)
-    with pytest.raises(HarnetError, match="p1 is there already"):
+    with pytest.raises(HarnetError, match="p1 already exists"):
         add(cohort, seed=2)
     np.testing.assert_array_equal(cohort.read_hours("p1", 0, 1).accel, first.accel)
     assert sorted(os.listdir(cohort.root)) == [".index", "p1", "zarr.json"]

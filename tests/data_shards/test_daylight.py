@@ -136,7 +136,7 @@ def test_a_shift_in_words(text: str, seconds: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "1h", "1:3", "1.5", "--5"])
 def test_a_shift_that_is_none(text: str) -> None:
-    with pytest.raises(HarnetError, match=r"--time-shift .*: give seconds"):
+    with pytest.raises(HarnetError, match=r"--time-shift .*: pass seconds"):
         seconds_of(text)
 
 
@@ -152,7 +152,7 @@ def test_clocks_on_the_command_line(tmp_path: Path) -> None:
     said = {"timezone": "Europe/London", "clock_timezone": "America/New_York", "time_shift": "-3600"}
     assert said.items() <= info.source["settings"].items()
     assert main([*command, str(tmp_path / "c.zarr"), *options[:2]]) == 1  # ingested with other settings
-    with pytest.raises(HarnetError, match="--clock-timezone America/New_York: give --timezone too"):
+    with pytest.raises(HarnetError, match="--clock-timezone America/New_York: pass --timezone too"):
         IngestOptions(clock_timezone="America/New_York")
     with pytest.raises(HarnetError, match="--clock-timezone 'Mars': no such time zone"):
         IngestOptions(timezone="Europe/London", clock_timezone="Mars")

@@ -121,7 +121,7 @@ def test_bad_files_are_listed_and_stop_nobody(tmp_path: Path, workers: int, caps
     assert Cohort.open(out).recordings() == ["good0", "good1"]
     for message in (
         "Hz nominal; 19 to 5000 Hz can be used",
-        "short.csv: its longest stretch without a gap is 5.0 s, less than one window of 10 s",
+        "short.csv: its longest gap-free stretch is 5.0 s, less than one window of 10 s",
         "metres.csv: the norm is 9.8",
         "give --units m/s2",
         "empty.csv: empty file",
@@ -134,7 +134,7 @@ def test_bad_files_are_listed_and_stop_nobody(tmp_path: Path, workers: int, caps
 def test_nothing_to_ingest_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "in").mkdir()
     assert run(tmp_path / "in", "--out", tmp_path / "c.zarr") == 1
-    assert "no device file in there" in capsys.readouterr().err
+    assert "no device file found" in capsys.readouterr().err
     assert not (tmp_path / "c.zarr").exists()
 
 
@@ -248,7 +248,7 @@ def test_what_could_not_be_ingested_is_kept_until_it_is(tmp_path: Path, capsys: 
     assert json.loads(capsys.readouterr().out)["flow"]["unreadable"] == 2
     unreadable = Cohort.open(out).unreadable()
     assert [source for source, _ in unreadable] == [str(empty), str(short)]
-    assert "its longest stretch without a gap is 5.0 s" in unreadable[1][1]
+    assert "its longest gap-free stretch is 5.0 s" in unreadable[1][1]
     run(good, "--out", out, "--units", "mg")  # a recording that is there is not unreadable
     table(short, seconds=20)
     assert run(short, "--out", out, "--quality", "none") == 0

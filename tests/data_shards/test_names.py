@@ -36,7 +36,7 @@ def test_the_longest_name_goes_into_a_shard_and_one_more_is_refused(tmp_path: Pa
     fits, long = (table(tmp_path / f"{'n' * length}.csv") for length in (LONGEST_NAME, LONGEST_NAME + 1))
     outcomes, _ = ingest([fits, long], tmp_path / "c.zarr", IngestOptions())
     assert [outcome.status for outcome in outcomes] == ["refused", "ingested"]
-    assert f"{long}: its recording would have a name of 156 characters, and 155 fit into a shard" in outcomes[0].reason
+    assert f"{long}: the name of its recording would have 156 characters, a shard allows 155" in outcomes[0].reason
     writer.write(Cohort.open(tmp_path / "c.zarr"), tmp_path / "s", ShardOptions(quality=POLICIES["none"]))
     # Of a person with long ids in a folder, too: the names are not cut to what fits, and so do not meet.
     folder = tmp_path / "in" / f"id={'p' * 100}"
@@ -105,7 +105,7 @@ def test_a_pattern_that_finds_nobody_is_an_error(tmp_path: Path, capsys: pytest.
     command = ["ingest", str(tmp_path / "in"), "--participant-pattern", r"(P\d)/", "--quality", "none"]
     assert main([*command, "--out", str(tmp_path / "c.zarr")]) == 1
     printed = capsys.readouterr().out
-    assert f"refused: {lost}: --participant-pattern '(P\\\\d)/' finds no participant in {lost}" in printed
+    assert f"refused: {lost}: --participant-pattern '(P\\\\d)/' matches no participant in {lost}" in printed
     assert "skipped: 1 files (readme.txt)" in printed
     assert Cohort.open(tmp_path / "c.zarr").recordings() == ["P1_wrist"]
 
@@ -123,7 +123,7 @@ def test_where_a_command_is_started_does_not_matter(tmp_path: Path, monkeypatch:
     path = table(tmp_path / "P7" / "visits" / "P1" / "wrist.csv")
     monkeypatch.chdir(tmp_path / "P7")
     ((_, reason),) = plan_ingest([Path("visits")], IngestOptions(participant_pattern=r"(P\d)/")).refused
-    assert f"finds one participant there and another one in {path}: make it fit at one place only" in reason
+    assert f"matches one participant there and another one in {path}: make it match in one place only" in reason
 
 
 def test_a_dry_run_lists_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,5 +168,5 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     assert [outcome.recording for outcome in outcomes] == ["1", "2"]
     assert skipped == (str(tmp_path / "in" / "broken"),)
     assert outside.exists()
-    with pytest.raises(HarnetError, match="no device file in there"):
+    with pytest.raises(HarnetError, match="no device file found"):
         plan_ingest([tmp_path / "nothing"], IngestOptions()) if (tmp_path / "nothing").mkdir() is None else None

@@ -261,7 +261,7 @@ def test_a_name_too_long_for_a_tar_is_refused(cohort: Cohort) -> None:
         def infos(self) -> Any:
             return (replace(info, recording="r" * 156) for info in super().infos())
 
-    with pytest.raises(HarnetError, match="156 characters, and 155 fit"):
+    with pytest.raises(HarnetError, match="156 characters, a tar allows 155"):
         plan_shards(Long(cohort.root), OPTIONS)
 
 

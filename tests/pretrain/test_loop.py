@@ -197,7 +197,7 @@ def test_killed_without_warning_it_repeats_from_the_last_checkpoint(
     while process.poll() is None and checkpoint.newest(out) is None:
         time.sleep(0.02)
     process.kill()
-    process.barrier()
+    process.wait()
     final = alone(small(shards, out))
     assert losses(out) == losses(straight)
     assert digest(final) == digest(straight / "checkpoints" / "step-00000006")

@@ -50,7 +50,7 @@ class BatchStep:
         count = self._config.run.accumulate
         self._network.zero_grad(set_to_none=True)
         outcomes = []
-        for number, piece in enumerate(pieces_of(part, count)):
+        for number, piece in enumerate(micro_batches(part, count)):
             with self._exchange(last=number == count - 1):
                 outcome = self.outcome(self._wrapped, piece)
                 (outcome.loss / count).backward()
@@ -122,7 +122,7 @@ class BatchStep:
         return context
 
 
-def pieces_of(part: LocalBatch, count: int) -> list[LocalBatch]:
+def micro_batches(part: LocalBatch, count: int) -> list[LocalBatch]:
     """The local batch in `count` micro-batches of equal size, in order of position.
 
     Lanes are numbered along the batch and dealt to the ranks in turn, so if `count` x world size divides the number of

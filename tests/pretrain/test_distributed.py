@@ -16,7 +16,7 @@ from pretrain.parallel import flight_recorder
 from pretrain.parallel.distributed import Process, process_group
 from pretrain.parallel.srun_environment import torch_variables
 from pretrain.run import checkpoint
-from pretrain.run.step import pieces_of
+from pretrain.run.step import micro_batches
 from tests.pretrain.runs import alone, losses, small, together
 
 
@@ -65,8 +65,8 @@ def test_with_synchronised_batch_statistics_losses_do_not_depend_on_the_number_o
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_pieces_of_all_processes_together_are_the_same_windows(shards: Path, tmp_path: Path, count: int) -> None:
-    whole = pieces_of(next(stream(shards, tmp_path, 0, 1, 0)), count)
-    dealt = [pieces_of(next(stream(shards, tmp_path, rank, 2, 0)), count) for rank in range(2)]
+    whole = micro_batches(next(stream(shards, tmp_path, 0, 1, 0)), count)
+    dealt = [micro_batches(next(stream(shards, tmp_path, rank, 2, 0)), count) for rank in range(2)]
     for number in range(count):
         positions, order = torch.cat([pieces[number].positions for pieces in dealt]).sort()
         assert torch.equal(positions, whole[number].positions)

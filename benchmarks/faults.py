@@ -176,7 +176,7 @@ FAULTS = {"a bit": flip, "a page": blank, "an end": cut, "a file": remove}
 def things(folder: Path) -> dict[str, Kept]:
     """A small artifact of each kind, in `folder`."""
     cohort = synthesise(folder / "cohort.zarr", 2, SynthOptions(hours=1))
-    writer.write(cohort, folder / "shards", ShardOptions(blocks_per_shard=1, quality=POLICIES["none"]))
+    writer.write_shards(cohort, folder / "shards", ShardOptions(blocks_per_shard=1, quality=POLICIES["none"]))
     for step in (1, 2):
         kills.save_checkpoint(folder / "run", step)
     state = PretextModel("harnet5", width=8).state_dict()

@@ -139,7 +139,7 @@ def _a_checkpoint(folder: Path) -> None:
 
 def _shard(folder: Path) -> None:
     options = ShardOptions(blocks_per_shard=1, quality=POLICIES["none"])
-    writer.write(Cohort.open(folder / "cohort.zarr"), folder / "shards", options)
+    writer.write_shards(Cohort.open(folder / "cohort.zarr"), folder / "shards", options)
 
 
 def _no_stale_shards(folder: Path) -> None:

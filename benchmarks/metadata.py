@@ -103,7 +103,7 @@ def stages(folder: Path, count: int) -> None:
         ],
         "shard, quality, embed, first element: list": lambda: list(listed.infos()),
         "shard, ..., each further element: list": lambda: list(listed.infos()),
-        "shard: all recordings, then the manifest": lambda: writer.write(cohort, out / "shards", options),
+        "shard: all recordings, then the manifest": lambda: writer.write_shards(cohort, out / "shards", options),
         "verify: the store": lambda: stores.verify_cohort(cohort.root),
         "verify: the shards": lambda: verify_shards(out / "shards"),
         "pretrain: manifest, plan and an epoch": epoch,

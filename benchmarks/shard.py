@@ -26,7 +26,7 @@ from data_shards.quality.policy import POLICIES
 from data_shards.shards.block import encode
 from data_shards.shards.compression import Compression
 from data_shards.shards.shard_plan import ShardOptions, plan_shards
-from data_shards.shards.writer import read_blocks, write
+from data_shards.shards.writer import read_blocks, write_shards
 from data_shards.synthetic.make import synthesise
 from data_shards.synthetic.synth_options import SynthOptions
 
@@ -62,7 +62,7 @@ def encoding(cohort: Cohort, compression: Compression) -> int:
 def sharding(cohort: Cohort, folder: Path, compression: Compression) -> int:
     """The whole of `harnet shard`, into a new folder each time."""
     folder = Path(tempfile.mkdtemp(dir=folder)) / "shards"
-    planned = write(cohort, folder, replace(OPTIONS, compression=compression)).planned
+    planned = write_shards(cohort, folder, replace(OPTIONS, compression=compression)).planned
     return sum(len(piece.hours) for shard in planned.shards for piece in shard.pieces)
 
 

@@ -159,7 +159,7 @@ def main() -> None:
         if shards is None:
             shards = folder / "shards"
             cohort = synthesise(folder / "cohort.zarr", arguments.people, SynthOptions(3))
-            writer.write(cohort, shards, ShardOptions(quality=POLICIES["none"]))
+            writer.write_shards(cohort, shards, ShardOptions(quality=POLICIES["none"]))
         contents = manifests.read(shards)
         rows = ours(contents, arguments.repeats)
         windows = all_windows(contents)

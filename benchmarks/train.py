@@ -279,7 +279,7 @@ def _print(title: str, found: dict[str, Any]) -> None:
 def made_by_formula(folder: Path) -> Path:
     """Shards of synthetic people, one day each: a benchmark of training needs no recordings."""
     cohort = synthesise(folder / "cohort.zarr", people=PEOPLE, options=SynthOptions(days=1))
-    writer.write(cohort, folder / "shards", ShardOptions(quality=POLICIES["none"]))
+    writer.write_shards(cohort, folder / "shards", ShardOptions(quality=POLICIES["none"]))
     return folder / "shards"
 
 

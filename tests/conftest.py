@@ -84,7 +84,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 def shards(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The cohort as shards of a few blocks each. Read only: tests that damage shards copy the folder."""
     folder = tmp_path_factory.mktemp("shards") / "shards"
-    writer.write(cohort, folder, ShardOptions(blocks_per_shard=4, quality=POLICIES["none"]))
+    writer.write_shards(cohort, folder, ShardOptions(blocks_per_shard=4, quality=POLICIES["none"]))
     return folder
 
 

@@ -41,7 +41,7 @@ _READERS = 16
 
 @dataclass(frozen=True)
 class WriteResult:
-    """Result of `write`."""
+    """Result of `write_shards`."""
 
     planned: CohortPlan
     """The plan of the finished folder."""
@@ -49,7 +49,7 @@ class WriteResult:
     """Shards that other parts still have to write; empty if the folder is finished."""
 
 
-def write(
+def write_shards(
     cohort: Cohort,
     folder: Path,
     options: ShardOptions,

@@ -12,7 +12,7 @@ from data_shards.quality.policy import find_policy
 from data_shards.shards.compression import Compression
 from data_shards.shards.shard_plan import ShardOptions
 from data_shards.shards.shard_summary import as_text, summarise
-from data_shards.shards.writer import write
+from data_shards.shards.writer import write_shards
 from data_shards.withdrawals import read_ids
 from harnet.parts import Part
 
@@ -64,7 +64,7 @@ class Command:
         )
         exclude = read_ids(self.exclude) if self.exclude else frozenset()
         part = Part.parse(self.part) if self.part else None
-        written = write(Cohort.open(self.cohort, self.listing), self.out, options, self.workers, part, exclude)
+        written = write_shards(Cohort.open(self.cohort, self.listing), self.out, options, self.workers, part, exclude)
         summary = summarise(written, self.out)
         print(json.dumps(summary, indent=2) if self.json else as_text(written, summary, self.out, part, self.exclude))
         return 0

@@ -25,7 +25,7 @@ STEPS = ("open", "os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir")
 
 def shard(folder: Path, cohort: str, part: str = "1/1") -> None:
     options = ShardOptions(blocks_per_shard=4, quality=POLICIES["none"])
-    writer.write(Cohort.open(Path(cohort)), folder, options, part=Part.parse(part))
+    writer.write_shards(Cohort.open(Path(cohort)), folder, options, part=Part.parse(part))
 
 
 def purge(folder: Path, ids: str) -> None:

@@ -115,7 +115,7 @@ def test_stores_without_checksums_are_read_as_before(
     assert (report.problems, report.recordings, report.unsealed) == ((), 2, 1)
     options = ShardOptions(quality=POLICIES["none"])
     for cohort, name in ((old, "a"), (small, "b")):
-        writer.write(cohort, tmp_path / name, options)
+        writer.write_shards(cohort, tmp_path / name, options)
     for path in (tmp_path / "a").glob("*.tar"):
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
     path = old.root / "p0-0" / "accel" / "c" / "0" / "0"

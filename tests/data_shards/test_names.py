@@ -37,7 +37,7 @@ def test_the_longest_name_goes_into_a_shard_and_one_more_is_refused(tmp_path: Pa
     outcomes, _ = ingest([fits, long], tmp_path / "c.zarr", IngestOptions())
     assert [outcome.status for outcome in outcomes] == ["refused", "ingested"]
     assert f"{long}: the name of its recording would have 156 characters, a shard allows 155" in outcomes[0].reason
-    writer.write(Cohort.open(tmp_path / "c.zarr"), tmp_path / "s", ShardOptions(quality=POLICIES["none"]))
+    writer.write_shards(Cohort.open(tmp_path / "c.zarr"), tmp_path / "s", ShardOptions(quality=POLICIES["none"]))
     # Of a person with long ids in a folder, too: the names are not cut to what fits, and so do not meet.
     folder = tmp_path / "in" / f"id={'p' * 100}"
     files = [table(folder / f"{'f' * 60}{number}.csv") for number in range(2)]
@@ -92,10 +92,10 @@ def test_two_people_of_one_name_that_came_in_at_the_same_time_are_found_by_shard
     for number, digest in enumerate(("", "a" * 16, "a" * 16, "b" * 16)):
         info = replace(opened.info, recording=f"r{number}", participant="A_1", participant_xxh3=digest)
         if number == 3:
-            writer.write(made, tmp_path / "before", ShardOptions(quality=POLICIES["none"]))
+            writer.write_shards(made, tmp_path / "before", ShardOptions(quality=POLICIES["none"]))
         made.write(info, hours.accel, hours.motion, hours.wear)
     with pytest.raises(HarnetError, match="the recordings r1 and r3 are of two people whose ids became the same name"):
-        writer.write(made, tmp_path / "after", ShardOptions(quality=POLICIES["none"]))
+        writer.write_shards(made, tmp_path / "after", ShardOptions(quality=POLICIES["none"]))
 
 
 def test_a_pattern_that_finds_nobody_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

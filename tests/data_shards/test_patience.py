@@ -56,7 +56,7 @@ def digest_elsewhere(folder: Path, before: str) -> str:
 def many(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """300 shards of one block: the same few under many names."""
     folder = tmp_path_factory.mktemp("many") / "shards"
-    writer.write(cohort, folder, ShardOptions(blocks_per_shard=1, quality=POLICIES["none"]))
+    writer.write_shards(cohort, folder, ShardOptions(blocks_per_shard=1, quality=POLICIES["none"]))
     few = manifest.read(folder)
     table = manifest.read_table(folder / manifest.FILE_NAME)
     mine = [number for number, shard in enumerate(few.shards) if shard.split == "train"]

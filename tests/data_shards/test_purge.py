@@ -73,9 +73,9 @@ def test_only_their_blocks_go_and_the_others_stay_bit_for_bit(shards: Path, copy
 
 def test_a_rewritten_shard_is_what_sharding_the_others_would_have_written(cohort: Cohort, tmp_path: Path) -> None:
     whole = replace(OPTIONS, blocks_per_shard=1000)
-    writer.write(cohort, tmp_path / "purged", whole)
+    writer.write_shards(cohort, tmp_path / "purged", whole)
     purge_shards(tmp_path / "purged", GONE)
-    writer.write(cohort, tmp_path / "fresh", whole, exclude=GONE)
+    writer.write_shards(cohort, tmp_path / "fresh", whole, exclude=GONE)
     for path in (tmp_path / "fresh").glob("*.tar"):
         assert path.read_bytes() == (tmp_path / "purged" / path.name).read_bytes()
     purged, fresh = (manifest.read(tmp_path / name) for name in ("purged", "fresh"))
@@ -88,7 +88,7 @@ def test_a_rewritten_shard_is_what_sharding_the_others_would_have_written(cohort
 @pytest.mark.parametrize("compression", ["none", "zstd"])
 def test_no_byte_of_theirs_is_left(cohort: Cohort, tmp_path: Path, compression: Compression) -> None:
     folder = tmp_path / "shards"
-    writer.write(cohort, folder, replace(OPTIONS, compression=compression))
+    writer.write_shards(cohort, folder, replace(OPTIONS, compression=compression))
     theirs = {name: content for name, content in blocks(folder).items() if name[0] in GONE}
     purge_shards(folder, GONE)
     for path in folder.rglob("*"):
@@ -153,7 +153,7 @@ def test_while_it_is_not_finished_nobody_opens_the_folder(
     cohort: Cohort, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupt(copy, monkeypatch)
-    for opens in (manifest.read, verify_shards, lambda folder: writer.write(cohort, folder, OPTIONS)):
+    for opens in (manifest.read, verify_shards, lambda folder: writer.write_shards(cohort, folder, OPTIONS)):
         with pytest.raises(HarnetError, match="a purge is running or was interrupted"):
             opens(copy)
 

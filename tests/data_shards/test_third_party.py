@@ -37,7 +37,7 @@ def collected() -> Iterator[None]:
 def made(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     folder = tmp_path_factory.mktemp("third") / "shards"
     options = ShardOptions(blocks_per_shard=4, quality=POLICIES["none"], compression=request.param)
-    writer.write(cohort, folder, options)
+    writer.write_shards(cohort, folder, options)
     return folder
 
 

@@ -140,7 +140,7 @@ def test_a_stale_manifest_is_named(damaged: Path) -> None:
 
 def test_a_manifest_of_other_shards_is_named(damaged: Path, cohort: Cohort, tmp_path: Path) -> None:
     other = ShardOptions(blocks_per_shard=4, quality=POLICIES["none"], compression="zstd")
-    writer.write(cohort, tmp_path / "other", other)
+    writer.write_shards(cohort, tmp_path / "other", other)
     shutil.copy(tmp_path / "other" / manifest.FILE_NAME, damaged)
     problems = verify_shards(damaged)
     assert {problem.where.rpartition("/")[2] for problem in problems} == {path.name for path in damaged.glob("*.tar")}
@@ -191,7 +191,7 @@ def test_a_name_listed_twice_and_people_in_both_splits_are_named(damaged: Path) 
 
 def test_people_in_both_splits_are_counted(cohort: Cohort, tmp_path: Path) -> None:
     folder = tmp_path / "shards"
-    writer.write(cohort, folder, ShardOptions(blocks_per_shard=1, quality=POLICIES["none"]))
+    writer.write_shards(cohort, folder, ShardOptions(blocks_per_shard=1, quality=POLICIES["none"]))
     (folder / "train-000000.tar").rename(folder / "heldout-999999.tar")
     edited(folder, lambda about: about["shards"][0].update(split="heldout", name="heldout-999999.tar"))
     (problem,) = verify_shards(folder)

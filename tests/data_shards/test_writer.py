@@ -60,7 +60,7 @@ def test_stock_webdataset_reads_every_block(cohort: Cohort, shards: Path) -> Non
 
 def test_compressed_shards_hold_the_same_blocks_in_fewer_bytes(cohort: Cohort, shards: Path, tmp_path: Path) -> None:
     packed = tmp_path / "packed"
-    writer.write(cohort, packed, replace(OPTIONS, compression="zstd"))
+    writer.write_shards(cohort, packed, replace(OPTIONS, compression="zstd"))
     assert verify_shards(packed) == []
     plain, small = manifest.read(shards), manifest.read(packed)
     assert "zstd" in small.provenance["codec"]
@@ -80,23 +80,23 @@ def arrays(contents: manifest.Manifest, row: int) -> tuple[np.ndarray, ...]:
 
 
 def test_two_workers_write_the_same_bytes(cohort: Cohort, shards: Path, tmp_path: Path) -> None:
-    writer.write(cohort, tmp_path / "shards", OPTIONS, workers=2)
+    writer.write_shards(cohort, tmp_path / "shards", OPTIONS, workers=2)
     assert digests(tmp_path / "shards") == digests(shards)
 
 
 def test_parts_one_after_the_other_write_the_same_bytes(cohort: Cohort, shards: Path, tmp_path: Path) -> None:
     folder = tmp_path / "shards"
-    first = writer.write(cohort, folder, OPTIONS, part=Part(1, 3))
+    first = writer.write_shards(cohort, folder, OPTIONS, part=Part(1, 3))
     assert {shard.number % 3 for shard in first.missing} == {1, 2}
     with pytest.raises(HarnetError, match=r"no manifest\.parquet"):
         manifest.read(folder)
-    again = writer.write(cohort, folder, OPTIONS, part=Part(1, 3))
+    again = writer.write_shards(cohort, folder, OPTIONS, part=Part(1, 3))
     assert [shard.name for shard in again.missing] == [shard.name for shard in first.missing]
-    assert writer.write(cohort, folder, OPTIONS, part=Part(3, 3)).missing
-    assert not writer.write(cohort, folder, OPTIONS, part=Part(2, 3)).missing
+    assert writer.write_shards(cohort, folder, OPTIONS, part=Part(3, 3)).missing
+    assert not writer.write_shards(cohort, folder, OPTIONS, part=Part(2, 3)).missing
     assert digests(folder) == digests(shards)
     # An element that is queued again after the end finds nothing to do.
-    assert not writer.write(cohort, folder, OPTIONS, part=Part(3, 3)).missing
+    assert not writer.write_shards(cohort, folder, OPTIONS, part=Part(3, 3)).missing
     assert digests(folder) == digests(shards)
 
 
@@ -122,11 +122,11 @@ def test_another_process_may_finish_at_any_moment(
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
         monkeypatch.setattr(writer, moment, original)
-        writer.write(cohort, tmp_path / "shards", OPTIONS)
+        writer.write_shards(cohort, tmp_path / "shards", OPTIONS)
         return original(*arguments, **options)
 
     monkeypatch.setattr(writer, moment, interrupted)
-    assert not writer.write(cohort, tmp_path / "shards", OPTIONS).missing
+    assert not writer.write_shards(cohort, tmp_path / "shards", OPTIONS).missing
     assert getattr(writer, moment) is original
     assert digests(tmp_path / "shards") == digests(shards)
 
@@ -143,7 +143,7 @@ def test_many_finishers_at_once_leave_one_manifest(cohort: Cohort, shards: Path,
 
 def test_a_killed_run_continues_to_the_same_bytes(cohort: Cohort, shards: Path, tmp_path: Path) -> None:
     folder = tmp_path / "shards"
-    process = SPAWN.Process(target=writer.write, args=(cohort, folder, OPTIONS))
+    process = SPAWN.Process(target=writer.write_shards, args=(cohort, folder, OPTIONS))
     process.start()
     while process.is_alive() and not list((folder / writer.PARTS).glob("*.parquet")):
         time.sleep(0.005)
@@ -153,7 +153,7 @@ def test_a_killed_run_continues_to_the_same_bytes(cohort: Cohort, shards: Path, 
     process.join()
     finished = set(folder.glob("*.tar"))
     times = {path: path.stat().st_mtime_ns for path in finished}
-    writer.write(cohort, folder, OPTIONS)
+    writer.write_shards(cohort, folder, OPTIONS)
     assert digests(folder) == digests(shards)
     assert {path: path.stat().st_mtime_ns for path in finished} == times
 
@@ -167,7 +167,7 @@ def test_killed_before_any_step_on_the_file_system_it_continues_to_the_same_byte
 
 def test_running_again_changes_nothing(cohort: Cohort, shards: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in shards.iterdir() if path.is_file()}
-    writer.write(cohort, shards, OPTIONS)
+    writer.write_shards(cohort, shards, OPTIONS)
     assert {path: path.stat().st_mtime_ns for path in shards.iterdir() if path.is_file()} == before
 
 
@@ -187,41 +187,41 @@ def test_a_full_disk_leaves_nothing_half_written(cohort: Cohort, shards: Path, t
     assert os.strerror(errno.EFBIG) in line
     assert "run the same command again" in line
     assert not list(folder.glob("*.tmp")) + list(folder.glob(".*.tmp")) + [*folder.glob(manifest.FILE_NAME)]
-    writer.write(cohort, folder, OPTIONS)
+    writer.write_shards(cohort, folder, OPTIONS)
     assert digests(folder) == digests(shards)
 
 
 def test_a_folder_of_something_else_is_refused(cohort: Cohort, shards: Path, tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(HarnetError, match="files other than shards"):
-        writer.write(cohort, tmp_path, OPTIONS)
+        writer.write_shards(cohort, tmp_path, OPTIONS)
     with pytest.raises(HarnetError, match="is a file"):
-        writer.write(cohort, tmp_path / "letter.txt", OPTIONS)
+        writer.write_shards(cohort, tmp_path / "letter.txt", OPTIONS)
     with pytest.raises(HarnetError, match="another cohort or other options"):
-        writer.write(cohort, shards, replace(OPTIONS, blocks_per_shard=5))
+        writer.write_shards(cohort, shards, replace(OPTIONS, blocks_per_shard=5))
 
 
 def test_two_plans_do_not_mix_in_an_unfinished_folder(cohort: Cohort, tmp_path: Path) -> None:
-    assert writer.write(cohort, tmp_path / "shards", OPTIONS, part=Part(1, 2)).missing
+    assert writer.write_shards(cohort, tmp_path / "shards", OPTIONS, part=Part(1, 2)).missing
     with pytest.raises(HarnetError, match="another cohort or other options"):
-        writer.write(cohort, tmp_path / "shards", replace(OPTIONS, split_salt="b"), part=Part(2, 2))
+        writer.write_shards(cohort, tmp_path / "shards", replace(OPTIONS, split_salt="b"), part=Part(2, 2))
 
 
 def test_an_empty_cohort_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HarnetError, match="nothing to shard"):
-        writer.write(Cohort.create(tmp_path / "cohort.zarr"), tmp_path / "shards", OPTIONS)
+        writer.write_shards(Cohort.create(tmp_path / "cohort.zarr"), tmp_path / "shards", OPTIONS)
 
 
 def test_a_policy_that_leaves_nothing_says_what_it_left_out(cohort: Cohort, tmp_path: Path) -> None:
     with pytest.raises(HarnetError, match=r"excludes all 9 recordings \(not calibrated: 9\).*--quality none"):
-        writer.write(cohort, tmp_path / "shards", ShardOptions())
+        writer.write_shards(cohort, tmp_path / "shards", ShardOptions())
     assert not (tmp_path / "shards").exists()
 
 
 def test_bad_recordings_and_excluded_people_are_left_out_and_counted(cohort: Cohort, tmp_path: Path) -> None:
     half_an_hour = replace(POLICIES["none"], min_wear_hours=0.5)
     options = replace(OPTIONS, quality=half_an_hour)
-    written = writer.write(cohort, tmp_path / "shards", options, exclude=frozenset({"p0", "p9"}))
+    written = writer.write_shards(cohort, tmp_path / "shards", options, exclude=frozenset({"p0", "p9"}))
     contents = manifest.read(tmp_path / "shards")
     expected = {info.participant for info in cohort.infos() if info.participant != "p0" and info.worn_seconds >= 1800}
     assert set(contents.participants) == expected
@@ -319,9 +319,9 @@ def test_no_hard_links_and_no_flushing_of_folders_are_needed(
     monkeypatch.setattr(os, "link", lacking)
     monkeypatch.setattr(os, "fsync", fsync)
     folder = tmp_path / "shards"
-    writer.write(cohort, folder, OPTIONS, part=Part(1, 3))
+    writer.write_shards(cohort, folder, OPTIONS, part=Part(1, 3))
     with pytest.raises(HarnetError, match="other options"):
-        writer.write(cohort, folder, replace(OPTIONS, blocks_per_shard=2))
-    writer.write(cohort, folder, OPTIONS)
+        writer.write_shards(cohort, folder, replace(OPTIONS, blocks_per_shard=2))
+    writer.write_shards(cohort, folder, OPTIONS)
     assert not (folder / writer.PARTS).exists()
     assert verify_shards(folder) == []

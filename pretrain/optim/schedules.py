@@ -56,10 +56,10 @@ SCHEDULES: dict[str, Callable[[int, Horizon], float]] = {
 
 def learning_rate(step: int, recipe: OptimizerConfig, horizon: Horizon) -> float:
     """Learning rate of the update after `step` steps."""
-    return peak(recipe, horizon.batch) * SCHEDULES[recipe.schedule](step, horizon)
+    return peak_rate(recipe, horizon.batch) * SCHEDULES[recipe.schedule](step, horizon)
 
 
-def peak(recipe: OptimizerConfig, batch: int) -> float:
+def peak_rate(recipe: OptimizerConfig, batch: int) -> float:
     """The learning rate before the schedule's factor.
 
     With a reference batch, it scales with the square root of the batch size: with Adam, the noise of an update then
@@ -84,5 +84,5 @@ def describe(recipe: OptimizerConfig, horizon: Horizon) -> str:
         if recipe.reference_batch is None
         else f"{recipe.learning_rate:g} x sqrt({horizon.batch} / {recipe.reference_batch})"
     )
-    rate = peak(recipe, horizon.batch)
+    rate = peak_rate(recipe, horizon.batch)
     return f"learning rate {rate:g} after {horizon.warmup} steps of warm-up, then {end}; {scaled}"

@@ -28,7 +28,7 @@ class ArrayCommand:
     """Command line that verifies the result; None for the command itself without --part, which does what is missing."""
 
 
-def array(kind: str, arguments: tuple[str, ...], jobs: int, profile: Profile) -> Array:
+def job_array(kind: str, arguments: tuple[str, ...], jobs: int, profile: Profile) -> Array:
     """The job array for a command line of `harnet KIND` with `jobs` tasks, or a suitable number for 0."""
     command: Any = parse(kind, arguments)
     if command.part not in (None, WHOLE):

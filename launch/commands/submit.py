@@ -138,7 +138,7 @@ def array(kind: str, options: SubmitOptions, arguments: tuple[str, ...]) -> int:
     """Submit a job array over the parts of a command, and a verification job; returns the exit code."""
     from launch import array_commands
 
-    return submit_array(array_commands.array(kind, arguments, options.jobs, read(options.profile)), options)
+    return submit_array(array_commands.job_array(kind, arguments, options.jobs, read(options.profile)), options)
 
 
 def submit_array(array: "Array", options: SubmitOptions) -> int:

@@ -34,7 +34,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def arrayed(kind: str, *arguments: str) -> Array:
-    return array_commands.array(kind, arguments, 2, Profile(gpu_type="a100", shared=("/",)))
+    return array_commands.job_array(kind, arguments, 2, Profile(gpu_type="a100", shared=("/",)))
 
 
 @pytest.mark.parametrize(("device", "asks"), [("cpu", False), ("cuda", True)])

@@ -37,7 +37,7 @@ def read_results(folder: Path) -> dict[str, Any]:
     return found
 
 
-def read_log(run: Path) -> list[dict[str, Any]]:
+def read_run_log(run: Path) -> list[dict[str, Any]]:
     """Complete lines of a pretraining run's log.jsonl; HarnetError if it is missing."""
     if not (run / run_folder.LOG).is_file():
         raise HarnetError(f"{run / run_folder.LOG}: missing: pass the folder that harnet pretrain wrote")

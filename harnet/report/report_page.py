@@ -49,7 +49,7 @@ def write_page(config: ReportConfig) -> list[str]:
         lacking.append("no pretraining curves: pass the folder of the run that produced the weights")
     if config.flow is None:
         lacking.append("no flow of recordings: pass the flow.json of harnet quality with --flow")
-    log = report_inputs.read_log(config.run) if config.run else None
+    log = report_inputs.read_run_log(config.run) if config.run else None
     main = [_main(table) for table in results["tables"] if table["budget"] == EVERYBODY]
     context = {
         "version": harnet.__version__,

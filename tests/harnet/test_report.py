@@ -15,7 +15,7 @@ from harnet.errors import HarnetError
 from harnet.evaluation.result_tables import write_tables
 from harnet.evaluation.trials import Budget, Trial
 from harnet.files import write_atomically
-from harnet.report.report_inputs import read_log
+from harnet.report.report_inputs import read_run_log
 from harnet.report.report_page import ReportConfig, verdict, write_page
 from launch.cli import main
 
@@ -195,7 +195,7 @@ def test_a_data_set_of_another_length_is_refused(results: Path, tmp_path: Path) 
 
 
 def test_a_log_that_was_cut_is_read_to_its_last_whole_line(run: Path) -> None:
-    assert [row["step"] for row in read_log(run)][-2:] == [50, 50]
+    assert [row["step"] for row in read_run_log(run)][-2:] == [50, 50]
 
 
 def test_a_browser_shows_it_without_complaint(page: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def summarise(written: WriteResult, folder: Path) -> dict[str, Any]:
 def as_text(
     written: WriteResult, summary: dict[str, Any], folder: Path, part: Part | None, exclude: Path | None
 ) -> str:
-    """The summary for people; `part` and `exclude` as they were given to `write`."""
+    """The summary for people; `part` and `exclude` as passed to `write_shards`."""
     planned = written.planned
     lines = [planned.flow.as_text()]
     if planned.withdrawn:

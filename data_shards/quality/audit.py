@@ -1,6 +1,6 @@
-"""One pass over what is known of all recordings: what a policy does to each, in a table, a flow and histograms.
+"""One pass over the metadata of all recordings: applies a policy and produces a table, a flow and histograms.
 
-What is kept in memory is a few numbers a recording, so that a cohort of 100,000 fits anywhere.
+Only a few numbers per recording are kept in memory, so that a cohort of 100,000 fits anywhere.
 """
 
 import csv
@@ -17,32 +17,32 @@ from harnet.files import atomic_path
 
 @dataclass(frozen=True)
 class Audit:
-    """What a policy does to a store."""
+    """Result of applying a policy to a store."""
 
     policy: QualityPolicy
-    """The limits."""
+    """The policy."""
     flow: Flow
     """Counts by rule."""
     broken: dict[str, int]
-    """Rule -> recordings that break it, whatever rule they break before; every rule is there."""
+    """Rule -> number of recordings that violate it, whatever other rules they violate; contains every rule."""
     names: tuple[str, ...]
-    """All recordings: those left out first, in the order of the rules, then the others; by name within each."""
+    """All recordings: excluded ones first, in the order of the rules, then the others; by name within each group."""
     wear_hours: tuple[float, ...]
-    """Worn hours of every recording."""
+    """Wear time of each recording in hours."""
     enmo_mg: tuple[float, ...]
-    """Mean ENMO of every recording."""
+    """Mean ENMO of each recording in mg."""
     error_before_mg: tuple[float, ...]
-    """Calibration error as recorded, of recordings with enough still windows."""
+    """Calibration error in mg as recorded, of recordings with enough still windows."""
     error_after_mg: tuple[float, ...]
-    """The same once calibrated."""
+    """The same after calibration."""
     synthetic: int
-    """Recordings that were made by formula."""
+    """Number of synthetic recordings."""
     unreadable: tuple[tuple[str, str], ...]
     """(file, reason) of files that could not be ingested."""
 
 
 def audit(cohort: Cohort, policy: QualityPolicy, table: Path) -> Audit:
-    """Judge every recording of a store and write the table of them, a row each, to the CSV file `table`."""
+    """Apply the policy to every recording of a store and write one row per recording to the CSV file `table`."""
     infos = _Watched()
     unreadable = tuple(cohort.unreadable())
     with atomic_path(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
@@ -69,11 +69,11 @@ COLUMNS = (
     "still_windows", "clipped_share", "interruptions", "interrupted_hours", "clock_hours_never_worn", "excluded_by",
     "excluded_because", "rules_broken", "notes",
 )  # fmt: skip
-"""Of recordings.csv."""
+"""Columns of recordings.csv."""
 
 
 class _Watched:
-    """Gathers figures while infos pass through it on their way into the flow."""
+    """Collects statistics from the metadata as they are streamed to the flow."""
 
     def __init__(self) -> None:
         self.broken = {rule.name: 0 for rule in RULES}
@@ -87,7 +87,7 @@ class _Watched:
     def watch(
         self, infos: Iterator[RecordingInfo], policy: QualityPolicy, writer: "csv.DictWriter[str]"
     ) -> Iterator[RecordingInfo]:
-        """Pass each info on, and note what it says."""
+        """Yield each item after recording its values."""
         for info in infos:
             broken = [rule for rule in RULES if rule.breaks(info, policy)]
             for rule in broken:
@@ -105,7 +105,7 @@ class _Watched:
 
 
 def row(info: RecordingInfo, broken: Sequence[Rule], policy: QualityPolicy) -> dict[str, str | int]:
-    """A recording's row of the table, with the rules that it breaks; unknown values are empty."""
+    """A recording's row of the table, with the rules it violates; unknown values are empty."""
     calibration, quality = info.calibration, info.quality
     starts = "" if info.clock == "none" else f"{datetime.fromtimestamp(info.first_hour * 3600, UTC):%Y-%m-%dT%H:%M}"
     errors = (calibration["error_before_mg"], calibration["error_after_mg"])
@@ -139,5 +139,5 @@ def row(info: RecordingInfo, broken: Sequence[Rule], policy: QualityPolicy) -> d
 
 
 def _text(value: str) -> str:
-    """Text from a file, such that a spreadsheet does not take it for a formula."""
+    """Text from a file, escaped so that a spreadsheet does not interpret it as a formula."""
     return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

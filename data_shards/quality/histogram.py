@@ -1,4 +1,4 @@
-"""A histogram as what a small SVG needs: bars, ticks and a limit, in units of the picture."""
+"""The geometry of a histogram for a small SVG: bars, ticks and a limit, in SVG units."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,25 +6,25 @@ from dataclasses import dataclass
 import numpy as np
 
 WIDTH, HEIGHT = 280, 110
-"""Of the bars' field."""
+"""Size of the plot area in SVG units."""
 
 
 _LEAST = 1e-9
-"""Values up to here are zero on any scale that a person reads."""
+"""Values up to this count as zero."""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar; it stands on the field's lower edge."""
+    """One bar, standing on the lower edge of the plot area."""
 
     x: float
     """Left edge."""
     width: float
-    """Breadth."""
+    """Width."""
     height: float
     """Height."""
     title: str
-    """What it counts, for people."""
+    """Tooltip text."""
 
 
 @dataclass(frozen=True)
@@ -34,26 +34,26 @@ class Histogram:
     title: str
     """What is counted, with its unit."""
     summary: str
-    """Count, median and range in words, also for those who cannot see the picture."""
+    """Count, median and range as text, also for accessibility."""
     bars: tuple[Bar, ...]
-    """Empty where there is nothing to count."""
+    """The bars; empty if there are no values."""
     ticks: tuple[tuple[float, str], ...]
-    """(x, label) of the axis."""
+    """(x, label) of the axis ticks."""
     limit: float | None
-    """x of the policy's limit; None where it has none, or it lies outside."""
+    """x of the policy's limit; None if there is none, or it lies outside."""
     most: int
-    """Recordings in the highest bar."""
+    """Number of recordings in the highest bar."""
 
 
 def histogram(title: str, unit: str, values: Sequence[float], limit: float | None = None, bins: int = 28) -> Histogram:
     """Count values from zero up in bins of a round width.
 
     Args:
-        title: what is counted.
-        unit: of the values.
-        values: one a recording, zero or more.
-        limit: where the policy draws a line.
-        bins: at most so many.
+        title: title of the histogram.
+        unit: unit of the values.
+        values: one non-negative value per recording.
+        limit: the policy's limit, if any.
+        bins: maximum number of bins.
     """
     if not len(values):
         return Histogram(title, "no recording has a value", (), (), None, 0)
@@ -81,7 +81,7 @@ def histogram(title: str, unit: str, values: Sequence[float], limit: float | Non
 
 
 def _round_step(largest: float, bins: int) -> float:
-    """The smallest of 1, 2, 5 times a power of ten with which so many bins reach the largest value."""
+    """The smallest bin width of the form 1, 2 or 5 times a power of ten with which `bins` bins cover `largest`."""
     least = largest / bins
     power = 10.0 ** np.floor(np.log10(least))
     return float(next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least))

@@ -1,7 +1,7 @@
-"""A recording as a picture: its days as rows from 0 to 24 h, motion as an area, what was not worn or missing shaded.
+"""Plot of a recording: one row per day from 0 to 24 h, motion as an area, non-wear and missing data shaded.
 
-The SVG is written here and not by a plotting library: a cohort has 100,000 recordings, and this takes milliseconds
-and 10 to 25 KB a week, where a figure of matplotlib takes half a second and ten times the bytes.
+The SVG is generated here rather than by a plotting library: a cohort has 100,000 recordings, and this takes
+milliseconds and 10 to 25 KB per week, while matplotlib takes half a second and ten times the bytes.
 """
 
 from dataclasses import dataclass
@@ -14,47 +14,47 @@ from numpy.typing import NDArray
 from data_shards.cohort.info import RecordingInfo, WallShift
 
 MINUTES = 1440
-"""Of a day."""
+"""Minutes per day."""
 BIN_MINUTES = 2
-"""Width of a step of the area; a day is 720 units of the picture wide."""
+"""Bin width; a day is 720 SVG units wide."""
 WIDTH = MINUTES // BIN_MINUTES
 HEIGHT = 26
-"""Of a day's area, units of the picture; also the steps in which motion is drawn."""
+"""Height of a day's area in SVG units, and the number of levels of motion."""
 PITCH = 32
-"""From one day to the next."""
+"""Distance between days in SVG units."""
 FULL_MOTION_G = 0.5
-"""Motion that fills a row's height. Heights go with the square root, or all but walking would be invisible."""
+"""Motion in g at full height. Heights scale with the square root; otherwise only walking would be visible."""
 MISSING, NOT_WORN, WORN = 0, 1, 2
 
 
 @dataclass(frozen=True)
 class Shade:
-    """A stretch of a day in which the device was not worn, or nothing was recorded."""
+    """An interval of a day with non-wear or missing data."""
 
     kind: str
     """"not-worn" or "missing"."""
     x: int
-    """Where it begins."""
+    """Left edge."""
     width: int
-    """How far it goes."""
+    """Width."""
 
 
 @dataclass(frozen=True)
 class Shift:
-    """A moment from which the wall clock is another."""
+    """A change of the wall clock."""
 
     x: int
-    """Where it is, by the new time."""
+    """Position, by the new time."""
     label: str
     """Such as "clock +1 h"."""
 
 
 @dataclass(frozen=True)
 class DayRow:
-    """One day of the picture."""
+    """One day of the plot."""
 
     label: str
-    """The date, or the number of the day where there is no calendar."""
+    """The date, or the day's number if the clock has no date."""
     y: int
     """Top of the row."""
     path: str
@@ -66,10 +66,10 @@ class DayRow:
 
 
 def day_rows(info: RecordingInfo, motion: NDArray[np.float32], wear: NDArray[np.uint8]) -> list[DayRow]:
-    """The rows of a recording's picture, by the wall clock where it is known.
+    """The rows of a recording's plot, by the wall clock if it is known.
 
     Args:
-        info: what is known of it.
+        info: metadata of the recording.
         motion: (hours * 3600,) per second, 0 where a sample is missing.
         wear: (hours * 3600,) per second, 1 where worn.
     """
@@ -82,7 +82,7 @@ def day_rows(info: RecordingInfo, motion: NDArray[np.float32], wear: NDArray[np.
     heights = np.zeros(days * MINUTES, np.float32)
     states[at - first_day * MINUTES] = state
     heights[at - first_day * MINUTES] = height
-    # A bin is worn if one of its minutes is, or a short recording would not be seen; unworn minutes are 0 high.
+    # A bin counts as worn if any of its minutes is, so that short recordings are visible; unworn minutes have height 0.
     paired = states.reshape(days, WIDTH, BIN_MINUTES)
     means = heights.reshape(days, WIDTH, BIN_MINUTES).sum(axis=2) / np.maximum((paired == WORN).sum(axis=2), 1)
     bins = paired.max(axis=2)
@@ -100,9 +100,9 @@ def day_rows(info: RecordingInfo, motion: NDArray[np.float32], wear: NDArray[np.
 
 
 def _minutes(motion: NDArray[np.float32], wear: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """State of each minute, by what most of it is, and mean motion in g of a worn one.
+    """Majority state of each minute, and the mean motion in g of worn minutes.
 
-    A complete second has some motion, be it noise: where it is 0 and not worn, samples are missing.
+    A complete second always has some motion, if only noise: motion 0 without wear means that data are missing.
     """
     worn = wear.reshape(-1, 60).astype(bool)
     moved = motion.reshape(-1, 60)
@@ -130,7 +130,7 @@ def _label(info: RecordingInfo, first_day: int, day: int) -> str:
 
 
 def _outline(worn: NDArray[np.bool_], levels: NDArray[np.int_]) -> str:
-    """Closed outlines of the runs of worn bins: relative steps, so that a quiet night is a few bytes."""
+    """Closed outlines of the runs of worn bins, in relative steps, so that a quiet night takes a few bytes."""
     parts = []
     for start, stop in _runs(worn):
         parts.append(f"M{start} {HEIGHT}")
@@ -166,9 +166,9 @@ def _shifts(info: RecordingInfo, day: int) -> list[Shift]:
 
 
 def _clock(info: RecordingInfo) -> tuple[int, tuple[WallShift, ...]]:
-    """Seconds to add for the wall clock at the start, and the changes after it.
+    """Seconds to add at the start to get the wall clock, and the changes after it.
 
-    A clock set to UTC has its zone as the first shift, from the first sample on; a local clock needs none.
+    For a UTC clock the first shift is the zone's offset, from the first sample on; a local clock needs none.
     """
     if info.clock == "utc" and info.wall_shifts:
         return info.wall_shifts[0]["add_seconds"], info.wall_shifts[1:]

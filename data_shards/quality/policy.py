@@ -1,7 +1,7 @@
-"""Which recordings are good enough to use: a policy, the rules that it sets limits for, and what each rule leaves out.
+"""Which recordings are good enough to use: quality policies, their exclusion rules, and the resulting flow table.
 
-The facts are measured once, when a recording is ingested, and kept with it; a policy is applied when shards are made.
-So a policy can be changed without reading a device file again, and nothing that was recorded is lost to one.
+Quality is measured once, at ingest, and stored with the recording; a policy is applied when shards are made. So a
+policy can be changed without reading device files again, and no data are lost to it.
 
 The default is what papers with UK Biobank's accelerometer data exclude (Doherty et al. 2017, PLoS ONE
 12(2):e0169649): not calibrated, over 1 % of values clipped, under 72 h of wear or an hour of the day never worn,
@@ -22,18 +22,18 @@ from harnet.errors import HarnetError
 
 @dataclass(frozen=True)
 class QualityPolicy:
-    """Limits; a recording that breaks one is left out of the shards."""
+    """Limits; a recording that violates one is excluded from the shards."""
 
     calibrated: bool = True
-    """Leave out recordings whose axes could not be calibrated."""
+    """Exclude recordings whose axes could not be calibrated."""
     max_clipped_share: float = 0.01
-    """Leave out recordings with more than this share of their samples at the device's full scale."""
+    """Exclude recordings with more than this fraction of samples at the device's full scale."""
     min_wear_hours: float = 72.0
-    """Leave out recordings that were worn for less."""
+    """Exclude recordings with less wear time, in hours."""
     every_clock_hour: bool = True
-    """Leave out recordings that were never worn in some hour of the day (0 to 23)."""
+    """Exclude recordings without wear in some hour of the day (0 to 23)."""
     max_mean_mg: float = 100.0
-    """Leave out recordings whose mean acceleration (ENMO) while worn is this many mg or more."""
+    """Exclude recordings whose mean acceleration (ENMO) during wear is this many mg or more."""
 
     def __post_init__(self) -> None:
         for name in ("max_clipped_share", "min_wear_hours", "max_mean_mg"):
@@ -49,11 +49,11 @@ POLICIES = {
     "uk-biobank": QualityPolicy(),
     "none": QualityPolicy(False, 1.0, 0.0, False, math.inf),
 }
-"""Policies that have a name."""
+"""Named policies."""
 
 
 def find_policy(text: str) -> QualityPolicy:
-    """The policy of that name, or the one in that TOML file, whose keys are fields of `QualityPolicy`.
+    """The policy with that name, or from that TOML file, whose keys are the fields of `QualityPolicy`.
 
     Raises:
         HarnetError: no such name or file, not TOML, an unknown key or a value of the wrong type.
@@ -81,16 +81,16 @@ def find_policy(text: str) -> QualityPolicy:
 
 @dataclass(frozen=True)
 class Rule:
-    """One reason to leave a recording out."""
+    """One exclusion rule."""
 
     name: str
-    """Short, for tables and JSON."""
+    """Short name, for tables and JSON."""
     limit: str
-    """The field of the policy that it goes by."""
+    """Name of the policy field with its limit."""
     says: Callable[[QualityPolicy], str]
-    """What it leaves out under a policy, for people."""
+    """Human-readable description of what it excludes under a policy."""
     breaks: Callable[[RecordingInfo, QualityPolicy], bool]
-    """Whether a recording breaks it."""
+    """Whether a recording violates it."""
 
 
 RULES = (
@@ -125,42 +125,42 @@ RULES = (
         lambda info, policy: info.quality["mean_enmo_mg"] >= policy.max_mean_mg,
     ),
 )
-"""In the order of the flow table: a recording counts for the first rule that it breaks."""
+"""Rules in the order of the flow table: a recording is counted under the first rule it violates."""
 
 
 def in_force(policy: QualityPolicy) -> list[Rule]:
-    """The rules that a policy sets a limit for, in their order."""
+    """The rules for which a policy sets a limit, in order."""
     off = POLICIES["none"]
     return [rule for rule in RULES if getattr(policy, rule.limit) != getattr(off, rule.limit)]
 
 
 def broken_rule(info: RecordingInfo, policy: QualityPolicy) -> Rule | None:
-    """The first rule that a recording breaks; None if it may be used."""
+    """The first rule that a recording violates; None if it is kept."""
     return next((rule for rule in RULES if rule.breaks(info, policy)), None)
 
 
 @dataclass(frozen=True)
 class Flow:
-    """The flow of recordings through ingest and a policy, as papers show it."""
+    """Flow of recordings through ingest and a policy, as in a flow diagram of a paper."""
 
     policy: QualityPolicy
-    """What was asked."""
+    """The policy."""
     unreadable: int
-    """Files that were offered and could not be ingested."""
+    """Number of files that could not be ingested."""
     recordings: int
-    """Recordings in the store."""
+    """Number of recordings in the store."""
     excluded: dict[str, int]
-    """Rule -> recordings for which it is the first that they break; every rule is there."""
+    """Rule -> number of recordings that violate it first; contains every rule."""
     kept: int
-    """Recordings that break none."""
+    """Number of recordings that violate none."""
     people: int
-    """Participants of those."""
+    """Number of participants with a kept recording."""
     person_days: int
-    """Clock days of participants with a worn second in a kept recording."""
+    """Number of calendar days of participants with a worn second in a kept recording."""
     worn_hours: float
-    """Worn hours in kept recordings."""
+    """Wear time in hours in kept recordings."""
     notes: dict[str, int]
-    """Kind of note -> recordings in the store that have one, the most frequent kind first."""
+    """Kind of note -> number of recordings in the store that have one, most frequent first."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; no limit is null."""
@@ -182,7 +182,7 @@ class Flow:
 
 
 def worn_days(info: RecordingInfo) -> list[int]:
-    """Days since 1970, on the recording's clock, with a worn second. By day and not by hour: stores are large."""
+    """Days since 1970, on the recording's clock, with a worn second."""
     into_day = info.first_hour % 24
     starts = range(-into_day, info.hours, 24)
     return [
@@ -193,7 +193,7 @@ def worn_days(info: RecordingInfo) -> list[int]:
 
 
 def flow(infos: Iterable[RecordingInfo], unreadable: int, policy: QualityPolicy) -> Flow:
-    """Count what a policy does to the recordings of a store."""
+    """Apply a policy to the recordings of a store and count."""
     excluded = {rule.name: 0 for rule in RULES}
     days: set[tuple[str, int]] = set()
     noted: Counter[str] = Counter()

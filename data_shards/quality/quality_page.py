@@ -1,4 +1,4 @@
-"""HTML pages of the quality report: all in the page itself, no script, nothing fetched from anywhere."""
+"""Self-contained HTML pages of the quality report: no scripts, no external resources."""
 
 import hashlib
 import importlib.metadata
@@ -24,11 +24,11 @@ from harnet.html.templates import page_environment
 from harnet.parts import Part
 
 PER_PAGE = 100
-"""Recordings with their pictures on one page: about 2 MB."""
+"""Plotted recordings per page, about 2 MB."""
 UNREADABLE_SHOWN = 200
-"""Files on the first page that could not be ingested; a longer list says how many more there are."""
+"""Maximum number of files listed on the first page that could not be ingested."""
 HOURS_LISTED = 8
-"""Hours of the day without wear that are named; of more, only the number is said."""
+"""Maximum number of hours of the day without wear to list; if there are more, only their number is shown."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class RecordingPage:
     """One page to write."""
 
     number: int
-    """From 1."""
+    """Page number, from 1."""
     names: tuple[str, ...]
     """Its recordings."""
     audited: Audit | None
-    """What the first page shows above the recordings; None on the others."""
+    """Summary above the recordings on the first page; None on the others."""
 
     @property
     def file_name(self) -> str:
-        """The first page is what a browser opens in a folder."""
+        """File name; the first page is index.html."""
         return file_name(self.number)
 
 
@@ -56,20 +56,20 @@ def file_name(number: int) -> str:
 def write_report(
     cohort: Cohort, out: Path, policy: QualityPolicy, pictures: int, workers: int, part: Part | None = None
 ) -> Audit:
-    """Write flow.json, recordings.csv and the pages into the folder `out`, which is made if need be.
+    """Write flow.json, recordings.csv and the pages to the folder `out`, which is created if missing.
 
-    At most `pictures` recordings are drawn, those left out by the policy first; the table lists all. Pages that are
-    there, made of the same recordings by the same policy, are not drawn again. With `part`, only its pages are.
+    At most `pictures` recordings are plotted, those excluded by the policy first; the table lists all. Existing pages
+    of the same recordings and policy are not drawn again. With `part`, only its pages are drawn.
 
     Raises:
         HarnetError: `pictures` is negative, `out` is a file, or a recording of the store is damaged.
     """
     if pictures < 0:
-        raise HarnetError(f"--pictures {pictures}: give 0 or more")
+        raise HarnetError(f"--pictures {pictures}: must be 0 or more")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise HarnetError(f"{out}: is a file: give the name of a folder for the report") from None
+        raise HarnetError(f"{out}: is a file: pass the name of a folder for the report") from None
     audited = audit(cohort, policy, out / "recordings.csv")
     drawn = audited.names[:pictures]
     chunks = [drawn[start : start + PER_PAGE] for start in range(0, len(drawn), PER_PAGE)] or [()]
@@ -107,7 +107,7 @@ def _write_page(page: RecordingPage, cohort: Cohort, out: Path, policy: QualityP
 
 
 def _made_of(page: RecordingPage, cohort: Cohort, policy: QualityPolicy, pages: int, drawn: int) -> str:
-    """A digest of all that a page shows; a recording that is written again has another time."""
+    """Digest of everything a page shows; a recording that was written again has another time stamp."""
     stamps = [(cohort.root / name).stat().st_mtime_ns for name in page.names]
     shown = [importlib.metadata.version("harnet"), page, policy, pages, drawn, cohort.root.name, stamps]
     return hashlib.sha256(repr(shown).encode()).hexdigest()
@@ -119,7 +119,7 @@ def _head(path: Path) -> bytes:
 
 
 def _summary(audited: Audit, drawn: int) -> dict[str, Any]:
-    """What the first page shows above the recordings."""
+    """Content of the summary on the first page."""
     counts = audited.flow.excluded
     rules = [
         (rule.name, rule.says(audited.policy), counts[rule.name], audited.broken[rule.name])
@@ -148,7 +148,7 @@ def _histograms(audited: Audit) -> list[Histogram]:
 
 
 def _recording(cohort: Cohort, name: str, policy: QualityPolicy) -> dict[str, Any]:
-    """What the page shows of one recording."""
+    """What the page shows about one recording."""
     opened = cohort.open_recording(name)
     info = opened.info
     motion, wear = (np.asarray(opened.group[part][:]) for part in ("motion", "wear"))  # type: ignore[index]
@@ -201,4 +201,4 @@ FACTS: tuple[tuple[str, Callable[[RecordingInfo], str]], ...] = (
     ("Interruptions", _interruptions),
     ("Device", lambda info: f"{info.device}, {info.nominal_rate:g} Hz, clock: {info.clock}"),
 )
-"""In words, for each recording."""
+"""Rows of text for each recording."""

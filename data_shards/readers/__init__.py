@@ -1,6 +1,6 @@
-"""Device files → `Recording`: one file a device, chosen by content.
+"""Device files → `Recording`: one module per device, selected by the file's content.
 
-To add a device: write one file here with a `DeviceReader`, and add it to `READERS`.
+To add a device, write a module with a `DeviceReader` and add it to `READERS`.
 """
 
 from collections.abc import Iterator
@@ -47,17 +47,17 @@ READERS: tuple[DeviceReader, ...] = (
     Parquet(),
     Table(),
 )
-"""Tried in this order: the strictest first, the table of named columns last."""
+"""Readers in the order in which they are tried: the strictest first, tables with named columns last."""
 
 
 def head_of(path: Path) -> bytes:
-    """The first bytes of a file, by which its kind is known."""
+    """The first bytes of a file, by which its format is recognised."""
     with path.open("rb") as file:
         return file.read(HEAD_BYTES)
 
 
 def reader_for(path: Path, options: ReadOptions) -> DeviceReader:
-    """The reader that knows this file's first bytes; `HarnetError` if none does."""
+    """The reader that recognises this file's first bytes; `HarnetError` if none does."""
     head = head_of(path)
     if not head:
         raise HarnetError(f"{path}: empty file (0 bytes): copy it again from the device, or leave it out")
@@ -76,7 +76,7 @@ def reader_for(path: Path, options: ReadOptions) -> DeviceReader:
 
 
 def read(path: Path, options: ReadOptions | None = None) -> Iterator[Found]:
-    """Yield every recording in a device file; the samples of one are read before the next is asked for.
+    """Yield every recording in a device file; read the samples of one before requesting the next.
 
     Raises `HarnetError` (one line) for an empty, unknown or unreadable file.
     """
@@ -85,6 +85,6 @@ def read(path: Path, options: ReadOptions | None = None) -> Iterator[Found]:
 
 
 def load(path: Path, options: ReadOptions | None = None) -> Iterator[FoundLoaded]:
-    """Yield every recording in a device file as `read` does, each in memory: 20 bytes a sample."""
+    """Like `read`, but yields each recording in memory: 20 bytes per sample."""
     for found in read(path, options):
         yield FoundLoaded(found.recording.load(), found.label, found.participant)

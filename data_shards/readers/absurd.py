@@ -1,4 +1,4 @@
-"""Values that no accelerometer of the device's range can give: one of them, filtered, would ring for half a second."""
+"""Dropping values far outside the device's range: a single one would ring for half a second after filtering."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from data_shards.readers.oddities import Tally
 
 MOST_OF_RANGE = 1.1
-"""Devices go a little beyond their full scale: 6.006 g occurs in those of ±6 g, and calibration stretches more."""
+"""Tolerated multiple of full scale: ±6 g devices reach 6.006 g, and the maker's calibration may stretch more."""
 
 
 def without_absurd(

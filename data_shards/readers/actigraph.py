@@ -2,8 +2,8 @@
 
 Layout: ActiGraph's own documents, github.com/actigraph/GT3X-File-Format and NHANES-GT3X-File-Format. The permissive
 library for it (actfast 1.3.0) reads no acceleration from these files; ActiGraph's own (pygt3x 0.7.1) is GPL-3, fills
-idle sleep with repeated values, dates old files to 1990 and needs 1.5 GB for a day at 100 Hz. Hence the records are
-read here: a second each, with a checksum.
+idle sleep with repeated values, dates old files to 1990 and needs 1.5 GB for a day at 100 Hz. So the records, one per
+second with a checksum, are read here.
 """
 
 import errno
@@ -41,13 +41,13 @@ RATES = (1.0, 1000.0)
 SCALE_LIMITS = (10.0, 1e5)
 RANGES_G = (1.0, 100.0)
 STARTS = (0.0, 4e9)
-"""What info.txt can say: samples a second, counts per g, g, and seconds since 1970 (to 2096)."""
+"""Plausible values in info.txt: sampling rate, counts per g, range in g, and seconds since 1970 (to 2096)."""
 MOST_SAMPLES = 1.5
-"""Times the rate, in a second; the devices give one or two more than the rate."""
+"""Maximum samples per second as a multiple of the rate; devices give one or two more than the rate."""
 MOST_ABSURD = 0.1
-"""Share of a second's samples with a value beyond the range, above which the record is damaged."""
+"""Share of out-of-range samples in a second above which the record counts as damaged."""
 MAX_BYTES = 4 << 30
-"""Of log.bin: ten times a week at 100 Hz. A small archive that announces more was made to fill the memory."""
+"""Maximum size of log.bin, ten times a week at 100 Hz: a guard against zip bombs."""
 
 TICKS_TO_1970 = 621_355_968_000_000_000
 TICKS_PER_SECOND = 10_000_000
@@ -71,7 +71,7 @@ class Info:
     log: str
     """Name of the log in the archive."""
     fields: dict[str, str]
-    """All of it; it holds the subject's name, so only what is named here is ever used."""
+    """All fields, which include the subject's name; only explicitly named fields are ever used."""
 
     @property
     def old(self) -> bool:
@@ -80,7 +80,7 @@ class Info:
 
 
 class ActiGraph(DeviceReader):
-    """Seconds that the device slept through (idle sleep mode) are a jump in time; no value is repeated into them."""
+    """Reader of .gt3x. Idle sleep mode becomes a gap in time; it is not filled with repeated values."""
 
     kind = "ActiGraph .gt3x"
 
@@ -119,7 +119,7 @@ def bare_name(member: str) -> str:
 
 @contextmanager
 def archive_errors(path: object) -> Iterator[None]:
-    """A zip archive that is damaged, locked or packed by an unknown method is refused in one line."""
+    """Convert errors of a damaged, encrypted or unsupported zip archive to a one-line HarnetError."""
     try:
         yield
     except HarnetError:

@@ -1,7 +1,7 @@
-"""One device file inside a .zip, such as an Empatica session or what a colleague packed for the mail.
+"""One device file inside a .zip archive, such as an Empatica session.
 
-A .gt3x is a zip archive itself and is read as it is. Members are looked at, never unpacked under a name that they give;
-an archive inside the archive is not opened, unless it is a .gt3x.
+A .gt3x is itself a zip archive and is read directly. Members are never unpacked under their own names; nested archives
+are not opened, unless they are .gt3x.
 """
 
 import zipfile
@@ -36,7 +36,7 @@ class Zipped(Compressed):
 
 
 def is_archive(head: bytes, path: Path) -> bool:
-    """Whether a file is a zip archive, and no .gt3x."""
+    """Whether a file is a zip archive other than a .gt3x."""
     if not head.startswith(MAGIC):
         return False
     try:
@@ -89,7 +89,7 @@ def _heads(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _is_clutter(name: str) -> bool:
-    """What macOS adds to each archive, and hidden files."""
+    """Whether a member is a hidden file or one that macOS adds to archives."""
     return name.startswith("__MACOSX/") or name.rsplit("/", 1)[-1].startswith(".")
 
 

@@ -24,7 +24,7 @@ PUBLIC_METADATA = ("device_id", "session_id", "gyro_range", "firmware_revision")
 
 
 class Axivity(DeviceReader):
-    """Sound data blocks only: damaged ones are left out and show as a jump in time."""
+    """Reader of .cwa. Damaged data blocks are dropped and become gaps in time."""
 
     kind = "Axivity .cwa (AX3, AX6)"
 

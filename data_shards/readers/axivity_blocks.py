@@ -1,4 +1,4 @@
-"""The data blocks of an Axivity file: which are sound, of the header's session, and in order.
+"""Selecting the data blocks of an Axivity file that are intact and of the header's session, in order.
 
 Layout: `cwa.h` in the Open Movement project. A header of 1,024 bytes begins with "MD", data blocks of 512 bytes begin
 with "AX". The 16-bit little-endian words of a sound block sum to 0 modulo 65,536.

@@ -1,4 +1,4 @@
-"""Any device file inside gzip (.gz) or bzip2 (.bz2): unpacked to a temporary file, then read by what is in it."""
+"""Device files compressed with gzip (.gz) or bzip2 (.bz2): decompressed to a temporary file, then read by content."""
 
 import bz2
 import gzip
@@ -15,7 +15,7 @@ from data_shards.readers.device_reader import HEAD_BYTES, DeviceReader, Found, R
 from harnet.errors import HarnetError
 
 MAX_BYTES = 8 << 30
-"""Three times a week at 100 Hz as text: a small file that unpacks to more was made to fill the disk."""
+"""Maximum decompressed size, three times a week at 100 Hz as text: a guard against decompression bombs."""
 PIECE_BYTES = 1 << 22
 
 
@@ -56,7 +56,7 @@ def unpacked_head(opener: Opener, path: Path) -> bytes:
 
 
 class Compressed(DeviceReader):
-    """Puts the file's content where the reader of that content finds it, under the name without its last suffix."""
+    """Decompresses the file for the reader of its content, under the name without its last suffix."""
 
     def __init__(self, inner: DeviceReader, opener: Opener) -> None:
         self.inner = inner

@@ -1,4 +1,4 @@
-"""What a device reader is: the interface that each file in this folder fills."""
+"""The interface of device readers, implemented by the modules in this folder."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -11,28 +11,28 @@ from data_shards.recording import Loaded, Recording, SampleChunk
 from harnet.errors import HarnetError
 
 HEAD_BYTES = 4096
-"""How much of a file is read to tell its kind."""
+"""Bytes of a file that are read to recognise its format."""
 
 Units = Literal["g", "m/s2", "mg"]
 
 PER_G: dict[Units, float] = {"g": 1.0, "m/s2": 9.80665, "mg": 1000.0}
-"""How many of each unit make one g (standard gravity: 3rd CGPM, 1901)."""
+"""Units per g (standard gravity: 3rd CGPM, 1901)."""
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What a user says about files that do not say it themselves; device formats ignore it."""
+    """User-supplied metadata of tables; ignored for device formats."""
 
     columns: tuple[str, str, str, str] = ("time", "x", "y", "z")
     """Names of a table's columns, or their numbers from 1: time and the three axes."""
     units: Units = "g"
-    """Unit of a table's acceleration. Device formats fix theirs and are never converted twice."""
+    """Unit of a table's acceleration. Device formats define theirs and are never converted twice."""
     rate: float | None = None
-    """Samples per second of a table whose stamps are shared by many samples and do not tell it; None: they do."""
+    """Sampling rate in Hz of a table in which many samples share a timestamp; None: found from the timestamps."""
     day_first: bool = False
-    """Whether a table's dates such as 05/06/2024 begin with the day."""
+    """Whether a table's dates such as 05/06/2024 start with the day."""
     timezone: str | None = None
-    """Where the wearers were; tells when a table's local times went back by an hour."""
+    """Time zone of the wearers; shows when a table's local times went back by an hour."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ class Found:
     recording: Recording
     """The signal with its times."""
     label: str
-    """What tells this recording from others: the file's stem, or a name made from what is inside."""
+    """Distinguishes this recording from others: the file's stem, or a name derived from the content."""
     participant: str | None = None
-    """Pseudonym given inside the file; None where only the file's name tells."""
+    """Pseudonym stated inside the file; None if only the file's name tells."""
 
 
 @dataclass(frozen=True)
 class FoundLoaded:
-    """The same in memory."""
+    """A recording found in a file, in memory."""
 
     recording: Loaded
     """As in `Found`."""
@@ -60,10 +60,10 @@ class FoundLoaded:
 
 
 class DeviceReader(ABC):
-    """Reads the files of one kind of device, which it knows by their first bytes, never by their name."""
+    """Reads the files of one kind of device, recognised by their first bytes, never by their name."""
 
     kind: str
-    """For people, such as "Axivity .cwa"."""
+    """Human-readable name, such as "Axivity .cwa"."""
 
     @abstractmethod
     def recognises(self, head: bytes, options: ReadOptions) -> bool:
@@ -71,28 +71,28 @@ class DeviceReader(ABC):
 
     @abstractmethod
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
-        """Yield the recordings in the file, one at a time; `HarnetError` where it cannot be read.
+        """Yield the recordings in the file, one at a time; `HarnetError` if it cannot be read.
 
-        The samples of one are read before the next is asked for. Damage is left out and noted in the recording where
-        the rest can be trusted. Every message begins with `path`.
+        The samples of one are read before the next is requested. Damaged parts are dropped and noted in the recording
+        if the rest can be trusted. Every message starts with `path`.
         """
 
     def label(self, path: Path) -> str | None:
-        """The label of the one recording in the file, known without reading it; None if the file holds many."""
+        """The label of the only recording in the file, known without reading it; None if there may be several."""
         return path.stem
 
     def settings(self, options: ReadOptions) -> dict[str, str]:
-        """Those options that change what is read, for the record kept with the data."""
+        """The options that affect what is read, to be stored with the data."""
         return {}
 
 
 class Unusable(HarnetError):
-    """Of a file that holds recordings for certain, and cannot be read: it is refused in a folder, too, not skipped."""
+    """A file that certainly contains recordings but cannot be read: refused rather than skipped, in folders too."""
 
 
 @contextmanager
 def speaking_of(path: Path, inner: Path) -> Iterator[None]:
-    """Errors about `inner`, a temporary copy, name the file that the user gave, `path`."""
+    """Make errors about `inner`, a temporary copy, name the user's file, `path`."""
     try:
         yield
     except HarnetError as error:
@@ -100,6 +100,6 @@ def speaking_of(path: Path, inner: Path) -> Iterator[None]:
 
 
 def pieces_of(path: Path, inner: Path, pieces: Iterator[SampleChunk]) -> Iterator[SampleChunk]:
-    """The same pieces, whose errors about `inner` name `path`."""
+    """The same chunks, with errors about `inner` naming `path`."""
     with speaking_of(path, inner):
         yield from pieces

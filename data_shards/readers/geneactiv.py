@@ -44,7 +44,7 @@ _NUMBERS = tuple(f"{axis} {what}" for axis in "xyz" for what in ("gain", "offset
 
 
 class GENEActiv(DeviceReader):
-    """Sound pages only: damaged ones are left out and show as a jump in time."""
+    """Reader of GENEActiv .bin. Damaged pages are dropped and become gaps in time."""
 
     kind = "GENEActiv .bin"
 

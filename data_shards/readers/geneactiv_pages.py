@@ -1,4 +1,4 @@
-"""The pages of a GENEActiv file: which are sound, of the header's device, and in order.
+"""Selecting the pages of a GENEActiv file that are intact and of the header's device, in order.
 
 Layout: GENEActiv Operating Instructions, "Decoding .bin files" (Activinsights). A page is ten lines: "Recorded Data",
 eight of `key:value`, and 300 samples in hexadecimal. Pages have no checksum.

@@ -56,7 +56,7 @@ class _Packet(NamedTuple):
 
 
 class Matrix(DeviceReader):
-    """Sound packets only: damaged ones are left out and show as a jump in time."""
+    """Reader of Parmay Matrix .BIN. Damaged packets are dropped and become gaps in time."""
 
     kind = "Parmay Matrix .BIN"
 

@@ -1,7 +1,7 @@
-"""The one policy about oddities in device files, the same in every reader (docs/oddities.md says it for people).
+"""The policy on oddities in device files, the same for every reader (documented in docs/oddities.md).
 
-A reader counts what it meets in a `Tally`, which refuses the recording where there is too much of it, and gives the
-notes that are kept with the recording where there is not.
+A reader counts oddities in a `Tally`, which refuses the recording if there are too many, and otherwise provides the
+notes that are stored with the recording.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from data_shards.notes import Note
 from harnet.errors import HarnetError
 
 MEND_SHARE = 0.01
-"""Up to this share of a recording's samples is mended with a note; one sample always is."""
+"""Maximum share of a recording's samples that is repaired, with a note; a single sample always is."""
 
 Kind = Literal[
     "duplicate samples",
@@ -38,7 +38,7 @@ class Oddity:
     """What is done about one kind."""
 
     meets: str
-    """What is in the file; the note counts these."""
+    """What was found in the file; the note counts these."""
     does: str
     """What becomes of it."""
     advice: str = ""

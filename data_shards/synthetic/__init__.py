@@ -1,15 +1,14 @@
-"""A cohort made by formula that behaves like free living: for load tests, and for demonstrations without data.
+"""A synthetic cohort that resembles free living, for load tests and for demonstrations without data.
 
-    synth_options.py  how many days or hours, and of which seed
-    people.py         who a person is: habits, hand, device
-    diary.py          what that person does in every second
-    motion.py         what a device on the wrist measures meanwhile, at 30 Hz
-    record.py         one person -> one recording as the store holds it
+    synth_options.py  number of days or hours, and the seed
+    people.py         a person: habits, hand, device
+    diary.py          the person's activity in every second
+    motion.py         the signal of a wrist-worn device, at 30 Hz
+    record.py         one person -> one recording as stored
     make.py           people -> cohort store
 
-Nothing in it was fitted to a recording of a person. Where a number has a source it stands beside it; the others are
-typical values that were chosen so that a plotted day looks like one, and no result about people may rest on them.
+Nothing was fitted to recordings of people. Numbers with a source state it; the others are typical values chosen so
+that a plotted day looks realistic. No result about people may be based on them.
 
-Every draw is keyed by (seed, person, purpose): person 7 is the same whether ten or ten thousand people are made, and
-by however many processes.
+Every draw is keyed by (seed, person, purpose): person 7 is the same whatever the number of people and processes.
 """

@@ -1,7 +1,7 @@
-"""What a synthetic person does in every second of the recording: nights, bouts of the day, exercise, device off.
+"""The activity of a synthetic person in every second of the recording: nights, bouts, exercise, non-wear.
 
-The day is a chain of bouts of sitting, household work and walking, whose lengths are log-normal; over it are laid the
-nights, brief awakenings, runs, and the times at which the device lies on a table.
+The day is a Markov chain of bouts of sitting, household work and walking with log-normal durations, overlaid with
+nights, brief awakenings, runs, and non-wear with the device on a table.
 """
 
 from enum import IntEnum
@@ -17,7 +17,7 @@ DAY = 86_400
 
 
 class Activity(IntEnum):
-    """Labels of a second."""
+    """Activity labels."""
 
     SLEEP = 0
     SITTING = 1
@@ -85,7 +85,7 @@ def _bouts(person: SyntheticPerson, random: np.random.Generator, days: int) -> N
 
 
 def _mood(person: SyntheticPerson, activity: Activity, now: float) -> float:
-    """How much longer than usual a bout is, by the hour, the day of the week and the person."""
+    """Factor on the usual length of a bout, by hour, day of the week and person."""
     hour, weekend = now / 3600 % 24, (int(now // DAY) + person.first_day) % 7 >= 5
     factor = 1.0
     if activity is Activity.SITTING:
@@ -114,5 +114,5 @@ def _nights(person: SyntheticPerson, random: np.random.Generator, days: int) -> 
 
 
 def _lay(doing: NDArray[np.uint8], activity: Activity, start: float, seconds: float) -> None:
-    """Write one activity over whatever was there, within the recording."""
+    """Overwrite an interval, clipped to the recording, with one activity."""
     doing[max(round(start), 0) : max(round(start + seconds), 0)] = activity

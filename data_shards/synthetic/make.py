@@ -1,4 +1,4 @@
-"""Synthetic people -> cohort store, and what they did when -> a table of labels."""
+"""Synthetic people -> cohort store, and their activities -> a table of labels."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -21,15 +21,15 @@ from harnet.files import atomic_path
 
 
 def synthesise(out: Path, people: int, options: SynthOptions, workers: int = 1) -> Cohort:
-    """Add the synthetic people 0 to `people` - 1 to the store at `out`, which is made if need be.
+    """Add the synthetic people 0 to `people` - 1 to the store at `out`, which is created if missing.
 
-    Those that are there are skipped. Returns the store.
+    Existing people are skipped. Returns the store.
 
     Raises:
         HarnetError: `people` is below 1, or the store holds other recordings or was made with other options.
     """
     if people < 1:
-        raise HarnetError(f"--people {people}: give at least 1")
+        raise HarnetError(f"--people {people}: must be at least 1")
     cohort = Cohort.create(out)
     numbers = _missing(cohort, people, options)
     run_all(partial(_add, cohort=cohort, options=options), numbers, workers, "synth", "person", total=people)
@@ -37,10 +37,10 @@ def synthesise(out: Path, people: int, options: SynthOptions, workers: int = 1) 
 
 
 def write_labels(path: Path, people: int, options: SynthOptions) -> None:
-    """Write what everybody did as a Parquet table: a row a bout, with its start and length in seconds.
+    """Write everyone's activities as a Parquet table with one row per bout.
 
-    Columns: recording, start (second since 1970 on the recording's clock), seconds, activity (name). Diaries are
-    drawn again, which takes milliseconds a person, so a store that was made earlier gets the same labels.
+    Columns: recording, start (seconds since 1970 on the recording's clock), seconds, activity (name). Diaries are
+    drawn again, which takes milliseconds per person, so an existing store gets the same labels.
     """
     schema = pa.schema(
         [("recording", pa.string()), ("start", pa.int64()), ("seconds", pa.int32()), ("activity", pa.string())],

@@ -1,9 +1,10 @@
 """For an epidemiologist: device files in, a table of activity minutes a person out.
 
-    python examples/activity_minutes.py recordings/*.cwa --model results/model --out minutes
+    python examples/activity_minutes.py recordings/*.cwa --out minutes
 
-The model is one that `harnet finetune` saved. The table keeps people with enough wear: at least `--min-days` days of
-16 hours, and every hour of the day worn at least once (Doherty et al. 2017, PLoS ONE 12(2):e0169649, ask for 72 h).
+The model is the one that comes with harnet, or with --model one that `harnet finetune` saved. The table keeps people
+with enough wear: at least `--min-days` days of 16 hours, and every hour of the day worn at least once (Doherty et al.
+2017, PLoS ONE 12(2):e0169649, ask for 72 h).
 """
 
 import argparse
@@ -18,7 +19,7 @@ def main() -> None:
     """Predict, keep people with enough wear, and print minutes a day."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+")
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model", default="activity-open")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--min-days", type=int, default=3)
     parser.add_argument("--smooth", default="300", help="mean seconds of a bout")

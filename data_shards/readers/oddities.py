@@ -35,15 +35,15 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class Oddity:
-    """What is done about one kind."""
+    """How one kind of oddity is handled."""
 
     meets: str
     """What was found in the file; the note counts these."""
     does: str
-    """What becomes of it."""
+    """What the reader does with it."""
     advice: str = ""
-    """What a user can do where there is more than `MEND_SHARE` of it. Empty where any amount is taken: what is left
-    out then is a gap, and nothing is made up."""
+    """What the user can do if there is more than `MEND_SHARE` of it. Empty if any amount is accepted: dropped data then
+    become a gap, and nothing is invented."""
 
 
 ODDITIES: dict[Kind, Oddity] = {
@@ -92,32 +92,32 @@ assert set(ODDITIES) == set(get_args(Kind))
 
 
 class Tally:
-    """What was odd in one recording, counted while it is read."""
+    """Counts the oddities of one recording while it is read."""
 
     def __init__(self, named: object) -> None:
-        """`named` is the file, with which every refusal begins."""
+        """`named` is the file, the prefix of every error message."""
         self.named = named
         self._counts: dict[Kind, int] = {}
         self._details: dict[Kind, str] = {}
 
     def add(self, kind: Kind, count: int = 1, detail: str = "") -> None:
-        """Count something; of several details of one kind the first is kept: where it was met first. 0 is nothing."""
+        """Count an oddity; of several details of one kind the first is kept. A count of 0 is ignored."""
         if count:
             self._counts[kind] = self._counts.get(kind, 0) + count
             self._details.setdefault(kind, detail)
 
     def count(self, kind: Kind) -> int:
-        """How many so far."""
+        """Count so far."""
         return self._counts.get(kind, 0)
 
     def judge(self, samples: int) -> None:
-        """Refuse what is more than can be mended.
+        """Refuse the recording if it has more oddities than can be repaired.
 
         Args:
-            samples: All that were met, those left out included.
+            samples: Number of samples found, including dropped ones.
 
         Raises:
-            HarnetError: more than `MEND_SHARE` of them had one of the oddities that can be mended.
+            HarnetError: more than `MEND_SHARE` of them had one of the repairable oddities.
         """
         for kind, count in self._counts.items():
             advice = ODDITIES[kind].advice
@@ -127,5 +127,5 @@ class Tally:
                 raise HarnetError(f"{self.named}: {kind}: {count:,} of {samples:,}{where}; {mended}: {advice}")
 
     def notes(self) -> tuple[Note, ...]:
-        """A note for each kind that was met, in the order in which they were met first."""
+        """One note per kind found, in order of first occurrence."""
         return tuple(Note(kind, count, self._details[kind]) for kind, count in self._counts.items())

@@ -1,8 +1,9 @@
-"""Which pieces of a file make up its recording: each once, and in order of time.
+"""Selecting the pieces of a file that make up its recording: each once, in order of time.
 
-A piece is what a device stamps and writes at a time: a block, page, record or packet. A copy holds some of them twice;
-a device writes one of thousands with a stamp of another day, and with a sound checksum. Taken as it stands, one stamp
-far ahead makes all that follow run backwards. So the pieces are chosen by their stamps before any is decoded.
+A piece is the unit that a device timestamps and writes: a block, page, record or packet. A copy may contain some of
+them twice, and a device may write one in thousands with the timestamp of another day and a valid checksum. Taken as is,
+one timestamp far ahead would make all following ones run backwards. So pieces are selected by their timestamps before
+any is decoded.
 """
 
 from bisect import bisect_right
@@ -16,27 +17,27 @@ from data_shards.readers.oddities import MEND_SHARE, Tally
 
 DAY = 86_400.0
 PAUSE = 60.0
-"""Seconds. Pieces that the device says it wrote one after the other are not further apart."""
+"""Maximum distance in seconds between pieces with consecutive sequence numbers."""
 
 
 @dataclass(frozen=True)
 class Pieces:
-    """All pieces of a file that can be read, in the order of the file."""
+    """All readable pieces of a file, in the order of the file."""
 
     name: str
-    """What to call them, such as "blocks"."""
+    """Their name in messages, such as "blocks"."""
     stamps: NDArray[np.float64]
     """(n,) seconds since 1970."""
     identities: NDArray[np.generic]
     """(n,) equal for pieces that are equal byte for byte."""
     places: NDArray[np.int64]
-    """(n,) which piece of the file each is, from 0."""
+    """(n,) index of each piece in the file, from 0."""
     sequence: NDArray[np.int64] | None = None
-    """(n,) number given by the device, one more than that of the piece before; None: it gives none."""
+    """(n,) consecutive numbers assigned by the device; None if there are none."""
 
 
 def in_order(pieces: Pieces, tally: Tally) -> NDArray[np.bool_]:
-    """(n,) whether to read each: as many as there can be whose stamps never decrease; the others are counted.
+    """(n,) whether to read each: a longest selection with non-decreasing timestamps; the others are counted.
 
     Raises:
         HarnetError: more than `MEND_SHARE` of the pieces, and more than one, are out of order.
@@ -54,7 +55,7 @@ def in_order(pieces: Pieces, tally: Tally) -> NDArray[np.bool_]:
     if len(left_out):
         backward = once[1:][np.diff(stamps[once]) < 0]
         reset = len(left_out) > max(1, MEND_SHARE * len(once), 2 * len(backward)) and len(backward) > 0
-        # Of a clock that was reset, all that follows is out of order: the reset itself is what helps to know.
+        # After a clock reset everything that follows is out of order: report the reset itself.
         first = int(backward[0] if reset else left_out[0])
         before = f" after {_written(stamps[first - 1])}" if first else ""
         where = (
@@ -68,7 +69,7 @@ def in_order(pieces: Pieces, tally: Tally) -> NDArray[np.bool_]:
 
 
 def in_time(stamps: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(n,) True for as many as there can be that never decrease, without those far from all others."""
+    """(n,) True for a longest non-decreasing selection, without those far from all others."""
     keep = _near_the_rest(stamps)
     keep[keep] = ~_spikes(stamps[keep])
     keep[keep] = _longest_rise(stamps[keep])
@@ -76,10 +77,10 @@ def in_time(stamps: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _first_of_each(stamps: NDArray[np.float64], identities: NDArray[np.generic]) -> NDArray[np.bool_]:
-    """(n,) whether no piece before it is the same."""
+    """(n,) whether no previous piece is identical."""
     keep = np.ones(len(stamps), bool)
     if (np.diff(stamps) > 0).all():
-        return keep  # the rule, and much quicker than to sort half a million of them
+        return keep  # the common case, much faster than sorting half a million of them
     _, first = np.unique(identities, return_index=True)
     keep[:] = False
     keep[first] = True
@@ -87,7 +88,7 @@ def _first_of_each(stamps: NDArray[np.float64], identities: NDArray[np.generic])
 
 
 def _near_the_rest(stamps: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(n,) False for a few that lie further from the others than these are apart, wherever they are."""
+    """(n,) False for a few outliers, further from the others than these are from each other."""
     count = len(stamps)
     few = max(1, int(MEND_SHARE * count))
     if count < 2 * few + 2:
@@ -102,7 +103,7 @@ def _near_the_rest(stamps: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _spikes(stamps: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(n,) whether the two neighbours are in order and the piece is not between them."""
+    """(n,) whether the two neighbours are in order but the piece is not between them."""
     spikes = np.zeros(len(stamps), bool)
     before, here, after = stamps[:-2], stamps[1:-1], stamps[2:]
     spikes[1:-1] = (before <= after) & ((here < before) | (here > after))
@@ -110,7 +111,7 @@ def _spikes(stamps: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _longest_rise(stamps: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(n,) members of a longest subsequence that never decreases (Schensted 1961, Canadian J Math 13:179)."""
+    """(n,) members of a longest non-decreasing subsequence (Schensted 1961, Canadian J Math 13:179)."""
     keep = np.zeros(len(stamps), bool)
     if (np.diff(stamps) >= 0).all():
         keep[:] = True
@@ -134,7 +135,7 @@ def _longest_rise(stamps: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _without_pause(stamps: NDArray[np.float64], sequence: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(n,) False for a few at the ends that are far from the next, though recorded right before or after it."""
+    """(n,) False for a few at the ends whose timestamps are far from the next, although numbered consecutively."""
     count = len(stamps)
     few = max(1, int(MEND_SHARE * count))
     keep = np.ones(count, bool)

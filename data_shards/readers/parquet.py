@@ -1,4 +1,4 @@
-"""A Parquet file with named columns: one of times and one for each axis, read in pieces of its row groups."""
+"""Parquet files with named columns, one of times and one per axis, read in chunks of row groups."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ PIECE_ROWS = 1 << 18
 
 
 class Parquet(DeviceReader):
-    """Columns, units and checks are those of a CSV table; a column of timestamps with a zone is UTC, without local."""
+    """Reader with the columns, units and checks of CSV tables; timestamps with a zone are UTC, without one local."""
 
     kind = "Parquet with the columns time,x,y,z (or those named with --columns)"
 
@@ -35,7 +35,7 @@ class Parquet(DeviceReader):
         return head.startswith(MAGIC)
 
     def settings(self, options: ReadOptions) -> dict[str, str]:
-        """Those of a CSV table."""
+        """Same as for a CSV table."""
         return Table().settings(options)
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
@@ -50,7 +50,7 @@ class Parquet(DeviceReader):
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """What Arrow raises for a damaged file, in one line."""
+    """Convert Arrow's exceptions for a damaged file to a one-line HarnetError."""
     try:
         yield
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
@@ -60,7 +60,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 class _Content:
-    """The rows of a file in pieces; the clock is known from the first piece on."""
+    """The rows of a file in chunks; the clock is known from the first chunk on."""
 
     def __init__(self, file: pq.ParquetFile, columns: list[str], options: ReadOptions, tally: Tally) -> None:
         self._batches = file.iter_batches(PIECE_ROWS, columns=columns, use_threads=False)
@@ -73,7 +73,7 @@ class _Content:
         self._clock = ""
 
     def begun(self) -> tuple[str, Iterator[TableRows]]:
-        """The clock, and all rows in pieces."""
+        """The clock, and all rows in chunks."""
         rows = self._all()
         first = next(rows, None)
         return self._clock or "none", chain([] if first is None else [first], rows)
@@ -123,7 +123,7 @@ class _Content:
             )
         except pa.ArrowNotImplementedError as error:
             raise HarnetError(
-                f"{self._tally.named}: column {name!r} holds {column.type}, no numbers: name another with --columns"
+                f"{self._tally.named}: column {name!r} contains {column.type}, not numbers: pass another with --columns"
             ) from error
         return values
 

@@ -1,4 +1,4 @@
-"""What readers do with samples and temperatures as they come out of a file, whatever the device."""
+"""Handling of samples and temperatures that is common to all readers."""
 
 from collections.abc import Iterable, Iterator
 
@@ -9,14 +9,14 @@ from data_shards.readers.oddities import Tally
 from data_shards.recording import SampleChunk, Temperature
 
 MOST_READINGS = 1 << 22
-"""Of a thermometer that are kept: 58 days of an AX3's, which come every 1.2 s; of more, every second one is dropped."""
+"""Maximum number of temperature readings kept: 58 days of an AX3 at 1.2 s. Beyond, every second one is dropped."""
 
 
 def forward(pieces: Iterable[SampleChunk], tally: Tally) -> Iterator[SampleChunk]:
-    """The samples that are later than all before them; the others are left out and counted.
+    """Yield the samples that are later than all previous ones; the others are dropped and counted.
 
     Raises:
-        HarnetError: at the end, if more is odd than can be mended: such as a clock that was reset.
+        HarnetError: at the end, if there are more oddities than can be repaired, as after a clock reset.
     """
     latest = -np.inf
     total = 0
@@ -38,7 +38,7 @@ def forward(pieces: Iterable[SampleChunk], tally: Tally) -> Iterator[SampleChunk
 
 
 class Thermometer:
-    """Gathers a device's temperature while its samples are read."""
+    """Collects a device's temperature while its samples are read."""
 
     def __init__(self) -> None:
         self._times: list[NDArray[np.float64]] = []
@@ -46,7 +46,7 @@ class Thermometer:
         self._count = 0
 
     def add(self, times: NDArray[np.float64], celsius: NDArray[np.float32]) -> None:
-        """Readings (m,) in the order of the file."""
+        """Add readings (m,) in the order of the file."""
         self._times.append(times.copy())  # of a part of an array, the whole would be kept
         self._celsius.append(celsius.astype(np.float32))
         self._count += len(times)

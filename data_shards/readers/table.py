@@ -1,4 +1,4 @@
-"""A text table (CSV and its kin): one column of times and one for each axis, with a header row or known by place."""
+"""Text tables such as CSV: one column of times and one per axis, identified by a header row or by position."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +11,11 @@ from data_shards.readers.tables.text import CellTimes, TextRows
 from harnet.errors import HarnetError
 
 SNIFFED_BYTES = 1 << 16
-"""Read to tell the dialect: the header row of a table of hundreds of columns is longer than `HEAD_BYTES`."""
+"""Bytes read to detect the dialect: a header row with hundreds of columns is longer than `HEAD_BYTES`."""
 
 
 class Table(DeviceReader):
-    """Times are UNIX seconds (UTC), seconds from the start (no clock), or ISO 8601 (UTC with an offset, else local)."""
+    """Reader; times are UNIX seconds (UTC), seconds from the start (no clock), or ISO 8601 (UTC if with offset)."""
 
     kind = "CSV with the columns time,x,y,z (or those named with --columns)"
 
@@ -30,7 +30,7 @@ class Table(DeviceReader):
         return sniff(text_lines(head), options.columns) is not None
 
     def settings(self, options: ReadOptions) -> dict[str, str]:
-        """What decides what the numbers mean."""
+        """The options that determine the meaning of the numbers."""
         settings = {"columns": ",".join(options.columns), "units": options.units}
         if options.rate is not None:
             settings["rate"] = f"{options.rate:g}"
@@ -41,7 +41,7 @@ class Table(DeviceReader):
         with path.open("rb") as file:
             dialect = sniff(text_lines(file.read(SNIFFED_BYTES)), options.columns)
         if dialect is None:
-            raise HarnetError(f"{path}: not a readable table: its first lines are no header row and no rows of data")
+            raise HarnetError(f"{path}: not a readable table: its first lines are neither a header row nor data")
         tally = Tally(path)
         times = CellTimes(path, "day" if options.day_first else "")
         places = dialect.places(options.columns, path)

@@ -193,7 +193,7 @@ def test_many_recordings_make_many_pages(spoilt: Cohort, tmp_path: Path, monkeyp
     pages = sorted(path.name for path in tmp_path.glob("*.html"))
     assert pages == ["index.html", "page-0002.html"]
     assert [Tags((tmp_path / page).read_text()).count["article"] for page in pages] == [3, 2]
-    assert "Pictures of 5 of 7 recordings" in (tmp_path / "index.html").read_text()
+    assert "Plots of 5 of 7 recordings" in (tmp_path / "index.html").read_text()
     assert 'href="page-0002.html"' in (tmp_path / "index.html").read_text()
     assert len((tmp_path / "recordings.csv").read_text().splitlines()) == 8
     write_report(spoilt, tmp_path, POLICY, pictures=0, workers=1)

@@ -1,6 +1,6 @@
-"""How tables are read, whatever holds them (text, Parquet), in pieces and from first to last:
+"""Reading tables (text or Parquet) in chunks, in this order:
 
-`dialect` finds the separator and the columns, `lines` cuts a text file into pieces of whole lines, `cells` turns a
-piece into rows, `stamps` reads what time a cell says, `wallclock` undoes changes of the clocks, `timeline` puts
-samples where they were taken, `values` leaves out what no wrist does.
+`dialect` detects the separator and the columns, `lines` splits a text file into chunks of whole lines, `cells` turns a
+chunk into rows, `stamps` parses timestamps, `wallclock` undoes changes of the clocks, `timeline` assigns samples the
+times at which they were taken, `values` drops values that are impossible at a wrist.
 """

@@ -1,4 +1,4 @@
-"""Rows of a table, in pieces → one recording, with what was odd in it."""
+"""From the rows of a table, in chunks, to one recording with its oddities."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
@@ -30,18 +30,18 @@ def recording_of(
     """The recording in a table.
 
     Args:
-        rows: All of them, in the order of the file.
+        rows: All rows, in the order of the file.
         clock: `Recording.clock` of their times.
-        options: What the user said about tables.
-        tally: Of what was odd so far; `tally.named` is the file.
+        options: User options for tables.
+        tally: Oddities so far; `tally.named` is the file.
         where: What `TableRows.number` counts.
-        rate: Samples per second that the device was set to; 0 if the file does not say it.
+        rate: Configured sampling rate of the device in Hz; 0 if the file does not state it.
         device: `Recording.device`.
         range_g: `Recording.range_g`.
         about: `Recording.metadata`.
 
     Raises:
-        HarnetError: more is odd than can be mended, or there is nothing; also from the pieces.
+        HarnetError: there are more oddities than can be repaired, or no samples; also while reading the chunks.
     """
     if clock == "local":
         place = None if options.timezone is None else ZoneInfo(options.timezone)
@@ -82,7 +82,7 @@ def _met(timeline: Timeline, tally: Tally) -> int:
 
 
 def _refuse(count: int, timeline: Timeline, tally: Tally) -> NoReturn:
-    """Say why there is nothing."""
+    """Raise HarnetError with the reason why there are no samples."""
     met = _met(timeline, tally)
     tally.judge(met)
     why = "; ".join(map(str, tally.notes()))
@@ -100,7 +100,7 @@ def _placed(rows: Iterable[TableRows], timeline: Timeline) -> Iterator[TableRows
 
 
 def _with_last(pieces: Iterable[TableRows]) -> Iterator[tuple[TableRows, bool]]:
-    """Each piece, and whether it is the last one."""
+    """Yield each chunk, and whether it is the last one."""
     before = None
     for piece in pieces:
         if before is not None:

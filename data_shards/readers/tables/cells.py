@@ -1,4 +1,4 @@
-"""Lines of text → columns of cells → numbers, with what is no row or no number counted and left out."""
+"""From lines of text to columns of cells to numbers; whatever is not a row or a number is counted and dropped."""
 
 import io
 import re
@@ -16,10 +16,10 @@ from data_shards.readers.tables.lines import LF, LineChunk
 from data_shards.readers.tables.stamps import LONGEST_STAMP
 
 NO_VALUE = ("", "nan", "NaN", "NAN", "na", "NA", "N/A", "#N/A", "null", "NULL", "None", "-", "?", ".")
-"""What stands for a value that is missing."""
+"""Representations of a missing value."""
 
 TAIL_BYTES = 1 << 14
-"""Lines at the end of a file with which its last one is compared."""
+"""Bytes at the end of a file whose lines are compared with its last one."""
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _ASCII = bytes(range(128)) + b"?" * 128
@@ -27,7 +27,7 @@ _WHITE = re.compile(rb"[ \t]+")
 
 
 class Cells:
-    """Takes the cells of some columns out of the pieces of a text table."""
+    """Extracts the cells of some columns from the chunks of a text table."""
 
     def __init__(self, dialect: Dialect, places: Sequence[int], tally: Tally) -> None:
         # Rows may be shorter than the header row: then all of them are foreign.
@@ -61,7 +61,7 @@ class Cells:
                 block_size=len(content) + 1,
                 column_names=self._fields,
             ),
-            # Not kept: the collector cannot follow Arrow to its handler, so each file would stay in memory for ever.
+            # Not stored: the garbage collector cannot see Arrow's reference to its handler, so each file would leak.
             parse_options=pcsv.ParseOptions(
                 delimiter=self._separator, quote_char=self._quote, invalid_row_handler=self._foreign
             ),
@@ -94,7 +94,7 @@ class Cells:
         return content + LF
 
     def _plain(self, content: bytes) -> bytes:
-        """With a decimal point, one separator between two cells, and no character that Arrow would have to decode."""
+        """Content with decimal points, single separators, and no characters that Arrow would have to decode."""
         if not content.isascii():
             content = content.translate(_ASCII)
         if self._separator == " ":
@@ -105,7 +105,7 @@ class Cells:
         return content
 
     def _numbered(self, content: bytes, first_line: int, rows: int) -> NDArray[np.int64]:
-        """Line numbers where some lines are no rows; those were met in order, so they are found in order."""
+        """Line numbers of the rows if some lines are not rows; those were found in order."""
         odd = iter(self._odd)
         expected = next(odd, None)
         numbers = []
@@ -125,14 +125,14 @@ class Cells:
 
 
 def _blank_lines(content: bytes) -> int:
-    """Empty lines before the last line that is not."""
+    """Number of empty lines before the last non-empty line."""
     content = content.rstrip()
     count = content.count(b"\n\n") + content.count(b"\n\r\n") + content.startswith((b"\n", b"\r\n"))
     return count if count == 0 else sum(not line.strip() for line in content.split(LF))
 
 
 def numbers(column: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The numbers in a column of strings, (n,), NaN where there is none; and where a text is neither of them."""
+    """Numbers (n,) in a column of strings, NaN where missing; and a mask of texts that are neither."""
     try:
         return _float(column), np.zeros(len(column), bool)
     except pa.ArrowInvalid:
@@ -146,7 +146,7 @@ def numbers(column: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
 
 
 def texts(column: pa.Array) -> NDArray[np.bytes_]:
-    """A column of strings as fixed-width bytes, (n,), stripped; empty where there is none, or far too much."""
+    """A column of strings as stripped fixed-width bytes (n,); empty where missing, or far too long."""
     column = pc.fill_null(column, "")
     long = pc.greater(pc.binary_length(column), LONGEST_STAMP)
     if pc.any(long).as_py():

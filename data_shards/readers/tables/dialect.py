@@ -1,4 +1,4 @@
-"""What a text table looks like, found in its first lines: separator, quotes, column names, where the data begins."""
+"""Detecting the dialect of a text table from its first lines: separator, quotes, column names, start of the data."""
 
 import csv
 import re
@@ -11,12 +11,12 @@ from data_shards.readers.tables.stamps import FIRST_CLOCK_SECOND, is_stamp, numb
 from harnet.errors import HarnetError
 
 SEPARATORS = ("\t", ";", ",", " ")
-"""In the order in which they are tried; a space stands for any white space. A comma may be a decimal sign instead."""
+"""Separators in the order in which they are tried; a space means any white space. A comma may be a decimal comma."""
 MOST_PREAMBLE = 20
-"""Lines of other text before the header row that are passed over."""
+"""Maximum number of lines of other text before the header row, which are skipped."""
 LINES_LOOKED_AT = 40
 BY_PLACE = (4, 7)
-"""Columns of a table without a header row that is taken for time, x, y, z, and a gyroscope's three axes or none."""
+"""Numbers of columns of a table without header row: time, x, y, z, and optionally a gyroscope's three axes."""
 
 _BOM = b"\xef\xbb\xbf"
 _SPACED_STAMP = re.compile(rb"(\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4})[ \t]+(\d{1,2}:)")
@@ -32,18 +32,18 @@ class Dialect:
     quoted: bool
     """Whether cells may be in double quotes."""
     names: tuple[str, ...]
-    """Column names as written, without white space around them; empty if there is no header row."""
+    """Column names as written, stripped; empty if there is no header row."""
     fields: int
-    """Cells in a row."""
+    """Number of cells per row."""
     skip: int
-    """Lines before the first row of data."""
+    """Number of lines before the first row of data."""
     foreign: int = 0
-    """Those of them that are neither blank nor the header row."""
+    """Number of these that are neither blank nor the header row."""
     blank: int = 0
-    """Those of them that are blank."""
+    """Number of these that are blank."""
 
     def places(self, columns: Sequence[str], path: Path) -> list[int]:
-        """The index of each of the columns, given by name or by number from 1; `HarnetError` if one is not there."""
+        """Index of each column, given by name or by number from 1; `HarnetError` if one does not exist."""
         places = [self._place(column, tuple(columns), path) for column in columns]
         if max(places) >= self.fields:
             raise HarnetError(
@@ -64,7 +64,7 @@ class Dialect:
             return columns.index(column)
         if not self.names:
             raise HarnetError(
-                f"{path}: no column {column!r}: it has no header row and {self.fields} columns: give their numbers, "
+                f"{path}: no column {column!r}: it has no header row and {self.fields} columns: pass their numbers, "
                 "such as --columns 1 2 3 4"
             )
         trouble = "more than one" if alike else "no"
@@ -78,7 +78,7 @@ DEFAULT_COLUMNS = ("time", "x", "y", "z")
 
 
 def text_lines(head: bytes) -> list[str]:
-    """The whole lines in the first bytes of a text file; empty if it is no text."""
+    """The complete lines in the first bytes of a text file; empty if it is not text."""
     head = head.removeprefix(_BOM)
     try:
         text = head.decode()
@@ -92,14 +92,14 @@ def text_lines(head: bytes) -> list[str]:
 
 
 def split(line: str, separator: str) -> list[str]:
-    """The cells of a line, without quotes and white space around them."""
+    """The cells of a line, without surrounding quotes and white space."""
     if separator == " ":
         return without_spaces(line.encode("latin-1", "replace")).decode("latin-1").split()
     return [cell.strip(' "') for cell in next(csv.reader([line], delimiter=separator), [])]
 
 
 def without_spaces(text: bytes) -> bytes:
-    """Text whose cells are parted by white space, with none inside its stamps."""
+    """Text whose cells are separated by white space, with the spaces inside timestamps removed."""
     return _SPACED_ZONE.sub(b"", _SPACED_STAMP.sub(rb"\1T\2", text))
 
 

@@ -1,4 +1,4 @@
-"""A text file in pieces of whole lines; memory does not grow with the file, nor with a line that never ends."""
+"""Reading a text file in chunks of whole lines, with bounded memory even if a line never ends."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from harnet.errors import HarnetError
 
 PIECE_BYTES = 8 << 20
 LONGEST_LINE = 1 << 16
-"""Bytes. A row has some ten cells; a file with a longer line is no table."""
+"""Maximum length of a line in bytes; a file with a longer one is not a table of samples."""
 
 LF = b"\n"
 _BOM = b"\xef\xbb\xbf"
@@ -19,11 +19,11 @@ class LineChunk:
     """Some lines of a file."""
 
     content: bytes
-    """Lines that end with a line feed; the last one of the file may not."""
+    """Lines that end with a line feed, except possibly the last one of the file."""
     first_line: int
-    """Number of the first of them, from 1."""
+    """Number of the first line, from 1."""
     last: bool
-    """Whether the file ends here."""
+    """Whether this is the end of the file."""
 
 
 def pieces(path: Path, skip: int = 0, size: int | None = None) -> Iterator[LineChunk]:
@@ -45,8 +45,8 @@ def pieces(path: Path, skip: int = 0, size: int | None = None) -> Iterator[LineC
             rest, content, read = content[end:], content[:end], more
             if len(rest) > LONGEST_LINE:
                 raise HarnetError(
-                    f"{path}: line {line + content.count(LF)} is longer than {LONGEST_LINE >> 10} KiB: this is no "
-                    "table of samples, or it is damaged: export it again"
+                    f"{path}: line {line + content.count(LF)} is longer than {LONGEST_LINE >> 10} KiB: not a table of "
+                    "samples, or damaged: export it again"
                 )
             first = line
             while skip and content:

@@ -1,7 +1,7 @@
-"""From stamps to the times at which samples were taken, where many samples share a stamp or come in bunches.
+"""From timestamps to sampling times, where many samples share a timestamp or arrive in bunches.
 
-A watch stamps samples when they arrive, or with the second only. Their number still tells their time: samples are
-taken at a steady rate. All functions take times in seconds in the order of the file, and no pause among them.
+A watch may timestamp samples on arrival, or only to the second. Samples are taken at a constant rate, so their number
+still determines their times. All functions take times in seconds in the order of the file, without gaps.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ _LAG = 5.0
 
 
 def mean_period(times: NDArray[np.float64]) -> float:
-    """Seconds between two samples, on average, whatever single stamps say; pauses are left out. 0 if not known."""
+    """Mean seconds between samples, robust against single timestamps and excluding gaps; 0 if unknown."""
     step = np.diff(times)
     forward = step[step > 0]
     if not len(forward):
@@ -38,7 +38,7 @@ def mean_period(times: NDArray[np.float64]) -> float:
 
 
 def is_even(times: NDArray[np.float64]) -> bool:
-    """Whether every step is near the mean one: there is nothing to do."""
+    """Whether every step is close to the mean, so that nothing needs to be done."""
     if len(times) < 2:
         return True
     step = np.diff(times)
@@ -99,9 +99,9 @@ def bunched(times: NDArray[np.float64], period: float) -> NDArray[np.bool_]:
 
 
 def evened(times: NDArray[np.float64], period: float) -> NDArray[np.float64]:
-    """Times of samples that were stamped on arrival: each at its turn, as early as the most punctual ones that follow.
+    """Times of samples timestamped on arrival, evenly spaced and as early as the most punctual following ones.
 
-    Where samples were lost, none catches up, and the gap stays.
+    Where samples were lost, none catches up, so the gap is kept.
     """
     turns = np.arange(len(times)) * period
     size = min(_window(period), len(times))
@@ -110,7 +110,7 @@ def evened(times: NDArray[np.float64], period: float) -> NDArray[np.float64]:
 
 
 def squeezed(times: NDArray[np.float64], period: float) -> NDArray[np.float64]:
-    """Times with steps of half a period at least: samples before too many others come earlier, and none is lost."""
+    """Times with steps of at least half a period: samples before a crowd are moved earlier, and none is lost."""
     half = np.arange(len(times)) * period / 2
     return np.minimum.accumulate((times - half)[::-1])[::-1] + half
 

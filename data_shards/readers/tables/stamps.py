@@ -1,7 +1,7 @@
-"""What time a text says: ISO 8601 and what is near it, dates with the day or the month first, offsets, zone names.
+"""Parsing timestamps: ISO 8601 and similar, dates with the day or the month first, UTC offsets, zone names.
 
-A column of a million stamps has one or a few shapes (where its digits are), so only the first of each shape is
-parsed by a regular expression; the others follow as arithmetic on their bytes.
+A column of a million timestamps has few shapes (positions of its digits), so only the first of each shape is parsed
+with a regular expression; the others are computed from their bytes.
 """
 
 import re
@@ -39,7 +39,7 @@ DateOrder = str
 
 
 def number_of(text: str) -> float | None:
-    """The number that a cell says, with a decimal point or comma; None if it says none."""
+    """The number in a cell, with a decimal point or comma; None if it is not a number."""
     try:
         return float(text.replace(",", ".", 1)) if text and text[-1] not in "yYfFnN" else None
     except ValueError:
@@ -47,7 +47,7 @@ def number_of(text: str) -> float | None:
 
 
 def is_stamp(text: str) -> bool:
-    """Whether a cell says a date and a time of day."""
+    """Whether a cell contains a date and a time of day."""
     return any(pattern.fullmatch(text.strip()) for pattern in _STAMPS)
 
 
@@ -61,7 +61,7 @@ class _Shape:
 
 
 class Stamps:
-    """Reads the stamps of one recording; the first ones decide what the later ones must be."""
+    """Parses the timestamps of one recording; the first ones determine the format of the later ones."""
 
     def __init__(self, date_order: DateOrder = "") -> None:
         self.date_order = date_order
@@ -70,10 +70,10 @@ class Stamps:
         """Whether stamps have an offset from UTC; None before the first."""
 
     def begin(self, texts: Sequence[str]) -> bool:
-        """Learn from the first stamps of a recording; False if none of them is one.
+        """Determine the format from the first timestamps of a recording; False if none of them is one.
 
         Raises:
-            HarnetError: a date may be read in two ways; the message begins with the date and names the option.
+            HarnetError: a date is ambiguous; the message starts with the date and names the option.
         """
         stamps = [text.strip() for text in texts if is_stamp(text)]
         if not stamps:
@@ -95,7 +95,7 @@ class Stamps:
         return True
 
     def seconds(self, texts: NDArray[np.bytes_]) -> NDArray[np.float64]:
-        """Seconds since 1970, NaN where a text is no stamp or differs from the first in having a UTC offset.
+        """Seconds since 1970, NaN where a text is not a timestamp or differs from the first in having a UTC offset.
 
         Args:
             texts: (n,) fixed-width bytes, white space stripped.
@@ -119,7 +119,7 @@ class Stamps:
 
 
 def _alike(characters: NDArray[np.uint8], rows: NDArray[np.int64], model: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which rows have digits where the model has them, and the model's own characters elsewhere."""
+    """Mask of rows with digits where the model has digits, and the model's own characters elsewhere."""
     some = characters if len(rows) == len(characters) else characters[rows]
     same = np.ones(len(rows), bool)
     for place, character in enumerate(model):

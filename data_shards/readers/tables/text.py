@@ -1,4 +1,4 @@
-"""The rows of a text table, in pieces, with times from a column of stamps or from the rows' places."""
+"""The rows of a text table, in chunks, with times from a column of timestamps or from the row numbers."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -19,21 +19,21 @@ from harnet.errors import HarnetError
 
 _FIRST_CELLS = 1000
 MANY = 100_000
-"""Rows after which a table of which most is foreign is given up."""
+"""Rows after which a table with mostly foreign lines is refused."""
 
 
 class Times(Protocol):
-    """When the samples in some rows were taken."""
+    """Provides the times of samples."""
 
     clock: str
     """`Recording.clock`; empty before the first cells."""
 
     def seconds(self, cells: Sequence[pa.Array], rows: int) -> NDArray[np.float64]:
-        """(rows,) seconds, NaN where a cell says no time. `cells` holds the column of times if there is one."""
+        """(rows,) seconds, NaN where a cell is not a time. `cells` contains the column of times if there is one."""
 
 
 class CellTimes:
-    """The cells of a column: numbers or stamps, as most of the first ones are."""
+    """Times from the cells of a column: numbers or timestamps, like most of the first ones."""
 
     def __init__(self, path: Path, date_order: str = "") -> None:
         self.clock = ""
@@ -42,7 +42,7 @@ class CellTimes:
         self._date_order = date_order
 
     def seconds(self, cells: Sequence[pa.Array], rows: int) -> NDArray[np.float64]:
-        """As the protocol says. Raises `HarnetError` where the first cells are no times, or ambiguous dates."""
+        """See `Times`. Raises `HarnetError` if the first cells are not times, or are ambiguous dates."""
         (column,) = cells
         if not self.clock:
             self._begin(column)
@@ -73,7 +73,7 @@ class CellTimes:
 
 
 class CountedTimes:
-    """Rows at a steady rate from a start on, one after the other."""
+    """Times of rows at a constant rate from a given start."""
 
     def __init__(self, start: float, rate: float, clock: str) -> None:
         self.clock = clock
@@ -82,14 +82,14 @@ class CountedTimes:
         self._count = 0
 
     def seconds(self, cells: Sequence[pa.Array], rows: int) -> NDArray[np.float64]:
-        """As the protocol says, from the number of rows alone."""
+        """See `Times`; computed from the number of rows."""
         times = self._start + np.arange(self._count, self._count + rows) / self._rate
         self._count += rows
         return times
 
 
 class TextRows:
-    """The rows of one text file, to be gone over once; the clock is known from the first piece on."""
+    """The rows of one text file; can be iterated once. The clock is known from the first chunk on."""
 
     def __init__(
         self, path: Path, dialect: Dialect, places: Sequence[int], times: Times, per_g: float, tally: Tally
@@ -106,7 +106,7 @@ class TextRows:
         self._pieces = (cells.columns(piece) for piece in pieces(path, dialect.skip))
 
     def begun(self) -> tuple[str, Iterator[TableRows]]:
-        """The clock, and all rows in pieces."""
+        """The clock, and all rows in chunks."""
         rows = (self._rows(number, columns) for number, columns in self._pieces if len(number))
         first = next(rows, None)
         return self._times.clock or "none", chain([] if first is None else [first], rows)
@@ -124,7 +124,7 @@ class TextRows:
                 acceleration[:, axis] = values / self._per_g
         acceleration[np.isinf(acceleration)] = np.nan
         if odd.any():
-            # An empty cell is a value that is missing; a cell of words makes the row no row of the table.
+            # An empty cell is a missing value; a cell with words means that the line is not a row of the table.
             rows = odd.any(axis=0)
             first = int(np.argmax(rows))
             where = f"the first in line {number[first]:,}, column {self._names[int(np.argmax(odd[:, first]))]}"
@@ -134,13 +134,13 @@ class TextRows:
         return TableRows(number, times, acceleration)
 
     def _judge_early(self) -> None:
-        """A file of gigabytes that is no table is not read to its end."""
+        """Stop early if the file is not a table, without reading gigabytes to the end."""
         if self._met >= MANY and self._tally.count("foreign lines") > self._met / 2:
             self._tally.judge(self._met)
 
 
 def clock_of(times: NDArray[np.float64], path: Path) -> str:
-    """ "utc" or "none": what clock numbers of seconds are on. Raises `HarnetError` for milliseconds and finer."""
+    """Clock of times in seconds, "utc" or "none". Raises `HarnetError` for milliseconds and finer."""
     usual = float(np.median(times)) if len(times) else 0.0
     if usual > LAST_CLOCK_SECOND:
         raise HarnetError(f"{path}: time {times[0]:.0f} is not in UNIX seconds (milliseconds?): divide it first")

@@ -1,4 +1,4 @@
-"""Puts the samples of a table where they were taken: in order, each once, spread where they share a stamp."""
+"""Assigns the samples of a table their sampling times: in order, each once, spread if they share a timestamp."""
 
 from itertools import pairwise
 
@@ -20,13 +20,13 @@ from data_shards.readers.tables.table_rows import TableRows
 from harnet.errors import HarnetError
 
 FEW = 10
-"""Samples. Fewer that stand away from those around them were misstamped."""
+"""Fewer samples than this that are far from their neighbours in time have wrong timestamps."""
 RESET = 60.0
-"""Seconds by which a clock that goes back and stays there was reset: that is no oddity of a few samples."""
+"""A clock that goes back by at least this many seconds and stays there was reset."""
 AWAY = 3600.0
-"""Seconds from all others, at which a few samples at either end of a recording were misstamped, too."""
+"""A few samples at either end of a recording with this distance in seconds from all others have wrong timestamps."""
 LEAST_LOOK = 64
-"""Samples before and after a piece that are looked at with it."""
+"""Minimum number of samples before and after a chunk that are examined with it."""
 LEAST_SETTLED = 1 << 16
 """Samples: fewer are not enough to measure a period that all others can be placed by."""
 MOST_HELD = 1 << 21
@@ -40,13 +40,13 @@ WHOLE = 5e-4
 
 
 class Timeline:
-    """Takes rows in pieces, and gives them back with their times strictly increasing, some later than they came in."""
+    """Takes rows in chunks and returns them, with some delay, with strictly increasing times."""
 
     def __init__(self, tally: Tally, rate: float | None, where: str) -> None:
-        """`rate` is that which the user gave; `where` is "line" or "row", for messages."""
+        """`rate` is the sampling rate in Hz given by the user; `where` is "line" or "row", for messages."""
         self.rate = rate
         self.rows = 0
-        """Samples met so far."""
+        """Number of samples so far."""
         self._tally = tally
         self._where = where
         self._window: TableRows | None = None
@@ -56,7 +56,7 @@ class Timeline:
         self._period = np.inf
 
     def feed(self, rows: TableRows) -> TableRows:
-        """Add rows; those whose times are settled by now come back."""
+        """Add rows; returns those whose times are final."""
         if not len(rows):
             return rows
         self.rows += len(rows)
@@ -72,7 +72,7 @@ class Timeline:
         return settled
 
     def finish(self) -> TableRows | None:
-        """The rows that are left; None if there are none."""
+        """The remaining rows; None if there are none."""
         if self._window is None:
             return None
         return self._settled(self._window, self._done, len(self._window), last=True)
@@ -194,7 +194,7 @@ def _marked(indices: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
 
 
 def _isolated(times: NDArray[np.float64], at_start: bool, at_end: bool) -> NDArray[np.bool_]:
-    """A few samples in a row stamped out of order with all others, or far away at an end of the recording."""
+    """Mask of a few consecutive samples whose timestamps are out of order, or far away at an end of the recording."""
     odd = np.zeros(len(times), bool)
     step = np.diff(times)
     breaks = np.flatnonzero((np.abs(step) > 1) | (step < 0)) + 1
@@ -224,7 +224,7 @@ def _isolated(times: NDArray[np.float64], at_start: bool, at_end: bool) -> NDArr
 
 
 def _repeated(window: TableRows) -> NDArray[np.bool_]:
-    """Rows that are the one before them again, if most are that share a stamp: the file was written twice."""
+    """Mask of rows that repeat the previous one, if most that share a timestamp do: the file was written twice."""
     odd = np.zeros(len(window), bool)
     shared = np.diff(window.times) == 0
     if shared.mean() < 0.25 if len(shared) else True:
@@ -236,7 +236,7 @@ def _repeated(window: TableRows) -> NDArray[np.bool_]:
 
 
 def nominal_rate(times: NDArray[np.float64]) -> float:
-    """Hz to which a device with these times was set, as near as they tell it; 0 if there are fewer than two."""
+    """Configured sampling rate in Hz, estimated from the times; 0 if there are fewer than two."""
     step = np.diff(times)
     if not len(step):
         return 0.0

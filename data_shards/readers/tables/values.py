@@ -1,4 +1,4 @@
-"""Leaves out what no wrist does: missing and absurd values one by one, fillers in runs. What is left out is missing."""
+"""Drops impossible samples: missing and absurd values individually, fillers in runs. They become missing data."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,19 +7,19 @@ from data_shards.readers.oddities import Kind, Tally
 from data_shards.readers.tables.table_rows import TableRows
 
 MOST_G = 20.0
-"""g. Devices for wrists measure 16 g at most; their axes may be off by some tenths."""
+"""Largest plausible value in g: wrist devices measure at most 16 g; their axes may be off by some tenths."""
 MOST_OF_RANGE = 1.5
-"""Of a known full scale: more is no measurement, whatever the scale's tolerance."""
+"""Largest plausible multiple of a known full scale, allowing for its tolerance."""
 FILLER_SECONDS = 0.5
-"""A value repeated exactly for longer, and far from 1 g, was put in by a program: no sensor is so quiet in mid-air."""
+"""A value repeated exactly for longer, and far from 1 g, was inserted by a program: sensors always have noise."""
 NEAR_GRAVITY = (0.5, 1.5)
-"""g. A still wrist repeats values near 1 g, with a coarse sensor for minutes."""
+"""Norms in g near gravity: a coarse sensor on a still wrist may repeat them for minutes."""
 PLAUSIBLE = (0.5, 4.0)
-"""g. If the usual norm is outside, the unit is wrong, and it is not here that this is said."""
+"""Plausible typical norm in g; outside it the unit is wrong, which is reported elsewhere."""
 
 
 class Values:
-    """Takes rows in pieces and gives back those with a measurement in each axis."""
+    """Takes rows in chunks and returns those with a measurement on each axis."""
 
     def __init__(self, tally: Tally, where: str, rate: float, range_g: float | None = None) -> None:
         self._tally = tally
@@ -53,7 +53,7 @@ class Values:
         return rows
 
     def _fillers(self, rows: TableRows, in_unit: bool) -> NDArray[np.bool_]:
-        """Samples in long runs of one value that is far from gravity, or of exact zeros in whatever unit."""
+        """Mask of samples in long runs of one value far from gravity, or of exact zeros in any unit."""
         suspect: NDArray[np.bool_] = (rows.acceleration == 0).all(axis=1)
         if in_unit:
             suspect |= ~_near_gravity(rows.acceleration)
@@ -89,7 +89,7 @@ def _run_lengths(rows: TableRows) -> NDArray[np.int64]:
 
 
 def _in_unit(rows: TableRows) -> bool:
-    """Whether the usual norm can be that of a wrist in g; samples that repeat the one before them tell nothing."""
+    """Whether the typical norm is plausible for a wrist in g; samples that repeat the previous one are ignored."""
     changes = np.flatnonzero(_any(np.diff(rows.acceleration, axis=0) != 0)) + 1
     some = _norm(rows.acceleration[changes])
     return bool(len(some)) and PLAUSIBLE[0] <= float(np.median(some)) <= PLAUSIBLE[1]

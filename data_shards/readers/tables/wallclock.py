@@ -1,6 +1,6 @@
-"""Stamps of the clock on the wall → the clock that the recording began with, which is never set again.
+"""Converts wall-clock timestamps to the clock with which the recording began, without later clock changes.
 
-That clock is what `Recording.clock == "local"` means; facts by hour of the day follow the wall later, by the zone.
+That clock is what `Recording.clock == "local"` means; statistics by hour of the day later use the wall clock again.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -13,12 +13,12 @@ from harnet.errors import HarnetError
 
 HOUR = 3600.0
 NEAR = 60.0
-"""Seconds by which a step may differ from an hour, for want of samples, and be a change of the clocks."""
+"""Tolerance in seconds for recognising a step of an hour as a clock change, since samples may be missing."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class WallClock:
-    """Takes rows in pieces whose times are local, and gives them back with the changes of the clocks undone."""
+    """Takes rows with local times in chunks, and returns them with clock changes undone."""
 
     def __init__(self, place: ZoneInfo | None, named: object, where: str) -> None:
         self._place = place
@@ -31,7 +31,7 @@ class WallClock:
         """The same rows on the clock of the first one.
 
         Raises:
-            HarnetError: stamps go back by an hour, and no zone is known that tells why.
+            HarnetError: times go back by an hour without a known time zone that explains it.
         """
         if not len(rows):
             return rows
@@ -47,7 +47,7 @@ class WallClock:
         return TableRows(rows.number, rows.times + shift, rows.acceleration) if shift.any() else rows
 
     def _change(self, before: float, step: float) -> float | None:
-        """Seconds that the clocks were put forward between two stamps; negative if back; None if they were not."""
+        """Seconds by which clocks were advanced between two timestamps; negative if set back; None if unchanged."""
         if self._place is None:
             return None
         if step < 0:
@@ -60,7 +60,7 @@ class WallClock:
         if self._place is None:
             return (
                 f"{self._named}: local times go back by an hour in {self._where} {number:,}: if the clocks went back "
-                "there, say where the wearer was with --timezone, such as Europe/London"
+                "there, pass the wearer's time zone with --timezone, such as Europe/London"
             )
         return (
             f"{self._named}: local times go back by an hour in {self._where} {number:,}, when the clocks in "
@@ -69,7 +69,7 @@ class WallClock:
 
 
 def _at(local: float, place: ZoneInfo) -> float:
-    """Seconds by which the clocks are changed around a local time that comes twice (negative) or never (positive)."""
+    """Clock change in seconds around a local time that occurs twice (negative) or never (positive)."""
     naive = (_EPOCH + timedelta(seconds=local)).replace(tzinfo=place)
     first, second = (naive.replace(fold=fold).utcoffset() or timedelta() for fold in (0, 1))
     return (second - first).total_seconds()

@@ -1,12 +1,12 @@
 # Two commands do all the set-up: `make demo` and `make test`.
-PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test docs site gpu gpu-quick lint notebooks drop-in open-weights clean
+.PHONY: demo test coverage docs site gpu gpu-quick lint notebooks drop-in open-weights clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m launch.demo
@@ -14,7 +14,7 @@ demo: $(VENV)/.demo
 # The Slurm cluster by itself: a machine has room for one, and its nodes need the cores.
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --durations 10 --ignore tests/cluster
-	$(BIN)/python -m pytest tests/cluster
+	$(BIN)/python -m pytest --durations 10 tests/cluster
 
 # The documentation: served and rebuilt at every change, or built once into site/ with warnings as errors.
 docs: $(VENV)/.dev
@@ -22,6 +22,14 @@ docs: $(VENV)/.dev
 
 site: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
+# Lines and branches that the tests reach, subprocesses included; the report is in htmlcov/.
+coverage: $(VENV)/.dev
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --ignore tests/cluster
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage html --quiet
+	$(BIN)/python -m coverage report --skip-covered
 
 # What needs a GPU: tests, then figures. The quick one leaves out what waits for compilers, and takes 3 minutes.
 gpu: $(VENV)/.dev
@@ -54,7 +62,7 @@ open-weights: $(VENV)/.demo
 
 # torch first and by itself: asked for by name and version, pip takes the build that fits this machine's index.
 $(VENV)/.torch: constraints.txt
-	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'harnet needs Python 3.11 or 3.12')"
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'harnet needs Python 3.11 to 3.13')"
 	$(PYTHON) -m venv $(VENV)
 	@echo "installing torch: a few minutes the first time"
 	$(PIP) $$(grep '^torch==' constraints.txt)

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 
@@ -13,6 +12,9 @@ from harnet.heads import PretextModel
 from harnet.weights import graphs
 from harnet.weights.bundle import FORMATS, BundleConfig, save
 from launch.cli import main
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs ONNX: pip install 'harnet[onnx]'")
+pytest.importorskip("onnxscript", reason="needs ONNX: pip install 'harnet[onnx]'")
 
 
 @pytest.fixture(scope="module")

@@ -113,7 +113,7 @@ def test_a_freshly_drawn_encoder_is_the_same_but_for_its_parameters(weights: Pat
 @pytest.mark.parametrize(
     ("count", "scale", "options", "message"),
     [
-        (8, 1.0, (), "neighbours 15: from 2 to 7, there are 8 windows"),
+        (8, 1.0, (), "neighbours 15: must be from 2 to 7 for 8 windows"),
         (8, 1.0, ("--neighbours", 1), "neighbours 1: from 2 to 7"),
         (8, 9.80665, (), "divide by 9.80665"),
         (8, 1.0, ("--out", "features.jpg"), "ends in .svg or .png"),

@@ -41,7 +41,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     def replaced(link: re.Match[str]) -> str:
         path = posixpath.normpath(posixpath.join(folder, link["target"]))
-        target = path.removeprefix("docs/")
+        target = re.sub(r"\.ipynb$", ".md", path.removeprefix("docs/"))  # notebook_pages.py makes pages of notebooks
         if files.get_file_from_path(target) is None:
             if not (ROOT / path).exists():
                 raise PluginError(f"{uri}: link to {link['target']}, which does not exist")

@@ -227,3 +227,5 @@ def test_wrong_settings_are_named(change: dict[str, int], says: str) -> None:
 def test_too_little_for_one_batch_is_said() -> None:
     with pytest.raises(HarnetError, match="fewer than one global batch"):
         steps_per_epoch(manifest_of(1, seed=2), "train", replace(ORDER, batch=8000))
+    with pytest.raises(HarnetError, match="split 'heldout' has 0 windows"):
+        plan_epoch(manifest_of(1, seed=2), "heldout", ORDER, 0)

@@ -119,6 +119,7 @@ def test_an_empty_url_and_an_unknown_protocol_are_refused() -> None:
         (lambda s: {f"module.{k}": v for k, v in s.items()}, "the prefix 'module.'"),
         (lambda s: {k.removeprefix("feature_extractor."): v for k, v in s.items()}, "lack the prefix"),
         (lambda s: {**s, "extra.weight": torch.zeros(1)}, "1 unexpected (such as 'extra.weight')"),
+        (lambda s: {**s, "module.extra.weight": torch.zeros(1)}, "nothing was loaded"),
         (lambda s: {k: v for k, v in s.items() if k != "aot_h.linear1.bias"}, "1 missing (such as 'aot_h"),
         (lambda s: {**s, STEM: s[STEM][:, :, :3]}, "(64, 3, 3) torch.float32, harnet5 expects (64, 3, 5)"),
         (lambda s: {**s, STEM: s[STEM].half()}, "torch.float16, harnet5 expects (64, 3, 5) torch.float32"),

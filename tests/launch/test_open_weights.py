@@ -54,7 +54,7 @@ def test_two_rebuilds_give_the_same_bytes_and_say_what_is_in_them(
     assert "CC0" in terms
     assert "PhysioNet" not in terms, "what was not there is not named"
     shown = capsys.readouterr().out
-    assert "exam-stress-e4: left out" in shown
+    assert "exam-stress-e4: skipped" in shown
     assert "quiroz-1__short" in shown, "a recording that is too short is listed, and stops no other"
     assert Rebuild(data, tmp_path / "one" / "weights", tmp_path / "one", workers=1, options=SMALL).run() == 0
 

@@ -48,15 +48,15 @@ class Oddity:
 
 ODDITIES: dict[Kind, Oddity] = {
     "duplicate samples": Oddity(
-        "samples whose time was there already", "read once", "keep one of the samples that share a time"
+        "samples whose time has occurred already", "read once", "keep one of the samples that share a time"
     ),
     "backward times": Oddity(
-        "samples stamped before the one that precedes them",
+        "samples stamped earlier than the one before them",
         "left out",
         "the clock was reset while recording: split the file there, or leave it out",
     ),
     "isolated stamps": Oddity(
-        "samples whose stamp is far from those before and after them",
+        "samples stamped far from those before and after them",
         "left out",
         "the stamps cannot be trusted: copy the file again from the device, or leave it out",
     ),
@@ -70,21 +70,23 @@ ODDITIES: dict[Kind, Oddity] = {
         "missing",
         "name the columns that hold the signal (--columns), or export the file again",
     ),
-    "missing temperatures": Oddity("thermometer readings that are no number", "left out"),
+    "missing temperatures": Oddity("thermometer readings that are not numbers", "left out"),
     "foreign lines": Oddity(
-        "lines of text that are no row of the table", "left out", "leave such lines out, or export the file again"
+        "lines of text that are not rows of the table", "left out", "leave such lines out, or export the file again"
     ),
     "blank lines": Oddity("empty lines", "left out"),
-    "cut end": Oddity("a last line, block or page that is not whole", "left out"),
+    "cut end": Oddity("an incomplete last line, block or page", "left out"),
     "repeated fillers": Oddity(
-        "samples of one value that stand for none (exact zeros, or the last value again and again), and rows left "
+        "a value repeated in place of missing samples (exact zeros, or the last value again and again), and rows left "
         "empty for long",
         "a gap",
     ),
     "damaged blocks": Oddity("blocks, pages, packets, seconds or hours that fail their check", "a gap"),
     "other sessions": Oddity("blocks of another recording session than the header's", "left out"),
-    "repeated blocks": Oddity("blocks, records or rows that are there again, byte for byte", "read once"),
-    "times spread": Oddity("samples that share a stamp, in regular numbers", "spread evenly, at the recording's rate"),
+    "repeated blocks": Oddity("blocks, records or rows that occur again, byte for byte", "read once"),
+    "times spread": Oddity(
+        "samples that share a time stamp, in regular numbers", "spread evenly, at the recording's rate"
+    ),
     "flagged ranges": Oddity("ranges that the data's publisher flagged as suspect", "kept"),
 }
 """The policy."""

@@ -53,7 +53,7 @@ def test_without_a_clock_or_a_change_there_is_nothing_to_shift() -> None:
 
 @pytest.mark.parametrize("name", ["Europe/Atlantis", "../../etc/passwd", "/etc/localtime", "", "Europe"])
 def test_unknown_zones_are_told(name: str) -> None:
-    with pytest.raises(HarnetError, match=r"--timezone .*: no such time zone: give a name such as Europe/London"):
+    with pytest.raises(HarnetError, match=r"--timezone .*: no such time zone: pass a name such as Europe/London"):
         zone(name)
 
 

@@ -15,6 +15,7 @@ SMALL = (
     "--model.architecture", "harnet5", "--model.width", "8", "--data.batch", "8", "--data.lanes", "4",
     "--data.heldout-windows", "0", "--data.windows-per-visit", "16", "--data.shuffle-windows", "16",
     "--optimizer.warmup-steps", "1", "--run.steps", "3", "--run.evaluate-every", "3", "--run.checkpoint-every", "3",
+    "--run.compile", "off",
 )  # fmt: skip
 
 

@@ -114,11 +114,11 @@ def test_a_freshly_drawn_encoder_is_the_same_but_for_its_parameters(weights: Pat
     ("count", "scale", "options", "message"),
     [
         (8, 1.0, (), "neighbours 15: must be from 2 to 7 for 8 windows"),
-        (8, 1.0, ("--neighbours", 1), "neighbours 1: from 2 to 7"),
+        (8, 1.0, ("--neighbours", 1), "neighbours 1: must be from 2 to 7"),
         (8, 9.80665, (), "divide by 9.80665"),
-        (8, 1.0, ("--out", "features.jpg"), "ends in .svg or .png"),
-        (8, 1.0, ("--out", "nowhere/features.png"), "there is no folder nowhere"),
-        (8, 1.0, ("--seed", -1), "--seed -1: from 0"),
+        (8, 1.0, ("--out", "features.jpg"), "must end in .svg or .png"),
+        (8, 1.0, ("--out", "nowhere/features.png"), "the folder nowhere does not exist"),
+        (8, 1.0, ("--seed", -1), "--seed -1: must be from 0"),
     ],
 )
 def test_what_cannot_work_is_said_in_a_line(

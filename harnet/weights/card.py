@@ -99,8 +99,9 @@ def _results(config: BundleConfig) -> str:
 def _limits(config: BundleConfig) -> str:
     """Limitations that follow from the config; unknown facts are stated as unknown."""
     people, days = (config.provenance.get(name) for name in ("people", "person_days"))
-    seen = f"{people:,} people and {days:,} person-days" if type(people) is int and type(days) is int else (
-        "an unknown number of people")  # fmt: skip
+    seen = f"{people:,} people" if type(people) is int else "an unknown number of people"
+    if type(people) is int and type(days) is int:
+        seen += f" and {days:,} person-days"
     lines = [
         f"Trained on {seen}. Performance on other age groups, diseases, wrists or devices is unknown: validate it on "
         "your own participants before you rely on it.",

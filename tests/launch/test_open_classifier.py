@@ -69,6 +69,7 @@ def test_fitted_measured_and_written(encoder: Path, tmp_path: Path, monkeypatch:
     assert "| selfBACK, people left out | " in text
     card = (tmp_path / "one" / activity.NAME / "README.md").read_text()
     assert "over 3 people" in card
+    assert "Trained on 6 people. " in card
     assert "Not a medical device" in card
     monkeypatch.setattr(packaged, "FOLDER", tmp_path / "one")
     model, classes = load_classifier(activity.NAME)

@@ -75,6 +75,6 @@ def test_an_older_checkpoint_becomes_a_bundle_with_scores_on_its_card(tmp_path: 
     found = read_bundle(tmp_path / "weights")
     assert all(torch.equal(tensor, state[name]) for name, tensor in found.state.items())
     card = (tmp_path / "weights" / "README.md").read_text()
-    assert "| adl, frozen | macro F1 0.500 ± 0.100, kappa 0.400 over 7 people held out |" in card
+    assert "| adl, frozen | macro F1 0.500 ± 0.100, kappa 0.400 over 7 held-out people |" in card
     assert "an unknown number of people" in card
     assert "old.mdl" in card

@@ -11,8 +11,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 demo: $(VENV)/.demo
 	$(BIN)/python -m launch.demo
 
-# The Slurm cluster by itself: a machine has room for one, and its nodes need the cores.
-# COVERAGE=1 records what all others reach, subprocesses included, and takes a third longer.
+# The Slurm cluster is tested separately: a machine has room for one, and its nodes need the cores.
+# COVERAGE=1 measures the coverage of all other tests, including subprocesses, and takes a third longer.
 test: $(VENV)/.dev
 	$(BIN)/python -m $(if $(COVERAGE),coverage run -m )pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --durations 10 --ignore tests/cluster
 	$(BIN)/python -m pytest --durations 10 tests/cluster
@@ -24,13 +24,13 @@ docs: $(VENV)/.dev
 site: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
-# After `make test COVERAGE=1`: the lines and branches that the tests reach, and whether they are as many as they were.
+# After `make test COVERAGE=1`: report covered lines and branches, and fail below the floor in pyproject.toml.
 coverage:
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage html --quiet
 	$(BIN)/python -m coverage report --skip-covered
 
-# What needs a GPU: tests, then figures. The quick one leaves out what waits for compilers, and takes 3 minutes.
+# Tests and benchmarks that need a GPU. The quick target skips compilation and takes 3 minutes.
 gpu: $(VENV)/.dev
 	$(BIN)/python -m pytest -m cuda
 	$(BIN)/python -m benchmarks.transforms
@@ -46,20 +46,20 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Executes them in place, so that the outputs in the repository are those of this version.
+# Executes the notebooks in place, so that the outputs in the repository match this version.
 notebooks: $(VENV)/.dev
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python docs/notebooks/refresh.py
 
-# Without their dependencies: they pin versions that have no build for this Python.
+# Installed without dependencies: these tools pin versions that have no build for this Python.
 drop-in: $(VENV)/.dev
 	$(PIP) --no-deps --upgrade --target .dropin stepcount actinet asleep
 	$(BIN)/python -m pytest tests/dropin
 
-# make open-weights DATA=recordings/ [OPTIONS="--package"] : docs/open-weights.md says what belongs there.
+# make open-weights DATA=recordings/ [OPTIONS="--package"] : docs/open-weights.md describes the contents of the folder.
 open-weights: $(VENV)/.demo
 	$(BIN)/python -m launch.open_weights $(DATA) $(OPTIONS)
 
-# torch first and by itself: asked for by name and version, pip takes the build that fits this machine's index.
+# torch first and alone: given a name and version, pip selects the build from the index of this machine.
 $(VENV)/.torch: constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'harnet needs Python 3.11 to 3.13')"
 	$(PYTHON) -m venv $(VENV)

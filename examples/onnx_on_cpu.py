@@ -1,4 +1,4 @@
-"""For a product team: the model in ONNX on the CPU, with onnxruntime and numpy alone; no torch, no harnet.
+"""Run an exported ONNX model on the CPU with onnxruntime and numpy only: neither torch nor harnet is needed.
 
 harnet export results/model --out shipped --formats onnx
 python examples/onnx_on_cpu.py shipped windows.npy
@@ -14,7 +14,7 @@ import onnxruntime
 
 
 def main() -> None:
-    """Classify windows, or compute their features, and print how long it took."""
+    """Classify windows, or compute their features, and print the elapsed time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path)
     parser.add_argument("windows", type=Path, help=".npy file, (N, 3, L) float in g at 30 Hz")

@@ -1,10 +1,10 @@
-"""Small cohorts and shards made by formula, for tests on machines without any recording."""
+"""Small synthetic cohorts and shards, for tests on machines without real recordings."""
 
 import os
 from collections.abc import Callable
 from pathlib import Path
 
-# Tiny networks on two cores that several processes share: one thread each is faster, and repeats to the bit.
+# Tiny networks on two cores shared by several processes: one thread each is faster, and results are bit-identical.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
@@ -22,7 +22,7 @@ from data_shards.shards.shard_plan import ShardOptions
 
 
 def signal(seed: int, seconds: int) -> np.ndarray:
-    """(3, 30 * seconds) counts: gravity, a walk-like oscillation that comes and goes, noise."""
+    """(3, 30 * seconds) counts: gravity, a walk-like oscillation that starts and stops, and noise."""
     random = np.random.default_rng(seed)
     time = np.arange(seconds * RATE) / RATE
     vigour = np.maximum(0, np.sin(2 * np.pi * time / random.uniform(300, 900)))
@@ -70,7 +70,7 @@ def add_recording(
 
 @pytest.fixture(scope="session")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
-    """Nine people (p1 is held out), recordings of 20 s to 2.3 h, uneven on purpose."""
+    """Nine people (p1 is held out), with recordings of 20 s to 2.3 h, uneven on purpose."""
     made = Cohort.create(tmp_path_factory.mktemp("cohort") / "cohort.zarr")
     for number in range(9):
         seconds = (8200, 4000, 20, 2500, 3600, 300, 1200, 5000, 90)[number]
@@ -82,7 +82,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 
 @pytest.fixture(scope="session")
 def shards(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cohort as shards of a few blocks each. Read only: tests that damage shards copy the folder."""
+    """The cohort as shards of a few blocks each. Read-only: tests that damage shards copy the folder."""
     folder = tmp_path_factory.mktemp("shards") / "shards"
     writer.write_shards(cohort, folder, ShardOptions(blocks_per_shard=4, quality=POLICIES["none"]))
     return folder
@@ -90,7 +90,7 @@ def shards(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Callable[[str], Path]:
-    """A path in the folder of real recordings and reference vectors; the test is skipped where it is absent."""
+    """A path in the folder of real recordings and reference vectors; the test is skipped if it does not exist."""
 
     def find(name: str) -> Path:
         path = Path(__file__).parents[2] / "shared" / name

@@ -1,9 +1,8 @@
 """A real Slurm cluster of a few nodes on one machine, for tests: real munged, slurmctld and slurmd.
 
-Each node is its own set of namespaces: process ids (killing its first process is what a power cut is to a machine),
-network (its link can be pulled out), host name and /etc/hosts (node names resolve without touching the machine's own
-file). Every process dies with the test process, even if that is killed, so nothing can be left behind but a bridge,
-which the next start replaces.
+Each node has its own namespaces: process ids (killing its first process is like a power cut), network (its link can be
+unplugged), host name and /etc/hosts (node names resolve without touching the machine's own file). Every process dies
+with the test process, even if that is killed, so only a bridge can be left behind, which the next start replaces.
 """
 
 import fcntl
@@ -22,9 +21,9 @@ NETWORK = "10.78.0"
 BRIDGE = "harnettest0"
 CONTROLLER = f"{NETWORK}.254"
 GRACE_SECONDS = 10
-"""Of the partition `grace`."""
+"""Grace time of the partition `grace`."""
 OWN = 4
-"""Nodes of the partition `own`."""
+"""Number of nodes in the partition `own`."""
 PREFIX = "harnet-cluster-"
 LOCK = Path(tempfile.gettempdir()) / "harnet-test-cluster.lock"
 
@@ -98,7 +97,7 @@ wait
 
 
 def obstacle() -> str | None:
-    """Why no cluster can be started on this machine; None if one can."""
+    """The reason why no cluster can be started on this machine; None if one can."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     missing = [program for program in PROGRAMS if shutil.which(program, path=path) is None]
     if missing:
@@ -112,7 +111,7 @@ def obstacle() -> str | None:
 
 
 def eventually(condition: Callable[[], object], seconds: float, what: str | Callable[[], str]) -> None:
-    """Wait until a condition holds; fail, saying what was waited for."""
+    """Wait until a condition holds; on timeout fail and say what was awaited."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -121,10 +120,9 @@ def eventually(condition: Callable[[], object], seconds: float, what: str | Call
 
 
 class Cluster:
-    """Nodes n1, n2, … with 2 CPUs and 2 (pretended) GPUs each; partitions main, grace and high, which preempts both.
-    Four more nodes are the partition `own`.
+    """Nodes n1, n2, … with 2 CPUs and 2 fake GPUs each; partitions main, grace and high, which preempts the other two.
 
-    `small_disk` is a file system of its own with room for five checkpoints.
+    Four more nodes are the partition `own`. `small_disk` is a separate file system with room for five checkpoints.
     """
 
     def __init__(self, nodes: int = 8) -> None:
@@ -136,7 +134,7 @@ class Cluster:
         self._lock: IO[str] | None = None
 
     def __enter__(self) -> "Cluster":
-        # One network per machine: a second test run on it waits for the first.
+        # One network per machine: a second test run on the same machine waits for the first.
         self._lock = LOCK.open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         try:
@@ -153,7 +151,7 @@ class Cluster:
         for stale in _mounted():
             subprocess.run(["umount", stale], check=True)
         self._write_configuration()
-        self.small_disk.mkdir()  # mounted before the nodes start, so that they have it too
+        self.small_disk.mkdir()  # mounted before the nodes start, so that they see it too
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", str(self.small_disk)], check=True)
         _ip("link", "del", BRIDGE, check=False)
         _ip("link", "add", BRIDGE, "type", "bridge")
@@ -230,18 +228,18 @@ class Cluster:
         _ip("link", "set", _link(name), "master", BRIDGE, "up")
 
     def kill_node(self, name: str) -> None:
-        """Slurmd, its step daemons and the tasks are gone at once, and the address answers no more."""
+        """Kill slurmd, its step daemons and the tasks at once; the address no longer responds."""
         self._kill(name)
 
     def unplug(self, name: str) -> None:
-        """Everything on the node goes on, and nothing reaches it."""
+        """Cut the node's network link; everything on the node keeps running."""
         _ip("link", "set", _link(name), "down")
 
     def plug_in(self, name: str) -> None:
         _ip("link", "set", _link(name), "up")
 
     def ask(self, *command: str, check: bool = True) -> str:
-        """Standard output of a Slurm command."""
+        """Return the standard output of a Slurm command."""
         done = subprocess.run(
             command, env={**os.environ, "SLURM_CONF": str(self.conf)}, capture_output=True, text=True, check=False
         )
@@ -253,21 +251,23 @@ class Cluster:
         return sorted(set(self.ask("sinfo", "-h", "-N", *wanted, check=False).split()))
 
     def mend(self, name: str) -> None:
-        """Start and plug in a node, whatever was done to it."""
+        """Start the node and plug it in again, whatever was done to it."""
         if self._processes[name].poll() is not None:
             self.start_node(name)
         self.plug_in(name)
         self.ask("scontrol", "update", f"NodeName={name}", "State=RESUME", check=False)
 
     def wait_for_nodes(self) -> None:
-        """All nodes plugged in and started, half of them without a job: one that ended while there was no controller is
-        cleaned up a minute later."""
+        """Start and plug in all nodes, and wait until half of them are idle.
+
+        Not all: Slurm cleans up a job that ended without a controller only a minute later.
+        """
         for name in self.names:
             self.mend(name)
         eventually(lambda: len(self.idle()) >= len(self.names[:-OWN]) // 2, 120, f"idle nodes; see {self.folder}/log")
 
     def cancel_all(self, under: Path | None = None) -> None:
-        """Cancel all jobs, or those that log into a folder."""
+        """Cancel all jobs, or only those that log into a folder."""
         lines = self.ask("squeue", "-h", "-O", "JobID:20,STDOUT:400", check=False).splitlines()
         jobs = [number for number, log in map(str.split, lines) if under is None or log.startswith(f"{under}/")]
         if jobs:
@@ -280,7 +280,7 @@ class Cluster:
         process.wait()
 
     def stop(self) -> None:
-        """Kill everything; nodes first, so that no controller sees a job fail and starts another."""
+        """Kill everything; nodes first, so that no controller sees a failed job and requeues it."""
         for key in reversed(self._processes):
             self._kill(key)
         for name in self.names:
@@ -293,7 +293,7 @@ class Cluster:
 
 
 def _mounted() -> list[str]:
-    """Small disks of clusters whose test process was killed."""
+    """Small disks left mounted by clusters whose test process was killed."""
     points = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     return [point for point in points if point.startswith(f"{tempfile.gettempdir()}/{PREFIX}")]
 

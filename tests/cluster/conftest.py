@@ -1,4 +1,4 @@
-"""One test cluster for all tests in this folder; without Slurm, root or namespaces they are skipped with the reason."""
+"""One cluster for all tests in this folder. Without Slurm, root or namespaces they are skipped, with the reason."""
 
 import signal
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tests.cluster.cluster import Cluster, obstacle
 from tests.cluster.stories import Row, Scene, Story, tell, train_undisturbed
 
 AT_A_TIME = 3
-"""Stories: most of their time is waiting for Slurm, and with two nodes each there are some to spare."""
+"""Stories at a time: they mostly wait for Slurm, and with two nodes each some nodes are left over."""
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +19,7 @@ def whole_cluster() -> Iterator[Cluster]:
     reason = obstacle()
     if reason is not None:
         pytest.skip(reason)
-    # TERM ends the tests as ctrl-C does: what is left of a cluster otherwise, a mount and a bridge, waits for the next.
+    # Treat TERM like ctrl-C, so that the cluster is cleaned up; otherwise a mount and a bridge are left behind.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Cluster() as cluster, pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLURM_CONF", str(cluster.conf))
@@ -33,7 +33,7 @@ TOLD = pytest.StashKey[dict[Story, Future[None]]]()
 
 @pytest.fixture
 def cluster(request: pytest.FixtureRequest, whole_cluster: Cluster) -> Iterator[Cluster]:
-    """No story under way, all nodes up and idle; afterwards whatever a test left behind is cancelled."""
+    """The cluster with no story in progress and its nodes idle; jobs that a test leaves behind are cancelled."""
     wait(request.config.stash.get(TOLD, {}).values())
     whole_cluster.wait_for_nodes()
     yield whole_cluster
@@ -42,7 +42,7 @@ def cluster(request: pytest.FixtureRequest, whole_cluster: Cluster) -> Iterator[
 
 @pytest.fixture
 def profile(tmp_path: Path) -> Path:
-    """A site file for the test cluster, whose nodes all see this machine's disk."""
+    """A site profile for the test cluster, whose nodes all see this machine's disk."""
     path = tmp_path / "site.toml"
     path.write_text('partition = "main"\nshared = ["/"]\nminutes = 30\n')
     return path
@@ -56,7 +56,7 @@ def rows(request: pytest.FixtureRequest) -> list[Row]:
 
 @pytest.fixture(scope="session")
 def undisturbed(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[dict[int, float]]]:
-    """Losses of the run of all stories on two processes, without Slurm and without a fault."""
+    """Losses of the same run on two processes, without Slurm and without a fault."""
     with ThreadPoolExecutor(1) as beside:
         yield beside.submit(train_undisturbed, shards, tmp_path_factory.mktemp("undisturbed"))
 
@@ -70,7 +70,7 @@ def told(
     undisturbed: Future[dict[int, float]],
     rows: list[Row],
 ) -> Iterator[dict[Story, Future[None]]]:
-    """All stories that were selected, several at a time on one cluster; a test waits for the end of its own."""
+    """All selected stories, several at a time on one cluster; each test waits for its own story."""
     parameters = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
     stories: list[Story] = [each["story"] for each in parameters if "story" in each]
     folder = tmp_path_factory.mktemp("stories")
@@ -80,7 +80,7 @@ def told(
         for number, story in enumerate(stories)
     }
     yield futures
-    # An interrupted test run: without their jobs the stories under way end soon.
+    # After an interrupted test run: stories in progress end soon once their jobs are cancelled.
     pool.shutdown(wait=False, cancel_futures=True)
     whole_cluster.cancel_all()
     pool.shutdown(wait=True)

@@ -1,6 +1,6 @@
-"""What happens to a run on a cluster, told from its submission to its end; several stories go on at a time.
+"""Scenarios of a run on a cluster, from submission to end; several run at a time.
 
-A story is a function of a scene. It runs in a thread of its own and fails by an assertion.
+A story is a function that takes a scene. It runs in its own thread and fails by an assertion.
 """
 
 import subprocess
@@ -22,17 +22,17 @@ Row = tuple[str, str, str, str, str]
 
 @dataclass
 class Scene:
-    """Where a story happens."""
+    """The surroundings of one story."""
 
     cluster: Cluster
     shards: Path
     folder: Path
-    """Of this story alone; all nodes see it."""
+    """Used by this story only; all nodes see it."""
     losses_elsewhere: Future[dict[int, float]]
     rows: list[Row]
-    """Of the table of faults."""
+    """Rows of the table of faults."""
     broken: list[str] = field(default_factory=list)
-    """Nodes to mend at the end."""
+    """Nodes to repair at the end."""
 
     @property
     def undisturbed(self) -> dict[int, float]:
@@ -40,17 +40,17 @@ class Scene:
         return self.losses_elsewhere.result()
 
     def profile(self, site: str = "") -> Path:
-        """A site file for the test cluster, whose nodes all see this machine's disk."""
+        """A site profile for the test cluster, whose nodes all see this machine's disk."""
         path = self.folder / "site.toml"
         path.write_text(f'shared = ["/"]\n{site}\n')
         return path
 
     def submit(self, *given: str, site: str = "", **changes: Any) -> Submitted:
-        """A run on two nodes, or as given."""
+        """Submit a run on two nodes, or as given."""
         return Submitted(self.shards, self.folder / "run", self.profile(site), *given, **changes)
 
     def harnet(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """What a user would type, with what it prints."""
+        """Run a command line as a user would, and capture its output."""
         command = [sys.executable, "-m", "launch", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
 
@@ -59,7 +59,7 @@ Story = Callable[[Scene], None]
 
 
 def tell(story: Story, scene: Scene) -> None:
-    """Let a story happen, and clear up after it."""
+    """Run a story, then clean up after it."""
     scene.folder.mkdir()
     try:
         story(scene)
@@ -70,6 +70,6 @@ def tell(story: Story, scene: Scene) -> None:
 
 
 def train_undisturbed(shards: Path, run: Path) -> dict[int, float]:
-    """The losses that every story has to end with."""
+    """The losses that every story must end with."""
     together(Command.parse("x", options(shards, run)).options, world=2)
     return losses(run)

@@ -1,4 +1,4 @@
-"""A tiny training run on the test cluster, submitted by the command that a user would type."""
+"""A tiny training run on the test cluster, submitted with the command that a user would type."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from launch.watch import Status, status
 from tests.cluster.cluster import eventually
 
 PATIENCE = 300
-"""Seconds that anything may take. A busy machine is slow, and a test that waits for a state loses nothing by it."""
+"""Time limit in seconds for any wait. It is generous because a busy machine is slow; a wait ends as soon as it can."""
 STEPS = 24
 SETTINGS = {
     "model.architecture": "harnet5", "run.precision": "fp32", "run.device": "cpu", "run.steps": STEPS,
@@ -25,15 +25,15 @@ SETTINGS = {
     "data.shuffle-windows": 24, "data.heldout-windows": 12, "run.log-every": 1, "run.evaluate-every": STEPS,
     "run.checkpoint-every": 4, "run.keep": 99,
 }  # fmt: skip
-"""Steps take 0.1 to 0.3 s, so that a fault can be put between two of them; losses are logged at every one."""
+"""A step takes 0.1 to 0.3 s, so that a fault can be placed between two steps; the loss is logged at every step."""
 
 
 COMMAND_LINE = Lock()
-"""Stories are told by threads of one process, and the parser's cache is not made for several at once."""
+"""Stories run in threads of one process, and the parser's cache is not thread-safe."""
 
 
 def harnet(*arguments: str) -> int:
-    """Exit code of the command."""
+    """Run a command; return its exit code."""
     with COMMAND_LINE:
         return main(list(arguments))
 
@@ -46,7 +46,7 @@ def options(shards: Path, run: Path, **changes: Any) -> list[str]:
 
 
 class Submitted:
-    """A run that was submitted."""
+    """A submitted run."""
 
     def __init__(self, shards: Path, run: Path, profile: Path, *submit: str, **changes: Any) -> None:
         self.run = run
@@ -90,26 +90,26 @@ class Submitted:
         return "\n".join(logs[-1].read_text(errors="replace").splitlines()[-40:]) if logs else "no log"
 
     def tasks(self) -> list[int]:
-        """Process ids of the training processes, as this machine numbers them."""
+        """Process ids of the training processes, in this machine's numbering."""
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdecimal():
                 try:
                     words = (entry / "cmdline").read_bytes().split(b"\0")
                 except OSError:
-                    continue  # it ended meanwhile
+                    continue  # it ended in the meantime
                 if b"launch.task" in words and os.fsencode(self.run) in words and b"srun" not in words[0]:
                     found.append(int(entry.name))
         return sorted(found)
 
     def nodes(self) -> Sequence[str]:
-        """Where the last start is, the job's own process on the first."""
+        """Nodes of the latest start; the batch process is on the first."""
         starts = [entry for entry in entries(self.run, STARTS) if entry["event"] == "start"]
         return expand(starts[-1]["nodes"])
 
 
 def losses(run: Path) -> dict[int, float]:
-    """Loss at every step of the log; a step that is there twice is an error."""
+    """Loss at every logged step; a step that was logged twice is an error."""
     rows = [row for row in read_log(run) if row["kind"] == "train"]
     assert len({row["step"] for row in rows}) == len(rows), "a step was logged twice"
     return {row["step"]: row["loss"] for row in rows}
@@ -117,11 +117,11 @@ def losses(run: Path) -> dict[int, float]:
 
 @contextmanager
 def held(run: Submitted) -> Iterator[None]:
-    """The training processes stand still until Slurm has asked them to stop, so that they cannot finish before."""
+    """Stop the training processes until Slurm has signalled them, so that they cannot finish earlier."""
     tasks = run.tasks()
     for task in tasks:
         os.kill(task, signal.SIGSTOP)
-    # A signal is taken when its process has its turn, which on a busy machine may be after the next line here.
+    # A signal takes effect when its process is scheduled, which on a busy machine may be later than the next line.
     eventually(lambda: not any(map(runs, tasks)), PATIENCE, "all tasks to stand still")
     yield
     eventually(lambda: not any(map(stands_still, tasks)), PATIENCE, "a signal to all tasks")
@@ -131,13 +131,13 @@ def held(run: Submitted) -> Iterator[None]:
 
 
 def runs(task: int) -> bool:
-    """Whether a process is there and not stopped."""
+    """Whether a process exists and is not stopped."""
     facts = facts_of(task)
     return bool(facts) and facts["State"].split()[0] not in ("T", "Z", "X")
 
 
 def stands_still(task: int) -> bool:
-    """Whether a process is stopped, and neither TERM nor USR2 waits for it to go on."""
+    """Whether a process is stopped and has no pending TERM or USR2."""
     facts = facts_of(task)
     if not facts or facts["State"].split()[0] != "T":
         return False
@@ -146,7 +146,7 @@ def stands_still(task: int) -> bool:
 
 
 def facts_of(task: int) -> dict[str, str]:
-    """What Linux says of a process; nothing if it is gone."""
+    """The fields of /proc/PID/status; empty if the process is gone."""
     try:
         lines = Path(f"/proc/{task}/status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Arrays of jobs: recordings to shards, a store to results. The same command repeats what failed, not what is done."""
+"""Job arrays: recordings to shards, a store to results. The same command repeats only the tasks that failed."""
 
 import json
 from concurrent.futures import Future
@@ -28,7 +28,7 @@ def write_recording(path: Path, person: int) -> None:
 
 
 def submitted(scene: Scene, code: int, *arguments: str, site: str = "") -> dict[str, Any]:
-    """What an array of two elements says once it and its check have ended."""
+    """The state of an array of two tasks once it and its check have ended."""
     profile = str(scene.profile(site))
     done = scene.harnet("submit", *arguments, "--jobs", "2", "--profile", profile, "--wait", "--json")
     assert done.returncode == code, done.stderr
@@ -63,7 +63,7 @@ def recordings_to_shards(scene: Scene) -> None:
 
 
 def weights(folder: Path) -> tuple[str, str]:
-    """An encoder and a classifier, of random weights."""
+    """An encoder and a classifier with random weights."""
     encoder = PretextModel("harnet5", standardise=True, width=8)
     config = BundleConfig("harnet5", 5, "standardised window", width=8, provenance={"objective": "none"})
     classes = replace(config, normalisation="none", classes=("sit", "walk"))
@@ -75,7 +75,7 @@ def weights(folder: Path) -> tuple[str, str]:
 
 
 def same_files(one: Path, other: Path, pattern: str) -> None:
-    """Both folders hold the same files of a pattern, of the same bytes, and there is one at least."""
+    """Whether both folders hold the same files of a pattern with the same bytes, and at least one."""
     found = [
         {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob(pattern) if path.is_file()}
         for folder in (one, other)
@@ -84,7 +84,7 @@ def same_files(one: Path, other: Path, pattern: str) -> None:
 
 
 def store_to_results(scene: Scene) -> None:
-    """embed with a recording that is damaged at first, predict with an element that is killed, evaluate."""
+    """Run embed with a recording that is damaged at first, predict with a task that is killed, then evaluate."""
     cohort, here, out = (scene.folder / name for name in ("cohort.zarr", "here", "out"))
     assert harnet("synth", "--out", str(cohort), "--people", "3", "--hours", "1") == 0
     encoder, classifier = weights(scene.folder)

@@ -1,4 +1,4 @@
-"""The controller is away for a while: all jobs notice it, so no story goes on meanwhile."""
+"""The controller is down for a while: this affects all jobs, so no story runs at the same time."""
 
 from concurrent.futures import Future
 from pathlib import Path

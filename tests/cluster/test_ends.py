@@ -1,4 +1,4 @@
-"""Runs that end, or change, for other reasons than a fault that passes: a full disk, a bug, a person, fewer nodes."""
+"""Runs that end, or change, for reasons other than a transient fault: a full disk, a bug, a person, fewer nodes."""
 
 import errno
 import json
@@ -33,7 +33,7 @@ def four_nodes_become_three_and_the_global_batches_stay(scene: Scene) -> None:
     starts = [entry for entry in entries(run.run, STARTS) if entry["event"] == "start"]
     assert [len(expand(start["nodes"])) for start in starts] == [4, 3]
 
-    # The same without Slurm: from the checkpoint that it went on from, on three processes.
+    # The same without Slurm: resumed from the same checkpoint, on three processes.
     other, at = scene.folder / "other", starts[1]["step"]
     shutil.copytree(run.run / CHECKPOINTS / f"step-{at:08d}", other / CHECKPOINTS / f"step-{at:08d}")
     with COMMAND_LINE:
@@ -49,7 +49,7 @@ def four_nodes_become_three_and_the_global_batches_stay(scene: Scene) -> None:
 
 
 def fill(disk: Path, filler: Path) -> None:
-    """To the last byte, though the run goes on writing and there is less room than a moment ago."""
+    """Fill the disk to the last byte while the run keeps writing and free space keeps shrinking."""
     size, piece = 0, shutil.disk_usage(disk).free
     with filler.open("wb") as file:
         while piece:

@@ -1,4 +1,4 @@
-"""Everything that a cluster does to a run, done to one. Each ends with the losses of a run that nothing happened to."""
+"""Faults of real clusters, injected into a run. Each run ends with the losses of an undisturbed one."""
 
 import os
 import signal
@@ -18,19 +18,19 @@ from tests.cluster.stories import Scene, Story
 from tests.cluster.submitted import PATIENCE, Submitted, held, losses
 
 FAULT_STEP = 6
-"""After the checkpoint of step 4, before that of step 8 or not long after it."""
+"""After the checkpoint of step 4, and before or shortly after that of step 8."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A story of a run that something is done to, and that goes on by itself."""
+    """A story of a run that suffers a fault and recovers without help."""
 
     name: str
     inflict: Callable[[Scene, Submitted], None]
-    """Its docstring says what is done."""
+    """The first line of its docstring says what is done; the table of faults prints it."""
     site: str = ""
     afterwards: Callable[[Scene, Submitted], None] = lambda scene, run: None
-    """Once the run goes on."""
+    """Called once the run has resumed."""
 
     def __call__(self, scene: Scene) -> None:
         run = scene.submit(site=self.site)
@@ -55,13 +55,13 @@ class Fault:
 
 
 def requeue(scene: Scene, run: Submitted) -> None:
-    """`scontrol requeue` from outside."""
+    """`scontrol requeue`, as an administrator would run it."""
     with held(run):
         scene.cluster.ask("scontrol", "requeue", run.job)
 
 
 def preempt(scene: Scene, run: Submitted) -> None:
-    """A job of a higher partition takes its nodes for a second."""
+    """A job in a higher-priority partition takes its nodes for a second."""
     nodes = run.nodes()
     with held(run):
         where = ["-p", "high", f"-N{len(nodes)}", "-w", ",".join(nodes), "-o", "/dev/null"]
@@ -69,32 +69,32 @@ def preempt(scene: Scene, run: Submitted) -> None:
 
 
 def reach_time_limit(scene: Scene, run: Submitted) -> None:
-    """It stands still until Slurm sends the USR2 that goes before the limit; that wait is in the seconds."""
+    """The run is paused until Slurm sends USR2 ahead of the limit; this wait is included in the seconds."""
     with held(run):
         pass
 
 
 def kill_a_task(scene: Scene, run: Submitted) -> None:
-    """KILL to one training process."""
+    """One training process is killed with SIGKILL."""
     os.kill(run.tasks()[-1], signal.SIGKILL)
 
 
 def kill_node(scene: Scene, run: Submitted) -> None:
-    """The last node is gone at once: slurmd, step daemon and task."""
+    """The last node dies at once: slurmd, step daemon and task."""
     lost = run.nodes()[-1]
     scene.broken.append(lost)
     scene.cluster.kill_node(lost)
 
 
 def unplug_node(scene: Scene, run: Submitted) -> None:
-    """The first node, with the job's own process and rank 0, is cut off, and comes back later."""
+    """The first node, with the batch process and rank 0, loses its network and comes back later."""
     lost = run.nodes()[0]
     scene.broken.append(lost)
     scene.cluster.unplug(lost)
 
 
 def plug_in_again(scene: Scene, run: Submitted) -> None:
-    """It still has processes of the first start, which must not disturb the second."""
+    """It still runs processes of the first start, which must not disturb the second."""
     scene.cluster.plug_in(scene.broken[0])
 
 
@@ -119,7 +119,7 @@ def starts(run: Submitted) -> list[dict[str, Any]]:
 
 
 def restarted(run: Submitted, count: int) -> tuple[int, int]:
-    """Wait for the start after `count` others; return the last step logged before it, and the step it begins at."""
+    """Wait for start number `count` (from 0); return the last step logged before it, and the step it resumes from."""
     reached = logged_step(run.run)
 
     def again() -> bool:
@@ -136,7 +136,7 @@ def restarted(run: Submitted, count: int) -> tuple[int, int]:
 
 
 def markers(run: Path) -> dict[str, str]:
-    """Completion markers of all checkpoints of a run, which hold the digests of their files."""
+    """Completion markers of all checkpoints of a run; they hold the digests of the checkpoint files."""
     return {path.parent.name: path.read_text() for path in (run / CHECKPOINTS).glob(f"step-*/{MARKER}")}
 
 

@@ -1,4 +1,4 @@
-"""What is refused before anything is queued: one line that names the value and says what to do."""
+"""Requests that are refused before anything is queued: one line that names the value and says what to do."""
 
 import shlex
 import shutil
@@ -20,7 +20,7 @@ from tests.pretrain.runs import alone
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one line that a command line fails with."""
+    """Return the one line of error that a command line fails with."""
     capsys.readouterr()
     assert main(arguments) == 1
     error = capsys.readouterr().err

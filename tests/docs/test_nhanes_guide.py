@@ -1,4 +1,4 @@
-"""The commands of docs/nhanes.md, taken from the page and run on small archives of the form that CDC publishes."""
+"""Run the commands of docs/nhanes.md, taken from the page, on small archives in CDC's format."""
 
 import gzip
 import http.server
@@ -21,14 +21,14 @@ from tests.data_shards.test_readers_nhanes import LOGS, write
 PAGE = (Path(__file__).parents[2] / "docs" / "nhanes.md").read_text()
 STEPS = re.findall(r"^```(bash|python)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 RATE, MINUTES = 80, 6
-"""Of each hour, so many minutes are in the small archives."""
+"""Minutes of each hour in the small archives."""
 COLUMNS = {"SEQN": (62161, 62163), "RIAGENDR": (1, 2), "RIDAGEYR": (22, 14), "WTMEC2YR": (104236, 16116)} | {
     "SDMVPSU": (1, 3), "SDMVSTRA": (91, 92)
 }  # fmt: skip
 
 
 def hour(start: np.datetime64, seed: int) -> bytes:
-    """The beginning of an hour: an arm that swings, in the agency's columns and stamps."""
+    """The beginning of an hour: a swinging arm, in CDC's columns and time stamps."""
     ticks = np.arange(RATE * 60 * MINUTES)
     swing = 0.3 * np.sin(2 * np.pi * 1.8 * ticks / RATE)
     noise = np.random.default_rng(seed).normal(0, 0.02, (3, len(ticks)))
@@ -41,7 +41,7 @@ def hour(start: np.datetime64, seed: int) -> bytes:
 
 
 def archive(path: Path) -> None:
-    """A person's archive with the first half hour, the hour after it, and the list of flagged ranges."""
+    """A person's archive: the first half hour, the following hour, and the list of flagged ranges."""
     members = {f"{path.name[:5]}/{path.name[:5]}_Logs.csv": LOGS.encode()}
     for clock in ("12:30:00", "13:00:00"):
         start = np.datetime64(f"2000-01-06T{clock}", "ms")
@@ -61,7 +61,7 @@ def transport_file(columns: dict[str, tuple[int, ...]]) -> bytes:
         return record(f"HEADER RECORD*******{kind:<8}HEADER RECORD!!!!!!!{numbers}")
 
     def number(value: int) -> bytes:
-        digits = len(f"{value:x}")  # IBM's form: value = 0.fraction x 16^digits
+        digits = len(f"{value:x}")  # IBM floating point: value = 0.fraction x 16^exponent
         return bytes([64 + digits]) + (value << 4 * (14 - digits)).to_bytes(7, "big")
 
     stamp = "27NOV26:00:00:00"
@@ -85,7 +85,7 @@ def transport_file(columns: dict[str, tuple[int, ...]]) -> bytes:
 
 @pytest.fixture
 def archive_server(tmp_path: Path) -> Iterator[str]:
-    """Serves two small archives where the page says `https://ftp.cdc.gov`."""
+    """Serve two small archives in place of `https://ftp.cdc.gov`."""
     (tmp_path / "pub" / "pax_g").mkdir(parents=True)
     for seqn in COLUMNS["SEQN"]:
         archive(tmp_path / "pub" / "pax_g" / f"{seqn}.tar.bz2")
@@ -103,7 +103,7 @@ def test_the_guide_leads_from_archives_to_a_row_per_person(tmp_path: Path, archi
     work = tmp_path / "work"
     work.mkdir()
     (work / "DEMO_G.xpt").write_bytes(transport_file(COLUMNS))
-    # Archives of minutes have no 72 hours of wear, and one worker is enough for two of them.
+    # Archives of a few minutes never have 72 hours of wear, and one worker is enough for two of them.
     changes = {"https://ftp.cdc.gov": archive_server, "uk-biobank": "none", "$(nproc)": "1"}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = []

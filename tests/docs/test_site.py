@@ -1,4 +1,4 @@
-"""The documentation site is built as CI builds it, every link is followed, and a real browser opens it."""
+"""Build the documentation site as CI does, follow every link, and open it in a real browser."""
 
 import html.parser
 import importlib.util
@@ -23,12 +23,12 @@ if importlib.util.find_spec("material") is None or importlib.util.find_spec("mkd
 
 ROOT = Path(__file__).parents[2]
 LOADED = {("script", "src"), ("img", "src"), ("iframe", "src"), ("link", "href"), ("source", "src"), ("object", "data")}
-"""What a browser fetches by itself."""
+"""Attributes whose targets a browser fetches by itself."""
 NOT_LOADED = {"canonical", "next", "prev"}
 
 
 class Page(html.parser.HTMLParser):
-    """Anchors, links, and what is loaded by one page."""
+    """Anchors, links and loaded resources of one page."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -116,11 +116,11 @@ SEARCHING = b"""<!DOCTYPE html><title>waits for the search</title><ul></ul>
   }, 50);
 </script>
 """
-"""The browser hands over a page once it is loaded, and this one is not before the search has found something."""
+"""A browser returns a page once it has loaded; this one finishes loading only when the search has found something."""
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serves the site and forbids its pages to ask any other host: the browser refuses and complains."""
+    """Serve the site and forbid requests to any other host: the browser blocks them and logs an error."""
 
     found = threading.Event()
 
@@ -147,7 +147,7 @@ class Handler(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def browse(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
-    """Opens a page of the site in a headless Chromium, and returns it as it then is; nothing may go wrong in it."""
+    """Open a page of the site in headless Chromium and return the resulting page; any error in it fails the test."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("needs chromium on the PATH")

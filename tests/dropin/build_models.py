@@ -1,8 +1,8 @@
-"""Run by the interpreter whose path holds stepcount, actinet and asleep: build their models with our weights.
+"""Build the models of stepcount, actinet and asleep with our weights; run by the interpreter that has these tools.
 
-    python build_models.py TOOL HUB_FOLDER OUT
+python build_models.py TOOL HUB_FOLDER OUT
 
-calls the function with which the tool builds a pretrained model, and saves the state dict that it then holds.
+calls the function with which the tool builds a pretrained model, and saves the resulting state dict.
 """
 
 import importlib
@@ -15,15 +15,15 @@ from typing import Any, ClassVar
 import torch
 
 NAME = "OxWearables_ssl-wearables_v1.0.0"
-"""What the tools look for: a folder whose name contains `ssl-wearables` and `v1.0.0`."""
+"""The tools look for a folder whose name contains `ssl-wearables` and `v1.0.0`."""
 
 
 WANTED = {"torchvision", "transforms3d", "actipy", "hydra", "omegaconf", "imblearn", "tensorboard"}
-"""Imported by these tools at the top of their files; to build a model they use torchvision's `Compose` at most."""
+"""Packages that the tools import at the top of their files; building a model needs at most torchvision's `Compose`."""
 
 
 class StandIn(types.ModuleType):
-    """A module that has every name, for packages that are imported at the top and not used to build a model."""
+    """A module that has every attribute, for packages that are imported but not used to build a model."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -32,7 +32,7 @@ class StandIn(types.ModuleType):
 
 
 class StandIns:
-    """Finds a stand-in for packages that are not installed here, and writes down which."""
+    """Provide a stand-in for each package that is not installed, and record its name."""
 
     used: ClassVar[list[str]] = []
 
@@ -51,7 +51,7 @@ class StandIns:
 
 def main() -> None:
     tool, folder, out = sys.argv[1:]
-    sys.meta_path.append(StandIns())  # last: what is installed comes first
+    sys.meta_path.append(StandIns())  # last: installed packages take precedence
     sslmodel = importlib.import_module(f"{tool}.sslmodel")
     cache = Path(sslmodel.torch_cache_path)
     shutil.rmtree(cache, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Tools that people use build their models with our weights, from the folder where they look for the published ones.
+"""Published tools build their models with our weights, from the folder where they look for the published ones.
 
-`make drop-in` installs the tools, without what they pin, and runs this; without it the tests are skipped. What stands
-in for packages that have no build beside this torch is named in `build_models.py`.
+`make drop-in` installs the tools without their dependencies and runs these tests; otherwise they are skipped.
+`build_models.py` names the stand-ins for packages that have no build for this version of torch.
 """
 
 import os
@@ -35,7 +35,7 @@ def test_a_tool_holds_our_encoder_after_it_built_its_model(tool: str, architectu
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     shutil.copytree(TOOLS / tool, tmp_path / "site" / tool)
-    # Away from this repository: the folder of weights must do without it.
+    # Run outside this repository: the weight folder must work without it.
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     command = [sys.executable, str(SCRIPT), tool, str(tmp_path / "hub"), str(tmp_path / "held.pt")]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""The example does what it says, by its command."""
+"""The example works as described when run by its command."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(name: str, *arguments: object, without: tuple[str, ...] = ()) -> str:
-    """Standard output of an example, in a process in which some packages cannot be imported."""
+    """Standard output of an example, run in a process that cannot import some packages."""
     script = ROOT / "examples" / name
     code = (f"import runpy, sys\nfor name in {without!r}: sys.modules[name] = None\n"
             f"sys.path.insert(0, {str(ROOT)!r})\nsys.argv = {[str(script), *map(str, arguments)]!r}\n"

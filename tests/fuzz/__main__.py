@@ -20,7 +20,7 @@ SECONDS_A_READ = 30
 MEGABYTES = 1024
 LONGEST_INPUT = 1 << 16
 MINUTES_A_PROCESS = 2.0
-"""Atheris keeps what comparisons of arrays return, some 12 kB an input: a process has to end before that is 1 GB."""
+"""Atheris keeps the results of array comparisons, some 12 kB per input: a process must end before they reach 1 GB."""
 RAM_DISK = Path("/dev/shm")
 
 
@@ -34,7 +34,7 @@ def fuzz(reader: str, options: list[str]) -> None:
     folder = Path(tempfile.mkdtemp(prefix="harnet-fuzz-", dir=RAM_DISK if RAM_DISK.is_dir() else None))
 
     def one(data: bytes) -> None:
-        # The first byte says whether the rest is sealed.
+        # The first byte says whether the rest gets correct checksums.
         content = target.seal(data[1:]) if data[:1] >= b"\x80" else data[1:]
         try_to_read(target, content, folder)
 
@@ -43,7 +43,7 @@ def fuzz(reader: str, options: list[str]) -> None:
 
 
 def run(reader: str, minutes: float, out: Path) -> int:
-    """Fuzz one reader in a process of its own; its exit code. What libFuzzer says goes into a file beside faults."""
+    """Fuzz one reader in its own process and return the exit code. libFuzzer's log is kept beside the faults."""
     from tests.fuzz.targets import TARGETS
 
     corpus = out / reader / "corpus"
@@ -76,7 +76,7 @@ def run(reader: str, minutes: float, out: Path) -> int:
 
 
 def _statistic(name: str, log: Path) -> list[int]:
-    """What each process printed of itself at its end."""
+    """The values of a statistic that each process printed at its end."""
     return [
         int(value) for value in re.findall(rf"^stat::{name}: +(\d+)$", log.read_text(errors="replace"), re.MULTILINE)
     ]

@@ -1,7 +1,7 @@
-"""What is fuzzed: for each reader, small sound files to begin with, and what makes a changed one whole again.
+"""What is fuzzed: for each reader, a few small valid files and a function that corrects the checksums of a changed one.
 
-A flipped bit in a file with checksums is found by the checksum and nothing behind it is ever tried. So half of the
-inputs are sealed: their checksums, or the archive around them, are made anew after they were changed.
+In a file with checksums, a flipped bit is caught by the checksum and the code behind it is never reached. Half of the
+inputs are therefore sealed: after they are changed, their checksums, or the archive around them, are made again.
 """
 
 import gzip
@@ -40,15 +40,15 @@ class Target:
     """One reader."""
 
     seeds: Callable[[], list[bytes]]
-    """Sound inputs, small enough for a thousand reads a minute."""
+    """Valid inputs, small enough for a thousand reads per minute."""
     seal: Callable[[bytes], bytes] = bytes
-    """An input as a file whose checksums are right."""
+    """Turns an input into a file with correct checksums."""
     name: str = "input.bin"
-    """Of the file: some readers take a participant from it."""
+    """File name: some readers take the participant from it."""
 
 
 def try_to_read(target: Target, content: bytes, folder: Path) -> None:
-    """Read all that is in a file; any exception, warnings included, but a refusal of one line is a fault."""
+    """Read a whole file; any exception or warning is a fault, except a refusal in one line."""
     path = folder / target.name
     path.write_bytes(content)
     refusal = ""
@@ -101,13 +101,13 @@ def _sealed_axivity(content: bytes) -> bytes:
 
 def _geneactiv() -> list[bytes]:
     pages = [test_readers_geneactiv.page(number) for number in range(3)]
-    # Short pages, so that what is changed is rarely a sample.
+    # Short pages, so that mutations rarely hit a sample.
     short = ["\n".join([*page.splitlines()[:-1], page.splitlines()[-1][:60]]) + "\n" for page in pages]
     return [(test_readers_geneactiv.header() + "".join(each)).encode() for each in (short, pages[:1])]
 
 
 MARK = b"\n=== log ===\n"
-"""Parts info.txt from the log in an input of ActiGraph's reader, which is fuzzed inside its archive."""
+"""Separates info.txt from the log in an input for ActiGraph's reader, which is fuzzed inside its archive."""
 
 
 def _actigraph() -> list[bytes]:
@@ -120,7 +120,7 @@ def _actigraph() -> list[bytes]:
 
 
 def _sealed_actigraph(content: bytes) -> bytes:
-    """An archive of info.txt and the log, every record of which has its checksum; old ones (no S) have activity.bin."""
+    """An archive of info.txt and the log with a checksum in every record; old ones (no S) have activity.bin."""
     info, _, rest = content.partition(MARK)
     log = bytearray(rest)
     at = log.find(0x1E)
@@ -144,7 +144,7 @@ def _matrix() -> list[bytes]:
 
 
 def _sealed_matrix(content: bytes) -> bytes:
-    """Every packet has its CRC."""
+    """Every packet gets its CRC."""
     whole = bytearray(content)
     at = whole.find(b"MDTCPACK")
     while at >= 0 and at + 36 <= len(whole):

@@ -4,6 +4,6 @@ from pathlib import Path
 
 
 def stand_in(folder: Path, name: str, script: str) -> None:
-    """A command of that name in `folder`, for /bin/sh."""
+    """Write a /bin/sh command of that name into `folder`."""
     (folder / name).write_text(f"#!/bin/sh\n{script}\n")
     (folder / name).chmod(0o755)

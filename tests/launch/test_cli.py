@@ -14,7 +14,7 @@ from pretrain.toml import CONFIGS, with_config_files
 
 
 def code_of(*arguments: str) -> int:
-    """Exit code of a command line, whether it is returned or, by the option parser, raised."""
+    """Exit code of a command line, whether it is returned or raised by the option parser."""
     try:
         return main(arguments)
     except SystemExit as error:

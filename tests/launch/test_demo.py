@@ -1,4 +1,4 @@
-"""What the demo shows at its end, from results as `harnet evaluate` writes them."""
+"""The summary at the end of the demo, from results in the format of `harnet evaluate`."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is built and published: a wheel from an sdist, installed by itself, is the program that a checkout runs."""
+"""Release artefacts: a wheel built from the sdist and installed alone is the same program as a checkout."""
 
 import hashlib
 import importlib.metadata
@@ -23,7 +23,7 @@ def run(*command: str | Path, folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tracked files, so that what lies about in a checkout does not get into what is built."""
+    """The tracked files only, so that untracked files of a checkout do not get into the build."""
     tree = tmp_path_factory.mktemp("dist") / "tree"
     for name in run("git", "ls-files", "-z", folder=ROOT).split("\0"):
         if name and (ROOT / name).exists():
@@ -34,7 +34,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def built(tree: Path) -> Path:
-    """Folder with an sdist, and a wheel that was built from it."""
+    """A folder with an sdist and a wheel built from it."""
     out = tree.parent / "built"
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, tree, folder=tree.parent)
     return out
@@ -73,7 +73,7 @@ def test_installed_alone_it_runs_and_finds_its_files(built: Path) -> None:
     home = built.parent / "environment"
     venv.create(home)
     python = home / "bin" / "python"
-    # The packages of others are those of the environment of the tests: only ours is installed.
+    # Dependencies come from the environment of the tests; only our package is installed.
     (site,) = home.glob("lib/python*/site-packages")
     needed = ("torch", "numpy", "safetensors", "fsspec", "tyro", "tqdm")
     shared = {str(importlib.metadata.distribution(name).locate_file("")) for name in needed}

@@ -1,4 +1,4 @@
-"""From recordings to features, classes and summaries: equal to a plain loop, continued where it stopped."""
+"""From recordings to features, classes and summaries: equal to a plain loop, and resumed where it stopped."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ from launch.cli import main
 
 CLASSES = ("sit", "walk")
 FEW = ("--step", "60")
-"""A window a minute: seven hours of recordings need no more to show what is asked here."""
+"""One window per minute: enough for these tests on seven hours of recordings."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def table_of(path: Path) -> list[dict[str, str]]:
 
 
 def all_windows(cohort: Cohort, recording: str, seconds: int, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same as `worn_windows`, from the whole recording at once, a window at a time."""
+    """The same as `worn_windows`, computed from the whole recording at once, one window at a time."""
     info = cohort.info(recording)
     data = cohort.read_hours(recording, 0, info.hours)
     base, starts, windows = info.first_hour * SECONDS_PER_HOUR, [], []
@@ -132,7 +132,7 @@ def test_a_second_run_does_only_what_is_missing(
 
 
 def test_neither_batches_nor_parts_change_a_feature(cohort: Cohort, weights: str, tmp_path: Path) -> None:
-    """Batches of 50 are filled from several recordings. Of another size they may use other kernels."""
+    """Batches of 50 are filled from several recordings. Other batch sizes may use other kernels."""
 
     def embedded(name: str, *runs: list[str]) -> dict[Path, bytes]:
         out = tmp_path / name

@@ -1,4 +1,4 @@
-"""Weights of every objective: the encoder goes out whole, what the objective put on it stays behind."""
+"""Export for every objective: the whole encoder is exported, and the objective's own layers are left out."""
 
 import json
 from pathlib import Path

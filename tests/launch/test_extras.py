@@ -1,4 +1,4 @@
-"""An extra has the packages that its commands import, wherever in a function the import stands."""
+"""An extra contains the packages that its commands import, even if the import is inside a function."""
 
 import ast
 import re
@@ -18,7 +18,7 @@ OURS = ("harnet", "data_shards", "pretrain", "launch")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 OLD = ("cli", "ingest", "quality", "shards", "pretrain", "remote", "slurm", "evaluate", "hub", "transfer", "use")
-# Imported where a user asks for it, and then a missing one is an error of its own that names the extra.
+# Optional imports: if one is missing, its own error names the extra.
 ON_REQUEST = {
     "harnet/weights/graphs.py": {"onnx", "onnxruntime", "onnxscript"},
     "harnet/weights/model_hub.py": {"huggingface_hub"},
@@ -28,7 +28,7 @@ ON_REQUEST = {
 
 @cache
 def distributions(extra: str) -> frozenset[str]:
-    """Names of the packages that an extra asks for, those of other extras in it included."""
+    """Names of the packages that an extra requires, including those of nested extras."""
     found = set()
     for requirement in EXTRAS[extra]:
         name = re.match(r"[\w.-]+", requirement)[0].lower()
@@ -44,7 +44,7 @@ def source(module: str) -> Path | None:
 
 @cache
 def imports(file: Path) -> frozenset[str]:
-    """Modules, and names in them, that any statement of a file imports, but for those that only type checkers read."""
+    """Modules, and names from them, imported by any statement of a file, except those under TYPE_CHECKING."""
     found: set[str] = set()
     remaining: list[ast.AST] = [ast.parse(file.read_text())]
     while remaining:
@@ -60,7 +60,7 @@ def imports(file: Path) -> frozenset[str]:
 
 
 def packages(module: str) -> dict[str, str]:
-    """Package of others -> a file of ours that imports it, of all that a module of ours can reach."""
+    """Third-party package -> a file of ours that imports it, over all files that a module can reach."""
     found: dict[str, str] = {}
     remaining, seen = [module], set[str]()
     while remaining:
@@ -80,11 +80,11 @@ def packages(module: str) -> dict[str, str]:
 
 
 def missing(module: str, extra: str | None) -> dict[str, str]:
-    """Packages that a module imports and that neither the extra nor a plain `pip install harnet` brings."""
+    """Packages that a module imports and that come neither with the extra nor with a plain `pip install harnet`."""
     base = {re.match(r"[\w.-]+", requirement)[0].lower() for requirement in PROJECT["dependencies"]}
     there = base | (distributions(extra) if extra else set())
     of = packages_distributions()
-    # By jinja2 and by scikit-learn.
+    # Dependencies of jinja2 and scikit-learn.
     brought = {"markupsafe", "threadpoolctl"}
     return {
         name: file

@@ -1,4 +1,4 @@
-"""`harnet ingest` on tables of all kinds, from the command to what is stored."""
+"""`harnet ingest` on all kinds of tables, from the command to the stored result."""
 
 import json
 import zipfile

@@ -1,4 +1,4 @@
-"""The job's own process, with stand-ins for Slurm's commands; tests/cluster runs it under a real Slurm."""
+"""The batch process, with stand-ins for Slurm's commands; tests/cluster runs it under a real Slurm."""
 
 import json
 import signal
@@ -25,7 +25,7 @@ HERE = {
 
 @pytest.fixture
 def commands(commands: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """As inside a job; `scontrol` notes its arguments in the folder of stand-ins."""
+    """The environment inside a job; `scontrol` writes its arguments to the folder of stand-ins."""
     for name, value in HERE.items():
         monkeypatch.setenv(name, value)
     stand_in(commands, "scontrol", f'echo "$@" >> {commands}/asked; echo "JobId=7 JobState=RUNNING Restarts=0"')
@@ -132,7 +132,7 @@ def test_a_task_that_crashes_leaves_its_reason(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_mistake_of_one_process_is_what_counts_when_others_were_killed(commands: Path, tmp_path: Path) -> None:
-    """srun returns 137, the largest: a process that waited for the one with the mistake, until srun killed it."""
+    """srun returns the largest code, 137, from a process that waited for the faulty one until srun killed it."""
     run = tmp_path / "run"
     records.write_reason(run, "7-0", Reason(0, task.CRASHED, "RuntimeError: Connection closed by peer", 1.0))
     records.write_reason(run, "7-0", Reason(1, task.MISTAKE, "shards: 12 of 100 block reads found damage", 2.0))

@@ -1,4 +1,4 @@
-"""A job runs on another machine than the one where it is submitted, on one node as on many."""
+"""A job runs on another machine than the one that submits it, even on one node."""
 
 import shutil
 import socket
@@ -13,7 +13,7 @@ from tests.launch.stand_ins import stand_in
 
 @pytest.fixture
 def shared(commands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What all nodes see, says the profile; everything else lies on this machine's disk."""
+    """The profile declares this as shared by all nodes; everything else is on a local disk."""
     folder = tmp_path / "shared"
     folder.mkdir()
     (tmp_path / "site.toml").write_text(f'shared = ["{folder}"]\npython = "{folder}/bin/python"\n')

@@ -1,4 +1,4 @@
-"""Slurm's commands are there, and nobody answers them: one line with what was asked, what was said and what to do."""
+"""Slurm's commands exist but its controller does not respond: one line with request, response and what to do."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ REMEDY = "try again in a few minutes, or on a login node"
 
 
 def silent(folder: Path) -> None:
-    """All commands say what Slurm 22.05 says while its controller is away."""
+    """All commands fail with the message of Slurm 22.05 when its controller is down."""
     for name, said in (
         ("sinfo", "slurm_load_partitions: Unable to contact slurm controller (connect failure)"),
         ("scontrol", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"),

@@ -1,4 +1,4 @@
-"""The classifier that comes with harnet: fitted, measured and written by one command, the same bytes each time."""
+"""The classifier that comes with harnet: one command fits, measures and writes it, with identical bytes each time."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ NAMES = {
 
 
 def labelled(folder: Path, people: int = 3) -> Path:
-    """Both data sets, small: half a minute of every activity of every person."""
+    """Both data sets in small: half a minute of every activity of every person."""
     for name, rate in (("selfback", 100), ("dsads-wrists", 25)):
         (folder / name).mkdir(parents=True)
         for person in range(1, people + 1):

@@ -1,4 +1,4 @@
-"""From open recordings to weights in one command, twice: the same bytes."""
+"""From open recordings to weights in one command; two runs give identical bytes."""
 
 from pathlib import Path
 

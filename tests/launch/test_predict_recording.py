@@ -1,4 +1,4 @@
-"""`harnet predict recording` and nothing else: a device file to classes, minutes, notes and a picture."""
+"""`harnet predict recording` alone: a device file to classes, minutes, notes and a picture."""
 
 import csv
 from pathlib import Path
@@ -19,7 +19,7 @@ START = 1_600_000_000 // 3600 * 3600
 
 
 def recording(path: Path, seconds: int, still: tuple[int, int] = (0, 0)) -> Path:
-    """A table of 25 Hz: steps at 1.8 Hz, and seconds in which nothing moves at all."""
+    """A table at 25 Hz: steps at 1.8 Hz, and seconds without any movement."""
     random, time = np.random.default_rng(0), np.arange(25 * seconds) / 25
     move = (time < still[0]) | (time >= still[1])
     sway = move * (0.2 * np.sin(2 * np.pi * 1.8 * time) + random.normal(0, 0.03, len(time)))

@@ -1,4 +1,4 @@
-"""What Slurm refuses, in its own words and with what mends it; stand-ins say what slurm_errno.c of Slurm 22.05 has."""
+"""Rejections by Slurm, reported in its own words with a remedy; stand-ins use texts of slurm_errno.c (22.05)."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ YOURS = "yours: sacctmgr show assoc user=$USER format=account,partition,qos"
 
 @pytest.fixture(autouse=True)
 def cluster(commands: Path, tmp_path: Path) -> None:
-    """Slurm has one partition, main, and takes no job; the profile is that of a user with a wrong account."""
+    """Slurm has one partition, main, and rejects every job; the profile names a wrong account."""
     some = '*--version*) echo slurm 22.05.8;; *%D*) echo 8;; *%G*) echo "n1|(null)"; echo "n2|(null)";;'
     stand_in(commands, "sinfo", f'case "$*" in {some} *) echo main;; esac')
     stand_in(commands, "sbatch", "exit 1")

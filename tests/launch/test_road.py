@@ -1,4 +1,4 @@
-"""The whole road by its commands: a table of numbers in, weights out, loaded by somebody else's code."""
+"""The whole pipeline by its commands: from a table of numbers to weights that independent code loads."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ RUN = (
 
 
 def write_recordings(folder: Path) -> None:
-    """Ten people with two minutes each at 50 Hz, one of them with a pause of ten seconds."""
+    """Ten people with two minutes each at 50 Hz, one of them with a gap of ten seconds."""
     folder.mkdir()
     for person in range(10):
         random = np.random.default_rng(person)

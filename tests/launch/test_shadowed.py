@@ -1,4 +1,4 @@
-"""In a folder that holds harnet.py, launch.py, pretrain.py or data_shards.py, our packages run, and not those files."""
+"""In a folder with harnet.py, launch.py, pretrain.py or data_shards.py, our packages run instead of those files."""
 
 import os
 import subprocess
@@ -18,14 +18,14 @@ NAMES = ("harnet", "launch", "pretrain", "data_shards")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """With a file of each of our names, which says so if it runs."""
+    """A folder with one file for each of our package names, which prints a message if it runs."""
     for name in NAMES:
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the file of the user ran')\n")
     return tmp_path
 
 
 def run(folder: Path, *command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """The command, in that folder; `PYTHONPATH`, with which these tests may run, would hide what is tried."""
+    """Run the command in that folder without `PYTHONPATH`, which would hide the problem."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | environment
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     assert "the file of the user ran" not in done.stdout + done.stderr
@@ -33,7 +33,7 @@ def run(folder: Path, *command: str, **environment: str) -> "subprocess.Complete
 
 
 def test_the_file_would_run(folder: Path) -> None:
-    """Or the tests below try nothing."""
+    """A check of the setup: without shadowing the tests below would show nothing."""
     done = subprocess.run([sys.executable, "-m", "launch"], cwd=folder, capture_output=True, text=True)
     assert "the file of the user ran" in done.stderr
 
@@ -47,7 +47,7 @@ def test_the_console_script(folder: Path) -> None:
 
 @pytest.mark.parametrize("module", ["pretrain", "launch"])
 def test_a_module_beside_files_of_the_other_names(folder: Path, module: str) -> None:
-    """That Python itself starts the file of the module's own name, nobody but the user can prevent, by -P."""
+    """If the file has the module's own name, Python itself starts it; only the user can prevent that, with -P."""
     (folder / f"{module}.py").unlink()
     done = run(folder, sys.executable, "-m", module, "--help")
     assert done.returncode == 0, done.stderr
@@ -59,7 +59,7 @@ def test_a_module_beside_files_of_the_other_names(folder: Path, module: str) -> 
 def test_the_batch_script_its_job_and_its_tasks(folder: Path) -> None:
     commands = folder / "bin"
     commands.mkdir()
-    # It runs one task, as srun would: what follows its own options.
+    # It runs one task, as srun would: the command after srun's own options.
     stand_in(commands, "srun", 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@" 2>&1 | sed "s/^/0: /"; exit 78')
     stand_in(commands, "scontrol", 'echo "$@" >&2; echo "JobId=7 JobState=RUNNING Restarts=0"')
     slurm = {"JOB_ID": "7", "JOB_NODELIST": "n1", "JOB_NUM_NODES": "1", "NTASKS": "1", "PROCID": "0", "LOCALID": "0"}

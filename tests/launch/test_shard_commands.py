@@ -1,4 +1,4 @@
-"""`harnet shard`, `verify` and `purge`: what they print, and their exit codes."""
+"""`harnet shard`, `verify` and `purge`: their output and exit codes."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What Slurm prints, read without a Slurm; tests/cluster asks a real one."""
+"""Parsing of Slurm's output, without Slurm; tests/cluster uses a real one."""
 
 import pytest
 from hypothesis import given

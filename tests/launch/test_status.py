@@ -1,4 +1,4 @@
-"""The state of a run, where no Slurm is needed; tests/cluster asks a real one."""
+"""The state of a run, as far as no Slurm is needed; tests/cluster uses a real one."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What `harnet submit` makes of commands that fall into parts, and that the elements do the whole between them."""
+"""How `harnet submit` turns commands into job arrays, and that the tasks together do all of the work."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A run small enough for a test, in this process or in several that talk gloo."""
+"""A run small enough for a test, in this process or in several gloo processes."""
 
 import json
 import multiprocessing
@@ -20,8 +20,8 @@ from pretrain.run.probe import ProbeConfig
 from pretrain.run.training import train
 
 CONTEXT = multiprocessing.get_context("forkserver")
-"""Starts processes that need not import torch again: a server does it once."""
-# Here, and not later: whoever starts the first process starts the server, such as a loader.
+"""Starts processes that need not import torch again: a fork server imports it once."""
+# Set here, because whatever starts the first process, such as a loader, also starts the server.
 CONTEXT.set_forkserver_preload(["tests.pretrain.runs"])
 
 
@@ -53,7 +53,7 @@ def alone(config: PretrainConfig) -> Path:
 
 
 def stop_before(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
-    """Send this process a signal when it is about to make that step."""
+    """Send this process a signal just before it makes that step."""
     real = Run.step
 
     def signalled(self: Run, batches: object, stop_requested: bool) -> tuple[bool, bool]:
@@ -91,7 +91,7 @@ def _one_of_many(work: Callable[..., None], arguments: tuple, rank: int, world: 
 def in_processes(
     world: int, work: Callable[..., None], *arguments: object, timeout: float = 240, device: str = "cpu"
 ) -> None:
-    """Call `work(process, *arguments)` in `world` processes; all must finish in time, without an error."""
+    """Call `work(process, *arguments)` in `world` processes; all must finish in time and without error."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -110,7 +110,7 @@ def in_processes(
 
 
 def train_in(process: Process, config: PretrainConfig) -> None:
-    """Train as one process of several."""
+    """Train as one of several processes."""
     train(config, process)
 
 

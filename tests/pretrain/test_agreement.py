@@ -1,4 +1,4 @@
-"""What one process finds stops all of them at the same step, and none waits for ever."""
+"""A condition found by one process stops all of them at the same step, and none hangs."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ from tests.pretrain.runs import in_processes, losses, small
 
 
 def told(process: Process, config: PretrainConfig, out: Path) -> None:
-    """Train, and write down the error."""
+    """Train, and write the error to a file."""
     try:
         train(config, process)
     except HarnetError as error:
@@ -32,7 +32,7 @@ def told(process: Process, config: PretrainConfig, out: Path) -> None:
 
 
 def with_bad_loss(process: Process, config: PretrainConfig, out: Path) -> None:
-    """The second process alone has a loss of NaN, in step 5."""
+    """Only the second process has a loss of NaN, in step 5."""
     real = Run.gradient
 
     def gradient(self: Run, part: LocalBatch) -> Gradient:
@@ -56,7 +56,7 @@ def test_a_loss_that_is_not_finite_on_one_process_stops_all_before_the_update(sh
 
 
 class Imprecise(Process):
-    """A process whose sums come out a little different from those of the others."""
+    """A process whose sums differ slightly from those of the others."""
 
     def sum(self, values: Tensor) -> Tensor:
         total = super().sum(values)
@@ -72,7 +72,7 @@ def until_early_stop(process: Process, config: PretrainConfig, out: Path) -> Non
 
 
 def test_all_processes_stop_early_at_the_same_step(shards: Path, tmp_path: Path) -> None:
-    # So large a rate that the held-out loss gets worse.
+    # So large a learning rate that the held-out loss gets worse.
     config = small(shards, tmp_path / "run", {"learning_rate": 0.5}, steps=40, evaluate_every=1, patience=2)
     in_processes(2, until_early_stop, config, tmp_path)
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))

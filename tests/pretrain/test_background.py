@@ -1,4 +1,4 @@
-"""Checkpoints are written while training goes on, and hold what was there when they were begun."""
+"""Checkpoints are written while training continues, and hold the state at the time they were started."""
 
 import errno
 import os
@@ -31,7 +31,7 @@ def straight(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Gate:
-    """Holds back the writing of checkpoints until training has come to a step."""
+    """Holds back the writing of checkpoints until training has reached a step."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, open_at: int) -> None:
         self.open, self.reached, self.begun_at = Event(), 0, []
@@ -144,5 +144,5 @@ def slow_to_write(process: Process, config: PretrainConfig) -> None:
 
 
 def test_no_process_ends_before_the_last_checkpoint_is_complete(shards: Path, tmp_path: Path) -> None:
-    """Slurm ends the others soon after the first one to end."""
+    """Slurm kills the other processes soon after the first one ends."""
     in_processes(2, slow_to_write, small(shards, tmp_path / "run", steps=4))

@@ -10,13 +10,13 @@ from pretrain.parallel.distributed import Process
 from tests.pretrain.runs import in_processes
 
 SIZES = (5, 3, 4, 1)
-"""Windows of each process: uneven on purpose."""
+"""Windows per process, uneven on purpose."""
 
 
 def network() -> nn.Module:
     torch.manual_seed(0)
     made = nn.Sequential(nn.Conv1d(3, 6, 5), nn.BatchNorm1d(6), nn.Flatten(), nn.Linear(6 * 16, 4), nn.BatchNorm1d(4))
-    # A large mean is where a careless variance loses its digits.
+    # With a large mean a careless variance loses precision.
     nn.init.constant_(made[0].bias, 50.0)
     return made
 
@@ -26,7 +26,7 @@ def batch(rows: slice) -> torch.Tensor:
 
 
 def compare(process: Process, folder: Path) -> None:
-    """Two steps' worth of forward and backward, against one process with all windows."""
+    """Two steps of forward and backward, compared with one process that has all windows."""
     first = sum(SIZES[: process.rank])
     mine = slice(first, first + SIZES[process.rank])
     everything = slice(0, sum(SIZES[: process.world]))

@@ -61,7 +61,7 @@ CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir"}
 
 
 def save_until_killed(run: Path, deadly: int) -> None:
-    """Save step 3; the process is killed just before its `deadly`-th change of, or flush to, the file system."""
+    """Save step 3; kill the process just before its `deadly`-th change or flush of the file system."""
     done = 0
 
     def count(*_: object) -> None:
@@ -102,7 +102,7 @@ def test_killed_before_any_change_to_the_disk_in_a_save_there_are_two_valid_ones
         left = sorted(path.name for path in (run / "checkpoints").iterdir())
         assert left == [f"step-{found.step + number:08d}" for number in (0, 1)]
     assert set(exit_codes[:-1]) == {-signal.SIGKILL}
-    # Three files written and flushed, two renames, the marker, an old folder of five removed: no point was missed.
+    # Three files written and flushed, two renames, the marker, a removed folder of five files: no point was missed.
     assert len(exit_codes) > 20
 
 

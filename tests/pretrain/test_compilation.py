@@ -22,7 +22,7 @@ from pretrain.transforms import chain
 from pretrain.transforms.window_random import window_keys
 from tests.pretrain.runs import alone, digest, in_processes, losses, small, together
 
-# torch 2.13's own compiler still uses its deprecated torch.jit.
+# The compiler of torch 2.13 still uses its own deprecated torch.jit.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 
 ALONE = Process(0, 1, torch.device("cpu"))
@@ -30,7 +30,7 @@ INPUTS = torch.linspace(-1, 1, 24).reshape(4, 6)
 
 
 class Network(nn.Module):
-    """Its own class: torch.compile passes over a bare nn.Sequential."""
+    """A class of its own: torch.compile skips a bare nn.Sequential."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ def compiled(made: nn.Module) -> str:
 
 def test_a_compiler_that_fails_costs_one_line_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch._dynamo.reset()
-    # Else what an earlier run compiled may be at hand.
+    # Otherwise the result of an earlier compilation may be in the cache.
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     made = network()
     with torch._inductor.config.patch({"cpp.cxx": ("/no/such/compiler",)}):
@@ -80,7 +80,7 @@ def test_a_compiled_network_keeps_its_names_and_its_numbers() -> None:
 def test_every_objective_trains_on_where_the_compiler_fails(
     name: str, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The same bits as a run that was never to be compiled."""
+    """Bit-identical to a run with compilation off."""
     torch._dynamo.reset()
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     finals = []
@@ -99,7 +99,7 @@ def test_a_network_that_exchanges_statistics_is_not_compiled(shards: Path, tmp_p
 
 
 class Counted:
-    """A compiler that is quick: it runs graphs as they are, and counts them."""
+    """A quick compiler: it runs graphs as they are, and counts them."""
 
     def __init__(self) -> None:
         self.graphs: list[torch.fx.GraphModule] = []
@@ -119,7 +119,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Counted:
 def test_evaluation_the_probe_and_the_average_compile_nothing(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One graph for the whole run: that of a piece of a training batch. Held-out batches have other lengths."""
+    """One graph for the whole run: that of a micro-batch in training. Held-out batches have other lengths."""
     counted = counting(monkeypatch)
     random = np.random.default_rng(0)
     np.save(tmp_path / "X.npy", random.normal(0.6, 0.1, (12, 3, 150)).astype(np.float32))
@@ -137,7 +137,7 @@ def test_evaluation_the_probe_and_the_average_compile_nothing(
 def test_several_objectives_are_compiled_together(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Their network has an output for each."""
+    """Their network has one output for each objective."""
     counted = counting(monkeypatch)
     for mode in ("off", "default"):
         alone(replace(small(shards, tmp_path / mode, steps=3, compile=mode), objective="multitask+simclr"))
@@ -147,7 +147,7 @@ def test_several_objectives_are_compiled_together(
 
 
 def as_one_of_two(process: Process, config: PretrainConfig, out: Path) -> None:
-    """Small buckets, so that there is something to cut; the number of graphs goes to a file."""
+    """Small buckets, so that there is something to cut; the number of graphs is written to a file."""
     with pytest.MonkeyPatch.context() as patch:
         counted = counting(patch)
         init = DistributedDataParallel.__init__
@@ -158,7 +158,7 @@ def as_one_of_two(process: Process, config: PretrainConfig, out: Path) -> None:
 
 
 def test_graphs_are_cut_where_gradients_are_exchanged(shards: Path, tmp_path: Path) -> None:
-    """Of a whole graph all gradients would come at its end, and nothing could be exchanged meanwhile."""
+    """In a single graph all gradients would come at the end, and no all-reduce could overlap with the backward pass."""
     config = small(shards, tmp_path / "run", compile="default")
     in_processes(2, as_one_of_two, config, tmp_path)
     assert [int((tmp_path / f"{rank}.txt").read_text()) > 2 for rank in range(2)] == [True, True]
@@ -179,7 +179,7 @@ def test_auto_compiles_on_cuda_alone() -> None:
 
 
 def whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a GPU: every window transformed, those that are chosen taken from there."""
+    """As on a GPU: transform every window, then select the chosen ones."""
     monkeypatch.setattr(chain, "to_chosen", chain.to_all)
 
 
@@ -196,7 +196,7 @@ def test_transforms_are_one_graph_that_no_epoch_compiles_again(
     compiled = torch.compile(objective.prepare, backend=counted, dynamic=False, fullgraph=True)
     for epoch in range(2):
         keys = window_keys(0, epoch, torch.arange(8))
-        # As written first, which makes the tables that the compiler is to find.
+        # Uncompiled first: this builds the tables that the compiler must find.
         expected, found = objective.prepare(counts, keys), compiled(counts, keys)
         assert torch.equal(found.inputs, expected.inputs)
         assert all(torch.equal(found.targets[target], one) for target, one in expected.targets.items())

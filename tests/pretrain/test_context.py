@@ -16,7 +16,7 @@ from tests.pretrain.runs import alone, digest, losses, small, stop_before, toget
 
 MODEL = ModelConfig(architecture="harnet10", width=8)
 KEYS = window_keys(seed=0, epoch=0, positions=torch.arange(3000))
-# Every sample holds its place, so a crop says where it was cut.
+# Each sample holds its position, so a crop shows where it was cut.
 PLACES = torch.arange(900).short().expand(3000, 3, -1)
 
 
@@ -88,7 +88,7 @@ def test_a_run_of_several_objectives_goes_on_where_it_was_stopped_to_the_bit(
 def test_a_run_goes_on_with_more_processes_to_the_same_losses(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Crops, pairs and negatives are those of the global batch, whoever computes them."""
+    """Crops, pairs and negatives are those of the global batch, whichever process computes them."""
 
     def config(out: str) -> PretrainConfig:
         return replace(small(shards, tmp_path / out, steps=4, sync_batchnorm=True), objective="context+multitask")

@@ -1,4 +1,4 @@
-"""What the CPU cannot show. Run by `make gpu`; skipped, with a message, where there is no GPU."""
+"""Tests that need a GPU. Run by `make gpu`; skipped, with a message, where there is no GPU."""
 
 import math
 import signal
@@ -60,7 +60,7 @@ CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 
 
 def gradient_on(device: torch.device, config: PretrainConfig) -> tuple[float, torch.Tensor, list[str]]:
-    """Loss and gradient of one step, of a network without a zero, and what came of compiling it."""
+    """Loss and gradient of one step of a network without zero weights, and the outcome of compilation."""
     part = next(local_batches(manifest.read(Path(config.data.shards)), "train", config.order(), Process(0, 1, CPU), 0))
     arithmetic.configure(device, deterministic=False)
     torch.manual_seed(0)
@@ -73,7 +73,7 @@ def gradient_on(device: torch.device, config: PretrainConfig) -> tuple[float, to
     step = BatchStep(config, Process(0, 1, device), objective, network)
     said = step.compile()
     loss = step.gradient(part).loss.item()
-    # Heads of tasks that are not trained have none.
+    # Heads of tasks that are not trained have no gradient.
     given = [one.grad.flatten().cpu() for one in network.parameters() if one.grad is not None]
     return loss, torch.cat(given), said
 
@@ -81,9 +81,9 @@ def gradient_on(device: torch.device, config: PretrainConfig) -> tuple[float, to
 @pytest.mark.parametrize("name", objectives.objective_names())
 @pytest.mark.parametrize(("precision", "most"), [("fp32", 1e-3), ("bf16", 0.5)])
 def test_gradients_are_those_of_the_cpu(name: str, precision: str, most: float, shards: Path, tmp_path: Path) -> None:
-    """Of networks without a zero: losses at the start are those of a coin, whatever the gradients are.
+    """The networks have no zero weights: usually the first loss is that of a coin toss, whatever the gradients are.
 
-    bf16 on the CPU is a fifth off; an unrelated gradient would be 1.4 off.
+    bf16 on the CPU is off by a fifth; an unrelated gradient would be off by 1.4.
     """
     config = replace(small(shards, tmp_path, {"clip_norm": float("inf")}), objective=name)
     loss, gradient, _ = gradient_on(CPU, config)
@@ -126,7 +126,7 @@ def test_convolutions_are_given_channels_last() -> None:
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode:UserWarning")
 def test_no_step_waits_for_the_device(shards: Path, tmp_path: Path) -> None:
-    """torch raises where a call would wait. That of a step on the one before is an event, which it does not count."""
+    """torch raises where a call would wait. Waiting for the step before uses an event, which torch does not count."""
     config = small(shards, tmp_path / "run", {"ema_decay": 0.9}, accumulate=2)
     config = replace(config, run=replace(config.run, device="cuda"))
     with process_group("cuda") as process:
@@ -181,14 +181,14 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_windows(
         with pytest.raises(KeyboardInterrupt):
             on_gpu(small(shards, tmp_path / "run"))
     on_gpu(small(shards, tmp_path / "run"))
-    # Sums are taken in another order from run to run on a GPU.
+    # On a GPU the order of summation varies from run to run.
     assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "straight"), abs=1e-2)
 
 
 def test_a_compiled_run_with_cuda_graphs_learns_what_one_without_does(
     shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Weights after six steps, with so large an epsilon that the update is as long as the gradient."""
+    """Weights after six steps; epsilon is so large that the update is proportional to the gradient."""
     torch._dynamo.reset()
     finals = []
     for mode in ("off", "reduce-overhead"):
@@ -200,7 +200,7 @@ def test_a_compiled_run_with_cuda_graphs_learns_what_one_without_does(
 
 
 def test_too_little_memory_names_the_settings(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than any card has: a run of this size fits into what the allocator holds already."""
+    """Allocates more than any card has: a run of this size fits into the memory that the allocator already holds."""
     monkeypatch.setattr(Run, "gradient", lambda self, part: torch.empty(1 << 50, dtype=torch.uint8, device="cuda"))
     with pytest.raises(HarnetError, match=r"out of memory with 8 windows .* raise run.accumulate"):
         on_gpu(small(shards, tmp_path / "run"))

@@ -1,4 +1,4 @@
-"""A run over shards with a damaged block: it goes on, says how much was left out, and resumes to the same bits."""
+"""A run over shards with a damaged block: it continues, reports how much was skipped, and resumes bit-identically."""
 
 import shutil
 import signal
@@ -17,7 +17,7 @@ from tests.pretrain.runs import alone, digest, losses, small, stop_before
 
 @pytest.fixture(scope="module")
 def damaged(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The block of the first windows has a flipped bit."""
+    """Flip a bit in the block of the first windows."""
     copy = shutil.copytree(shards, tmp_path_factory.mktemp("damaged") / "shards")
     contents = manifest.read(copy)
     row = int(plan_epoch(contents, "train", small(copy, copy).order(), 0).rows[0])
@@ -61,7 +61,7 @@ def test_too_much_damage_stops_the_run(damaged: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_shards_that_cannot_be_read_stop_the_run_in_one_line(shards: Path, tmp_path: Path, workers: int) -> None:
-    """From a loader process as well; and nothing is taken for damage."""
+    """Also from a loader process; and a failed read is not counted as damage."""
     copy = shutil.copytree(shards, tmp_path / "shards")
     for path in copy.glob("train-*.tar"):
         path.rename(path.with_suffix(".away"))

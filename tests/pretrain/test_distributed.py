@@ -26,7 +26,7 @@ def test_gloo_processes_finish_together_and_share_every_batch(shards: Path, tmp_
     assert list(losses(tmp_path / "run")) == [1, 2, 3, 4, 5, 6]
     assert list(losses(tmp_path / "run", "heldout")) == [3, 6]
     alone(replace(small(shards, tmp_path / "alone")))
-    # The heads start at zero, so the first loss is ln 2 for anyone; what must agree is everything that was drawn.
+    # The heads start at zero, so the first loss is ln 2 for any input; what must agree is all that was drawn.
     assert losses(tmp_path / "run")[1] == pytest.approx(losses(tmp_path / "alone")[1], abs=1e-6)
 
 
@@ -47,7 +47,7 @@ def test_a_run_continues_on_another_number_of_processes(shards: Path, tmp_path: 
 def test_with_synchronised_batch_statistics_losses_do_not_depend_on_the_number_of_processes(
     shards: Path, tmp_path: Path, accumulate: int
 ) -> None:
-    """Four steps on two processes, the rest on one, the average of the weights included."""
+    """Four steps on two processes and the rest on one, with the moving average of the weights."""
     options = {"sync_batchnorm": True, "accumulate": accumulate}
     recipe = {"ema_decay": 0.9}
     alone(small(shards, tmp_path / "alone", recipe, **options))
@@ -133,7 +133,7 @@ def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -
 
 
 def gpus(monkeypatch: pytest.MonkeyPatch, visible: int, local_rank: int) -> list[torch.device]:
-    """As on a machine with GPUs; the list is of those that were made the process's own."""
+    """As on a machine with GPUs; returns the list of devices that processes select."""
     taken: list[torch.device] = []
     monkeypatch.setenv("LOCAL_RANK", str(local_rank))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

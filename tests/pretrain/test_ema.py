@@ -39,7 +39,7 @@ def test_the_original_is_not_touched_and_the_average_is_not_trained() -> None:
 
 
 def test_the_first_updates_take_more_of_the_new_weights_than_the_decay_says() -> None:
-    """Shares of the old average are 1/10, 2/11 and 3/12, though the decay is 0.99; the start is all but forgotten."""
+    """The old average gets shares of 1/10, 2/11 and 3/12, although the decay is 0.99; the start is almost forgotten."""
     average = AverageNetwork(network(0.0), decay=0.99)
     expected = 0.0
     for step, decay in enumerate((1 / 10, 2 / 11, 3 / 12)):

@@ -1,4 +1,4 @@
-"""The interpreter ends even if a loader process does not."""
+"""The interpreter exits even if a loader process does not."""
 
 import json
 import multiprocessing
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def leave_with_a_loader_that_is_stuck(shards: str, out: str) -> None:
-    """Read something, then end while the loader is at a standstill, as one that waits for a dead file system is."""
+    """Read something, then exit while the loader is stuck, as one that waits for a dead file system is."""
     order = small(Path(shards), Path(out)).order()
     batches = local_batches(manifest.read(Path(shards)), "train", order, Process(0, 1, torch.device("cpu")), workers=1)
     next(batches)
@@ -45,7 +45,7 @@ def test_a_loader_that_is_stuck_does_not_keep_the_interpreter_from_ending(shards
 
 
 def test_torchrun_is_told_which_process_failed_and_why(tmp_path: Path) -> None:
-    """torchrun names a file to each process, and shows what the first to fail wrote there."""
+    """torchrun gives each process a file name, and shows what the first process to fail wrote there."""
     told = tmp_path / "error.json"
     command = [sys.executable, "-m", "pretrain", "--data.shards", str(tmp_path / "nowhere"), "--run.out", str(tmp_path)]
     environment = os.environ | {"TORCHELASTIC_ERROR_FILE": str(told)}

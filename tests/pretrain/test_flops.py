@@ -10,7 +10,7 @@ from pretrain.run import flops
 
 
 def test_a_harnet10_window_costs_what_the_architecture_says() -> None:
-    """Per output sample, 2 FLOPs for each weight of the convolutions and down-samplings: 0.574 GFLOP forward."""
+    """Per output sample, 2 FLOPs for each weight of convolutions and down-sampling layers: 0.574 GFLOP forward."""
     objective = MultiTaskConfig().objective(ModelConfig("harnet10"))
     assert flops.per_window(objective, objective.build()) == pytest.approx(3 * 0.574e9, rel=2e-3)
 
@@ -32,7 +32,7 @@ def test_a_device_that_is_not_in_the_table_is_measured(precision: str) -> None:
 
 
 def test_the_floor_of_the_stages_is_the_arithmetic_of_the_encoder() -> None:
-    """Counted by torch, of which down-sampling, left out of the floor, is a hundredth."""
+    """Counted by torch; down-sampling, which the lower bound leaves out, is a hundredth of it."""
     with torch.device("meta"):
         encoder = Encoder("harnet10")
         x = torch.zeros(2, 3, 300)

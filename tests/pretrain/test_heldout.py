@@ -1,4 +1,4 @@
-"""The held-out loss: the same windows, draws and bits for every run on a manifest, and nothing of them is learnt."""
+"""The held-out loss: the same windows, draws and bits for every run on a manifest, and none of them is trained on."""
 
 import json
 from dataclasses import replace
@@ -20,7 +20,7 @@ ALONE = Process(0, 1, torch.device("cpu"))
 
 
 def listed(config: PretrainConfig, world: int = 1) -> torch.Tensor:
-    """(n, 3, T) the list, put together from the pieces of all processes."""
+    """(n, 3, T): the held-out list, assembled from the pieces of all processes."""
     contents = manifest.read(Path(config.data.shards))
     pieces = {}
     for rank in range(world):
@@ -53,12 +53,12 @@ def test_with_more_lanes_than_windows_there_is_a_loss(shards: Path, tmp_path: Pa
 
 
 def contrastive(shards: Path, out: Path, seed: int = 0) -> PretrainConfig:
-    """An objective that compares windows with each other, and whose loss is not ln 2 before the first step."""
+    """An objective that compares windows with each other and whose loss is not ln 2 before the first step."""
     return replace(small(shards, out, seed=seed), objective="simclr")
 
 
 def evaluated(process: Process, config: PretrainConfig, out: Path) -> None:
-    """Write down the held-out metrics of the network at the start; every process has statistics of its own."""
+    """Write the held-out metrics of the untrained network to a file; each process has its own batch statistics."""
     heldout.PIECE = 7
     run = build_run(config, process)
     with torch.no_grad():
@@ -74,9 +74,9 @@ def evaluated(process: Process, config: PretrainConfig, out: Path) -> None:
 
 
 def test_the_loss_is_the_same_to_the_bit_on_any_number_of_processes(shards: Path, tmp_path: Path) -> None:
-    """Five processes for three pieces; those of the first one's statistics, as it is the first that saves."""
+    """Five processes for three pieces; the statistics are those of the first process, as it saves the checkpoint."""
     config = contrastive(shards, tmp_path / "run")
-    for world in (1, 2):  # one of them in a process of its own, too: threads decide how sums are rounded
+    for world in (1, 2):  # the single process is a new one as well: the number of threads decides how sums are rounded
         in_processes(world, evaluated, config, tmp_path)
     in_processes(5, evaluated, replace(config, data=replace(config.data, batch=20, lanes=5)), tmp_path)
     found = {path.name: json.loads(path.read_text()) for path in tmp_path.glob("*-of-*.json")}

@@ -1,4 +1,4 @@
-"""Pieces of several loader processes become one part, in order, without a sort."""
+"""Pieces from several loader processes are joined into one part, in order, without sorting."""
 
 import pytest
 import torch

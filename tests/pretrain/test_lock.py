@@ -1,4 +1,4 @@
-"""One run at a time in a run folder, and nothing to clear away after a run that was killed."""
+"""One run at a time in a run folder, and nothing to clean up after a killed run."""
 
 import json
 import os
@@ -70,7 +70,7 @@ def holder_or_none(run: Path) -> Holder | None:
         ({}, False),
         ({"started": 1}, True),  # another process has its number by now
         ({"pid": 2**22 + 1}, True),
-        ({"machine": "another", "started": 1}, False),  # nobody here can know
+        ({"machine": "another", "started": 1}, False),  # cannot be known from here
         ({"machine": "another", "job": "7", "restart": 1}, True),  # Slurm has ended that start
         ({"machine": "another", "job": "7", "restart": 2}, False),
         ({"machine": "another", "job": "8", "restart": 1}, False),
@@ -92,7 +92,7 @@ def test_only_what_is_certainly_gone_is_taken_over(
 
 
 def test_of_two_that_take_over_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both have seen the stale file; the other is quicker."""
+    """Both have seen the stale lock; the other one is quicker."""
     run, stale = tmp_path / "run", replace(Holder.of_this_process(), started=1)
     quicker = replace(Holder.of_this_process(), machine="another")
     write(run, stale)

@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def straight(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder of six undisturbed steps."""
+    """A run folder after six undisturbed steps."""
     out = tmp_path_factory.mktemp("straight") / "run"
     alone(small(shards, out))
     return out
@@ -94,7 +94,7 @@ def test_stopped_by_a_signal_and_resumed_it_is_the_straight_run(
 
 
 def with_everything(shards: Path, out: Path, labelled: Path) -> PretrainConfig:
-    """Moving average, pieces, early stopping, probe, and the published optimiser and schedule."""
+    """Moving average, micro-batches, early stopping, probe, and the published optimiser and schedule."""
     recipe = {"ema_decay": 0.9, "name": "adam", "amsgrad": True, "weight_decay": 0.0, "schedule": "published"}
     probe = ProbeConfig(labelled, every=2, folds=2)
     return small(
@@ -104,7 +104,7 @@ def with_everything(shards: Path, out: Path, labelled: Path) -> PretrainConfig:
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Windows of three people doing two things."""
+    """Windows of three people with two activities each."""
     folder, random = tmp_path_factory.mktemp("labelled"), np.random.default_rng(0)
     np.save(folder / "X.npy", random.normal(0.6, 0.1, (12, 3, 150)).astype(np.float32))
     np.save(folder / "Y.npy", np.tile(["walk", "sit"], 6))
@@ -170,7 +170,7 @@ def test_patience_without_held_out_people_is_refused(shards: Path, tmp_path: Pat
 
 
 def test_pieces_of_a_batch_give_the_gradient_of_the_whole(shards: Path, tmp_path: Path) -> None:
-    """Without batch statistics, which belong to a piece, the pieces' mean is the whole."""
+    """Without batch statistics, which depend on the micro-batch, the mean over micro-batches is the whole gradient."""
     config = small(shards, tmp_path)
     process = Process(0, 1, torch.device("cpu"))
     part = next(local_batches(manifest.read(shards), "train", config.order(), process, 0))
@@ -255,7 +255,7 @@ def test_training_moves_every_trained_parameter(straight: Path, shards: Path) ->
     start = objectives.create_objective(config, config.model).build().state_dict()
     end = checkpoint.find(straight).network()
     still = {name for name in end if torch.equal(start[name], end[name]) and not name.endswith("kernel")}
-    # Scaling is not among the default tasks: its head stays at zero, and nothing else stands still.
+    # Scaling is not among the default tasks, so its head stays at zero; everything else is trained.
     assert still == {"scale_h.linear1.weight", "scale_h.linear1.bias"}
 
 

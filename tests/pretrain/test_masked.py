@@ -58,7 +58,7 @@ def test_samples_that_were_not_recorded_are_never_scored_and_change_nothing() ->
     objective = masked()
     prepared = objective.prepare(windows, KEYS)
     assert prepared.targets["scored"][gap[:, 0]].count_nonzero() == 0
-    # Whatever the network says there, and whatever would have been there, the loss is the same.
+    # The loss does not depend on the network's output there, or on the hidden values.
     outputs = torch.randn(64, 3, 150, generator=torch.Generator().manual_seed(1))
     loss = objective.score(outputs, prepared.targets).loss
     assert torch.equal(objective.score(outputs.masked_fill(gap, 99.0), prepared.targets).loss, loss)

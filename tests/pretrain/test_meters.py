@@ -1,4 +1,4 @@
-"""What the log says of an interval, by a clock that the test sets."""
+"""Log entries of an interval, measured with a clock that the test sets."""
 
 from types import SimpleNamespace
 
@@ -25,7 +25,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_speed_is_windows_over_the_time_of_training(clock: Clock) -> None:
-    """Three steps of 8 windows in 4 s, of which 1 s was waiting for data; 10 s of evaluation do not count."""
+    """Three steps of 8 windows in 4 s, of which 1 s waits for data; 10 s of evaluation are not counted."""
     found = Meters(Process(0, 1, torch.device("cpu")), window_share=0.01)
     for loss in (1.0, 2.0, 6.0):
         clock.now += 1.0
@@ -48,14 +48,14 @@ def test_speed_is_windows_over_the_time_of_training(clock: Clock) -> None:
 
 
 class OneOfFour(Process):
-    """All four have the same."""
+    """One of four processes with equal values."""
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         return values * 4
 
 
 def test_with_several_processes_the_batch_is_counted_once(clock: Clock) -> None:
-    """`windows` is the whole batch; losses and waiting are means over processes, damage is a sum."""
+    """`windows` is the global batch; losses and waiting times are means over processes, damage is a sum."""
     found = Meters(OneOfFour(0, 4, torch.device("cpu")), window_share=0.01)
     with found.waiting():
         clock.now += 1.0

@@ -1,4 +1,4 @@
-"""What holds for every objective in the table."""
+"""Tests for every objective in the table."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, field, fields, replace
@@ -25,7 +25,7 @@ EVERY = pytest.mark.parametrize("name", [*objectives.objective_names(), "context
 
 
 def walking(count: int, seconds: int = 5) -> Tensor:
-    """(count, 3, 30·seconds) counts: gravity, and an asymmetric gait of each window's own frequency and orientation."""
+    """(count, 3, 30·seconds) counts: gravity, and an asymmetric gait, with a frequency and orientation per window."""
     random = torch.Generator().manual_seed(1)
     phase = torch.rand(count, 1, 1, generator=random) + torch.arange(30 * seconds) / 30 * (
         1 + 2 * torch.rand(count, 1, 1, generator=random)
@@ -86,7 +86,7 @@ def test_another_position_seed_or_epoch_is_prepared_otherwise(name: str) -> None
 
 @EVERY
 def test_nothing_waits_for_the_device_nor_copies_to_it(name: str) -> None:
-    # The meta device holds no values: looking at one, a shape that depends on one, or a host tensor among them fails.
+    # The meta device holds no values: reading one, a shape that depends on one, or a host tensor among them fails.
     objective = objectives.create_objective(Objectives(objective=name), MODEL)
     prepared = objective.prepare(
         WINDOWS[objective.seconds].to("meta"), window_keys(0, 0, torch.arange(32, device="meta"))
@@ -124,7 +124,7 @@ def test_every_parameter_gets_a_gradient_and_the_encoder_has_its_name(name: str)
 
 @EVERY
 def test_evaluation_first_does_not_spoil_training(name: str) -> None:
-    # What inference mode makes must not be cached for training.
+    # A tensor made in inference mode must not be cached for training.
     objective = objectives.create_objective(Objectives(objective=name), ModelConfig(architecture="harnet5", width=16))
     network = objective.build()
     with torch.inference_mode():
@@ -133,7 +133,7 @@ def test_evaluation_first_does_not_spoil_training(name: str) -> None:
 
 
 def test_the_example_for_a_new_objective_is_chosen_by_name_and_learns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The code in CONTRIBUTING.md, as it stands there."""
+    """The code in CONTRIBUTING.md, exactly as printed there."""
     blocks = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text().split("```python\n")[1:]
     example, line = (block.split("```")[0] for block in blocks)
     table = f"@dataclass(frozen=True, kw_only=True)\nclass Table(Objectives):\n{line}"
@@ -174,7 +174,7 @@ def test_the_loss_of_several_objectives_is_the_weighted_sum_of_theirs() -> None:
     assert found.loss.item() == pytest.approx(
         2 * found.metrics["context/loss"].item() + 0.5 * found.metrics["multitask/loss"].item()
     )
-    # Each part is what the objective alone makes of the same windows, with draws of its own.
+    # Each part equals what the objective alone gives for the same windows, with its own draws.
     alone = objectives.create_objective(Objectives(), MODEL)
     expected = alone.prepare(WINDOWS[30][..., :150], child_keys(KEYS, "multitask"))
     prepared = several.prepare(WINDOWS[30], KEYS)

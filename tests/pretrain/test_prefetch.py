@@ -37,7 +37,7 @@ def test_no_more_is_taken_than_was_allowed_and_nothing_once_it_is_closed() -> No
     found = prefetched(elements(), 2)
     assert list(islice(found, 5)) == [0, 1, 2, 3, 4]
     settled(taken)
-    # Five were handed out, two are ready.
+    # Five were handed out, and two are ready.
     assert taken == [0, 1, 2, 3, 4, 5, 6]
     found.close()
     settled(taken)
@@ -50,7 +50,7 @@ def test_no_more_is_taken_than_was_allowed_and_nothing_once_it_is_closed() -> No
 
 
 def settled(taken: list[int]) -> None:
-    """Wait until nothing has been taken for a while."""
+    """Wait until no item has been taken for a while."""
     length = -1
     while length != len(taken):
         length = len(taken)

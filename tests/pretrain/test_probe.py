@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 
 class Features(nn.Module):
-    """Stands for an encoder whose features are the first samples of the x axis."""
+    """A stand-in for an encoder: its features are the first samples of the x axis."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ def test_the_same_features_give_the_same_bits(separable: Path) -> None:
 
 
 def test_knowing_the_person_does_not_help(tmp_path: Path) -> None:
-    """Each person does one activity and can be recognised: splitting windows instead of people would score 1."""
+    """Each person does one activity and can be recognised: a split by window instead of person would score 1."""
     people = np.repeat(np.arange(6), 20)
     folder = write(tmp_path / "people", people % 2, people, 3.0 * people)
     found = Probe(ProbeConfig(folder, folds=6, neighbours=5), "harnet5").evaluate(Features(), CPU)

@@ -1,4 +1,4 @@
-"""What a checkpoint says of its origin."""
+"""A checkpoint's record of its origin."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.pretrain.runs import alone, small
 
 
 def git(folder: Path, *arguments: str) -> str:
-    # No configuration of the machine's, and nothing of a repository that runs these tests from a hook.
+    # Ignore the machine's git configuration, and the variables of a repository that runs these tests from a hook.
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     env |= {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
     command = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@example.org", *arguments]
@@ -26,7 +26,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Somebody's repository, with one file of theirs."""
+    """A repository of somebody else, with one file."""
     if shutil.which("git") is None:
         pytest.skip("needs git")
     git(tmp_path, "init", "-q")
@@ -37,7 +37,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 def test_a_strangers_repository_is_not_named(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As of a package in a virtual environment inside a repository, ignored there or not."""
+    """As for a package in a virtual environment inside a repository, ignored by it or not."""
     installed = repository / ".venv" / "lib" / "provenance.py"
     installed.parent.mkdir(parents=True)
     installed.write_text("")
@@ -54,7 +54,7 @@ def test_a_strangers_repository_is_not_named(repository: Path, monkeypatch: pyte
 
 
 def test_only_the_first_process_looks(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others are told; a stand-in of the exchange hands over what the first one found."""
+    """The others receive the result; a stand-in for the exchange hands over what the first process found."""
     contents, config = manifest.read(shards), small(shards, tmp_path / "run")
     found = provenance.provenance(config, contents)
     monkeypatch.setattr(Process, "broadcast_text", lambda self, text: text or json.dumps(found))

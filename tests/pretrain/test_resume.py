@@ -1,4 +1,4 @@
-"""What a resumed run takes from its checkpoint, and what from the command."""
+"""What a resumed run takes from its checkpoint, and what from the command line."""
 
 import os
 from dataclasses import replace
@@ -71,7 +71,7 @@ def test_a_run_may_be_as_long_as_some_epochs(shards: Path, tmp_path: Path) -> No
     assert list(losses(tmp_path / "run")) == [1, 2, 3, 4], "an epoch has 1,027 steps"
     saved = checkpoint.find(tmp_path / "run").metadata["config"]["run"]
     assert (saved["steps"], saved["epochs"]) == (4, None)
-    # The same command continues it, and so does its length in steps.
+    # The same command resumes it, and so does its length in steps.
     assert alone(config) == alone(small(shards, tmp_path / "run", steps=4))
     with pytest.raises(HarnetError, match=r"run.steps is 4 and run.epochs is 2: give only one of them"):
         small(shards, tmp_path, steps=4, epochs=2.0)

@@ -32,7 +32,7 @@ def test_the_loss_is_the_papers_formula() -> None:
 @pytest.mark.parametrize("at_once", [1, 24, 60, 100])
 @pytest.mark.parametrize("first", [0, 4])
 def test_pieces_of_bounded_memory_have_the_value_and_gradient_of_the_whole(at_once: int, first: int) -> None:
-    """Against the plain form, where all similarities are there at once; this process has 8 rows of 12."""
+    """Compared with the plain form, which holds all similarities at once; this process has 8 of the 12 rows."""
     random = torch.Generator().manual_seed(0)
     start = torch.nn.functional.normalize(torch.randn(12, 6, generator=random, dtype=torch.float64), dim=1)
     found = []
@@ -55,7 +55,7 @@ def test_pieces_of_bounded_memory_have_the_value_and_gradient_of_the_whole(at_on
 
 
 def test_similarities_are_not_kept_for_the_backward_pass() -> None:
-    """Of 64 rows against 4,096, 8 at a time: what is saved is far below the whole."""
+    """64 rows against 4,096, 8 at a time: much less is saved than all similarities."""
     vectors = torch.nn.functional.normalize(torch.randn(4096, 8, generator=torch.Generator().manual_seed(0)), dim=1)
     kept = 0
 
@@ -67,7 +67,7 @@ def test_similarities_are_not_kept_for_the_backward_pass() -> None:
     everyone = vectors.requires_grad_()
     with torch.autograd.graph.saved_tensors_hooks(count, lambda one: one):
         nt_xent(everyone[:64], everyone, 0, 0.2, at_once=8 * 4096)[0].backward()
-    # What the pieces are made from, once each; the whole would be 262,144 for every copy of the similarities.
+    # The inputs of the pieces, once each; all similarities would be 262,144 values per copy.
     assert kept < 64 * 4096 / 4 + 8 * 4096 * 8
 
 
@@ -98,7 +98,7 @@ def test_each_transform_is_applied_as_often_as_asked() -> None:
 
 
 def network() -> nn.Module:
-    """No batch normalisation, so that parts of a batch and the whole are comparable."""
+    """Without batch normalisation, so that parts of a batch can be compared with the whole."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return nn.Sequential(nn.Flatten(), nn.Linear(450, 12), nn.Tanh(), nn.Linear(12, 8))
@@ -112,9 +112,9 @@ WORLDS = (4, 2, 1)
 
 
 def step_of_one(rank: int, world: int) -> dict[str, object]:
-    """Means over processes and gradients, of one process's part of the batch."""
+    """Means over processes, and gradients, for one process's part of the batch."""
     wrapped = DistributedDataParallel(network())
-    # Windows are dealt out as lanes are, not in one piece.
+    # Windows are distributed as lanes are, not as one contiguous piece.
     prepared = OBJECTIVE.prepare(WINDOWS[rank::world], KEYS[rank::world])
     outcome = OBJECTIVE.score(wrapped(prepared.inputs), prepared.targets)
     outcome.loss.backward()
@@ -124,14 +124,14 @@ def step_of_one(rank: int, world: int) -> dict[str, object]:
 
 
 def one_of_many(rank: int, out: Path) -> None:
-    """A process that takes part in every world that has room for its rank."""
+    """A process that takes part in every world size above its rank."""
     torch.set_num_threads(1)
     for world in WORLDS:
         if rank >= world:
             break
-        # They meet in a file: a port could be taken, and its server goes with the first process that is done.
+        # Rendezvous through a file: a port could be taken, and its server ends with the first process to finish.
         dist.init_process_group("gloo", init_method=f"file://{out}/meet-{world}", rank=rank, world_size=world)
-        # In a function of its own: a wrapped network that outlives its process group can hang when it is freed.
+        # In its own function: a DDP-wrapped network that outlives its process group can hang when it is freed.
         found = step_of_one(rank, world)
         if rank == 0:
             torch.save(found, out / f"{world}.pt")
@@ -140,9 +140,9 @@ def one_of_many(rank: int, out: Path) -> None:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What one, two and four gloo processes make of one batch."""
+    """Results of one, two and four gloo processes for one batch."""
     out = tmp_path_factory.mktemp("worlds")
-    # Four processes that each import torch would take longer than all the rest: one does, and is forked.
+    # Four processes that each import torch would take longer than the rest together: one imports it and is forked.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pretrain.objectives.simclr", "torch.nn.parallel"])
     processes = [context.Process(target=one_of_many, args=(rank, out)) for rank in range(max(WORLDS))]

@@ -1,4 +1,4 @@
-"""One hash, three forms: Python integers, NumPy arrays and tensors give the published sequence."""
+"""One hash in three forms: Python integers, NumPy arrays and tensors give the published sequence."""
 
 import numpy as np
 import torch
@@ -15,11 +15,11 @@ PUBLISHED = [
     4593380528125082431,
     16408922859458223821,
 ]
-"""First outputs of Vigna's splitmix64.c (public domain, prng.di.unimi.it) from that seed."""
+"""First outputs of Vigna's splitmix64.c (public domain, prng.di.unimi.it) for that seed."""
 
 STATES = [(SEED + number * GOLDEN) & WORD for number in range(1, len(PUBLISHED) + 1)]
 KEYS = [8401407639485585136, 1915705872401280945, 5687381436816277015]
-"""Of windows 0, 1 and 12345 in epoch 2 of seed 7."""
+"""Keys of windows 0, 1 and 12345 in epoch 2 of seed 7."""
 
 
 def test_all_forms_give_the_published_sequence() -> None:
@@ -39,5 +39,5 @@ def test_forms_agree_on_the_extremes_and_on_many_numbers() -> None:
 
 
 def test_keys_of_windows_stay_what_they_were() -> None:
-    """Resumed runs draw the same transforms only if these never change."""
+    """Resumed runs draw the same transforms only if these keys never change."""
     assert window_keys(7, 2, torch.tensor([0, 1, 12345])).tolist() == KEYS

@@ -1,4 +1,4 @@
-"""What operators look at: a trace of some steps, and a garbage collector that holds up nobody."""
+"""Tools for operators: a trace of some steps, and a garbage collector that delays no process."""
 
 import gc
 import gzip

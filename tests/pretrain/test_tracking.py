@@ -17,7 +17,7 @@ def finish(): calls.append(("finish", None))
 
 @pytest.mark.parametrize("service", ["wandb", "trackio"])
 def test_the_numbers_go_to_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: str) -> None:
-    """The services want an account and a network; their three functions that are used have these names in both."""
+    """The services need an account and a network; the three functions that we use have these names in both."""
     (tmp_path / f"{service}.py").write_text(STAND_IN)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, service, raising=False)

@@ -57,7 +57,7 @@ def test_segments_are_long_enough_and_the_order_is_never_the_identity(length: in
     lengths = permutation.draw_bounds(KEYS, length).diff(dim=1)
     assert lengths.min() == 11
     assert (lengths.sum(dim=1) == length).all()
-    # Exchangeable: each segment is a quarter of the window in the mean, within four standard errors.
+    # Exchangeable: each segment is on average a quarter of the window, within four standard errors.
     assert (lengths.double().mean(dim=0) - length / 4).abs().max() < 4 * length * 0.2 / len(KEYS) ** 0.5
     orders = permutation.draw_order(KEYS, allow_identity=False)
     assert not (orders == torch.arange(4)).all(dim=1).any()
@@ -152,7 +152,7 @@ def test_texture_hides_the_trace_of_linear_interpolation() -> None:
     warped = time_warp.warp(x, time_warp.warped_positions(time_warp.draw_knots(keys), 300))
 
     def best_threshold(one: Tensor, other: Tensor) -> float:
-        """Accuracy of telling the two apart by their share of power above 14.5 Hz."""
+        """Accuracy of telling the two apart by the share of power above 14.5 Hz."""
         shares = []
         for windows in (one, other):
             power = torch.fft.rfft(windows * torch.hann_window(300)).abs().square().sum(dim=1)

@@ -1,4 +1,4 @@
-"""An update that must not be made leaves every bit as it was, and all processes do the same at the same step."""
+"""A refused update leaves every bit unchanged, and all processes act alike at the same step."""
 
 import copy
 import signal
@@ -95,7 +95,7 @@ def test_a_process_alone_has_its_answer_at_once() -> None:
 
 
 def with_one_signal(process: Process, config: PretrainConfig, number: int, out: Path) -> None:
-    """The second process alone is asked to stop, when it is about to make step 3."""
+    """Only the second process is asked to stop, just before step 3."""
     real = Run.step
 
     def step(self: Run, batches: object, stop_requested: bool) -> tuple[bool, bool]:

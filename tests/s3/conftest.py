@@ -68,7 +68,7 @@ class Server:
 
 @pytest.fixture(scope="session")
 def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """SeaweedFS with one user; the test is skipped where it is not installed."""
+    """SeaweedFS with one user; the test is skipped if it is not installed."""
     pytest.importorskip("s3fs", reason="needs s3fs: pip install -e '.[dev]'")
     program = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if program is None:
@@ -94,7 +94,7 @@ def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def http(shards: Path, tmp_path: Path) -> Iterator[Server]:
-    """The shards over HTTP; see range_server.py for what comes after the slash."""
+    """The shards over HTTP; range_server.py explains what comes after the slash."""
     pytest.importorskip("aiohttp", reason="needs aiohttp: pip install -e '.[dev]'")
     (port,) = free_ports(1)
     command = [sys.executable, str(Path(__file__).with_name("range_server.py")), str(port), str(shards)]

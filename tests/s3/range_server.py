@@ -1,4 +1,4 @@
-"""An HTTP server with ranges, and with the faults that a network has: python range_server.py PORT FOLDER."""
+"""An HTTP server with range requests and simulated network faults: python range_server.py PORT FOLDER."""
 
 import sys
 from collections import Counter
@@ -18,7 +18,7 @@ async def flaky(request: web.Request) -> web.StreamResponse:
 
 
 async def short(request: web.Request) -> web.StreamResponse:
-    """Every other answer breaks off in the middle, though it promised more."""
+    """Every other response breaks off in the middle, short of its stated length."""
     name = request.match_info["name"]
     ASKED[name] += 1
     if ASKED[name] % 2 == 0 or request.method == "HEAD":
@@ -34,7 +34,7 @@ async def short(request: web.Request) -> web.StreamResponse:
 
 
 async def locked(request: web.Request) -> web.StreamResponse:
-    """Only with the right token, or as the right user."""
+    """Requires the right token or user."""
     tokens, users = ("right", "r+g/t="), ("Bearer right", BasicAuth("me", "right").encode())
     if request.query.get("token") not in tokens and request.headers.get("Authorization") not in users:
         return web.Response(status=403)
@@ -42,7 +42,7 @@ async def locked(request: web.Request) -> web.StreamResponse:
 
 
 async def whole(request: web.Request) -> web.StreamResponse:
-    """Knows nothing of ranges."""
+    """Ignores range requests."""
     return web.Response(body=(FOLDER / request.match_info["name"]).read_bytes())
 
 

@@ -1,4 +1,4 @@
-"""How credentials are handed over without a URL that holds them, and that `harnet submit` writes none down."""
+"""Credentials are passed without putting them into a URL, and `harnet submit` writes none to a file."""
 
 import json
 import os
@@ -20,12 +20,12 @@ FAST = RemoteOptions(patience=Patience(seconds=0.1, first_pause=0.05))
 SECRET = "r+g/t="
 SUBMIT = ("submit", "pretrain", "--profile")
 
-# The HTTP client closes its connections when the interpreter ends, not before.
+# The HTTP client closes its connections only when the interpreter exits.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
 def configure(monkeypatch: pytest.MonkeyPatch, folder: Path, options: dict) -> None:
-    """As if a new process found this file in the folder of fsspec's configuration."""
+    """As if a new process found this file in fsspec's configuration folder."""
     (folder / "store.json").write_text(json.dumps({"https": options}))
     found: dict = {}
     fsspec.config.set_conf_files(str(folder), found)
@@ -61,7 +61,7 @@ def test_a_store_opens_by_fsspecs_configuration(
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A stand-in of Slurm that keeps every word and script it is given in this folder, and a profile."""
+    """A stand-in for Slurm that keeps all arguments and scripts it gets in this folder, and a profile."""
     folder = tmp_path / "slurm"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")

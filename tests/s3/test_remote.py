@@ -30,7 +30,7 @@ from tests.s3.conftest import KEY, SECRET, Server
 ORDER = OrderConfig(window_seconds=10, batch=48, lanes=12, seed=1, windows_per_visit=64, shuffle_windows=100)
 FAST = RemoteOptions(patience=Patience(seconds=1, first_pause=0.05))
 
-# The HTTP and S3 clients close their connections when the interpreter ends, not before.
+# The HTTP and S3 clients close their connections only when the interpreter exits.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
@@ -87,7 +87,7 @@ def test_every_kind_of_location_gives_the_same_batches(
 
 @pytest.fixture
 def fresh_fork_server() -> Iterator[None]:
-    """Children of a fork server have the environment that it was started in, perhaps by another test."""
+    """Children of a fork server inherit the environment in which it was started, perhaps by another test."""
     forkserver._forkserver._stop()  # type: ignore[attr-defined]
     yield
     forkserver._forkserver._stop()  # type: ignore[attr-defined]
@@ -125,7 +125,7 @@ def test_a_server_that_comes_back_is_no_loss(http: Server, shards: Path, cache: 
     http.stop()
     patience = Patience(seconds=60, first_pause=0.2)
     storage = open_storage(contents, RemoteOptions(patience=patience))
-    # What was asked for in the background has failed by the time that it is needed; and still nothing is damaged.
+    # The background request has failed by the time it is needed, yet nothing is counted as damaged.
     back = threading.Timer(2, http.start)
     with Shards(contents, storage, patience) as files, Shards(manifests.read(shards)) as local:
         files.prefetch(0)
@@ -243,7 +243,7 @@ def test_blocks_are_kept_and_a_partial_one_is_never_used(
     kept[1].write_bytes(content)
     assert same(windows(contents, options), expected)
     assert kept[0].stat().st_size > 100
-    # What is kept is enough: the network is not asked.
+    # The cache is enough: nothing is requested over the network.
     fsspec.filesystem("memory").mv("/cohort", "/moved", recursive=True)
     assert same(windows(contents, options), expected)
     fsspec.filesystem("memory").mv("/moved", "/cohort", recursive=True)
@@ -276,7 +276,7 @@ def test_a_full_disk_costs_nothing_but_time(
 
 
 def test_blocks_of_another_corpus_go_after_a_week(tmp_path: Path) -> None:
-    """A purge changes the digest; what is left of the old corpus is not kept for ever."""
+    """A purge changes the digest; leftovers of the old corpus are not kept for ever."""
     before = BlockCache(tmp_path, 100_000, "a" * 64)
     for number in range(3):
         before.put("source", number, bytes(1000))

@@ -51,7 +51,7 @@ READERS: tuple[DeviceReader, ...] = (
 
 
 def head_of(path: Path) -> bytes:
-    """The first bytes of a file, by which its format is recognised."""
+    """The first bytes of a file, which identify its format."""
     with path.open("rb") as file:
         return file.read(HEAD_BYTES)
 

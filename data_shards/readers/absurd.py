@@ -1,4 +1,4 @@
-"""Dropping values far outside the device's range: a single one would ring for half a second after filtering."""
+"""Drop values far outside the device's range: a single one would ring for half a second after filtering."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,13 +6,13 @@ from numpy.typing import NDArray
 from data_shards.readers.oddities import Tally
 
 MOST_OF_RANGE = 1.1
-"""Tolerated multiple of full scale: ±6 g devices reach 6.006 g, and the maker's calibration may stretch more."""
+"""Tolerated multiple of full scale: ±6 g devices reach 6.006 g, and factory calibration may stretch it further."""
 
 
 def without_absurd(
     times: NDArray[np.float64], acceleration: NDArray[np.float32], range_g: float, tally: Tally
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Times (n,) and acceleration (n, 3) in g without the samples, counted, that have an axis beyond the range."""
+    """Times (n,) and acceleration (n, 3) in g, without samples that have an axis out of range; these are counted."""
     limit = np.float32(MOST_OF_RANGE * range_g)
     if not len(times) or (acceleration.max() <= limit and acceleration.min() >= -limit):
         return times, acceleration

@@ -1,9 +1,9 @@
-"""ActiGraph (.gt3x): a zip archive with info.txt and log.bin, or in old files (NHANES) activity.bin.
+"""ActiGraph (.gt3x): a zip archive with info.txt and log.bin; old files (NHANES) have activity.bin instead.
 
-Layout: ActiGraph's own documents, github.com/actigraph/GT3X-File-Format and NHANES-GT3X-File-Format. The permissive
-library for it (actfast 1.3.0) reads no acceleration from these files; ActiGraph's own (pygt3x 0.7.1) is GPL-3, fills
-idle sleep with repeated values, dates old files to 1990 and needs 1.5 GB for a day at 100 Hz. So the records, one per
-second with a checksum, are read here.
+Layout: ActiGraph's documentation, github.com/actigraph/GT3X-File-Format and NHANES-GT3X-File-Format. Of the existing
+libraries, the permissively licensed one (actfast 1.3.0) reads no acceleration from these files; ActiGraph's own (pygt3x
+0.7.1) is GPL-3, fills idle sleep with repeated values, dates old files to 1990 and needs 1.5 GB for a day at 100 Hz.
+So the records, one per second with a checksum, are parsed here.
 """
 
 import errno
@@ -28,14 +28,14 @@ from harnet.errors import HarnetError
 
 ZIP_START = b"PK\x03\x04"
 SIZE_FOLLOWS = 8
-"""Flag of a member whose size is not in its header but behind it."""
+"""Zip flag: the member's size follows its data instead of being in its header."""
 LOGS = ("log.bin", "activity.bin")
 NAMES = (
     *LOGS,
     *("info.txt", "epoch.bin", "gt3xplus.ico", "lux.bin", "battery.bin", "autorun.inf", "firmware.bin", "metadata"),
     *("metadata.json", "log.txt", "eeprom.bin", "ram.bin"),
 )
-"""One of these is among the first members of every .gt3x."""
+"""Every .gt3x has one of these among its first members."""
 
 RATES = (1.0, 1000.0)
 SCALE_LIMITS = (10.0, 1e5)
@@ -43,9 +43,9 @@ RANGES_G = (1.0, 100.0)
 STARTS = (0.0, 4e9)
 """Plausible values in info.txt: sampling rate, counts per g, range in g, and seconds since 1970 (to 2096)."""
 MOST_SAMPLES = 1.5
-"""Maximum samples per second as a multiple of the rate; devices give one or two more than the rate."""
+"""Maximum number of samples in a second, as a multiple of the rate; devices write one or two more than the rate."""
 MOST_ABSURD = 0.1
-"""Share of out-of-range samples in a second above which the record counts as damaged."""
+"""Share of out-of-range samples in a second above which the record is considered damaged."""
 MAX_BYTES = 4 << 30
 """Maximum size of log.bin, ten times a week at 100 Hz: a guard against zip bombs."""
 
@@ -53,29 +53,29 @@ TICKS_TO_1970 = 621_355_968_000_000_000
 TICKS_PER_SECOND = 10_000_000
 """.NET ticks (info.txt.md): 100 ns since 0001-01-01."""
 SCALES = {"NEO": (341.0, 6.0), "CLE": (341.0, 6.0), "MRA": (341.0, 6.0), "MOS": (256.0, 8.0), "TAS": (256.0, 8.0)}
-"""Counts per g and full scale by the serial number's first letters (Activity2.md), where info.txt does not say."""
+"""Counts per g and full scale by serial number prefix (Activity2.md), used where info.txt does not state them."""
 
 
 @dataclass(frozen=True)
 class Info:
-    """What info.txt says."""
+    """Contents of info.txt."""
 
     rate: float
     """Samples per second."""
     scale: float
     """Counts per g."""
     range_g: float
-    """Full scale."""
+    """Full scale in g."""
     start: float
-    """Wall clock of the first sample of an old file, seconds since 1970."""
+    """Local time of the first sample in an old file, in seconds since 1970."""
     log: str
     """Name of the log in the archive."""
     fields: dict[str, str]
-    """All fields, which include the subject's name; only explicitly named fields are ever used."""
+    """All fields. They include the subject's name, so only explicitly named fields are ever used."""
 
     @property
     def old(self) -> bool:
-        """Whether the log is of samples alone, without records."""
+        """Whether the log contains only samples, without records."""
         return self.log.lower().endswith(LOGS[1])
 
 
@@ -85,11 +85,11 @@ class ActiGraph(DeviceReader):
     kind = "ActiGraph .gt3x"
 
     def recognises(self, head: bytes, options: ReadOptions) -> bool:
-        """By a zip archive with one of the members that every .gt3x has."""
+        """A zip archive with one of the members that every .gt3x has."""
         return any(bare_name(name) in NAMES for name in _first_names(head))
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
-        """Yield the one recording. Raises `HarnetError` if the archive or its info.txt is damaged."""
+        """Yield the only recording. Raises `HarnetError` if the archive or its info.txt is damaged."""
         tally = Tally(path)
         with ExitStack() as stack:
             with archive_errors(path):
@@ -99,7 +99,7 @@ class ActiGraph(DeviceReader):
 
 
 def _first_names(head: bytes) -> Iterator[str]:
-    """Names of a zip archive's first members, as far as their headers (APPNOTE.TXT, 4.3.7) are in `head`."""
+    """Names of a zip archive's first members: those whose headers (APPNOTE.TXT, 4.3.7) are within `head`."""
     at = 0
     while head.startswith(ZIP_START, at) and len(head) >= at + 30:
         flags, packed, length, extra = (
@@ -113,19 +113,19 @@ def _first_names(head: bytes) -> Iterator[str]:
 
 
 def bare_name(member: str) -> str:
-    """The name of an archive's member without its folder, in small letters."""
+    """The name of an archive member in lower case, without its folder."""
     return member.replace("\\", "/").rpartition("/")[2].lower()
 
 
 @contextmanager
 def archive_errors(path: object) -> Iterator[None]:
-    """Convert errors of a damaged, encrypted or unsupported zip archive to a one-line HarnetError."""
+    """Convert exceptions from a damaged, encrypted or unsupported zip archive to a one-line HarnetError."""
     try:
         yield
     except HarnetError:
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError) as error:
-        # A damaged directory sends zipfile to a place before the file's beginning: "invalid argument", "negative seek".
+        # A damaged directory makes zipfile seek to before the start of the file: "invalid argument", "negative seek".
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise HarnetError(f"{path}: the zip archive is damaged or cut off ({error}): copy it again") from error
@@ -155,7 +155,7 @@ def _recording(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Recording:
 
 
 def _utc_offset(text: str) -> int | None:
-    """Seconds in "-04:00:00", the offset of the computer by which the device was set (info.txt.md)."""
+    """Seconds in "-04:00:00": the UTC offset of the computer that initialised the device (info.txt.md)."""
     match = re.fullmatch(r"([+-]?)(\d{1,2}):(\d\d)(?::\d\d)?", text, re.ASCII)
     if match is None or int(match[2]) > 14:
         return None
@@ -190,12 +190,12 @@ def _info(archive: zipfile.ZipFile, path: Path) -> Info:
 
 
 def _number(text: str) -> float:
-    """With a point or a comma: the program that writes the file uses the decimal sign of its computer."""
+    """Accepts a decimal point or comma: the program that writes the file uses the computer's locale."""
     return float(text.replace(",", "."))
 
 
 def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, str]:
-    """The names of info.txt and of the log, which may be in a folder if the archive was packed again."""
+    """Names of info.txt and of the log; they may be in a folder if the archive was repacked."""
     folders: dict[str, dict[str, str]] = {}
     for name in archive.namelist():
         folder = name.replace("\\", "/").rpartition("/")[0]
@@ -227,7 +227,7 @@ def _pieces(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[Samp
 
 
 def _seconds(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[SampleChunk]:
-    """The samples of log.bin."""
+    """Samples in log.bin."""
     with archive.open(info.log) as file:
         seconds = choose_seconds(file, int(6 * (MOST_SAMPLES * info.rate + 1)), tally)
     with archive.open(info.log) as file:
@@ -238,30 +238,30 @@ def _seconds(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[Sam
 def _samples(
     kind: int, seconds: NDArray[np.float64], payloads: NDArray[np.uint8], info: Info, tally: Tally
 ) -> SampleChunk:
-    """Records of one type and size, which are seconds of equally many samples."""
+    """Decode records of one type and size: seconds with the same number of samples each."""
     counts = unpack(payloads) if kind == PACKED else payloads[:, : payloads.shape[1] // 6 * 6].copy().view("<i2")
     limit = MOST_OF_RANGE * info.range_g * info.scale
     absurd = (np.abs(counts.astype(np.int32)) > limit).reshape(len(counts), -1, 3).any(axis=2).sum(axis=1)
-    # A value beyond the range is one of a fault in the sensor, many are of damage that the checksum has not found.
+    # A few out-of-range values are a sensor fault; many mean damage that the checksum missed.
     damaged = absurd > max(1, MOST_ABSURD * counts.shape[1] / 3)
     tally.add("damaged blocks", int(damaged.sum()), "places in the log")
     seconds, counts = seconds[~damaged], counts[~damaged]
     per_second = counts.shape[1] // 3
-    # A second with more samples than its nominal number is still a second.
+    # A second with more samples than the nominal number still lasts one second.
     times = seconds[:, None] + np.arange(per_second) / max(info.rate, per_second)
     acceleration = (counts.reshape(-1, 3) / np.float32(info.scale)).astype(np.float32)
     return SampleChunk(*without_absurd(times.ravel(), acceleration, info.range_g, tally))
 
 
 def _old_samples(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[SampleChunk]:
-    """activity.bin: one stream of packed samples from the start on, two in every nine bytes."""
+    """activity.bin: a single stream of packed samples, two in every nine bytes."""
     done = 0
     rest = b""
     with archive.open(info.log) as file:
         content = InflatedMember(file)
         while piece := content.read():
             data = rest + piece
-            # The last sample of all may end within a byte, and within nine.
+            # The very last sample may end in the middle of a byte, and of a group of nine.
             stop = len(data) // 9 * 9 if len(piece) == PIECE_BYTES else len(data)
             rest = data[stop:]
             counts = unpack(np.frombuffer(data[:stop], np.uint8).reshape(1, -1)).reshape(-1, 3)

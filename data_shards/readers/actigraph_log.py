@@ -1,7 +1,7 @@
-"""The log of an ActiGraph: which records of acceleration are sound, each once, and in order.
+"""The log of an ActiGraph: selects the intact acceleration records, each once, in order of time.
 
-A record begins with a separator, a type, a UNIX time and a size, and ends with a checksum of one byte (ActiGraph's
-documents, LogRecords); one of acceleration holds a second of samples.
+A record begins with a separator, a type, a UNIX time and a size, and ends with a one-byte checksum (ActiGraph's
+documentation, LogRecords). An acceleration record holds one second of samples.
 """
 
 import zipfile
@@ -21,61 +21,61 @@ from harnet.errors import HarnetError
 
 SEPARATOR = 0x1E
 HEAD_SIZE = 8
-"""Separator, type, timestamp (4), size (2); the payload and one byte of checksum follow."""
+"""Separator, type, timestamp (4 bytes), size (2 bytes); the payload and a one-byte checksum follow."""
 PACKED, PLAIN = 0, 26
 """Record types ACTIVITY (12 bits, y x z) and ACTIVITY2 (16 bits, x y z): a second of samples each."""
 PIECE_BYTES = 1 << 16
-"""Where the archive is damaged, the piece that holds the damage is lost."""
+"""Bytes decompressed at a time; where the archive is damaged, the piece with the damage is lost."""
 MOST_SECONDS = 400 * 86_400
-"""More is no recording, but made to fill the memory."""
+"""A file with more is not a recording but an attempt to exhaust memory."""
 BYTES_AT_A_TIME = 3 << 20
-"""Of the payload that is decoded together: 5,000 seconds at 100 Hz."""
+"""Payload bytes that are decoded together: 5,000 seconds at 100 Hz."""
 
 
 class Record(NamedTuple):
-    """A sound record."""
+    """An intact record."""
 
     kind: int
-    """Its type."""
+    """Type of the record."""
     time: int
-    """UNIX seconds, on the device's own clock."""
+    """UNIX seconds on the device's clock."""
     start: int
-    """First byte of its payload, in the whole log."""
+    """Offset of its payload in the log, in bytes."""
     payload: bytes
-    """What it holds."""
+    """Contents of the record."""
 
 
 @dataclass(frozen=True)
 class Seconds:
-    """Which records of acceleration are read, in order."""
+    """The acceleration records to read, in order."""
 
     kinds: NDArray[np.int64]
     """(n,) PACKED or PLAIN."""
     times: NDArray[np.float64]
     """(n,) seconds since 1970."""
     starts: NDArray[np.int64]
-    """(n,) first byte of the payload in the log."""
+    """(n,) offset of the payload in the log, in bytes."""
     sizes: NDArray[np.int64]
-    """(n,) bytes of the payload."""
+    """(n,) size of the payload in bytes."""
 
 
 def choose_seconds(file: IO[bytes], largest: int, tally: Tally) -> Seconds:
-    """Check every record of a log, and choose those of acceleration, each once, in order of time.
+    """Check every record of a log, and choose the acceleration records, each once, in order of time.
 
     Args:
-        file: The log from its beginning.
-        largest: Bytes that no second of samples exceeds; a longer record is damaged.
-        tally: Where what is left out is counted.
+        file: The log, positioned at its start.
+        largest: Maximum size in bytes of a second of samples; a longer record is damaged.
+        tally: Counts the records that are left out.
 
     Raises:
         HarnetError: the clock was reset.
     """
     content = InflatedMember(file)
     records = _Records(content)
-    # Typed arrays: a list of tuples would take 250 bytes a second.
+    # Typed arrays: a list of tuples would take 250 bytes per second of recording.
     kinds, times, starts, sizes, digests = (array(code) for code in "BIqHI")
     for record in records:
-        # One byte: the moment of plugging in (Activity2.md).
+        # A one-byte payload marks the moment of plugging in (Activity2.md).
         if record.kind not in (PACKED, PLAIN) or len(record.payload) <= 1:
             continue
         if len(record.payload) > largest:
@@ -102,7 +102,7 @@ def choose_seconds(file: IO[bytes], largest: int, tally: Tally) -> Seconds:
 
 
 def read_seconds(file: IO[bytes], seconds: Seconds) -> Iterator[tuple[int, NDArray[np.float64], NDArray[np.uint8]]]:
-    """The chosen records in runs of one type and size: type, times (n,) and payloads (n, bytes)."""
+    """The chosen records, in runs of equal type and size: type, times (n,) and payloads (n, bytes)."""
     content = InflatedMember(file)
     data, begin, index = b"", 0, 0
     alike = zip(seconds.kinds.tolist(), seconds.sizes.tolist(), strict=True)
@@ -114,7 +114,7 @@ def read_seconds(file: IO[bytes], seconds: Seconds) -> Iterator[tuple[int, NDArr
             for start in seconds.starts[index : index + some].tolist():
                 while start + size > begin + len(data):
                     piece = content.read()
-                    assert piece  # it was there a moment ago
+                    assert piece  # it was there on the first pass
                     data, begin = data[max(start - begin, 0) :] + piece, max(begin, min(start, begin + len(data)))
                 payloads.append(data[start - begin : start - begin + size])
             joined = np.frombuffer(b"".join(payloads), np.uint8).reshape(some, size)
@@ -123,7 +123,7 @@ def read_seconds(file: IO[bytes], seconds: Seconds) -> Iterator[tuple[int, NDArr
 
 
 class InflatedMember:
-    """A member of the archive, piece by piece, up to the first byte that cannot be unpacked."""
+    """A member of the archive in pieces, up to the first byte that cannot be decompressed."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -140,12 +140,12 @@ class InflatedMember:
             return b""
 
     def count_in(self, tally: Tally, name: str) -> None:
-        """Say where the member is damaged."""
+        """Count the damage, with its position in the member."""
         tally.add("cut end", int(bool(self.trouble)), f"{name} cannot be unpacked from there on: {self.trouble}")
 
 
 class _Records:
-    """The sound records of a log, in runs of at most a piece."""
+    """The intact records of a log, one piece of the log at a time."""
 
     def __init__(self, content: InflatedMember) -> None:
         self.damaged = 0
@@ -162,16 +162,16 @@ class _Records:
         yield from self._sound(rest, last=True)
 
     def _sound(self, data: bytes, last: bool) -> Generator[Record, None, int]:
-        """Records in `data`; returns how many bytes are done with. A record cut by the end waits for more."""
+        """Yield the records in `data`; returns the bytes consumed. A record cut off at the end waits for more."""
         numbers = np.frombuffer(data, np.uint8)
         position = 0
         while (start := data.find(SEPARATOR, position)) >= 0:
-            # Zero bytes between records are no damage (ActiGraph's document says so).
+            # Zero bytes between records are not damage (ActiGraph's documentation).
             self.damaged += any(data[position:start])
             stop = start + HEAD_SIZE + int.from_bytes(data[start + 6 : start + HEAD_SIZE], "little") + 1
             if stop > len(data) and not last:
                 return start
-            # The XOR of everything with its one's complement is all ones.
+            # The checksum is the one's complement of the XOR of all other bytes, so the XOR of all bytes is all ones.
             if stop > len(data) or np.bitwise_xor.reduce(numbers[start:stop]) != 0xFF:
                 position = start + 1
                 self.damaged += 1
@@ -185,7 +185,7 @@ class _Records:
 
 
 def unpack(packed: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """(rows, bytes) of big-endian 12-bit numbers in the order y x z → (rows, 3 · samples) in the order x y z."""
+    """Unpack big-endian 12-bit numbers: (rows, bytes) in the order y x z → (rows, 3 · samples) in the order x y z."""
     samples = packed.shape[1] * 2 // 9
     padded = np.pad(packed, ((0, 0), (0, -packed.shape[1] % 3))).astype(np.int16)
     first, second, third = (padded[:, index::3] for index in range(3))

@@ -1,8 +1,8 @@
-"""ActiLife's RAW export, and what gt3x2csv writes like it: ten lines of header, then text at the device's rate.
+"""ActiLife's RAW export, and the like format of gt3x2csv: a header of ten lines, then text at the device's rate.
 
-Layout: the first line says the rate and how dates are written ("date format dd.MM.yyyy at 100 Hz"); `Start Time` and
-`Start Date` follow; rows are `x,y,z` in g, with a stamp before them if that was ticked at export, and column names
-above them or not. Seen in exports of ActiLife 6; ActiGraph publishes no description.
+Layout: the first line gives the rate and the date format ("date format dd.MM.yyyy at 100 Hz"); `Start Time` and
+`Start Date` follow. Rows are `x,y,z` in g, preceded by a timestamp if that was ticked at export; a line of column
+names is optional. Inferred from exports of ActiLife 6; ActiGraph publishes no description.
 """
 
 import re
@@ -31,36 +31,36 @@ _SERIAL = re.compile(r"[A-Z]{2,4}[0-9A-Z]{6,14}")
 
 @dataclass(frozen=True)
 class Header:
-    """What the first ten lines say."""
+    """Contents of the first ten lines."""
 
     rate: float
     """Samples per second."""
     start: float
-    """Seconds since 1970 of the first sample, on the wearer's clock."""
+    """Time of the first sample, in seconds since 1970 on the wearer's clock."""
     date_order: str
-    """Of dates in the rows, as `Stamps` wants it."""
+    """Order of day and month in the rows, as `Stamps` takes it."""
     serial: str
-    """Of the device; empty if it is not there."""
+    """Serial number of the device; empty if not stated."""
     device: str
-    """Maker and model, such as "ActiGraph GT3X+"."""
+    """Manufacturer and model, such as "ActiGraph GT3X+"."""
 
 
 class ActiLife(DeviceReader):
-    """Times are the wall clock's where the device was set up."""
+    """Reader of ActiLife RAW exports. Times are local to where the device was initialised."""
 
     kind = "ActiLife RAW .csv"
 
     def recognises(self, head: bytes, options: ReadOptions) -> bool:
-        """By the first line."""
+        """By its first line."""
         lines = [line for line in text_lines(head) if line.strip()]
         return bool(lines) and FIRST_LINE.fullmatch(_bare(lines[0])) is not None
 
     def settings(self, options: ReadOptions) -> dict[str, str]:
-        """Where clocks were changed decides times; nothing else is asked."""
+        """None: the header states the units and the date format."""
         return {}
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
-        """Yield the one recording. Raises `HarnetError` for a header that is not whole, and for epochs."""
+        """Yield the only recording. Raises `HarnetError` for an incomplete header, and for exports of epochs."""
         with path.open("rb") as file:
             lines = text_lines(file.read(HEAD_BYTES))
         header = _header(lines, path)
@@ -124,5 +124,5 @@ def _dialect(lines: list[str], path: Path) -> Dialect:
 
 
 def _bare(line: str) -> str:
-    """Without the quotes and separators that a spreadsheet puts round a line."""
+    """The line without the quotes and separators that a spreadsheet puts around it."""
     return line.strip().strip('",;\t ')

@@ -1,6 +1,6 @@
 """One device file inside a .zip archive, such as an Empatica session.
 
-A .gt3x is itself a zip archive and is read directly. Members are never unpacked under their own names; nested archives
+A .gt3x is itself a zip archive and is read directly. Members are never extracted under their own names; nested archives
 are not opened, unless they are .gt3x.
 """
 
@@ -19,14 +19,14 @@ MOST_MEMBERS = 1000
 
 
 class Zipped(Compressed):
-    """The recording is named after the archive."""
+    """Reader of a zip archive with one device file; the recording is named after the archive."""
 
     def __init__(self, inner: DeviceReader, member: str) -> None:
         super().__init__(inner, lambda path, mode: _Member(path, member))
         self._suffix = Path(member).suffix
 
     def label(self, path: Path) -> str | None:
-        """The archive's name, without .zip and the suffix that the file in it has."""
+        """The archive's name, without .zip and without the suffix of the file inside."""
         bare = self.bare(path)
         return None if self.inner.label(bare) is None else bare.name.removesuffix(self._suffix) or bare.name
 
@@ -50,7 +50,7 @@ def archived(path: Path, readers: Sequence[DeviceReader], options: ReadOptions) 
     """The reader for the one device file in a zip archive.
 
     Raises:
-        HarnetError: there is none, or more than one, or the archive is damaged, locked or too large.
+        HarnetError: there is none or more than one, or the archive is damaged, encrypted or too large.
     """
     found: list[tuple[DeviceReader, str]] = []
     others: list[str] = []
@@ -94,7 +94,7 @@ def _is_clutter(name: str) -> bool:
 
 
 class _Member:
-    """One file of an archive, which is closed with it."""
+    """One file in an archive; closing it closes the archive."""
 
     def __init__(self, path: Path, name: str) -> None:
         self._archive = zipfile.ZipFile(path)
@@ -108,5 +108,5 @@ class _Member:
         self._archive.close()
 
     def read(self, size: int) -> bytes:
-        """As of a file."""
+        """Like `read` of a file."""
         return self._file.read(size)

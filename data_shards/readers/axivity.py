@@ -1,4 +1,4 @@
-"""Axivity AX3 and AX6 (.cwa): the library `cwa-reader-rs` decodes blocks, after `axivity_blocks` has chosen them."""
+"""Axivity AX3 and AX6 (.cwa): `axivity_blocks` selects the blocks, and the library `cwa-reader-rs` decodes them."""
 
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from data_shards.recording import Recording, SampleChunk
 from harnet.errors import HarnetError
 
 PUBLIC_METADATA = ("device_id", "session_id", "gyro_range", "firmware_revision")
-"""Kept from the header. Its free-text annotation may hold a name, so it is never copied."""
+"""Header fields that are kept. The free-text annotation may contain a name, so it is never copied."""
 
 
 class Axivity(DeviceReader):
@@ -29,11 +29,11 @@ class Axivity(DeviceReader):
     kind = "Axivity .cwa (AX3, AX6)"
 
     def recognises(self, head: bytes, options: ReadOptions) -> bool:
-        """By the header's tag, or by the first data block where the header is damaged."""
+        """By the header's tag, or by the first data block if the header is damaged."""
         return head.startswith(HEADER_START) or head[HEADER_BYTES : HEADER_BYTES + 4] == BLOCK_START
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
-        """Yield the one recording. Raises `HarnetError` if the header is damaged or no block can be used."""
+        """Yield the only recording. Raises `HarnetError` if the header is damaged or no block is usable."""
         tally = Tally(path)
         blocks = axivity_blocks.choose_blocks(path, tally)
         if blocks.alone:
@@ -48,12 +48,12 @@ class Axivity(DeviceReader):
 
 
 def celsius(thermometer: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """Degrees from the 10-bit reading of the MCP9700: 3/1024 V a unit, 0.5 V at 0 °C, 10 mV/°C (cwa.h)."""
+    """Degrees Celsius from the MCP9700's 10-bit reading: 3/1024 V per unit, 0.5 V at 0 °C, 10 mV/°C (cwa.h)."""
     return (thermometer * np.float32(75 / 256) - 50).astype(np.float32)
 
 
 def _decode(path: Path, blocks: Blocks, tally: Tally) -> Recording:
-    """The recording in a file whose blocks are all sound; `blocks` tells what is in them."""
+    """The recording in a file whose blocks are all intact; `blocks` describes them."""
     try:
         header = cwa_reader_rs.read_metadata(str(path))
     except (RuntimeError, ValueError, OverflowError) as error:
@@ -96,7 +96,7 @@ def _undecodable(path: Path, error: Exception) -> HarnetError:
 
 
 def _piece(path: Path, start: int, stop: int) -> NDArray[np.float32]:
-    """Acceleration (n, 3) in g of the blocks start..stop."""
+    """Acceleration (n, 3) in g in the blocks start..stop."""
     frame = cwa_reader_rs.read_cwa_file(
         str(path),
         cut=cwa_reader_rs.blocks(start, stop),

@@ -1,7 +1,7 @@
-"""Selecting the data blocks of an Axivity file that are intact and of the header's session, in order.
+"""Selects the data blocks of an Axivity file that are intact and belong to the header's session, in order of time.
 
-Layout: `cwa.h` in the Open Movement project. A header of 1,024 bytes begins with "MD", data blocks of 512 bytes begin
-with "AX". The 16-bit little-endian words of a sound block sum to 0 modulo 65,536.
+Layout: `cwa.h` in the Open Movement project. The header of 1,024 bytes begins with "MD"; data blocks of 512 bytes begin
+with "AX". The 16-bit little-endian words of an intact block sum to 0 modulo 65,536.
 """
 
 import struct
@@ -25,14 +25,14 @@ HEADER_START = b"MD\xfc\x03"
 BLOCK_START = b"AX\xfc\x01"
 """Tag and length (508) of a data block."""
 CAPACITY = {0x30: 120, 0x32: 80, 0x62: 40, 0x92: 26}
-"""Axes and packing (`numAxesBPS`) that cwa.h defines → samples in a full block."""
+"""Axes and packing (`numAxesBPS`, as cwa.h defines it) → number of samples in a full block."""
 DAYS = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 0, 0, 0])
-"""Of each month."""
+"""Maximum number of days in each month; 0 for values that are not months."""
 UNKNOWN_SESSIONS = (0, 0xFFFFFFFF)
-"""In the header: 0 as cwa.h says, all ones where it was never written."""
+"""Session numbers in the header that mean "unknown": 0 according to cwa.h, all ones if it was never written."""
 
 BLOCKS_AT_A_TIME = 2048
-"""A quarter of a million samples: a week at 100 Hz is decoded in hardly more memory than it fills in the end."""
+"""A quarter of a million samples: decoding a week at 100 Hz needs hardly more memory than the result."""
 FEW_BLOCKS = 32
 
 _FACTS = np.dtype(
@@ -49,31 +49,31 @@ _FACTS = np.dtype(
         ("checksum", "<u2"),
     ]
 )
-"""What is kept of a block (`cwa_data_t`) until it is chosen."""
+"""Fields of a block (`cwa_data_t`) that are kept until blocks are chosen."""
 _PLACES = {"fractional": 4, "session": 6, "sequence": 10, "stamp": 14, "offset": 26, "count": 28, "checksum": 510}
-"""Where that is in a block, as far as it is copied as it stands."""
+"""Byte offsets in a block of the fields that are copied unchanged."""
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """What the data blocks say of themselves."""
+    """Contents of the data blocks, apart from the samples."""
 
     chosen: NDArray[np.bool_]
     """(blocks,) whether the block is decoded."""
     alone: bool
-    """Whether the file is its header, the chosen blocks and nothing else."""
+    """Whether the file consists of its header and the chosen blocks only."""
     written: int
-    """Blocks that the device wrote: the others are memory of one repeated byte (0x00 or 0xFF)."""
+    """Number of blocks that the device wrote; the others are unused memory, one byte repeated (0x00 or 0xFF)."""
     counts: NDArray[np.int64]
-    """(chosen blocks,) samples in each."""
+    """(chosen blocks,) number of samples in each."""
     anchor_times: NDArray[np.float64]
-    """(chosen blocks,) seconds at which one sample of each was taken."""
+    """(chosen blocks,) time in seconds of one sample of each block, its anchor."""
     anchor_samples: NDArray[np.int64]
-    """(chosen blocks,) which sample, counted from the block's first."""
+    """(chosen blocks,) index of that sample, counted from the block's first."""
     thermometer: NDArray[np.uint16]
-    """(chosen blocks,) raw reading, 10 bits; 0 where there is none."""
+    """(chosen blocks,) raw 10-bit temperature reading; 0 if there is none."""
     rate_code: int
-    """Rate and range of the chosen blocks: the header gives them too, but has no checksum."""
+    """Rate and range of the chosen blocks: the header states them too, but has no checksum."""
 
     @property
     def rate(self) -> float:
@@ -95,7 +95,7 @@ def choose_blocks(path: Path, tally: Tally) -> Blocks:
     """Check every data block, and choose those of the header's session, each once, in order of time.
 
     Raises:
-        HarnetError: the header is damaged, no block can be used, or the clock was reset.
+        HarnetError: the header is damaged, no block is usable, or the clock was reset.
     """
     with path.open("rb") as file:
         header = file.read(HEADER_BYTES)
@@ -107,7 +107,7 @@ def choose_blocks(path: Path, tally: Tally) -> Blocks:
     sessions = facts["session"]
     own = sessions == _own_session(struct.unpack_from("<I", header, 7)[0], sessions, path)
     tally.add("other sessions", int((~own).sum()), f"blocks, of {len(own)}")
-    # A recording has one rate: a block of another is damage that its checksum has not found.
+    # A recording has a single rate: a block with another one is damage that the checksum missed.
     code = int(np.bincount(facts["rate"][own]).argmax())
     usable = own & (facts["rate"] == code)
     tally.add("damaged blocks", written - int(sound.sum()) + int((own & ~usable).sum()), f"of {written}")
@@ -129,7 +129,7 @@ def choose_blocks(path: Path, tally: Tally) -> Blocks:
 
 
 def copy_blocks(path: Path, target: Path, keep: NDArray[np.bool_]) -> None:
-    """Write the header and these blocks alone."""
+    """Write only the header and these blocks."""
     with path.open("rb") as source, target.open("wb") as written:
         written.write(source.read(HEADER_BYTES))
         done = 0
@@ -139,7 +139,7 @@ def copy_blocks(path: Path, target: Path, keep: NDArray[np.bool_]) -> None:
 
 
 def _checked(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.void], int, Counter[str], int]:
-    """Which blocks are sound, facts of these, how many were written, why others are of no use, and where all end."""
+    """Mask of usable blocks, their fields, number written, number per reason of unusable ones, and end of the last."""
     sound: list[NDArray[np.bool_]] = [np.zeros(0, bool)]
     facts: list[NDArray[np.void]] = [np.zeros(0, _FACTS)]
     useless: Counter[str] = Counter()
@@ -151,7 +151,7 @@ def _checked(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.void], int, Coun
         words = blocks.view("<u2")
         whole = (blocks[:, :4] == np.frombuffer(BLOCK_START, np.uint8)).all(axis=1)
         whole &= (words.sum(axis=1, dtype=np.uint32) & 0xFFFF) == 0
-        # The library gives up on the whole file at one block without a time, or of a format that it does not know.
+        # A single block without a time, or in an unknown format, makes the library reject the whole file.
         lacks = {
             "rate": blocks[:, 24] == 0,
             "date": ~_has_time(np.ascontiguousarray(blocks[:, 14:18]).view("<u4")[:, 0]),
@@ -161,7 +161,7 @@ def _checked(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.void], int, Coun
         for what, lacking in lacks.items():
             useless[what] += int((usable & lacking).sum())
             usable &= ~lacking
-        # A file copied to the end of another brings its header, which is as long as two blocks.
+        # If another file was appended, its header is in between; it is as long as two blocks.
         headers = (blocks[:, :4] == np.frombuffer(HEADER_START, np.uint8)).all(axis=1)
         headers[1:] |= headers[:-1]
         headers[0] |= in_header
@@ -174,7 +174,7 @@ def _checked(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.void], int, Coun
 
 
 def _capacity(formats: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Samples in a full block of each format; of unknown formats no block is too full."""
+    """Number of samples in a full block of each format; no limit for unknown formats."""
     most = np.full(256, 0xFFFF)
     most[list(CAPACITY)] = list(CAPACITY.values())
     return most[formats]
@@ -192,7 +192,7 @@ def _facts(blocks: NDArray[np.uint8], places: NDArray[np.int64]) -> NDArray[np.v
 
 
 def _cause(useless: Counter[str]) -> str:
-    """Why blocks with a sound checksum are of no use, and what helps."""
+    """Why blocks with a valid checksum are unusable, and what helps."""
     what = max(useless, key=lambda cause: useless[cause], default="")
     if not useless[what]:
         return ": copy the file again"
@@ -206,7 +206,7 @@ def _cause(useless: Counter[str]) -> str:
 
 
 def _own_session(session: int, sessions: NDArray[np.uint32], path: Path) -> int:
-    """The session that is read. Blocks of another were left in the device's memory, maybe by another wearer."""
+    """The session to read. Blocks of others are left over in the device's memory, maybe from another wearer."""
     present = np.unique(sessions).tolist()
     if session in present:
         return session
@@ -220,7 +220,7 @@ def _own_session(session: int, sessions: NDArray[np.uint32], path: Path) -> int:
 
 
 def _has_time(stamp: NDArray[np.uint32]) -> NDArray[np.bool_]:
-    """Whether `cwa_timestamp_t` is a date: YYYYYYMM MMDDDDDh hhhhmmmm mmssssss."""
+    """Whether `cwa_timestamp_t` is a valid date: YYYYYYMM MMDDDDDh hhhhmmmm mmssssss."""
     month, day, hour = stamp >> 22 & 0xF, stamp >> 17 & 0x1F, stamp >> 12 & 0x1F
     clock = (hour < 24) & ((stamp >> 6 & 0x3F) < 60) & ((stamp & 0x3F) < 60)
     date = (day >= 1) & (day <= DAYS[month]) & ((month != 2) | (day < 29) | ((stamp >> 26) % 4 == 0))
@@ -236,9 +236,9 @@ def _seconds(stamp: NDArray[np.uint32]) -> NDArray[np.float64]:
 
 
 def _blocks(path: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Whole data blocks, (up to BLOCKS_AT_A_TIME, 512) bytes, and where they begin; part of one at the end is left out.
+    """Whole data blocks, (up to BLOCKS_AT_A_TIME, 512) bytes, and their offset; a partial one at the end is left out.
 
-    Where a copy lost or gained some bytes, blocks go on at another place: there the next sound one is looked for.
+    If a faulty copy lost or inserted some bytes, the following blocks are shifted: the next intact one is searched for.
     """
     offset = HEADER_BYTES
     most = BLOCKS_AT_A_TIME
@@ -249,24 +249,24 @@ def _blocks(path: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
             if len(data) < BLOCK_BYTES:
                 return
             stop, following = _aligned(data)
-            # Where one place is odd, more may be: a megabyte is not read again for each of them.
+            # One misaligned place is often followed by more: do not reread a megabyte for each of them.
             most = min(2 * most, BLOCKS_AT_A_TIME) if stop == following else FEW_BLOCKS
             yield offset, np.frombuffer(data, np.uint8, count=stop).reshape(-1, BLOCK_BYTES)
             offset += following
 
 
 def _aligned(data: bytes) -> tuple[int, int]:
-    """Up to where `data` is blocks one after the other, and where the next begins: behind that, or elsewhere."""
+    """End of the contiguous blocks at the start of `data`, and the start of the next block, which may be misaligned."""
     whole = len(data) // BLOCK_BYTES * BLOCK_BYTES
     blocks = np.frombuffer(data, np.uint8, count=whole).reshape(-1, BLOCK_BYTES)
     tagged = (blocks[:, :4] == np.frombuffer(BLOCK_START, np.uint8)).all(axis=1)
     at = 0
     while len(strange := np.flatnonzero(~tagged[at // BLOCK_BYTES :])):
         first = at + int(strange[0]) * BLOCK_BYTES
-        # The block before may be the one that is short.
+        # The previous block may be the one that lost bytes.
         at = data.find(BLOCK_START, max(first - BLOCK_BYTES + 1, 1))
         while 0 <= at <= len(data) - BLOCK_BYTES and at % BLOCK_BYTES and not _adds_up(data, at):
-            at = data.find(BLOCK_START, at + 1)  # those were four bytes among others
+            at = data.find(BLOCK_START, at + 1)  # the tag occurred by chance among the samples
         if at < 0:
             break
         if at % BLOCK_BYTES:
@@ -277,5 +277,5 @@ def _aligned(data: bytes) -> tuple[int, int]:
 
 
 def _adds_up(data: bytes, at: int) -> bool:
-    """Whether the words of a block sum to 0."""
+    """Whether the words of a block sum to 0, as its checksum requires."""
     return not int(np.frombuffer(data[at : at + BLOCK_BYTES], "<u2").sum(dtype=np.uint32)) & 0xFFFF

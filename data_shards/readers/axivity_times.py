@@ -1,13 +1,13 @@
-"""When each sample of an Axivity was taken.
+"""Sampling times of Axivity recordings.
 
-A block says when one sample near it was taken: the clock read a whole second, and since the firmware of 2016 or so a
-fraction of 1/32768 s (cwa.h, `deviceFractional`), at the sample `timestampOffset` from the block's first. That offset
-"was already adjusted" by as many whole samples as the fraction is worth at the nominal rate, so that older programs,
-which leave out the fraction, are right to a sample; here both are undone. Between such anchors the samples are even:
-the sensor's rate is its own and off by up to some per cent, the clock is a quartz.
+A block gives the time of one sample near it, `timestampOffset` samples from its first: a whole second and, since the
+firmware of about 2016, a fraction in units of 1/32768 s (cwa.h, `deviceFractional`). The offset "was already adjusted"
+by the whole number of samples that the fraction amounts to at the nominal rate, so that older programs, which ignore
+the fraction, are right to within a sample; here this is undone and the fraction is used. Between these anchors samples
+are evenly spaced: the sensor's own rate is off by up to some per cent, whereas the clock is a quartz.
 
-On real files the anchors lie within 1 ms of a line (standard deviation). The libraries at hand, cwa-reader-rs and
-scikit-digital-health, leave out the fraction and are up to two samples off.
+In real files, anchors deviate from a straight line by 1 ms (standard deviation) at most. The available libraries,
+cwa-reader-rs and scikit-digital-health, ignore the fraction and are off by up to two samples.
 """
 
 from itertools import pairwise
@@ -18,32 +18,32 @@ from numpy.typing import NDArray
 FRACTION_THERE = 0x8000
 """Top bit of `deviceFractional`; without it the field is a device number."""
 NEIGHBOURS = 16
-"""Anchors over which the rate at an end of a stretch is measured."""
+"""Number of anchors from which the rate at an end of a stretch is measured."""
 
 
 def anchor(
     stamp: NDArray[np.float64], fractional: NDArray[np.uint16], offset: NDArray[np.int16], rate: float
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Per block: a time in seconds, and the sample taken then, counted from the block's first."""
+    """Anchor of each block: a time in seconds, and the index of the sample taken then, from the block's first."""
     fraction = np.where(fractional & FRACTION_THERE, (fractional.astype(np.int64) & 0x7FFF) << 1, 0)  # of 65,536
-    # The firmware's own arithmetic, its rate in whole Hz.
+    # As the firmware computes it, with the rate in whole Hz.
     return stamp + fraction / 65_536, offset + (fraction * int(rate) >> 16)
 
 
 def nodes(
     at: NDArray[np.float64], sample: NDArray[np.int64], counts: NDArray[np.int64], rate: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Samples and their times, between which (`numpy.interp`) all samples of the recording lie.
+    """Samples and their times, from which the times of all others are interpolated (`numpy.interp`).
 
     Args:
         at: (blocks,) time of each block's anchor.
-        sample: (blocks,) the anchor's sample, from the block's first.
-        counts: (blocks,) samples in each block.
-        rate: Nominal samples per second.
+        sample: (blocks,) index of the anchor's sample, from the block's first.
+        counts: (blocks,) number of samples in each block.
+        rate: Nominal sampling rate in Hz.
 
     Returns:
-        Strictly increasing indices into the recording's samples, and seconds. Where blocks are missing, neighbouring
-        samples are nodes, so that nothing lies between them.
+        Strictly increasing indices into the recording's samples, and their times in seconds. The samples on both sides
+        of a gap are nodes, so that nothing is interpolated across it.
     """
     filled = counts > 0
     at, counts = at[filled], counts[filled]
@@ -69,7 +69,7 @@ def nodes(
 def _stretch(
     index: NDArray[np.int64], at: NDArray[np.float64], first: int, stop: int, period: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Nodes of blocks that follow one another, which hold the samples first..stop of the recording."""
+    """Nodes of a stretch of blocks without a gap, which hold the samples first..stop of the recording."""
     rising = np.diff(index, prepend=index[0] - 1) > 0
     rising &= np.diff(at, prepend=at[0] - 1) > 0
     index, at = index[rising], at[rising]
@@ -84,13 +84,13 @@ def _stretch(
 
 
 def _period(index: NDArray[np.int64], at: NDArray[np.float64], period: float) -> float:
-    """Seconds from sample to sample, measured over these anchors if they are enough for it, else the given ones."""
+    """Seconds between samples, measured from these anchors; if that is not plausible, `period`."""
     measured = (at[-1] - at[0]) / (index[-1] - index[0]) if len(at) > 1 else period
     return float(measured if abs(measured / period - 1) < 0.1 else period)
 
 
 def _at(sample: int, index: NDArray[np.int64], at: NDArray[np.float64], period: float) -> float:
-    """The sample's time: between two anchors, or beyond the first or last at the given period."""
+    """Time of a sample: interpolated between anchors, extrapolated with the given period beyond them."""
     if sample < index[0]:
         return float(at[0] + (sample - index[0]) * period)
     if sample > index[-1]:

@@ -20,24 +20,24 @@ PIECE_BYTES = 1 << 22
 
 
 class UnpackedStream(Protocol):
-    """What unpacks as it is read."""
+    """A file that is decompressed while it is read."""
 
     def read(self, size: int, /) -> bytes:
-        """At most so many bytes; none at the end."""
+        """At most `size` bytes; empty at the end."""
 
 
 Opener = Callable[[Path, str], AbstractContextManager[UnpackedStream]]
 OPENERS: dict[bytes, Opener] = {b"\x1f\x8b\x08": gzip.open, b"BZh": bz2.open}  # type: ignore[dict-item]
-"""First bytes (RFC 1952; bzip2's manual) → what unpacks it."""
+"""First bytes (RFC 1952; bzip2's manual) → function that opens the file for decompression."""
 
 
 def opener_of(head: bytes) -> Opener | None:
-    """What unpacks a file that begins with `head`; None if it is not compressed."""
+    """The opener for a file that begins with `head`; None if it is not compressed."""
     return next((opener for magic, opener in OPENERS.items() if head.startswith(magic)), None)
 
 
 def pieces(opener: Opener, path: Path, size: int) -> Iterator[bytes]:
-    """The unpacked content, at most `size` bytes at a time; `HarnetError` where it is damaged or cut off."""
+    """The decompressed content, at most `size` bytes at a time; `HarnetError` if it is damaged or truncated."""
     try:
         with opener(path, "rb") as file:
             while piece := file.read(size):
@@ -45,18 +45,18 @@ def pieces(opener: Opener, path: Path, size: int) -> Iterator[bytes]:
     except (EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise HarnetError(f"{path}: the compressed file is damaged or cut off ({error}): copy it again") from error
     except OSError as error:
-        if error.errno is not None:  # the disk's own trouble, not the content's
+        if error.errno is not None:  # an error of the disk, not of the content
             raise
         raise HarnetError(f"{path}: the compressed file is damaged ({error}): copy it again") from error
 
 
 def unpacked_head(opener: Opener, path: Path) -> bytes:
-    """The first bytes of the content."""
+    """The first bytes of the decompressed content."""
     return next(pieces(opener, path, HEAD_BYTES), b"")
 
 
 class Compressed(DeviceReader):
-    """Decompresses the file for the reader of its content, under the name without its last suffix."""
+    """Decompresses a file and passes it to the reader of its content, under its name without the last suffix."""
 
     def __init__(self, inner: DeviceReader, opener: Opener) -> None:
         self.inner = inner
@@ -68,21 +68,21 @@ class Compressed(DeviceReader):
         return self.inner.recognises(head, options)
 
     def label(self, path: Path) -> str | None:
-        """As if the file were not compressed."""
+        """The same as for the decompressed file."""
         return self.inner.label(self.bare(path))
 
     def settings(self, options: ReadOptions) -> dict[str, str]:
-        """Those of the content."""
+        """The same as for the decompressed file."""
         return self.inner.settings(options)
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
-        """Yield the recordings of the content. Raises `HarnetError` for damage, and where it unpacks to too much."""
+        """Yield the recordings in the content. Raises `HarnetError` if it is damaged or too large when decompressed."""
         with tempfile.TemporaryDirectory(prefix="harnet-") as folder:
             content = Path(folder) / self.bare(path).name
             self._unpack(path, content)
             with speaking_of(path, content):
                 for found in self.inner.read(content, options):
-                    # Of the folder that holds the file, the temporary copy knows nothing.
+                    # The label may come from the folder that holds the file, which the temporary copy is not in.
                     pieces = pieces_of(path, content, found.recording.pieces)
                     yield replace(
                         found,
@@ -106,7 +106,7 @@ class Compressed(DeviceReader):
                     ) from error
 
     def bare(self, path: Path) -> Path:
-        """The path without .gz, .bz2 or the like; .tgz stands for .tar.gz."""
+        """The path without .gz, .bz2 or the like; .tgz means .tar.gz."""
         if path.suffix in (".tgz", ".tbz", ".tbz2"):
             return path.with_suffix(".tar")
         return path.with_suffix("") if path.suffix in (".gz", ".bz2", ".gzip") else path

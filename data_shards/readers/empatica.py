@@ -1,7 +1,7 @@
 """Empatica E4 `ACC.csv`.
 
-Layout, from the maker's note that comes with each export: row 1 is the UNIX time (UTC) of the first sample, row 2 the
-sampling rate, both given once per axis; then `x,y,z` in units of 1/64 g.
+Layout, from the manufacturer's note in each export: row 1 is the UNIX time (UTC) of the first sample, row 2 the
+sampling rate, both repeated for each axis; then `x,y,z` in units of 1/64 g.
 """
 
 from collections.abc import Iterator
@@ -18,18 +18,18 @@ from harnet.errors import HarnetError
 UNITS_PER_G = 64
 """Scale of the integers in the file."""
 RANGE_G = 2.0
-"""The E4's fixed full scale (the maker's data sheet)."""
+"""The E4's fixed full scale (manufacturer's data sheet)."""
 MOST_HZ = 1000.0
-"""The E4 has 32; whoever writes files like its own stays below this."""
+"""Upper limit of a plausible rate. The E4 has 32 Hz; other programs that write this format may differ."""
 
 
 class Empatica(DeviceReader):
-    """The file is always called ACC.csv, so the folder around it names the recording."""
+    """The file is always called ACC.csv, so the recording is named after the folder that holds it."""
 
     kind = "Empatica E4 ACC.csv"
 
     def recognises(self, head: bytes, options: ReadOptions) -> bool:
-        """By two rows, each of one number three times."""
+        """By its first two rows, each with one number three times."""
         return _two_rows(text_lines(head)) is not None
 
     def label(self, path: Path) -> str:
@@ -37,7 +37,7 @@ class Empatica(DeviceReader):
         return path.resolve().parent.name
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
-        """Yield the one recording. Raises `HarnetError` for a rate that cannot be, and for what cannot be mended."""
+        """Yield the only recording. Raises `HarnetError` for an impossible rate, or damage that cannot be repaired."""
         with path.open("rb") as file:
             found = _two_rows(text_lines(file.read(HEAD_BYTES)))
         if found is None:
@@ -55,7 +55,7 @@ class Empatica(DeviceReader):
 
 
 def _two_rows(lines: list[str]) -> tuple[Dialect, float, float] | None:
-    """How the rows are written, the first row's number and the second row's; None if they do not say one each."""
+    """The dialect, and the numbers in the first and the second row; None if a row does not hold a single one."""
     there = [index for index, line in enumerate(lines) if line.strip()][:2]
     if len(there) < 2:
         return None

@@ -1,8 +1,8 @@
-"""GENEActiv (.bin): a text header, then pages of ten lines, the last of them 300 samples in hexadecimal.
+"""GENEActiv (.bin): a text header, then pages of ten lines, the last of which holds 300 samples in hexadecimal.
 
-Layout: GENEActiv Operating Instructions, "Decoding .bin files" (Activinsights). The library `actfast` decodes pages
-after `geneactiv_pages` has chosen them: a damaged page, a decimal comma or a header of other than 59 lines end or
-distort what it reads, so it is given a file of its own with what matters alone.
+Layout: GENEActiv Operating Instructions, "Decoding .bin files" (Activinsights). `geneactiv_pages` selects the pages,
+and the library `actfast` decodes them. A damaged page, a decimal comma or a header that does not have exactly 59 lines
+would stop it or distort the result, so it is given a temporary file with only what it needs.
 """
 
 import tempfile
@@ -31,16 +31,16 @@ from harnet.errors import HarnetError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 HEADER_LINES = 59
-"""Where notes have one line each, and where the library expects the first page."""
+"""Lines of a header whose notes have one line each; the library expects the first page after them."""
 HEADER_BYTES = 1 << 18
-"""At most: notes have as many lines as people write."""
+"""Maximum size of a header: notes may have any number of lines."""
 MAKERS_GAIN = 25_600
-"""2,048 counts for 8 g, times 100; devices differ by a few per cent."""
+"""Typical gain: 2,048 counts for 8 g, times 100; devices differ by a few per cent."""
 PAGES_AT_A_TIME = 2000
-"""600,000 samples."""
+"""Pages decoded together: 600,000 samples."""
 
 _NUMBERS = tuple(f"{axis} {what}" for axis in "xyz" for what in ("gain", "offset"))
-"""Calibration by the maker; without them the library would give raw counts."""
+"""Factory calibration; without it the library would return raw counts."""
 
 
 class GENEActiv(DeviceReader):
@@ -53,7 +53,7 @@ class GENEActiv(DeviceReader):
         return head.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(HEADER_START)
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
-        """Yield the one recording. Raises `HarnetError` if the header is damaged or no page can be used."""
+        """Yield the only recording. Raises `HarnetError` if the header is damaged or no page is usable."""
         with path.open("rb") as file, tempfile.TemporaryDirectory(prefix="harnet-") as folder:
             fields, lost = _header(file, path)
             tally, thermometer = Tally(path), Thermometer()
@@ -92,10 +92,11 @@ def _pieces(
 
 
 def _header(file: IO[bytes], path: Path) -> tuple[dict[str, str], int]:
-    """`key:value` lines before the first page, where the file is left, and how many damaged pages are among them.
+    """The `key:value` lines before the first page, and the number of damaged pages among them.
 
-    A study's notes may have any number of lines, and may say anything: of the facts about the device, which come before
-    them, the first counts; of the calibration, which comes after them, the last; and no page is before that.
+    The file is left at the first page. A study's notes may have any number of lines with any content. So for the facts
+    about the device, which precede the notes, the first value counts; for the calibration, which follows them, the last
+    one. No page precedes the calibration.
     """
     fields: dict[str, str] = {}
     read = lost = 0
@@ -104,7 +105,7 @@ def _header(file: IO[bytes], path: Path) -> tuple[dict[str, str], int]:
             file.seek(-len(line), 1)
             break
         read += len(line)
-        # The first line of a page, damaged.
+        # A line of a page whose first line is damaged.
         lost += line.startswith(b"Page Time:")
         key, colon, value = line.decode("utf-8", "replace").partition(":")
         key, value = key.strip(), value.strip(" \0\r\n")
@@ -116,13 +117,13 @@ def _header(file: IO[bytes], path: Path) -> tuple[dict[str, str], int]:
 
 
 def _plausible(fields: dict[str, str], axis: str) -> bool:
-    """Whether 12 bits span about the range of ±8 g (g = (100 · count - offset) / gain); the header has no checksum."""
+    """Whether 12 bits span roughly ±8 g (g = (100 · count - offset) / gain), since the header has no checksum."""
     gain, offset = (number(fields.get(f"{axis} {what}", "").encode()) for what in ("gain", "offset"))
     return 0.8 < gain / MAKERS_GAIN < 1.25 and abs(offset) < gain
 
 
 def _number(fields: dict[str, str], key: str, path: Path) -> float:
-    """The number that a field ends with, its unit aside: "85.7 Hz", "-8 to 8"."""
+    """The last number in a field, ignoring its unit: "85.7 Hz", "-8 to 8"."""
     words = fields.get(key, "").rstrip(" gHz").split()
     found = number(words[-1].encode()) if words else float("nan")
     if not found > 0:
@@ -131,7 +132,7 @@ def _number(fields: dict[str, str], key: str, path: Path) -> float:
 
 
 class _Decoder:
-    """Lets the library read pages, in a file written for it."""
+    """Decodes pages with the library, through a temporary file."""
 
     def __init__(self, fields: dict[str, str], temporary: Path, path: Path) -> None:
         numbers = [f"{name}:{number(fields[name].encode()):.0f}" for name in _NUMBERS]
@@ -141,7 +142,7 @@ class _Decoder:
         self._path = path
 
     def samples(self, pages: list[Page]) -> SampleChunk:
-        """Times and acceleration of these pages."""
+        """Times and acceleration in these pages."""
         lines = [*self._lines, f"Number of Pages:{len(pages)}"]
         header = "\n".join(lines) + "\n" * (HEADER_LINES - len(lines) + 1)
         self._temporary.write_bytes(header.encode() + b"".join(map(_written, pages)))
@@ -158,7 +159,7 @@ class _Decoder:
 
 
 def _written(page: Page) -> bytes:
-    """As the device writes it, with what the library needs."""
+    """The page as the device would write it, with only the lines that the library needs."""
     time = np.datetime64(round(page.stamp * 1000), "ms").item()
     lines = [
         PAGE_START.decode(),

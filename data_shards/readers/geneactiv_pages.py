@@ -1,7 +1,7 @@
-"""Selecting the pages of a GENEActiv file that are intact and of the header's device, in order.
+"""Selects the pages of a GENEActiv file that are intact and from the header's device, in order of time.
 
-Layout: GENEActiv Operating Instructions, "Decoding .bin files" (Activinsights). A page is ten lines: "Recorded Data",
-eight of `key:value`, and 300 samples in hexadecimal. Pages have no checksum.
+Layout: GENEActiv Operating Instructions, "Decoding .bin files" (Activinsights). A page has ten lines: "Recorded Data",
+eight lines of `key:value`, and 300 samples in hexadecimal. Pages have no checksum.
 """
 
 import re
@@ -23,58 +23,58 @@ HEADER_START = b"Device Identity"
 PAGE_START = b"Recorded Data"
 PAGE_LINES = 10
 HEX_PER_SAMPLE = 12
-"""Six bytes: 12 bits an axis, 10 bits of light, a button, one spare."""
+"""Six bytes per sample: 12 bits per axis, 10 bits of light, one for the button, one unused."""
 FULL_LINE = 300 * HEX_PER_SAMPLE
 LONGEST_LINE = 1 << 13
-"""Twice a line of samples; a file without line ends must not be read as one line."""
+"""Twice the length of a line of samples: a file without line ends must not be read as a single line."""
 
 _TIME = re.compile(rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)[:.,](\d{3})")
 _NUMBER = re.compile(rb"-?\d{1,9}(?:[.,]\d{1,9})?")
-"""The program that writes the file uses the decimal sign of its computer."""
+"""Accepts a decimal point or comma: the program that writes the file uses the computer's locale."""
 
 
 class Page(NamedTuple):
-    """What a sound page says."""
+    """Contents of an intact page."""
 
     stamp: float
-    """Seconds since 1970 of its first sample."""
+    """Time of its first sample, in seconds since 1970."""
     rate: float
     """Samples per second."""
     celsius: float
-    """NaN where the line is not a number."""
+    """Temperature; NaN if it is not a number."""
     serial: bytes
-    """Of the device; empty where it is not said."""
+    """Serial number of the device; empty if not stated."""
     sequence: int
-    """-1 where it is not said."""
+    """Sequence number of the page; -1 if not stated."""
     samples: bytes
-    """In hexadecimal, 12 digits each."""
+    """Samples in hexadecimal, 12 digits each."""
 
 
 @dataclass(frozen=True)
 class Pages:
-    """Where the pages are that are read, in order."""
+    """Positions of the pages to read, in order."""
 
     offsets: NDArray[np.int64]
-    """(n,) first byte of each in the file."""
+    """(n,) offset of each page in the file, in bytes."""
     sizes: NDArray[np.int64]
-    """(n,) bytes."""
+    """(n,) size of each page in bytes."""
 
 
 def choose_pages(file: IO[bytes], serial: bytes, lost: int, tally: Tally) -> Pages:
-    """Check every page from where the file is, and choose those of one device, each once, in order of time.
+    """Check every page from the file's position on, and choose those of one device, each once, in order of time.
 
     Args:
-        file: At the first page.
-        serial: Of the device, as the header gives it; empty where it does not.
-        lost: Pages before that which are damaged.
-        tally: Where what is left out is counted.
+        file: The file, positioned at its first page.
+        serial: Serial number of the device according to the header; empty if it states none.
+        lost: Number of damaged pages before that position.
+        tally: Counts the pages that are left out.
 
     Raises:
-        HarnetError: no page can be used, or the clock was reset.
+        HarnetError: no page is usable, or the clock was reset.
     """
     walk = _Walk(file)
     facts = [
-        # Without the samples: a week has 200,000 pages, of 3,600 bytes each.
+        # The samples are not kept: a week has 200,000 pages of 3,600 bytes each.
         (number, offset, len(raw), xxhash.xxh3_64_intdigest(raw.strip()), page._replace(samples=b""))
         for number, offset, raw, page in walk
     ]
@@ -91,7 +91,7 @@ def choose_pages(file: IO[bytes], serial: bytes, lost: int, tally: Tally) -> Pag
             f"{other.decode('ascii', 'replace')}, which needs a calibration of its own: leave it out"
         )
     tally.add("other sessions", int((~own).sum()), f"pages of another device, of {len(own)}")
-    # A recording has one rate: a page of another has a changed digit.
+    # A recording has a single rate: a page with another one has a corrupted digit.
     rates = np.array([page.rate for page in pages])
     usable = own & (rates == Counter(rates[own].tolist()).most_common(1)[0][0])
     damaged += int((own & ~usable).sum())
@@ -122,13 +122,13 @@ def read_pages(file: IO[bytes], pages: Pages, most: int) -> Iterator[list[Page]]
         for offset, size in zip(pages.offsets[start : start + most], pages.sizes[start : start + most], strict=True):
             file.seek(int(offset))
             page = parsed(file.read(int(size)))
-            assert page is not None  # it was sound a moment ago
+            assert page is not None  # it was intact on the first pass
             some.append(page)
         yield some
 
 
 def parsed(raw: bytes) -> Page | None:
-    """What a page says; None unless it says when and how fast it was recorded, and holds whole samples."""
+    """Contents of a page; None unless it states its time and sampling rate, and holds complete samples."""
     lines = [line.strip() for line in raw.splitlines() if line.strip()]
     if len(lines) != PAGE_LINES:
         return None
@@ -157,13 +157,13 @@ def parsed(raw: bytes) -> Page | None:
 
 
 def number(text: bytes) -> float:
-    """With a point or a comma; NaN if it is none."""
+    """The number in a text, with a decimal point or comma; NaN if it is not a number."""
     found = _NUMBER.fullmatch(text.strip(b" \0\r\n"))
     return float(found[0].replace(b",", b".")) if found else float("nan")
 
 
 class _Walk:
-    """The sound pages of a file, (number, offset, bytes, page) each; the others are counted."""
+    """The intact pages of a file, each as (number, offset, bytes, page); the others are counted."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.damaged = 0
@@ -182,8 +182,8 @@ class _Walk:
                 page, filled, start = [line], 1, at - len(line)
                 continue
             if not page:
-                # Lines of no page: the line that began it is damaged. They count once. A file copied to the end of
-                # another brings its header, which is no damage.
+                # Lines outside a page: the first line of their page is damaged, and they count as one page. If another
+                # file was appended, its header is here; that is not damage.
                 if line.startswith(HEADER_START):
                     astray = True
                 elif line.strip():
@@ -194,12 +194,12 @@ class _Walk:
             filled += bool(line.strip())
             if filled == PAGE_LINES:
                 if not line.endswith(b"\n") and len(line) < FULL_LINE:
-                    break  # the last line of the file, cut off
+                    break  # the last line of the file, truncated
                 raw = b"".join(page)
                 sound = parsed(raw)
                 if sound is not None:
                     yield number, start, raw, sound
-                # Of a damaged page, more lines may follow: it has been counted.
+                # More lines of a damaged page may follow; it has already been counted.
                 astray = sound is None
                 self.damaged += astray
                 number += 1

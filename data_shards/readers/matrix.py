@@ -1,10 +1,10 @@
-"""Parmay Tech Matrix (.BIN): a header with the range, then packets of varying length, each with its CRC-32.
+"""Parmay Tech Matrix (.BIN): a header with the range, then packets of varying length, each with a CRC-32.
 
 Layout: documentation of `readParmayMatrix` in the R package GGIRread (Apache-2.0). All little-endian. Header: 512 bytes
 of remarks, "MDTC", number of packets (4 bytes), range of the accelerometer in g (2) and of the gyroscope (2). Packet:
-"MDTCPACK", CRC-32 of what follows it (4), UNIX times of start and end (4 each), numbers of accelerometer, gyroscope,
-temperature and heart-rate readings (4 each); then these readings, 6, 6, 4 and 4 bytes each. A reading of temperature is
-two numbers in tenths of a degree Celsius, of the body's surface and of the air. No library on PyPI reads it.
+"MDTCPACK", CRC-32 of everything after it (4), UNIX times of start and end (4 each), numbers of accelerometer,
+gyroscope, temperature and heart-rate readings (4 each); then these readings, 6, 6, 4 and 4 bytes each. A temperature
+reading is two numbers in tenths of a degree Celsius, for the body surface and the air. No library on PyPI reads it.
 """
 
 import mmap
@@ -29,30 +29,31 @@ HEADER_START = b"MDTC"
 PACKET_START = b"MDTCPACK"
 _HEADER = struct.Struct("<4sIHH")
 _HEAD = struct.Struct("<IIIIIII")
-"""CRC, start, end, counts of accelerometer, gyroscope, temperature, heart rate."""
+"""CRC, start, end, and the numbers of accelerometer, gyroscope, temperature and heart-rate readings."""
 _CRC_BYTES = 4
 MOST_READINGS = 200_000
-"""Of one kind in a packet; the device writes 12,000. More is damage."""
+"""Maximum number of readings of one kind in a packet; the device writes 12,000. More means damage."""
 FULL_SCALE = 32_768
 RANGES_G = (2, 4, 8, 16)
 MOST_SLIP = 0.1
-"""Share of a packet's length by which its end may be off beside the rounding to seconds; beyond, a stamp is wrong."""
+"""Tolerated error of a packet's duration, as a share of it and on top of rounding to seconds; beyond it, a timestamp
+is wrong."""
 
 
 class _Packet(NamedTuple):
     number: int
-    """Which of the file's packets."""
+    """Index of the packet in the file."""
     crc: int
     first: int
-    """UNIX seconds of its start."""
+    """Start in UNIX seconds."""
     last: int
-    """UNIX seconds of its end."""
+    """End in UNIX seconds."""
     readings: int
-    """Of acceleration."""
+    """Number of accelerometer readings."""
     start: int
-    """First byte after the CRC."""
+    """Offset in the file of the first byte after the CRC."""
     size: int
-    """Bytes after the CRC."""
+    """Number of bytes after the CRC."""
 
 
 class Matrix(DeviceReader):
@@ -61,12 +62,12 @@ class Matrix(DeviceReader):
     kind = "Parmay Matrix .BIN"
 
     def recognises(self, head: bytes, options: ReadOptions) -> bool:
-        """By the tag after the remarks, or by the first packet where the header is damaged."""
+        """By the tag after the remarks, or by the first packet if the header is damaged."""
         packet = head[REMARKS_BYTES + _HEADER.size :].startswith(PACKET_START)
         return head[REMARKS_BYTES : REMARKS_BYTES + 4] == HEADER_START or packet
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
-        """Yield the one recording. Raises `HarnetError` if the header or all packets are damaged."""
+        """Yield the only recording. Raises `HarnetError` if the header or all packets are damaged."""
         with path.open("rb") as file:
             file.seek(REMARKS_BYTES)
             tag, announced, range_g, _ = _HEADER.unpack(file.read(_HEADER.size).ljust(_HEADER.size, b"\0"))
@@ -88,7 +89,7 @@ class Matrix(DeviceReader):
 
 
 def _choose(content: mmap.mmap, announced: int, tally: Tally) -> list[_Packet]:
-    """The sound packets with readings, each once, in order of time.
+    """The intact packets with readings, each once, in order of time.
 
     Raises:
         HarnetError: there are none, or the clock was reset.
@@ -98,7 +99,7 @@ def _choose(content: mmap.mmap, announced: int, tally: Tally) -> list[_Packet]:
     if not packets:
         raise HarnetError(f"{tally.named}: no sound packet of acceleration among {announced}: copy the file again")
     rate = _rate(packets)
-    # Whole seconds are all that the ends of a packet give.
+    # Start and end of a packet are rounded to whole seconds.
     lasts = np.array([packet.last - packet.first - packet.readings / rate for packet in packets])
     likely = np.abs(lasts) <= 2 + MOST_SLIP * np.array([packet.readings / rate for packet in packets])
     packets = [packet for packet, each in zip(packets, likely.tolist(), strict=True) if each]
@@ -117,7 +118,7 @@ def _choose(content: mmap.mmap, announced: int, tally: Tally) -> list[_Packet]:
 
 
 def _rate(packets: list[_Packet]) -> float:
-    """Samples per second, which the header does not give: that of most packets, over all of them."""
+    """Sampling rate in Hz, which the header does not state: the rate of typical packets, averaged over these."""
     rates = [packet.readings / (packet.last - packet.first) for packet in packets]
     usual = float(np.median(rates))
     near = [packet for packet, rate in zip(packets, rates, strict=True) if abs(rate / usual - 1) <= 0.5]
@@ -138,12 +139,12 @@ def _pieces(
 
 
 def _spread(first: int, last: int, count: int) -> NDArray[np.float64]:
-    """Times of `count` readings spread evenly over [first, last), as the maker does; whole seconds are all it gives."""
+    """Times of `count` readings, evenly spaced over [first, last) in whole seconds, as the manufacturer does."""
     return first + np.arange(count, dtype=np.float64) * ((last - first) / max(count, 1))
 
 
 def _sound_packets(content: mmap.mmap) -> Iterator[_Packet]:
-    """Every packet that agrees with its CRC; after damage, the next one is searched for."""
+    """Every packet whose CRC matches; after damage, the next one is searched for."""
     number = 0
     position = content.find(PACKET_START, REMARKS_BYTES + _HEADER.size)
     while position >= 0:

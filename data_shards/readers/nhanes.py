@@ -1,9 +1,9 @@
 """NHANES 2011-2014 raw accelerometry (PAX80_G, PAX80_H): per participant a tar of hourly text files at 80 Hz.
 
-Layout: the National Center for Health Statistics' documentation of PAX80_G and PAX80_H. Hours are called
-`GT3XPLUS-AccelerationCalibrated-[firmware].[sensor].[YYYY-MM-DD-HH-MM-SS]-000-P0000.sensor.csv.gz`, with the columns
-HEADER_TIMESTAMP,X,Y,Z in g; `[SEQN]_Logs.csv` lists the ranges that the agency's own checks flagged. Dates were moved
-to the first week of January 2000, weekdays kept.
+Layout: the National Center for Health Statistics' documentation of PAX80_G and PAX80_H. Hourly files are named
+`GT3XPLUS-AccelerationCalibrated-[firmware].[sensor].[YYYY-MM-DD-HH-MM-SS]-000-P0000.sensor.csv.gz` and have the columns
+HEADER_TIMESTAMP,X,Y,Z in g; `[SEQN]_Logs.csv` lists the ranges that the agency's quality checks flagged. Dates were
+shifted to the first week of January 2000, keeping the day of the week.
 """
 
 import io
@@ -33,11 +33,11 @@ RANGE_G = 6.0
 COLUMNS = ("HEADER_TIMESTAMP", "X", "Y", "Z")
 SAMPLES_PER_HOUR = 288_000
 MAX_HOUR_BYTES = 64 << 20
-"""Five times an hour of text; a member that unpacks to more is damaged, or was made to fill the memory."""
+"""Five times an hour of text; a member that decompresses to more is damaged or a decompression bomb."""
 MAX_HOURS = 1000
-"""Five times the 194 that there are at most."""
+"""Five times the actual maximum of 194."""
 GZIP = 16 + zlib.MAX_WBITS
-"""zlib's name for gzip's format."""
+"""zlib's code for the gzip format."""
 TAR_BLOCK = 512
 TAR_MAGIC = slice(257, 262)
 NAMES = (b"GT3XPLUS-AccelerationCalibrated-", b"_Logs.csv")
@@ -50,31 +50,31 @@ _LOGS = re.compile(r"\d+_Logs\.csv(\.gz)?")
 
 @dataclass(frozen=True)
 class Hours:
-    """What is in a tar, known by the members' names alone; nothing is ever written to a path that they give."""
+    """Contents of a tar, going by the names of its members; nothing is ever written to a path that they contain."""
 
     members: tuple[tuple[tarfile.TarInfo, ...], ...]
-    """Hourly files in the order of their first sample; of an hour that is there again, all that there are."""
+    """Hourly files in the order of their first sample; if an hour occurs more than once, all of its files."""
     logs: tarfile.TarInfo | None
-    """The agency's list of flagged ranges."""
+    """The agency's list of flagged ranges, if there is one."""
     whole: bool
-    """Whether the tar ends as a tar must; else hours may be missing at its end."""
+    """Whether the tar has its end marker; otherwise hours may be missing at the end."""
     sensor: str
     """Serial number of the device."""
     firmware: str
-    """As 2.5.0."""
+    """Firmware version, such as 2.5.0."""
 
 
 class Nhanes(DeviceReader):
-    """The participant is the sequence number (SEQN) that the tar is called by."""
+    """Reader of NHANES tars; the participant is the sequence number (SEQN) in the name of the tar."""
 
     kind = "NHANES 2011-2014 tar of hourly .sensor.csv.gz"
 
     def recognises(self, head: bytes, options: ReadOptions) -> bool:
-        """By a tar with one of the names among its first members."""
+        """A tar with one of the expected names among its first members."""
         return head[TAR_MAGIC] == b"ustar" and any(name in head for name in NAMES)
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
-        """Yield the one recording, read hour by hour. Raises `HarnetError` if no hour can be read."""
+        """Yield the only recording, read hour by hour. Raises `HarnetError` if no hour can be read."""
         tally = Tally(path)
         try:
             with tarfile.open(path, "r:") as archive:
@@ -116,7 +116,7 @@ def _pieces(archive: tarfile.TarFile, hours: Hours, flagged: int | None, tally: 
 
 
 def _hours(archive: tarfile.TarFile, path: Path) -> Hours:
-    """List the members. Raises `HarnetError` if there is no hourly file, or more of them than there can be."""
+    """List the members. Raises `HarnetError` if there are no hourly files, or more than `MAX_HOURS`."""
     found: dict[str, list[tuple[tarfile.TarInfo, re.Match[str]]]] = {}
     count = 0
     logs = None
@@ -150,18 +150,18 @@ def _hours(archive: tarfile.TarFile, path: Path) -> Hours:
 
 
 def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """All members up to the end, or to where the tar is cut off; tarfile itself tells apart only some of these."""
+    """All members up to the end, or to where the tar is truncated; tarfile distinguishes these only in some cases."""
     try:
         yield from archive
-    except (tarfile.TarError, OverflowError):  # the latter of a size that no machine can count
+    except (tarfile.TarError, OverflowError):  # the latter for a size beyond 64 bits
         return
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[bytes, bool]:
-    """A member's bytes, unpacked, and whether that is all of them.
+    """A member's decompressed content, and whether it is complete.
 
     Raises:
-        ValueError: too much. For damage, what zlib and tar raise.
+        ValueError: the content is too large. For damage, whatever zlib and tarfile raise.
     """
     raw = archive.extractfile(member)
     assert raw is not None  # a regular file
@@ -173,7 +173,7 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[bytes, 
         return packed, len(packed) == member.size
     content = bytearray()
     whole = True
-    while packed:  # RFC 1952 allows for several streams, one after the other
+    while packed:  # RFC 1952 allows several streams in sequence
         stream = zlib.decompressobj(GZIP)
         content += stream.decompress(packed, MAX_HOUR_BYTES + 1 - len(content))
         if len(content) > MAX_HOUR_BYTES:
@@ -183,7 +183,7 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[bytes, 
 
 
 def _hour(archive: tarfile.TarFile, member: tarfile.TarInfo, tally: Tally) -> tuple[SampleChunk, str]:
-    """One hourly file; without samples, and why, if it cannot be used."""
+    """Samples in one hourly file; none, and the reason, if it is unusable."""
     nothing = SampleChunk(np.empty(0), np.empty((0, 3), np.float32))
     match = _HOUR.fullmatch(member.name.rsplit("/", 1)[-1])
     assert match is not None
@@ -193,7 +193,7 @@ def _hour(archive: tarfile.TarFile, member: tarfile.TarInfo, tally: Tally) -> tu
         odd, kept = _odd_rows(milliseconds, acceleration, _milliseconds(match[3]))
     except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, pa.ArrowException) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's own trouble, not the content's
+            raise  # an error of the disk, not of the content
         return nothing, f"{match[3]}: {' '.join(str(error).split())[:80]}"
     if len(milliseconds) > SAMPLES_PER_HOUR * 2:
         return nothing, f"{len(milliseconds)} samples in one hour"
@@ -207,7 +207,7 @@ def _hour(archive: tarfile.TarFile, member: tarfile.TarInfo, tally: Tally) -> tu
 def _odd_rows(
     milliseconds: NDArray[np.int64], acceleration: NDArray[np.float32], start: int
 ) -> tuple[dict[Kind, int], NDArray[np.bool_]]:
-    """Rows of an hour to leave out, counted; and (n,) True for the others. `ValueError` if they are too many."""
+    """Count the rows of an hour to leave out; returns (n,) True for the others. `ValueError` if there are too many."""
     kept = np.asarray(np.isfinite(acceleration).all(axis=1), np.bool_)
     odd: dict[Kind, int] = {"missing values": int((~kept).sum())}
     again = np.zeros(len(kept), np.bool_)
@@ -223,16 +223,16 @@ def _odd_rows(
 
 
 def _milliseconds(written: str) -> int:
-    """Since 1970, of `2000-01-06-12-30-00`."""
+    """Milliseconds since 1970 of a time such as `2000-01-06-12-30-00`."""
     date, clock = written[:10], written[11:].replace("-", ":")
     return int(np.datetime64(f"{date}T{clock}", "ms").astype(np.int64))
 
 
 def parse_hour(content: bytes) -> tuple[NDArray[np.int64], NDArray[np.float32], int]:
-    """An hourly file: milliseconds since 1970 (n,), acceleration (n, 3) in g, NaN where there is none, and other lines.
+    """An hourly file: milliseconds since 1970 (n,), acceleration (n, 3) in g, NaN if missing, count of other lines.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: it is not an hourly file.
     """
     lines: list[str] = []
 
@@ -241,7 +241,7 @@ def parse_hour(content: bytes) -> tuple[NDArray[np.int64], NDArray[np.float32], 
         return "skip"
 
     if not content.isascii():
-        content = content.decode("utf-8", "replace").encode()  # the library gives invalid rows as text
+        content = content.decode("utf-8", "replace").encode()  # the library passes on invalid rows as text
     table = pcsv.read_csv(
         io.BytesIO(content),
         read_options=pcsv.ReadOptions(use_threads=False),
@@ -263,9 +263,9 @@ def parse_hour(content: bytes) -> tuple[NDArray[np.int64], NDArray[np.float32], 
 
 
 def on_grid(milliseconds: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Seconds, with the rounding of the text undone: 12.5 ms is written as 12 or 13.
+    """Times in seconds, with the rounding to milliseconds undone: 12.5 ms is written as 12 or 13.
 
-    Only if every time lies within 1 ms of a multiple of 1/80 s and no two on the same; else as they are written.
+    This requires every time to be within 1 ms of a different multiple of 1/80 s; otherwise times are left as written.
     """
     ticks = np.rint(milliseconds * (RATE / 1000))
     exact = ticks / RATE

@@ -1,9 +1,9 @@
-"""Selecting the pieces of a file that make up its recording: each once, in order of time.
+"""Selects the pieces of a file that make up its recording: each once, in order of time.
 
-A piece is the unit that a device timestamps and writes: a block, page, record or packet. A copy may contain some of
-them twice, and a device may write one in thousands with the timestamp of another day and a valid checksum. Taken as is,
-one timestamp far ahead would make all following ones run backwards. So pieces are selected by their timestamps before
-any is decoded.
+A piece is the unit that a device timestamps and writes: a block, page, record or packet. A copy may contain some
+pieces twice, and a device may write one in thousands with the timestamp of another day and a valid checksum. Taken
+at face value, one timestamp far ahead would make all following ones run backwards. So pieces are selected by their
+timestamps before any is decoded.
 """
 
 from bisect import bisect_right
@@ -29,7 +29,7 @@ class Pieces:
     stamps: NDArray[np.float64]
     """(n,) seconds since 1970."""
     identities: NDArray[np.generic]
-    """(n,) equal for pieces that are equal byte for byte."""
+    """(n,) equal for pieces that are identical byte for byte."""
     places: NDArray[np.int64]
     """(n,) index of each piece in the file, from 0."""
     sequence: NDArray[np.int64] | None = None
@@ -80,7 +80,7 @@ def _first_of_each(stamps: NDArray[np.float64], identities: NDArray[np.generic])
     """(n,) whether no previous piece is identical."""
     keep = np.ones(len(stamps), bool)
     if (np.diff(stamps) > 0).all():
-        return keep  # the common case, much faster than sorting half a million of them
+        return keep  # the common case; much faster than sorting half a million pieces
     _, first = np.unique(identities, return_index=True)
     keep[:] = False
     keep[first] = True
@@ -88,7 +88,7 @@ def _first_of_each(stamps: NDArray[np.float64], identities: NDArray[np.generic])
 
 
 def _near_the_rest(stamps: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(n,) False for a few outliers, further from the others than these are from each other."""
+    """(n,) False for a few outliers that are further from the others than the others are from each other."""
     count = len(stamps)
     few = max(1, int(MEND_SHARE * count))
     if count < 2 * few + 2:

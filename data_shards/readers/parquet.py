@@ -26,7 +26,7 @@ PIECE_ROWS = 1 << 18
 
 
 class Parquet(DeviceReader):
-    """Reader with the columns, units and checks of CSV tables; timestamps with a zone are UTC, without one local."""
+    """Reader with the columns, units and checks of CSV tables; timestamps are UTC if they have a zone, else local."""
 
     kind = "Parquet with the columns time,x,y,z (or those named with --columns)"
 
@@ -39,7 +39,7 @@ class Parquet(DeviceReader):
         return Table().settings(options)
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
-        """Yield the one recording. Raises `HarnetError` for a missing column, and for what cannot be mended."""
+        """Yield the only recording. Raises `HarnetError` for a missing column, or damage that cannot be repaired."""
         with _readable(path), pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
             names = tuple(file.schema_arrow.names)
             places = Dialect(",", False, names, len(names), 0).places(options.columns, path)
@@ -73,7 +73,7 @@ class _Content:
         self._clock = ""
 
     def begun(self) -> tuple[str, Iterator[TableRows]]:
-        """The clock, and all rows in chunks."""
+        """The clock, and an iterator over all rows in chunks."""
         rows = self._all()
         first = next(rows, None)
         return self._clock or "none", chain([] if first is None else [first], rows)

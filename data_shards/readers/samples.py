@@ -1,4 +1,4 @@
-"""Handling of samples and temperatures that is common to all readers."""
+"""Handling of samples and temperatures shared by all readers."""
 
 from collections.abc import Iterable, Iterator
 
@@ -47,7 +47,7 @@ class Thermometer:
 
     def add(self, times: NDArray[np.float64], celsius: NDArray[np.float32]) -> None:
         """Add readings (m,) in the order of the file."""
-        self._times.append(times.copy())  # of a part of an array, the whole would be kept
+        self._times.append(times.copy())  # a view would keep the whole array in memory
         self._celsius.append(celsius.astype(np.float32))
         self._count += len(times)
         if self._count > MOST_READINGS:

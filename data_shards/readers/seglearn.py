@@ -1,9 +1,9 @@
-"""The watch data set inside the `seglearn` package: 140 wrist recordings of 10 people that anyone with pip has.
+"""The watch data set inside the `seglearn` package: 140 wrist recordings of 10 people, available to anyone with pip.
 
-`watch_dataset.npy` holds a Python object, that is, a pickle, and unpickling runs what the file says. Two walls keep
-this safe. The file's SHA-256 must be that of the one known file. And it is read by an unpickler that imports nothing:
-the four names which occur in it are looked up in a table of our own small functions and classes, which can only hold
-numbers, and any other name is refused.
+`watch_dataset.npy` holds a Python object, that is, a pickle, and unpickling can run arbitrary code. Two barriers keep
+this safe. The file's SHA-256 must be that of the only known file. And it is read by an unpickler that imports nothing:
+the four names that occur in it are looked up in a table of small functions and classes defined here, which can only
+hold numbers; any other name is refused.
 """
 
 import hashlib
@@ -20,22 +20,22 @@ from data_shards.recording import Loaded
 from harnet.errors import HarnetError
 
 SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
-"""Of `seglearn/data/watch_dataset.npy` in seglearn 1.2.5 (https://arxiv.org/abs/1802.01489)."""
+"""SHA-256 of `seglearn/data/watch_dataset.npy` in seglearn 1.2.5 (https://arxiv.org/abs/1802.01489)."""
 RATE = 50.0
 """Samples per second (seglearn's documentation of `load_watch`)."""
 
 
 class Seglearn(DeviceReader):
-    """Each exercise of each person is a recording of its own; there is no clock, so times start at 0."""
+    """Reader of the data set: every exercise of every person is one recording. There is no clock; times start at 0."""
 
     kind = "seglearn watch_dataset.npy"
 
     def recognises(self, head: bytes, options: ReadOptions) -> bool:
-        """By a NumPy file that holds one Python object."""
+        """A NumPy file that holds a Python object."""
         return head.startswith(b"\x93NUMPY") and b"'descr': '|O'" in head[:128] and b"'shape': ()" in head[:128]
 
     def label(self, path: Path) -> None:
-        """Many recordings: their labels come with them."""
+        """None: the file has many recordings, which are labelled as they are read."""
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
         """Yield the 140 recordings in the order of the file. Raises `HarnetError` for any other file."""
@@ -65,23 +65,23 @@ class Seglearn(DeviceReader):
 
 
 class _Dtype:
-    """Stands for numpy.dtype: remembers the name of a number type."""
+    """Stand-in for numpy.dtype: stores the name of a number type."""
 
     def __init__(self, name: str, *_: object) -> None:
         self.name = name
 
     def __setstate__(self, state: object) -> None:
-        """Byte order and flags: the numbers of the known file are little-endian."""
+        """Ignore byte order and flags: numbers in the known file are little-endian."""
 
 
 class _Array:
-    """Stands for numpy.ndarray: builds a plain array of numbers, or a list of objects."""
+    """Stand-in for numpy.ndarray: builds a plain array of numbers, or a list of objects."""
 
     def __init__(self, *_: object) -> None:
         self.value: Any = None
 
     def __setstate__(self, state: tuple[int, tuple[int, ...], _Dtype, bool, Any]) -> None:
-        """NumPy's pickled state: version, shape, type, column order, content."""
+        """Take NumPy's pickled state: version, shape, type, column order, content."""
         _, shape, dtype, column_order, content = state
         if isinstance(content, list):
             self.value = content[0] if shape == () else content
@@ -93,7 +93,7 @@ class _Array:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """Stands for _codecs.encode, through which pickles of protocol 2 carry bytes."""
+    """Stand-in for _codecs.encode, which pickles of protocol 2 use for bytes."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"encoding {encoding!r}")
     return text.encode("latin1")
@@ -108,10 +108,10 @@ _INERT: dict[tuple[str, str], Any] = {
 
 
 class InertUnpickler(pickle.Unpickler):
-    """Imports nothing: only the names in a table of harmless stand-ins are known."""
+    """Unpickler that imports nothing: it knows only the names in a table of harmless stand-ins."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in for a name; `UnpicklingError` for any name but the four known."""
+        """The stand-in for a name; `UnpicklingError` for any but the four known names."""
         if (module, name) not in _INERT:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
         return _INERT[module, name]
@@ -129,7 +129,7 @@ def load_objects(content: bytes, named: str) -> Any:
 
 
 def _plain(found: Any) -> Any:
-    """Take the numbers out of the stand-ins."""
+    """Replace stand-ins by the numbers that they hold."""
     if isinstance(found, _Array):
         return _plain(found.value)
     if isinstance(found, dict):

@@ -25,8 +25,8 @@ class Table(DeviceReader):
         return column_names(text_lines(head))
 
     def recognises(self, head: bytes, options: ReadOptions) -> bool:
-        """By a header row with at least two of the wanted columns, so that a missing one can be named, or by rows of
-        a time and numbers, as many as tell their columns by place."""
+        """By a header row with at least two of the wanted columns, so that a missing one can be reported; or, without a
+        header row, by rows of a time and so many numbers that the columns are known by position."""
         return sniff(text_lines(head), options.columns) is not None
 
     def settings(self, options: ReadOptions) -> dict[str, str]:
@@ -37,7 +37,7 @@ class Table(DeviceReader):
         return settings | ({"dates": "day first"} if options.day_first else {})
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
-        """Yield the one recording. Raises `HarnetError` for a missing column, and for what cannot be mended."""
+        """Yield the only recording. Raises `HarnetError` for a missing column, or damage that cannot be repaired."""
         with path.open("rb") as file:
             dialect = sniff(text_lines(file.read(SNIFFED_BYTES)), options.columns)
         if dialect is None:

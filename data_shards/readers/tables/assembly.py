@@ -1,4 +1,4 @@
-"""From the rows of a table, in chunks, to one recording with its oddities."""
+"""Builds a recording, with its oddities, from the rows of a table in chunks."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain

@@ -1,4 +1,4 @@
-"""From lines of text to columns of cells to numbers; whatever is not a row or a number is counted and dropped."""
+"""Turns lines of text into columns of cells, and cells into numbers; anything else is counted and dropped."""
 
 import io
 import re
@@ -19,7 +19,7 @@ NO_VALUE = ("", "nan", "NaN", "NAN", "na", "NA", "N/A", "#N/A", "null", "NULL", 
 """Representations of a missing value."""
 
 TAIL_BYTES = 1 << 14
-"""Bytes at the end of a file whose lines are compared with its last one."""
+"""Bytes at the end of a file whose lines are compared with the last line, to see whether that was cut off."""
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _ASCII = bytes(range(128)) + b"?" * 128
@@ -30,7 +30,7 @@ class Cells:
     """Extracts the cells of some columns from the chunks of a text table."""
 
     def __init__(self, dialect: Dialect, places: Sequence[int], tally: Tally) -> None:
-        # Rows may be shorter than the header row: then all of them are foreign.
+        # Rows may be shorter than the header row; then none of them is a row of the table.
         self._fields = [f"{field}" for field in range(max(dialect.fields, max(places) + 1))]
         self._tally = tally
         self._names = [f"{place}" for place in places]
@@ -80,13 +80,13 @@ class Cells:
         return "skip"
 
     def _ending_whole(self, piece: LineChunk) -> bytes:
-        """The content without a last line that was cut."""
+        """The content, without its last line if that was cut off."""
         content = piece.content
         if not piece.last or content.endswith(LF):
             return content
         *others, last = content[-TAIL_BYTES:].split(LF)
         separator = None if self._separator == " " else self._separator.encode()
-        whole = others[1:]  # the first of them begins somewhere
+        whole = others[1:]  # the first one is probably partial
         fewer = bool(whole) and len(last.split(separator)) < len(whole[-1].split(separator))
         if fewer or len(last.rstrip()) < min(map(len, whole), default=0) - 1:
             self._tally.add("cut end", 1, f"line {piece.first_line + content.count(LF):,}")
@@ -105,7 +105,7 @@ class Cells:
         return content
 
     def _numbered(self, content: bytes, first_line: int, rows: int) -> NDArray[np.int64]:
-        """Line numbers of the rows if some lines are not rows; those were found in order."""
+        """Line numbers of the rows if some lines are not rows; these were found in order."""
         odd = iter(self._odd)
         expected = next(odd, None)
         numbers = []

@@ -1,4 +1,4 @@
-"""Detecting the dialect of a text table from its first lines: separator, quotes, column names, start of the data."""
+"""Detects the dialect of a text table from its first lines: separator, quotes, column names, start of the data."""
 
 import csv
 import re
@@ -16,7 +16,7 @@ MOST_PREAMBLE = 20
 """Maximum number of lines of other text before the header row, which are skipped."""
 LINES_LOOKED_AT = 40
 BY_PLACE = (4, 7)
-"""Numbers of columns of a table without header row: time, x, y, z, and optionally a gyroscope's three axes."""
+"""Possible numbers of columns in a table without header row: time, x, y, z, and optionally three gyroscope axes."""
 
 _BOM = b"\xef\xbb\xbf"
 _SPACED_STAMP = re.compile(rb"(\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4})[ \t]+(\d{1,2}:)")
@@ -38,9 +38,9 @@ class Dialect:
     skip: int
     """Number of lines before the first row of data."""
     foreign: int = 0
-    """Number of these that are neither blank nor the header row."""
+    """Number of skipped lines that are neither blank nor the header row."""
     blank: int = 0
-    """Number of these that are blank."""
+    """Number of skipped lines that are blank."""
 
     def places(self, columns: Sequence[str], path: Path) -> list[int]:
         """Index of each column, given by name or by number from 1; `HarnetError` if one does not exist."""
@@ -74,7 +74,7 @@ class Dialect:
 
 
 DEFAULT_COLUMNS = ("time", "x", "y", "z")
-"""`ReadOptions.columns` if the user names none."""
+"""Default of `ReadOptions.columns`."""
 
 
 def text_lines(head: bytes) -> list[str]:
@@ -83,11 +83,11 @@ def text_lines(head: bytes) -> list[str]:
     try:
         text = head.decode()
     except UnicodeDecodeError as error:
-        # A character may be cut at the end of the head; anywhere else it is not UTF-8.
+        # A character may be cut off at the end of the head; anywhere else this means that it is not UTF-8.
         text = head[: error.start].decode() if error.start > len(head) - 4 else head.decode("latin-1")
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if len(lines) > 2:
-        lines.pop()  # cut, or empty
+        lines.pop()  # cut off, or empty
     return lines if all(line.replace("\t", "").isprintable() for line in lines) else []
 
 
@@ -104,8 +104,8 @@ def without_spaces(text: bytes) -> bytes:
 
 
 def sniff(lines: Sequence[str], columns: Sequence[str]) -> Dialect | None:
-    """How to read a table that begins with these lines; None unless it has a header row with at least two of the
-    columns, or is a table without one whose columns are known by place."""
+    """The dialect of a table that begins with these lines; None unless it has a header row with at least two of the
+    columns, or has no header row but columns known by position."""
     blank = 0
     for index, line in enumerate(lines[: MOST_PREAMBLE + 1]):
         if not line.strip():
@@ -128,7 +128,7 @@ def sniff(lines: Sequence[str], columns: Sequence[str]) -> Dialect | None:
 
 
 def column_names(lines: Sequence[str]) -> list[str]:
-    """What reads as a line of at least four column names, at the top; empty if nothing does."""
+    """Cells of the first line that looks like at least four column names, at the top; empty if there is none."""
     first = next((line for line in lines if line.strip()), "")
     for separator in SEPARATORS[:3]:
         names = split(first, separator)
@@ -148,13 +148,13 @@ def _is_header(cells: Sequence[str], columns: Sequence[str]) -> bool:
 
 
 def _has_numbers(lines: Sequence[str], separator: str) -> bool:
-    """Whether the next line reads as a row: below other text, a line of names alone is no header row."""
+    """Whether the next line looks like a row: below other text, a line of names is only a header row if rows follow."""
     cells = split(next((line for line in lines if line.strip()), ""), separator)
     return sum(number_of(cell) is not None for cell in cells) >= 3
 
 
 def _is_data(lines: Sequence[str], separator: str, columns: Sequence[str]) -> bool:
-    """Whether the first two lines are rows of a time and numbers, as many as tell the columns by their place."""
+    """Whether the first two lines are rows of a time and so many numbers that the columns are known by position."""
     rows = [split(line, separator) for line in lines[:LINES_LOOKED_AT] if line.strip()][:2]
     by_number = all(column.isdecimal() for column in columns)
     if len(rows) < 2 or len(rows[0]) != len(rows[1]) or not (by_number or len(rows[0]) in BY_PLACE):

@@ -1,4 +1,4 @@
-"""Reading a text file in chunks of whole lines, with bounded memory even if a line never ends."""
+"""Reads a text file in chunks of whole lines, with bounded memory even if a line never ends."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

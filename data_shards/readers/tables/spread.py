@@ -1,7 +1,7 @@
-"""From timestamps to sampling times, where many samples share a timestamp or arrive in bunches.
+"""Recovers sampling times where many samples share a timestamp or arrive in bunches.
 
-A watch may timestamp samples on arrival, or only to the second. Samples are taken at a constant rate, so their number
-still determines their times. All functions take times in seconds in the order of the file, without gaps.
+A watch may timestamp samples on arrival, or only to the second. Since samples are taken at a constant rate, their
+number still determines their times. All functions take times in seconds in the order of the file, without gaps.
 """
 
 import numpy as np
@@ -9,17 +9,18 @@ from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter1d
 
 LOOK_AHEAD = 10.0
-"""Seconds within which samples that are late catch up; a longer silence is a gap."""
+"""Seconds within which late samples catch up; a longer silence is a gap."""
 REGULAR = 0.1
-"""Share by which the number of samples with one stamp may differ from the usual one."""
+"""Share by which the number of samples per timestamp may differ from the usual number."""
 IRREGULAR_SHARE = 0.01
-"""Of the stamps; above it, numbers of samples say nothing of their times."""
+"""Share of irregular timestamps above which the number of samples does not determine their times."""
 LATE = 1.05
-"""Periods after the sample before it, from which on a sample is late: more than one in a hundred too many shift it."""
+"""A sample is late if it is more than this many periods after the previous one; more than one surplus sample in a
+hundred would shift this limit."""
 QUICK = 0.9
-"""Periods after the sample before it, within which a sample catches up."""
+"""A sample catches up if it is less than this many periods after the previous one."""
 _LAG = 5.0
-"""Seconds over which the period is averaged."""
+"""Seconds over which the period between samples is averaged."""
 
 
 def mean_period(times: NDArray[np.float64]) -> float:
@@ -38,7 +39,7 @@ def mean_period(times: NDArray[np.float64]) -> float:
 
 
 def is_even(times: NDArray[np.float64]) -> bool:
-    """Whether every step is close to the mean, so that nothing needs to be done."""
+    """Whether every step is close to the mean step, so that nothing needs to be corrected."""
     if len(times) < 2:
         return True
     step = np.diff(times)
@@ -47,25 +48,25 @@ def is_even(times: NDArray[np.float64]) -> bool:
 
 
 class Groups:
-    """Runs of samples with one stamp."""
+    """Runs of samples that share a timestamp."""
 
     def __init__(self, times: NDArray[np.float64]) -> None:
         self.starts = np.concatenate([[0], np.flatnonzero(np.diff(times)) + 1])
-        """(k,) index of the first sample of each."""
+        """(k,) index of the first sample in each run."""
         self.counts = np.diff(self.starts, append=len(times))
-        """(k,) samples in each."""
+        """(k,) number of samples in each run."""
         self.stamps = times[self.starts]
-        """(k,) seconds."""
+        """(k,) timestamps in seconds."""
         steps = np.diff(self.stamps)
         self.unit = round(float(np.median(steps)), 4) if len(steps) else 0.0
-        """Seconds from stamp to stamp; 0 if there is one only."""
+        """Typical seconds between timestamps; 0 if there is only one."""
         inner = self.counts[1:-1] if len(self.counts) > 2 else self.counts
         self.usual = float(np.median(inner))
-        """Samples with one stamp, as a rule."""
+        """Typical number of samples per timestamp."""
 
     @property
     def rounded(self) -> bool:
-        """Whether most samples share a stamp with others, and stamps are whole multiples of one unit of time."""
+        """Whether most samples share their timestamp, and timestamps are whole multiples of one unit of time."""
         if self.unit <= 0 or self.usual < 2:
             return False
         multiples = (self.stamps - self.stamps[0]) / self.unit
@@ -73,13 +74,13 @@ class Groups:
 
     @property
     def irregular(self) -> int:
-        """How many of them, but for the first and the last, have another number of samples than is usual."""
+        """Number of runs with an unusual number of samples, not counting the first and the last run."""
         inner = self.counts[1:-1]
         return int((np.abs(inner - self.usual) > max(1.0, REGULAR * self.usual)).sum())
 
     def spread(self) -> NDArray[np.float64]:
-        """Times of all samples: evenly over the unit of their stamp."""
-        # The first unit may have begun before the recording, the last one may go on after it.
+        """Times of all samples, evenly spaced over the unit of their timestamp."""
+        # The first unit may have begun before the recording, and the last one may end after it.
         whole = np.maximum(self.counts, 1.0)
         whole[[0, -1]] = np.maximum(whole[[0, -1]], self.usual)
         late = np.zeros(len(self.counts))
@@ -90,7 +91,7 @@ class Groups:
 
 
 def bunched(times: NDArray[np.float64], period: float) -> NDArray[np.bool_]:
-    """Which samples follow closely, one by one, on a late one, as in a bunch; a duplicate follows on a punctual one."""
+    """Mask of samples in a bunch: in close succession after a late one (a duplicate follows a punctual one)."""
     step = np.diff(times, prepend=times[0])
     quick = step < QUICK * period
     quick[0] = False
@@ -99,9 +100,9 @@ def bunched(times: NDArray[np.float64], period: float) -> NDArray[np.bool_]:
 
 
 def evened(times: NDArray[np.float64], period: float) -> NDArray[np.float64]:
-    """Times of samples timestamped on arrival, evenly spaced and as early as the most punctual following ones.
+    """Evenly spaced times of samples timestamped on arrival, as early as the most punctual of the following samples.
 
-    Where samples were lost, none catches up, so the gap is kept.
+    Where samples were lost, the following ones do not catch up, so the gap is kept.
     """
     turns = np.arange(len(times)) * period
     size = min(_window(period), len(times))
@@ -110,11 +111,11 @@ def evened(times: NDArray[np.float64], period: float) -> NDArray[np.float64]:
 
 
 def squeezed(times: NDArray[np.float64], period: float) -> NDArray[np.float64]:
-    """Times with steps of at least half a period: samples before a crowd are moved earlier, and none is lost."""
+    """Times at least half a period apart: samples before a cluster are moved earlier, and none is lost."""
     half = np.arange(len(times)) * period / 2
     return np.minimum.accumulate((times - half)[::-1])[::-1] + half
 
 
 def _window(period: float) -> int:
-    """Samples in `LOOK_AHEAD`; an odd number, so that a window of them can begin or end with a sample."""
+    """Number of samples in `LOOK_AHEAD`; odd, so that a window of that size can start or end at a sample."""
     return 2 * max(int(LOOK_AHEAD / period / 2), 1) + 1

@@ -1,4 +1,4 @@
-"""Parsing timestamps: ISO 8601 and similar, dates with the day or the month first, UTC offsets, zone names.
+"""Parses timestamps: ISO 8601 and similar, dates with the day or the month first, UTC offsets, zone names.
 
 A column of a million timestamps has few shapes (positions of its digits), so only the first of each shape is parsed
 with a regular expression; the others are computed from their bytes.
@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from harnet.errors import HarnetError
 
 FIRST_CLOCK_SECOND = 315_532_800
-"""1980-01-01: numbers before it count seconds from the start of the recording, not from 1970."""
+"""1980-01-01: smaller numbers are seconds from the start of the recording, not from 1970."""
 LAST_CLOCK_SECOND = 4_102_444_800
-"""2100-01-01: numbers after it are milliseconds or finer."""
+"""2100-01-01: larger numbers are in milliseconds or finer units."""
 LONGEST_STAMP = 63
-"""Characters."""
+"""Maximum length of a timestamp in characters."""
 MOST_SHAPES = 200
-"""Of the stamps in one piece: numbers without leading zeros make a hundred. More are words, and say no time."""
+"""Maximum number of shapes in a chunk: numbers without leading zeros lead to about a hundred. More means that the
+cells are not timestamps."""
 
 _TIME = (
     r"(?P<hour>\d{1,2}):?(?P<minute>\d\d)(?::?(?P<second>\d\d)(?:[.,:](?P<fraction>\d{1,9})\d*)?)?"
@@ -35,7 +36,7 @@ _BETWEEN = r"(?:\s*[T_,]\s*|\s+|:)"
 _STAMPS = tuple(re.compile(date + _BETWEEN + _TIME) for date in (_YEAR_FIRST, _YEAR_LAST))
 
 DateOrder = str
-"""Of dates whose year comes last: "day" or "month" first, "" where that is not known."""
+"""What comes first in dates that end with the year: "day" or "month"; "" if unknown."""
 
 
 def number_of(text: str) -> float | None:
@@ -53,11 +54,11 @@ def is_stamp(text: str) -> bool:
 
 @dataclass(frozen=True)
 class _Shape:
-    """Where the parts of a stamp are: (start, stop) by name; only those that are there."""
+    """Positions of the parts that a timestamp has: (start, stop) by name."""
 
     spans: dict[str, tuple[int, int]]
     utc: bool
-    """Whether it has an offset from UTC."""
+    """Whether it has a UTC offset."""
 
 
 class Stamps:
@@ -65,9 +66,9 @@ class Stamps:
 
     def __init__(self, date_order: DateOrder = "") -> None:
         self.date_order = date_order
-        """As told, or as found in the first date that can be read in one way only."""
+        """As given, or as determined from the first unambiguous date."""
         self.utc: bool | None = None
-        """Whether stamps have an offset from UTC; None before the first."""
+        """Whether timestamps have a UTC offset; None before the first timestamp."""
 
     def begin(self, texts: Sequence[str]) -> bool:
         """Determine the format from the first timestamps of a recording; False if none of them is one.
@@ -119,7 +120,7 @@ class Stamps:
 
 
 def _alike(characters: NDArray[np.uint8], rows: NDArray[np.int64], model: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Mask of rows with digits where the model has digits, and the model's own characters elsewhere."""
+    """Mask of rows that have digits where the model has digits, and are equal to the model elsewhere."""
     some = characters if len(rows) == len(characters) else characters[rows]
     same = np.ones(len(rows), bool)
     for place, character in enumerate(model):
@@ -146,7 +147,7 @@ def _shape(text: str, date_order: DateOrder) -> _Shape | None:
 
 
 def _evaluate(characters: NDArray[np.uint8], shape: _Shape) -> NDArray[np.float64]:
-    """Seconds since 1970 UTC of stamps of one shape, NaN where a part is out of its range."""
+    """Seconds since 1970 UTC of timestamps of one shape, NaN where a part is out of range."""
 
     def part(name: str) -> NDArray[np.int64]:
         value = np.zeros(len(characters), np.int64)
@@ -165,7 +166,7 @@ def _evaluate(characters: NDArray[np.uint8], shape: _Shape) -> NDArray[np.float6
     seconds -= sign * (part("zone_hour") * 3600 + part("zone_minute") * 60)
     start, stop = shape.spans.get("fraction", (0, 0))
     scale = 10 ** (stop - start)
-    # One division of whole numbers: the nearest double to what is written.
+    # A single division of integers gives the double nearest to the decimal number.
     times: NDArray[np.float64] = (seconds * scale + part("fraction")) / scale
     times[~sound] = np.nan
     return times
@@ -174,7 +175,7 @@ def _evaluate(characters: NDArray[np.uint8], shape: _Shape) -> NDArray[np.float6
 def _days(
     year: NDArray[np.int64], month: NDArray[np.int64], day: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Days since 1970-01-01 of dates of the Gregorian calendar, and whether there is such a date."""
+    """Days since 1970-01-01 in the Gregorian calendar, and whether each date exists."""
     months = (year - 1970) * 12 + month - 1
     unique, inverse = np.unique(months * 32 + day, return_inverse=True)
     first = (unique // 32).astype("datetime64[M]")

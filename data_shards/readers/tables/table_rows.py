@@ -1,4 +1,4 @@
-"""Rows of a table as they come out of a file: the common ground of text and Parquet."""
+"""Rows of a table as read from a file, whether text or Parquet."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class TableRows:
-    """Some rows in the order of the file."""
+    """Some rows of a table, in the order of the file."""
 
     number: NDArray[np.int64]
-    """(n,) line of a text file or row of a Parquet file, from 1."""
+    """(n,) line number in a text file or row number in a Parquet file, from 1."""
     times: NDArray[np.float64]
-    """(n,) seconds, as stamped; finite."""
+    """(n,) timestamps in seconds; finite."""
     acceleration: NDArray[np.float32]
-    """(n, 3) in g; NaN where a cell has no number."""
+    """(n, 3) in g; NaN where a cell is empty."""
 
     def __post_init__(self) -> None:
         assert self.number.shape == self.times.shape
@@ -29,7 +29,7 @@ class TableRows:
 
     @staticmethod
     def joined(*some: "TableRows") -> "TableRows":
-        """All of them, one after the other."""
+        """All of them, concatenated."""
         return TableRows(
             np.concatenate([rows.number for rows in some]),
             np.concatenate([rows.times for rows in some]),

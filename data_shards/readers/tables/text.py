@@ -19,7 +19,7 @@ from harnet.errors import HarnetError
 
 _FIRST_CELLS = 1000
 MANY = 100_000
-"""Rows after which a table with mostly foreign lines is refused."""
+"""Number of rows after which a table of mostly foreign lines is refused."""
 
 
 class Times(Protocol):
@@ -89,12 +89,12 @@ class CountedTimes:
 
 
 class TextRows:
-    """The rows of one text file; can be iterated once. The clock is known from the first chunk on."""
+    """Rows of one text file; can be iterated once. The clock is known from the first chunk on."""
 
     def __init__(
         self, path: Path, dialect: Dialect, places: Sequence[int], times: Times, per_g: float, tally: Tally
     ) -> None:
-        """`places` are the indices of the columns: of times, if `times` takes one, then of the three axes."""
+        """`places` are column indices: the column of times, if `times` takes one, then the three axes."""
         self._tally = tally
         self._times = times
         self._per_g = per_g
@@ -106,7 +106,7 @@ class TextRows:
         self._pieces = (cells.columns(piece) for piece in pieces(path, dialect.skip))
 
     def begun(self) -> tuple[str, Iterator[TableRows]]:
-        """The clock, and all rows in chunks."""
+        """The clock, and an iterator over all rows in chunks."""
         rows = (self._rows(number, columns) for number, columns in self._pieces if len(number))
         first = next(rows, None)
         return self._times.clock or "none", chain([] if first is None else [first], rows)

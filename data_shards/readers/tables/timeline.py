@@ -1,4 +1,4 @@
-"""Assigns the samples of a table their sampling times: in order, each once, spread if they share a timestamp."""
+"""Assigns sampling times to the samples of a table: in order, each once, and spread out if they share a timestamp."""
 
 from itertools import pairwise
 
@@ -24,19 +24,19 @@ FEW = 10
 RESET = 60.0
 """A clock that goes back by at least this many seconds and stays there was reset."""
 AWAY = 3600.0
-"""A few samples at either end of a recording with this distance in seconds from all others have wrong timestamps."""
+"""A few samples at either end of a recording that are this many seconds from all others have wrong timestamps."""
 LEAST_LOOK = 64
 """Minimum number of samples before and after a chunk that are examined with it."""
 LEAST_SETTLED = 1 << 16
-"""Samples: fewer are not enough to measure a period that all others can be placed by."""
+"""Minimum number of samples from which the period is measured, since all others are placed by it."""
 MOST_HELD = 1 << 21
-"""Samples: a minute at 5 kHz has fewer."""
+"""Maximum number of samples held: more than a minute at 5 kHz."""
 LEAST_LATE = 3
-"""Samples that came in bunches, from which on it is taken that they do."""
+"""Minimum number of bunched samples for a recording to be treated as bunched."""
 SAME_PERIOD = 0.01
-"""Share by which the period of a piece may differ from that of the one before, and is taken to be the same."""
+"""Relative difference between the periods of consecutive chunks below which they are considered equal."""
 WHOLE = 5e-4
-"""Share by which a measured rate may differ from a whole number of Hz, to be that."""
+"""Relative difference from a whole number of Hz below which a measured rate is rounded to it."""
 
 
 class Timeline:
@@ -78,7 +78,7 @@ class Timeline:
         return self._settled(self._window, self._done, len(self._window), last=True)
 
     def _look(self, times: NDArray[np.float64]) -> int:
-        """How many samples before and after others tell where those are."""
+        """Number of samples before and after a sample that are needed to determine its time."""
         if is_even(times):
             return max(int(LOOK_AHEAD * len(times) / max(times[-1] - times[0], 1e-3)), LEAST_LOOK)
         period = mean_period(times)
@@ -88,7 +88,7 @@ class Timeline:
         return max(look, 2 * int(groups.counts.max()), LEAST_LOOK)
 
     def _settled(self, window: TableRows, start: int, stop: int, last: bool) -> TableRows:
-        """Rows `start` to `stop` of a window, at their times."""
+        """Rows `start` to `stop` of a window, with their final times."""
         if self.rate is None and not self._bunched and is_even(window.times) and window.times[start] > self._latest:
             self._latest = float(window.times[stop - 1]) if stop > start else self._latest
             return window[start:stop]
@@ -126,7 +126,7 @@ class Timeline:
             )
 
     def _placed(self, rows: TableRows, last: bool) -> NDArray[np.float64]:
-        """Times of samples of which none is misstamped."""
+        """Sampling times of rows that all have valid timestamps."""
         times = rows.times
         if self.rate is not None:
             return self._at_rate(times, self.rate, rows)
@@ -153,7 +153,7 @@ class Timeline:
         return placed if (times - placed).max() < 2 * LOOK_AHEAD else times
 
     def _spread(self, rows: TableRows, parts: list[slice]) -> NDArray[np.float64]:
-        """Times of samples whose stamps are rounded to a unit that many of them share."""
+        """Sampling times of rows whose timestamps are rounded to a unit, so that many samples share one."""
         groups = [Groups(rows.times[part]) for part in parts]
         whole = Groups(rows.times)
         irregular = sum(each.irregular for each in groups)
@@ -167,7 +167,7 @@ class Timeline:
         return np.concatenate([each.spread() for each in groups])
 
     def _at_rate(self, times: NDArray[np.float64], rate: float, rows: TableRows) -> NDArray[np.float64]:
-        """Each sample one period after the one before it, or at its own stamp if that is later."""
+        """Each sample one period after the previous one, or at its own timestamp if that is later."""
         turns = np.arange(len(times)) / rate
         placed: NDArray[np.float64] = turns + np.maximum.accumulate(times - turns)
         ahead = placed - times
@@ -194,7 +194,7 @@ def _marked(indices: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
 
 
 def _isolated(times: NDArray[np.float64], at_start: bool, at_end: bool) -> NDArray[np.bool_]:
-    """Mask of a few consecutive samples whose timestamps are out of order, or far away at an end of the recording."""
+    """Mask of a few consecutive samples that are out of order, or far from all others at an end of the recording."""
     odd = np.zeros(len(times), bool)
     step = np.diff(times)
     breaks = np.flatnonzero((np.abs(step) > 1) | (step < 0)) + 1
@@ -215,7 +215,7 @@ def _isolated(times: NDArray[np.float64], at_start: bool, at_end: bool) -> NDArr
             between = before <= times[start] and times[stop - 1] <= after
             far = min(times[start] - before, after - times[stop - 1]) > AWAY
             if (first and not at_start) or (last and not at_end):
-                pass  # what comes before or after is not known
+                pass  # the samples before or after are not known yet
             elif (before <= after and not between) or (far and (first or last)):
                 odd[start:stop] = True
                 continue
@@ -224,7 +224,7 @@ def _isolated(times: NDArray[np.float64], at_start: bool, at_end: bool) -> NDArr
 
 
 def _repeated(window: TableRows) -> NDArray[np.bool_]:
-    """Mask of rows that repeat the previous one, if most that share a timestamp do: the file was written twice."""
+    """Mask of rows that repeat the previous row, if most rows that share a timestamp do: the file was written twice."""
     odd = np.zeros(len(window), bool)
     shared = np.diff(window.times) == 0
     if shared.mean() < 0.25 if len(shared) else True:
@@ -242,10 +242,10 @@ def nominal_rate(times: NDArray[np.float64]) -> float:
         return 0.0
     middle = float(np.median(step))
     near = step[np.abs(step - middle) < 0.5 * middle]
-    if not len(near):  # between two steps that are far from one another
+    if not len(near):  # the median lies between two very different steps
         return 0.0
     mean = float(near.mean())
     period = mean_period(times) or mean
-    # Stamps in hundredths of a second at 80 Hz are 0.01 s apart, as a rule, and on average they are not.
+    # Timestamps in hundredths of a second at 80 Hz are typically 0.01 s apart, but not on average.
     rate = 1 / (mean if abs(mean - period) < 0.05 * period else period)
     return float(round(rate)) if abs(rate - round(rate)) < WHOLE * rate else round(rate, 3)

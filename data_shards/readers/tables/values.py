@@ -7,13 +7,13 @@ from data_shards.readers.oddities import Kind, Tally
 from data_shards.readers.tables.table_rows import TableRows
 
 MOST_G = 20.0
-"""Largest plausible value in g: wrist devices measure at most 16 g; their axes may be off by some tenths."""
+"""Largest plausible value in g: wrist devices measure at most 16 g, and their axes may be off by some tenths of a g."""
 MOST_OF_RANGE = 1.5
 """Largest plausible multiple of a known full scale, allowing for its tolerance."""
 FILLER_SECONDS = 0.5
-"""A value repeated exactly for longer, and far from 1 g, was inserted by a program: sensors always have noise."""
+"""A value far from 1 g that is repeated exactly for longer was inserted by a program: sensors always have noise."""
 NEAR_GRAVITY = (0.5, 1.5)
-"""Norms in g near gravity: a coarse sensor on a still wrist may repeat them for minutes."""
+"""Norms in g close to gravity: a coarse sensor on a still wrist may repeat them for minutes."""
 PLAUSIBLE = (0.5, 4.0)
 """Plausible typical norm in g; outside it the unit is wrong, which is reported elsewhere."""
 
@@ -31,11 +31,11 @@ class Values:
         self._filler: NDArray[np.float32] | None = None
 
     def feed(self, rows: TableRows, last: bool = False) -> TableRows:
-        """Add rows; a run of one value at their end comes back with the next ones, unless these are the last."""
+        """Add rows; a run of one value at their end is held back until the next call, unless `last`."""
         absent = _any(np.isnan(rows.acceleration))
         lengths = np.diff(np.concatenate([[0], np.flatnonzero(np.diff(absent)) + 1, [len(rows)]]))
         blank = absent & np.repeat(lengths >= self._least, lengths)
-        # Left empty for so long, cells are a filler like any other.
+        # Cells left empty for this long are a filler like any other.
         rows = self._without("repeated fillers", rows, blank)
         rows = self._without("missing values", rows, absent[~blank])
         if self._held is not None:
@@ -60,11 +60,11 @@ class Values:
         fillers = suspect
         if suspect.any():
             lengths = _run_lengths(rows)
-            # A piece of nothing else is a made one, or a test of the device: kept, unless it is of zeros.
+            # A chunk with only one value is synthetic, or a test of the device: keep it, unless it is all zeros.
             long = (lengths >= self._least) & ((len(lengths) > 1) | (rows.acceleration[0] == 0).all())
             fillers = np.repeat(long, lengths) & suspect
             if self._filler is not None and (rows.acceleration[0] == self._filler).all():
-                fillers[: lengths[0]] = True  # a run that goes on from the piece before
+                fillers[: lengths[0]] = True  # a run that continues from the previous chunk
         self._filler = rows.acceleration[-1].copy() if fillers[-1] else None
         return fillers
 
@@ -83,13 +83,13 @@ def _any(axes: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _run_lengths(rows: TableRows) -> NDArray[np.int64]:
-    """Lengths of the runs of samples with one value, in order."""
+    """Lengths of the runs of samples with equal values, in order."""
     changes = np.flatnonzero((np.diff(rows.acceleration, axis=0) != 0).any(axis=1)) + 1
     return np.diff(np.concatenate([[0], changes, [len(rows)]]))
 
 
 def _in_unit(rows: TableRows) -> bool:
-    """Whether the typical norm is plausible for a wrist in g; samples that repeat the previous one are ignored."""
+    """Whether the typical norm is plausible for a wrist, in g; samples that repeat the previous one are ignored."""
     changes = np.flatnonzero(_any(np.diff(rows.acceleration, axis=0) != 0)) + 1
     some = _norm(rows.acceleration[changes])
     return bool(len(some)) and PLAUSIBLE[0] <= float(np.median(some)) <= PLAUSIBLE[1]

@@ -1,6 +1,6 @@
-"""Converts wall-clock timestamps to the clock with which the recording began, without later clock changes.
+"""Converts wall-clock timestamps to the clock at the start of the recording, undoing later clock changes.
 
-That clock is what `Recording.clock == "local"` means; statistics by hour of the day later use the wall clock again.
+This is what `Recording.clock == "local"` means; statistics by hour of the day later convert back to the wall clock.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from harnet.errors import HarnetError
 
 HOUR = 3600.0
 NEAR = 60.0
-"""Tolerance in seconds for recognising a step of an hour as a clock change, since samples may be missing."""
+"""Tolerance in seconds when a step of an hour is taken for a clock change, since samples may be missing."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

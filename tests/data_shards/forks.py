@@ -1,4 +1,4 @@
-"""Runs that are killed, and runs that go on at once: forked from a fresh interpreter, so that one import serves all.
+"""Killed runs and concurrent runs, forked from a fresh interpreter so that one import serves all.
 
 python -m tests.data_shards.forks killed|at-once WHAT FOLDER ARGUMENTS...
 """
@@ -20,7 +20,7 @@ from data_shards.withdrawals import read_ids
 from harnet.parts import Part
 
 STEPS = ("open", "os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir")
-"""Audit events that stand for a step on the file system."""
+"""Audit events that count as one step on the file system."""
 
 
 def shard(folder: Path, cohort: str, part: str = "1/1") -> None:
@@ -59,7 +59,7 @@ def killed_before(step: int, folder: Path, action: Callable[[], None]) -> None:
 
 
 def killed(folder: Path, action: Callable[[], None]) -> None:
-    """Kill run after run, each a step later than the one before, which it continues, until one comes to its end."""
+    """Kill one run after another, each a step later than the one it resumes, until a run completes."""
     for step in range(1, 1000):
         status = os.waitpid(forked(lambda step=step: killed_before(step, folder, action)), 0)[1]
         closed = (folder / manifest.PURGE_MARK).exists() or not (folder / manifest.FILE_NAME).exists()
@@ -71,7 +71,7 @@ def killed(folder: Path, action: Callable[[], None]) -> None:
 
 
 def verify_in_fork(folder: Path) -> int:
-    """The parent must not start threads, which a fork would not have."""
+    """Verify in a child: the parent must not start threads, which forked processes would lack."""
 
     def check() -> None:
         assert verify_shards(folder) == []

@@ -100,7 +100,7 @@ def test_a_blosc_header_that_claims_another_size_is_refused_before_anything_is_a
 ) -> None:
     content = bytearray(content_range(block_of(10), "zstd"))
     struct.pack_into("<I", content, field, claimed)
-    monkeypatch.setattr(np, "empty", None)  # whatever wanted memory would fail with another error
+    monkeypatch.setattr(np, "empty", None)  # any attempt to allocate memory would fail with another error
     with pytest.raises(ValueError, match=r"Blosc chunk|bytes, but a block"):
         from_range(memoryview(content), 300)
     assert range_at(memoryview(content)) != len(content)

@@ -1,4 +1,4 @@
-"""Calibration against gravity: what was put in comes out, and what cannot be known is not claimed."""
+"""Calibration against gravity: known errors are recovered, and nothing is claimed that the data cannot show."""
 
 import warnings
 from dataclasses import replace
@@ -28,7 +28,7 @@ def celsius_at(times: NDArray[np.float64]) -> NDArray[np.float64]:
 def worn(
     hours: float = 25, rate: float = 10.0, seed: int = 0, one_sided: bool = False
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Times and true g, (n, 3): a new posture every minute, moving in every third, with a device's noise."""
+    """Times and true g, (n, 3): a new posture every minute, movement in every third minute, and sensor noise."""
     random = np.random.default_rng(seed)
     times = START + np.arange(int(hours * 3600 * rate)) / rate
     postures = random.normal(size=(int(np.ceil(hours * 60)), 3))
@@ -41,7 +41,7 @@ def worn(
 
 
 def measured(times: NDArray[np.float64], truth: NDArray[np.float64], slope: NDArray[np.float64] = SLOPE * 0) -> Loaded:
-    """What a device that is out of calibration makes of it: truth = GAIN g + OFFSET + slope (celsius - 28)."""
+    """The recording of an uncalibrated device: truth = GAIN g + OFFSET + slope (celsius - 28)."""
     raw = (truth - OFFSET - slope * (celsius_at(times) - 28)[:, None]) / GAIN
     at = times[:: len(times) // 500]
     thermometer = Temperature(at, celsius_at(at).astype(np.float32))
@@ -93,7 +93,7 @@ def test_any_affine_error_within_ten_percent_is_recovered(gain: list[float], off
     means = random.normal(size=(3, 9000))
     means /= np.linalg.norm(means, axis=0)
     raw = (means - np.array(offset)[:, None]) / np.array(gain)[:, None]
-    # Ten samples a second, close to the mean: the survey of a device with hardly any noise.
+    # Ten samples per second close to the mean: as measured by a device with hardly any noise.
     found = Survey(
         seconds=np.arange(90_000),
         recorded=np.ones(90_000, int),
@@ -117,7 +117,7 @@ def test_calibrating_again_is_harmless() -> None:
 
 def test_at_30_hz_it_is_the_same_as_on_the_samples() -> None:
     times, truth = worn(hours=1, rate=50.0)
-    truth[1000:1050] = 7.9  # beyond the device's range once it is calibrated: nothing is clipped before
+    truth[1000:1050] = 7.9  # beyond the device's range once calibrated: nothing is clipped before calibration
     recording = measured(times, truth, SLOPE)
     calibration = {**calibrate(found_in(measured(*worn(), SLOPE)), measured(*worn(), SLOPE).temperature)}
     correct = correction(calibration, recording.temperature)  # type: ignore[arg-type]
@@ -195,7 +195,7 @@ def test_too_few_still_windows_and_too_short() -> None:
 
 def test_a_device_that_no_affine_fit_mends_stays_as_it_is() -> None:
     times, truth = worn()
-    # Gravity read as 0.8 to 1.2 g by what no axis explains: a broken device.
+    # A broken device: it reads gravity as 0.8 to 1.2 g, and no axis explains the error.
     raw = truth * (1 + 0.2 * np.sign(np.sin(times / 60 * np.pi)))[:, None]
     result = calibrate(found_in(replace(measured(times, truth), acceleration=raw.astype(np.float32))), None)
     assert not result["calibrated"]
@@ -212,7 +212,7 @@ def test_as_scikit_digital_health_finds_it() -> None:
     theirs = peer.predict(time=times, accel=recording.acceleration.astype(np.float64), fs=10.0, apply=True)
     ours = calibrate(found_in(recording), None)
     np.testing.assert_allclose(ours["gain"], theirs["scale"], atol=0.002)
-    # theirs is (g + offset) * scale
+    # their formula is (g + offset) * scale
     np.testing.assert_allclose(ours["offset"], theirs["offset"] * theirs["scale"], atol=0.002)
     correct = correction(ours, None)
     assert correct is not None

@@ -1,4 +1,4 @@
-"""The device files among `shared/cases`: each is read as its control is, apart from what its note says."""
+"""The device files in `shared/cases`: each reads like its control, apart from what its note states."""
 
 from collections.abc import Callable
 from pathlib import Path

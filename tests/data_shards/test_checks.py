@@ -1,4 +1,4 @@
-"""What one pass over the samples finds, however they are cut into pieces."""
+"""The findings of one pass over the samples, however these are cut into pieces."""
 
 from dataclasses import replace
 
@@ -58,7 +58,7 @@ def test_the_survey_is_what_a_loop_over_seconds_finds(n: int, rate: float, piece
 def test_clipped_samples_are_counted_once(range_g: float | None, share: float) -> None:
     there = recording(10_000, range_g=range_g)
     there.acceleration[:200] = [-8, 8, 0.5]
-    there.acceleration[200:300, 1] = 7.996  # what 10 bits of two's complement reach
+    there.acceleration[200:300, 1] = 7.996  # the range of 10 bits in two's complement
     there.acceleration[300:400, 0] = -1.999
     there.acceleration[400:500, 2] = 2.0
     assert surveyor(there).clipped_share == pytest.approx(share)
@@ -77,7 +77,7 @@ def test_interruptions_are_gaps_inside_the_recording() -> None:
     whole = recording(50 * 600)
     times = whole.times.copy()
     times[5000:] += 30.0
-    times[20_000:] += 0.04  # 60 ms between two samples: no gap, which is max(2.5 periods, 1/15 s)
+    times[20_000:] += 0.04  # 60 ms between two samples is no gap: the limit is max(2.5 periods, 1/15 s)
     times[25_000:] += 2.5
     quality = prepare(replace(whole, times=times))[0].quality()
     assert quality["interruptions"] == 2
@@ -95,7 +95,7 @@ def test_mean_acceleration_is_over_worn_seconds() -> None:
     assert mean_enmo_mg(accel, wear) == 0
     wear[:3600] = 1
     assert mean_enmo_mg(accel, wear) == pytest.approx(410 / 4096 * 1000 / 2, rel=1e-6)
-    accel[2, 54_000:108_000] = 3000  # below 1 g counts as 0, not as less
+    accel[2, 54_000:108_000] = 3000  # values below 1 g count as 0, not as negative
     assert mean_enmo_mg(accel, wear) == pytest.approx(410 / 4096 * 1000 / 2, rel=1e-6)
     wear[:1800] = 0
     assert mean_enmo_mg(accel, wear) == 0

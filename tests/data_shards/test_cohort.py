@@ -1,4 +1,4 @@
-"""The cohort store: what is listed is complete, whoever was killed."""
+"""The cohort store: every listed recording is complete, whichever process was killed."""
 
 import json
 import multiprocessing
@@ -147,7 +147,7 @@ def test_many_writers_at_once(tmp_path: Path) -> None:
     writers = [context.Process(target=add_many, args=(cohort.root, some)) for some in names]
     for writer in writers:
         writer.start()
-    Cohort.create(cohort.root)  # must not remove what others are writing
+    Cohort.create(cohort.root)  # must not remove files that others are writing
     for writer in writers:
         writer.join()
     assert [writer.exitcode for writer in writers] == [0, 0]
@@ -179,7 +179,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_create(tmp_path: Path)
     ours = cohort.root / left.replace(f"-{process.pid}-", f"-{os.getpid()}-")
     shutil.copytree(cohort.root / left, ours)
     Cohort.create(cohort.root)
-    assert sorted(os.listdir(cohort.root)) == [ours.name, "zarr.json"]  # a live process keeps its own
+    assert sorted(os.listdir(cohort.root)) == [ours.name, "zarr.json"]  # files of a live process are kept
 
 
 def write_and_die(root: Path) -> None:
@@ -188,7 +188,7 @@ def write_and_die(root: Path) -> None:
 
 
 def test_a_killed_create_leaves_nothing_for_long(tmp_path: Path) -> None:
-    """Killed before the rename, a file of the store's own is left; whoever opens the store to write removes it."""
+    """Killed before the rename, it leaves a temporary file; the next writer to open the store removes it."""
     process = multiprocessing.get_context("spawn").Process(target=create_and_die, args=(tmp_path / "cohort.zarr",))
     process.start()
     process.join()
@@ -198,7 +198,7 @@ def test_a_killed_create_leaves_nothing_for_long(tmp_path: Path) -> None:
     ours = left.with_name(left.name.replace(f"-{process.pid}-", f"-{os.getpid()}-"))
     shutil.copy(left, ours)
     cohort = Cohort.create(tmp_path / "cohort.zarr")
-    assert sorted(os.listdir(cohort.root)) == [ours.name, "zarr.json"]  # a live process keeps its own
+    assert sorted(os.listdir(cohort.root)) == [ours.name, "zarr.json"]  # files of a live process are kept
 
 
 def create_and_die(root: Path) -> None:

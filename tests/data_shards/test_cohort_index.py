@@ -1,4 +1,4 @@
-"""The index of a store says what the folders say, whoever wrote, merged, copied, removed or was killed."""
+"""The index of a store agrees with its folders after any write, merge, copy, removal or kill."""
 
 import json
 import multiprocessing
@@ -58,7 +58,7 @@ def segments(cohort: Cohort) -> list[Path]:
 
 
 def told(cohort: Cohort) -> list[RecordingInfo]:
-    """What the store says, which must be what the folders say."""
+    """The index's view of the store, which must agree with the folders."""
     infos = list(cohort.infos())
     assert infos == [cohort.info(name) for name in cohort.recordings()]
     return infos
@@ -94,7 +94,7 @@ def test_without_index_or_with_a_damaged_one_the_folders_are_read(cohort: Cohort
     cohort.index(["a", "b", "c"])  # has nothing to add
     assert len(segments(cohort)) == 1
     (cohort.root / "b" / "zarr.json").write_text("{")
-    assert len(list(cohort.infos())) == 3  # b is now told by the index alone
+    assert len(list(cohort.infos())) == 3  # b is now known from the index alone
 
 
 def test_rows_of_recordings_that_are_gone_or_made_anew_are_passed_over(cohort: Cohort) -> None:
@@ -119,7 +119,7 @@ def test_segments_are_merged_by_level(cohort: Cohort, monkeypatch: pytest.Monkey
     shutil.rmtree(cohort.root / "r03")
     for number in range(20, 40):
         add(cohort, f"r{number:02d}")
-    assert sum(b"r03\t" in path.read_bytes() for path in segments(cohort)) <= 1  # dropped when next merged
+    assert sum(b"r03\t" in path.read_bytes() for path in segments(cohort)) <= 1  # dropped at the next merge
     assert len(told(cohort)) == 39
 
 
@@ -147,7 +147,7 @@ def write_many(root: Path, writer: int) -> None:
 
 
 def read_many(root: Path, least: int) -> None:
-    """Read while others write and merge: never fewer recordings, never wrong ones."""
+    """Read while others write and merge: recordings are never missing and never wrong."""
     cohort = Cohort.open(root)
     count, deadline = 0, time.monotonic() + 100
     while count < least and time.monotonic() < deadline:
@@ -216,7 +216,7 @@ def test_remove_leaves_no_byte(cohort: Cohort, monkeypatch: pytest.MonkeyPatch) 
         assert bytes_with(cohort, text) == []
     assert [info.recording for info in told(cohort)] == ["bert", "carl", "dora"]
     assert [source for source, _ in cohort.unreadable()] == ["annabel.cwa"]
-    cohort.remove(["anna-1"])  # again: nothing to do
+    cohort.remove(["anna-1"])  # a second time: nothing to do
     add(cohort, "anna-1")
     assert len(told(cohort)) == 4
 
@@ -246,7 +246,7 @@ def test_a_removal_that_was_killed_is_finished_by_the_next(
         patched.setattr(shutil, "rmtree", dying(shutil.rmtree))
         with pytest.raises(KeyboardInterrupt):
             cohort.remove(["anna-1", "anna-2"])
-    # What a second run of the caller finds of hers is what it asks to be removed.
+    # A second call removes the recordings of this person that the first one left behind.
     assert all(info.recording in cohort.recordings() for info in told(cohort))
     cohort.remove([info.recording for info in cohort.infos() if "anna" in info.participant])
     assert bytes_with(cohort, "anna-") == []

@@ -1,4 +1,4 @@
-"""Clocks that change while a device records."""
+"""Clock changes during a recording."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -98,14 +98,14 @@ def hours(
 
 
 def test_a_device_that_was_set_elsewhere() -> None:
-    noon = at(datetime(2023, 3, 1, 12, tzinfo=UTC))  # as the device shows it
+    noon = at(datetime(2023, 3, 1, 12, tzinfo=UTC))  # as shown by the device
     there = Clocks(LONDON, NEW_YORK)
     assert hours(noon, [0, 3600], there) == [17, 18]
-    # New York's clocks go forward on 12 March and the device's do not; London's go on 26 March.
+    # New York's clocks go forward on 12 March and the device's do not; London's go forward on 26 March.
     assert hours(noon, [20 * 86400, 26 * 86400], there) == [17, 18]
     assert hours(noon, [0], there, "utc") == [12]
     assert hours(noon, [0], there, "none") == [12]
-    # What a file says of its clock counts, and what the user says counts more.
+    # The file's own statement about its clock is used, but the user's option takes precedence.
     assert hours(noon, [0, 26 * 86400], HERE, utc_offset=-5 * 3600) == [17, 18]
     assert hours(noon, [0, 26 * 86400], HERE, utc_offset=0) == [12, 13]
     assert hours(noon, [0], Clocks(LONDON, LONDON), utc_offset=-5 * 3600) == [12]
@@ -119,7 +119,7 @@ def test_a_device_whose_clock_was_wrong() -> None:
     assert hours(noon, [0], Clocks(LONDON, behind=-7200)) == [10]
     assert hours(noon, [0], Clocks(zone("Asia/Kolkata"), behind=1800), "utc") == [18]
     assert hours(noon, [0], Clocks(behind=7200), "none") == [12]
-    # The clocks change when the right time says so.
+    # The clock change is determined by the corrected time.
     start = at(SPRING) - 86400 - 3600
     assert wall_shifts("local", start, start + WEEK, Clocks(LONDON, behind=3600)) == (
         {"from_second": start, "add_seconds": 3600},

@@ -1,4 +1,4 @@
-"""`harnet ingest` from files to store, and what it refuses."""
+"""`harnet ingest` from files to store, and its refusals."""
 
 import json
 import os
@@ -222,7 +222,7 @@ def test_again_it_does_not_read_what_it_knows(tmp_path: Path) -> None:
     ingest([path], out, IngestOptions())
     before = path.stat()
     content = path.read_bytes()
-    # Same size and time, and the head that tells its kind: whoever reads on would find other bytes.
+    # Same size, time and first bytes, which identify its kind: only a reader that goes further sees other content.
     path.write_bytes(content[:5000] + content[5000:][::-1])
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert [outcome.status for outcome in ingest([path], out, IngestOptions())[0]] == ["already there"]
@@ -231,7 +231,7 @@ def test_again_it_does_not_read_what_it_knows(tmp_path: Path) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
     (changed,), _ = ingest([path], out, IngestOptions())
     assert "its name is taken by another recording" in changed.reason
-    path.write_bytes(content)  # the same bytes at another time are known by their hash
+    path.write_bytes(content)  # the same content with another time stamp is recognised by its hash
     assert [outcome.status for outcome in ingest([path], out, IngestOptions())[0]] == ["already there"]
 
 
@@ -244,12 +244,12 @@ def test_what_could_not_be_ingested_is_kept_until_it_is(tmp_path: Path, capsys: 
         assert run(good, short, empty, tmp_path / "absent.csv", "--out", out, "--json") == 1
         report = json.loads(capsys.readouterr().out)
         assert (report["flow"]["unreadable"], report["flow"]["recordings"]) == (2, 1)
-    assert run(good, "--out", out, "--json") == 0  # counted over runs
+    assert run(good, "--out", out, "--json") == 0  # counted over several runs
     assert json.loads(capsys.readouterr().out)["flow"]["unreadable"] == 2
     unreadable = Cohort.open(out).unreadable()
     assert [source for source, _ in unreadable] == [str(empty), str(short)]
     assert "its longest gap-free stretch is 5.0 s" in unreadable[1][1]
-    run(good, "--out", out, "--units", "mg")  # a recording that is there is not unreadable
+    run(good, "--out", out, "--units", "mg")  # a stored recording is not counted as unreadable
     table(short, seconds=20)
     assert run(short, "--out", out, "--quality", "none") == 0
     assert [source for source, _ in Cohort.open(out).unreadable()] == [str(empty)]
@@ -327,7 +327,7 @@ def test_real_short_recordings_are_stored_uncalibrated_with_the_reason(tmp_path:
     assert not whole.calibration["calibrated"]
     assert whole.quality["interruptions"] == 0
     assert whole.quality["clipped_share"] == pytest.approx(4 / 17_400)
-    assert damaged.quality["interruptions"] > 0  # the dropped blocks inside
+    assert damaged.quality["interruptions"] > 0  # the dropped blocks within it
     assert damaged.quality["interrupted_seconds"] > 2
     assert sum(whole.quality["worn_seconds_by_clock_hour"]) == whole.worn_seconds
 

@@ -1,4 +1,4 @@
-"""A cohort store with a changed, lost or foreign byte: found, refused or harmless, never used in silence."""
+"""A cohort store with a changed, lost or foreign byte: detected, refused or harmless, never used silently."""
 
 import shutil
 from dataclasses import asdict
@@ -31,7 +31,7 @@ def small(tmp_path: Path) -> Cohort:
 
 
 def everything(root: Path) -> list[object]:
-    """All that the programs read of a store, by all of their ways."""
+    """Everything that the programs read from a store, through every access path."""
     cohort = Cohort.open(root)
     found: list[object] = [[asdict(info) for info in cohort.infos()]]
     for name in cohort.recordings():
@@ -52,7 +52,7 @@ def test_no_flipped_bit_is_used_in_silence(small: Cohort) -> None:
     sizes = np.array([path.stat().st_size for path in files], float)
     refusals = []
     for number in range(FLIPS):
-        # Half of them in a file of any kind, or the few bytes of metadata would never be tried.
+        # Half of the flips choose a file with equal probability; else the few bytes of metadata would never be hit.
         weights = sizes / sizes.sum() if number % 2 else np.full(len(files), 1 / len(files))
         path = files[random.choice(len(files), p=weights)]
         before = path.read_bytes()
@@ -66,7 +66,7 @@ def test_no_flipped_bit_is_used_in_silence(small: Cohort) -> None:
         except HarnetError as error:
             refusals.append(str(error))
         if path.parent != small.root and path.parent.name != ".index":
-            # White space between the values of a zarr.json is not sealed.
+            # White space between the values of a zarr.json is not covered by the seal.
             assert verify_cohort(small.root).problems or (harmless and path.name == "zarr.json"), f"bit {bit} of {path}"
         path.write_bytes(before)
     assert len(refusals) > FLIPS // 2
@@ -108,7 +108,7 @@ def test_stores_without_checksums_are_read_as_before(
         patch.setattr(stored, "_compressors", lambda kind: (BloscCodec(**blosc, typesize=kind.itemsize),))
         old = Cohort.create(tmp_path / "old.zarr")
         add_recording(old, "p0", 0, first_second=3000, seconds=1500, first_hour=20)
-    # A store that grows has both kinds.
+    # A store that grows can have both kinds.
     add_recording(Cohort.create(old.root), "p1", 1, first_second=100, seconds=600, first_hour=21)
     assert everything(old.root) == everything(small.root)
     report = verify_cohort(old.root)
@@ -124,7 +124,7 @@ def test_stores_without_checksums_are_read_as_before(
 
 
 def test_a_copy_is_as_good(small: Cohort, tmp_path: Path) -> None:
-    """What a copy changes, times of files and the order of folders, is not sealed."""
+    """The seal does not cover what a copy changes: file times and the order of folders."""
     copy = shutil.copytree(small.root, tmp_path / "copy.zarr", copy_function=shutil.copyfile)
     assert everything(copy) == everything(small.root)
     assert not verify_cohort(copy).problems

@@ -1,4 +1,4 @@
-"""A file that kills the process that reads it is listed as refused, and stops no other."""
+"""A file whose reader process is killed is listed as refused and stops no other file."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ MAGIC = b"kill with "
 
 
 class Deadly(DeviceReader):
-    """Reads files that name the signal that reading them brings."""
+    """Reads files that name a signal; reading one sends that signal to the process."""
 
     kind = "deadly"
 
@@ -45,7 +45,7 @@ def armed() -> IngestOptions:
 
 @dataclass(frozen=True)
 class Armed(IngestOptions):
-    """Options that bring the deadly reader into every process that they are sent to."""
+    """Options that install the deadly reader in every process that receives them."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return armed, ()
@@ -59,7 +59,7 @@ def test_a_file_that_kills_its_worker_stops_no_other(tmp_path: Path, monkeypatch
     names = ("SIGKILL", "SIGSEGV")
     for name in names:
         (tmp_path / "in" / f"bad-{name}.csv").write_bytes(MAGIC + name.encode())
-    # One worker: a laptop's run is stopped by nothing either.
+    # One worker, as on a laptop: its run is not stopped either.
     outcomes, _ = ingest([tmp_path / "in"], tmp_path / "cohort.zarr", Armed())
     cohort = Cohort.open(tmp_path / "cohort.zarr")
     assert cohort.recordings() == ["good0", "good1"]
@@ -75,7 +75,7 @@ def test_a_file_that_kills_its_worker_stops_no_other(tmp_path: Path, monkeypatch
 
 
 def beyond_memory(*given: Any) -> Any:
-    """As numpy has it of an array that is too large."""
+    """The error that numpy raises for an array that is too large."""
     return np.empty(1 << 50)
 
 
@@ -94,7 +94,7 @@ def read_beyond_memory(*given: Any) -> Iterator[Found]:
 def test_a_file_that_needs_too_much_memory_is_refused_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, fails: Any
 ) -> None:
-    """Python's MemoryError, in a reader and outside of one."""
+    """Python's MemoryError, inside a reader and outside."""
     large, store = tmp_path / "large.csv", tmp_path / "cohort.zarr"
     table(large, 0)
     with monkeypatch.context() as patched:

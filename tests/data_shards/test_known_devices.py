@@ -1,4 +1,4 @@
-"""Calibrations of devices for recordings that are too short to be calibrated by themselves."""
+"""Calibrations of known devices, for recordings too short to be calibrated from their own data."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,7 @@ GAIN, OFFSET = np.array([1.05, 0.96, 1.03]), np.array([0.03, -0.04, 0.02])
 
 
 def recording(hours: float, seed: int = 0, number: int | None = 12345) -> Loaded:
-    """Postures of a minute, each as a device with such errors measures it."""
+    """Postures of one minute each, as a device with these errors measures them."""
     random = np.random.default_rng(seed)
     times = 1_700_000_000 + np.arange(int(hours * 3600 * 20)) / 20
     postures = random.normal(size=(int(hours * 60) + 1, 3))
@@ -46,7 +46,7 @@ def known() -> KnownDevices:
 
 
 def prepared_with(known: KnownDevices, short: Loaded) -> tuple[PreparedRecording, float]:
-    """What is known, and the mean norm in g."""
+    """The prepared recording, and the mean deviation of its norm from 1 g."""
     with Scratch() as scratch:
         found = PreparedRecording(short.stream(), "file", Preparation(known_devices=known), scratch)
         accel = np.concatenate([data.accel for _, data in found.stream()], axis=1)
@@ -127,8 +127,8 @@ def test_of_each_device_its_best_calibration_is_collected(cohort: Cohort, known:
     infos = [
         replace(with_number, calibration=worse),
         replace(with_number, calibration=good),
-        replace(with_number, calibration={**good, "error_after_mg": 0.1}, notes=(Note(TAKEN),)),  # not its own
+        replace(with_number, calibration={**good, "error_after_mg": 0.1}, notes=(Note(TAKEN),)),  # of another device
         replace(with_number, metadata={"device_id": 7}),  # not calibrated
-        replace(info, calibration=good),  # no number
+        replace(info, calibration=good),  # not a number
     ]
     assert known_devices.collect(infos) == {"Axivity AX3 12345": good}

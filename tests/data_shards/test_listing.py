@@ -1,4 +1,4 @@
-"""Elements of an array that share a listing of a store: one looks at its recordings, the others ask nothing of them."""
+"""Array tasks that share the listing of a store: one reads its recordings, the others need not."""
 
 import shutil
 import subprocess
@@ -26,7 +26,7 @@ print(plan_shards(cohort, ShardOptions(quality=POLICIES["none"])).flow.recording
 
 
 def known(cohort: Cohort, first: int, stop: int) -> None:
-    """Recordings of which the index knows all; nobody opens them."""
+    """Recordings whose facts the index holds; nobody opens them."""
     rows = []
     for number in range(first, stop):
         folder = cohort.root / f"r{number:03d}"
@@ -38,7 +38,7 @@ def known(cohort: Cohort, first: int, stop: int) -> None:
 
 @pytest.fixture
 def calls(tmp_path: Path) -> Callable[[Path, Path, int], int]:
-    """System calls that name a file of the store, in what an element does before it writes shards."""
+    """The number of system calls that name a file of the store, up to the point where a task would write shards."""
     if shutil.which("strace") is None:
         pytest.skip("needs strace")
 
@@ -57,7 +57,7 @@ def calls(tmp_path: Path) -> Callable[[Path, Path, int], int]:
 def test_only_the_first_element_asks_something_of_each_recording(
     tmp_path: Path, calls: Callable[[Path, Path, int], int]
 ) -> None:
-    """Counted by strace, so that 100,000 recordings cost a hundred elements what they cost one."""
+    """Counted by strace: the cost of listing 100,000 recordings does not grow with the number of tasks."""
     cohort = Cohort.create(tmp_path / "cohort.zarr")
     known(cohort, 0, 10)
     few = [calls(cohort.root, tmp_path / "few", 10) for _ in range(2)]

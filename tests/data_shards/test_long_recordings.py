@@ -1,4 +1,4 @@
-"""Recordings of any length: what is held in memory does not show in what is stored."""
+"""Recordings of any length: the size of the pieces in memory does not affect the stored result."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,7 +31,7 @@ START = 1_700_000_400.0
 
 
 def recording(hours: float, rate: float = 20.0, pauses: tuple[tuple[float, float], ...] = ()) -> Loaded:
-    """Noise around gravity, with pauses of (after so many hours, so many hours)."""
+    """Noise around gravity, with pauses given as (after this many hours, for this many hours)."""
     times = START + np.arange(int(hours * 3600 * rate)) / rate
     for after, pause in pauses:
         times[times > START + after * 3600] += pause * 3600
@@ -123,7 +123,7 @@ def test_wear_by_the_hour_is_wear_of_the_whole(still: list[tuple[int, int]], abs
 
 
 def by_definition(counts: np.ndarray) -> np.ndarray:
-    """Worn unless in an hour or more of windows whose standard deviation is below 13 mg."""
+    """Worn, except for windows with a standard deviation below 13 mg that together last an hour or more."""
     there = (counts != MISSING).all(axis=0).reshape(-1, 300).all(axis=1)
     deviations = counts.reshape(3, -1, 300).std(axis=2)
     still = (deviations < 0.013 * 4096).all(axis=0) & there
@@ -180,7 +180,7 @@ def test_a_full_disk_stops_everything_and_names_the_place(tmp_path: Path, monkey
     monkeypatch.setattr(scratch, "IN_MEMORY", 1000)
     values = np.zeros((3, 10_000), np.float32)
     with Scratch(tmp_path) as held:
-        held.write(0, values)  # leaves memory
+        held.write(0, values)  # now in a file instead of in memory
         with open("/dev/full", "wb", buffering=0) as full, monkeypatch.context() as patched:
             patched.setattr(held._file, "_file", full)
             with pytest.raises(OSError, match="No space left") as raised:

@@ -1,4 +1,4 @@
-"""A manifest carries checksums of all that it says: damage is refused by every reader, or touches nothing of use."""
+"""A manifest carries checksums of its content: damage is refused by every reader, or has no effect."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ def said(contents: Manifest) -> tuple[object, ...]:
 
 
 def through_both(folder: Path, cache: Path) -> list[tuple[object, ...] | None]:
-    """What each of the two readers makes of a manifest; None where it refuses."""
+    """The results of both readers for a manifest; None where it is refused."""
     found: list[tuple[object, ...] | None] = []
     for read in (lambda: manifest.read(folder), lambda: open_manifest(str(folder), NodeCache.open(cache))):
         try:

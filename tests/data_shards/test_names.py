@@ -1,4 +1,4 @@
-"""What recordings and people are called, and which files are found."""
+"""Names of recordings and people, and which files are found."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def test_the_longest_name_goes_into_a_shard_and_one_more_is_refused(tmp_path: Pa
     assert [outcome.status for outcome in outcomes] == ["refused", "ingested"]
     assert f"{long}: the name of its recording would have 156 characters, a shard allows 155" in outcomes[0].reason
     writer.write_shards(Cohort.open(tmp_path / "c.zarr"), tmp_path / "s", ShardOptions(quality=POLICIES["none"]))
-    # Of a person with long ids in a folder, too: the names are not cut to what fits, and so do not meet.
+    # Also for long person ids in a folder: names are not truncated, so they cannot collide.
     folder = tmp_path / "in" / f"id={'p' * 100}"
     files = [table(folder / f"{'f' * 60}{number}.csv") for number in range(2)]
     outcomes, _ = ingest([tmp_path / "in"], tmp_path / "d.zarr", PEOPLE)

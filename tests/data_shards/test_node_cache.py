@@ -31,7 +31,7 @@ def cache(tmp_path: Path) -> NodeCache:
 
 
 class Maker:
-    """Writes an array and remembers how often."""
+    """Writes an array and counts how often it is called."""
 
     def __init__(self, calls: Path) -> None:
         self.calls = calls
@@ -61,7 +61,7 @@ def ask_without_locks(root: Path, calls: Path, code: int) -> None:
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EPERM])
 def test_without_locks_each_process_computes_and_all_have_the_same(tmp_path: Path, code: int) -> None:
     NodeCache.open(tmp_path / "cache")
-    # Twice: where there is none, and where there is a damaged one.
+    # Twice: when the cache is missing, and when it is damaged.
     for _ in range(2):
         context = multiprocessing.get_context("fork")
         given = (tmp_path / "cache", tmp_path / "calls", code)

@@ -1,4 +1,4 @@
-"""One policy about oddities: counted, limited, and written alike in code and documents."""
+"""One policy for oddities: counted, limited, and stated alike in code and documents."""
 
 import json
 import re

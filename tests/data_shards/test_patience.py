@@ -1,4 +1,4 @@
-"""Storage that fails, and more shards than a process may open: the windows stay what they are, or the run stops."""
+"""Failing storage, and more shards than a process may open: the windows stay the same, or the run stops."""
 
 import errno
 import hashlib
@@ -32,7 +32,7 @@ QUICK = Patience(seconds=0.5, first_pause=0.01)
 
 
 def digest(folder: Path, storage: LocalStorage | None = None) -> str:
-    """Of all windows of an epoch, where no damage is allowed."""
+    """Digest of all windows of an epoch; damage is not allowed."""
     contents = manifest.read(folder)
     found = hashlib.sha256()
     with Shards(contents, storage, QUICK) as shards:
@@ -44,7 +44,7 @@ def digest(folder: Path, storage: LocalStorage | None = None) -> str:
 
 
 def digest_elsewhere(folder: Path, before: str) -> str:
-    """`digest` of a process that a shell command prepares."""
+    """`digest` in a process prepared by a shell command."""
     program = "import sys, pathlib, tests.data_shards.test_patience as t; print(t.digest(pathlib.Path(sys.argv[1])))"
     command = ["bash", "-c", f'{before} exec "$0" -c "$1" "$2"', sys.executable, program, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
@@ -54,7 +54,7 @@ def digest_elsewhere(folder: Path, before: str) -> str:
 
 @pytest.fixture(scope="module")
 def many(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """300 shards of one block: the same few under many names."""
+    """300 shards of one block each: the same few shards under many names."""
     folder = tmp_path_factory.mktemp("many") / "shards"
     writer.write_shards(cohort, folder, ShardOptions(blocks_per_shard=1, quality=POLICIES["none"]))
     few = manifest.read(folder)
@@ -66,7 +66,7 @@ def many(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
         copy = replace(shard, name=f"train-{number + 1000:06d}.tar")
         shutil.copy(folder / shard.name, folder / copy.name)
         rows = table.filter(pa.compute.equal(table["shard"], mine[number % len(mine)]))
-        # Other days, so that nobody's day has the same hours many times.
+        # Shift the days, so that no day has the same hours many times.
         hour = pa.array(rows["hour"].to_numpy() + 24 * number, pa.int32())
         rows = rows.set_column(0, manifest.SCHEMA.field("shard"), pa.array([number] * len(rows), pa.int32()))
         pieces.append(rows.set_column(6, manifest.SCHEMA.field("hour"), hour))
@@ -83,7 +83,7 @@ def test_few_descriptors_are_enough_for_many_shards(many: Path) -> None:
 
 
 def test_what_others_have_opened_is_respected(many: Path) -> None:
-    """A process with hardly a descriptor left closes its own; with none at all it says what to raise."""
+    """With few file descriptors left a process closes its own; with none left it says which limit to raise."""
     hog = 'exec 60</dev/null; ulimit -n 64; for i in $(seq 20 59); do eval "exec $i</dev/null"; done;'
     assert digest_elsewhere(many, hog) == digest(many)
     files = descriptors.OpenFiles(many, 4)
@@ -139,7 +139,7 @@ def test_a_file_system_that_fails_now_and_then_changes_nothing(shards: Path, tmp
 
 
 class Failing(LocalStorage):
-    """Fails as told, read by read."""
+    """Fails at the given reads."""
 
     def __init__(self, folder: Path, faults: Iterator[Exception | None]) -> None:
         super().__init__(folder)
@@ -167,7 +167,7 @@ def test_what_lasts_stops_the_run_and_names_the_shard(shards: Path, fault: Excep
 def test_faults_between_two_looks_at_wrong_bytes_are_waited_for(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A block that reads wrong once, or fails, and then reads right is sound; wrong twice, it is damaged."""
+    """A block that fails or reads wrong once, then reads right, is sound; if wrong twice, it is damaged."""
     monkeypatch.setattr(shard_files, "_PAUSE", 0.01)
     contents = manifest.read(shards)
 

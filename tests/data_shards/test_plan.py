@@ -17,7 +17,7 @@ ORDER = OrderConfig(window_seconds=10, batch=32, lanes=8, seed=5, windows_per_vi
 
 
 def manifest_of(blocks: int, seed: int = 0, days: int = 3) -> Manifest:
-    """A manifest without data: people of uneven days, hours of uneven motion, short and unworn ones among them."""
+    """A manifest without data: people with uneven days and uneven motion per hour, including short and unworn hours."""
     random = np.random.default_rng(seed)
     starts = random.choice([0, 1, 40, 3591], blocks, p=[0.1, 0.1, 0.2, 0.6])
     columns = {
@@ -56,8 +56,8 @@ def test_the_expected_windows_of_every_hour_are_kept() -> None:
     for epoch in range(epochs):
         plan = plan_epoch(manifest, "train", ORDER, epoch)
         total[plan.rows] += np.diff(plan.ends, prepend=0)
-    # Standard error of a mean of counts in steps of 64 is at most 32 / sqrt(1500) = 0.8; topping up adds less than 64
-    # windows to an epoch of 60 hours, about one each.
+    # The standard error of a mean of counts in steps of 64 is at most 32 / sqrt(1500) = 0.8; topping up adds fewer than
+    # 64 windows to an epoch of 60 hours, about one per hour.
     assert np.abs(total / epochs - by_row).max() < 5
 
 
@@ -134,7 +134,7 @@ def test_the_rows_of_a_day_may_lie_apart() -> None:
 
 
 def test_bytes_read_for_a_window_at_the_default_draws() -> None:
-    """Two weeks of 40 people, hours of very uneven motion: full blocks are 667 KB, and lanes meet in some."""
+    """Two weeks of 40 people with very uneven motion per hour: full blocks are 667 KB, and lanes share some of them."""
     random = np.random.default_rng(0)
     blocks = 40 * 14 * 24
     clock = np.tile(np.arange(24), 40 * 14)
@@ -166,7 +166,7 @@ def test_livelier_windows_are_drawn_more_often_and_none_twice() -> None:
     drawn = [draw_starts(motion, worn, 50, 10, key) for key in range(40)]
     assert all(len(np.unique(starts)) == 50 and (np.diff(starts) > 0).all() for starts in drawn)
     lively = np.mean([((starts > 990) & (starts < 1100)).mean() for starts in drawn])
-    # 109 starts touch the lively seconds and hold 74 % of the weight.
+    # 109 starts overlap the active seconds and hold 74 % of the weight.
     assert 0.6 < lively < 0.8
 
 
@@ -179,7 +179,7 @@ def test_a_draw_keeps_the_probabilities_of_a_sequential_draw_without_replacement
         count[draw_starts(motion, np.ones(8, np.uint8), 2, 5, key)] += 1
     share = weight / weight.sum()
     second = [sum(share[j] * share[i] / (1 - share[j]) for j in range(4) if j != i) for i in range(4)]
-    # Standard error of a share of 20,000 is at most 0.0035.
+    # The standard error of a share of 20,000 is at most 0.0035.
     assert np.abs(count / draws - (share + second)).max() < 0.015
 
 

@@ -1,4 +1,4 @@
-"""A piece of work that kills its process is found, told and left behind; everything else is done."""
+"""An item that kills its worker process is found, reported and skipped; all others are done."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from harnet.errors import HarnetError
 
 
 def work(item: int) -> int:
-    """The square; a negative item is the signal that kills."""
+    """The square; a negative item is the signal that kills the process."""
     if item < 0:
         os.kill(os.getpid(), -item)
     if item == 13:
@@ -37,7 +37,7 @@ def test_without_a_place_for_it_the_job_stops_and_says_how() -> None:
 
 
 def once(path: Path) -> str:
-    """Pieces a and b die of their first attempt, both in work: neighbours of one that took all the memory."""
+    """Items a and b are both in work when their first attempt dies: neighbours of an item that took all the memory."""
     first = not path.exists()
     path.touch()
     if first and path.name in "ab":

@@ -25,7 +25,7 @@ from harnet.errors import HarnetError
 
 OPTIONS = ShardOptions(blocks_per_shard=4, quality=POLICIES["none"])
 GONE = frozenset({"p0", "p3", "p77"})
-"""Two people of the cohort, who share shards with others, and one who was never there."""
+"""Two people of the cohort who share shards with others, and one who is not in it."""
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def copy(shards: Path, tmp_path: Path) -> Path:
 
 
 def blocks(folder: Path) -> dict[tuple[str, str], bytes]:
-    """(participant, key) -> bytes of each block's range, read from the tars alone."""
+    """(participant, key) -> bytes of each block's range, read directly from the tars."""
     found = {}
     for path in folder.glob("*.tar"):
         content = path.read_bytes()
@@ -142,7 +142,7 @@ def test_killed_before_any_step_it_is_closed_and_the_next_one_finishes(
 
 
 def interrupt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A purge that ends after the shards, before the manifest."""
+    """A purge that is interrupted between the shards and the manifest."""
     with monkeypatch.context() as patch:
         patch.setattr(purge, "_write_manifest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""What a policy leaves out, and how the flow table counts it."""
+"""Which recordings a policy excludes, and how the flow table counts them."""
 
 import json
 import math

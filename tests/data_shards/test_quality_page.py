@@ -45,11 +45,11 @@ def named(info: RecordingInfo, name: str, **changes: object) -> RecordingInfo:
 
 @pytest.fixture(scope="module")
 def spoilt(one: tuple, tmp_path_factory: pytest.TempPathFactory) -> Cohort:
-    """One good recording and one for each rule that breaks it, and two files that could not be read."""
+    """One good recording, one that breaks each rule, and two files that could not be read."""
     cohort = Cohort.create(tmp_path_factory.mktemp("quality") / "spoilt.zarr")
     info, motion, wear = one
     calibration, quality = info.calibration, info.quality
-    # Nobody looks at the signal here, and a constant one is stored in no time.
+    # The signal is not used here, and a constant one is quick to store.
     accel = np.zeros((3, info.hours * SAMPLES_PER_HOUR), np.int16)
     half = np.where(np.arange(len(wear)) < len(wear) // 2, wear, 0).astype(np.uint8)
     gone = motion.copy()
@@ -114,7 +114,7 @@ def test_only_pages_that_are_missing_or_out_of_date_are_drawn(
 
 
 class Tags(html.parser.HTMLParser):
-    """Counts of tags and all attribute values of a page, and whether every tag is closed in order."""
+    """Counts of tags, all attribute values of a page, and whether all tags are closed in order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -268,7 +268,7 @@ def test_rows_follow_the_wall_clock(one: tuple) -> None:
     (only,) = rows_of(autumn, motion, wear)
     assert spans(only, "missing") == [(23 * hour, 24 * hour)]
     assert only.shifts == (picture.Shift(11 * hour, "clock -1 h"),)
-    # A zone is where the rows begin, and no change of the clock.
+    # A time zone sets where the rows begin; it is not a clock change.
     away = WallShift(from_second=480_000 * 3600 + 1234, add_seconds=5 * 3600 + 1800)
     first, second = rows_of(dataclasses.replace(base, clock="utc", wall_shifts=(away,)), motion, wear)
     assert spans(first, "missing") == [(0, 5 * hour + hour // 2)]
@@ -316,7 +316,7 @@ def test_facts_are_in_words(one: tuple) -> None:
 
 @pytest.fixture(scope="module")
 def browse(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Opens a page in a headless Chromium, a new profile each time."""
+    """Open a page in headless Chromium, with a new profile each time."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("needs chromium on the PATH")

@@ -33,7 +33,7 @@ def counts(seed: int, samples: int = 30) -> np.ndarray:
 
 
 def packed(values: np.ndarray) -> bytes:
-    """12 bits each, y x z, most significant first; an odd nibble at the end is zero."""
+    """12 bits each, y x z, most significant bit first; an odd nibble at the end is zero."""
     digits = "".join(f"{number & 0xFFF:03x}" for number in values[:, [1, 0, 2]].ravel().tolist())
     return bytes.fromhex(digits + "0" * (len(digits) % 2))
 
@@ -58,7 +58,7 @@ def test_seconds_gaps_and_other_records(tmp_path: Path) -> None:
     log = [
         record(6, START, b'{"SubjectName":"A Name"}'),
         *(plain(second) for second in (0, 1, 2)),
-        record(3, START + 3, b"\x08"),  # falls asleep
+        record(3, START + 3, b"\x08"),  # goes to sleep
         record(3, START + 60, b"\x09"),
         *(plain(second) for second in (60, 61)),
         record(PLAIN, START + 62, b"\x00"),  # plugged in
@@ -116,7 +116,7 @@ def test_a_record_from_another_time_is_dropped(tmp_path: Path, days: int) -> Non
 @pytest.mark.parametrize(("wild", "note", "samples"), [(1, "absurd values", 89), (5, "damaged blocks", 60)])
 def test_values_beyond_full_scale_are_dropped(tmp_path: Path, wild: int, note: str, samples: int) -> None:
     values = counts(1)
-    values[7 : 7 + wild, 1] = 0x3030  # an even number of equal bytes leaves the checksum as it was
+    values[7 : 7 + wild, 1] = 0x3030  # an even number of equal bytes does not change the checksum
     log = plain(0) + record(PLAIN, START + 1, values.astype("<i2").tobytes()) + plain(2)
     recording = next(load(archive(tmp_path / "wild.gt3x", log))).recording
     assert [(note.kind, note.count) for note in recording.notes] == [(note, 1)]

@@ -1,4 +1,4 @@
-"""Records twice or of another time, decimal commas, archives packed again: what the .gt3x reader makes of them."""
+"""Repeated and misplaced records, decimal commas, repacked archives: how the .gt3x reader handles them."""
 
 import zipfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The .cwa reader, on files written here from the format document (cwa.h) and on real ones where they are at hand."""
+"""The .cwa reader, on files written here from the format document (cwa.h) and on real ones where available."""
 
 import datetime
 import struct
@@ -74,7 +74,7 @@ def test_times_values_and_metadata(tmp_path: Path, blocks: list[bytes]) -> None:
     np.testing.assert_allclose(recording.times, START.timestamp() + np.arange(len(expected)) / RATE, atol=1e-5)
     assert (recording.nominal_rate, recording.clock, recording.device) == (100.0, "local", "Axivity AX3")
     assert recording.notes == ()
-    # The annotation is free text and may hold a name.
+    # The annotation is free text and may contain a name.
     assert "Name" not in repr(recording.metadata)
     assert recording.metadata["device_id"] == 1234
 
@@ -89,7 +89,7 @@ def test_damaged_blocks_are_left_out_and_show_in_the_times(tmp_path: Path, block
     good = np.repeat(~np.isin(np.arange(50), (0, 20, 21, 49)), PER_BLOCK)
     assert recording.notes == (Note("damaged blocks", 4, "of 50"),)
     np.testing.assert_array_equal(recording.acceleration, whole.acceleration[good])
-    # One sample period: without its neighbour, a block's first time is known to that only.
+    # Without its neighbour, a block's first time is known only to one sample period.
     np.testing.assert_allclose(recording.times, whole.times[good], atol=1.01 / RATE)
     assert np.flatnonzero(np.diff(recording.times) > 0.5).tolist() == [19 * PER_BLOCK - 1]
 
@@ -147,11 +147,11 @@ def test_full_scale_and_temperature(tmp_path: Path) -> None:
     assert recording.range_g == 8
     assert len(recording.times) == count == 180_000
     np.testing.assert_allclose(np.diff(recording.times), 0.01, atol=2e-6)
-    # A count is 1/256 g, and 1/128 g beyond 2 g.
+    # The resolution is 1/256 g, and 1/128 g beyond 2 g.
     np.testing.assert_allclose(recording.acceleration, true_acceleration(0, count, seed=0), atol=1 / 128)
     temperature = recording.temperature
     assert temperature is not None
-    # One reading a block, at the time of its first sample; a unit is 75/256 °C.
+    # One reading per block, at the time of its first sample; the unit is 75/256 °C.
     np.testing.assert_array_equal(temperature.times, recording.times[::120])
     seconds = temperature.times - temperature.times[0]
     expected = 29 + 3.5 * np.sin(2 * np.pi * seconds / 86_400) + 1.5 * np.sin(2 * np.pi * seconds / 10_800)
@@ -208,6 +208,6 @@ def test_a_file_of_a_synthetic_person_holds_that_person(tmp_path: Path) -> None:
     recording = next(load(tmp_path / "p3.cwa")).recording
     someone = person(1, 3)
     counts = measure(someone, 1, 3, course(someone, 1, 3, diary(someone, 1, 3, 1)))
-    # Every tenth of a second has a sample at 100 Hz and one at 30 Hz.
+    # Sample times at 100 Hz and 30 Hz coincide every tenth of a second.
     expected = counts[:, : 3600 * 30 : 3].T / 4096
     np.testing.assert_allclose(recording.acceleration[::10], expected, atol=0.51 / 256 + 1e-6)

@@ -1,4 +1,4 @@
-"""Blocks of others, blocks twice, blocks out of time: what the .cwa reader takes and what it says."""
+"""Foreign, repeated and misplaced blocks: which ones the .cwa reader uses and what it reports."""
 
 import struct
 from pathlib import Path
@@ -125,7 +125,7 @@ def test_sound_blocks_that_cannot_be_used_name_the_cause(
     ("form", "at", "value"),
     [
         ("<B", 24, 0x49),  # another rate
-        ("<H", 28, 81),  # more samples than there is room for
+        ("<H", 28, 81),  # more samples than fit into the block
         ("<I", 14, packed(START.replace(month=3, day=1)) & ~(0x3FF << 17) | 2 << 22 | 30 << 17),  # 30 February
     ],
 )

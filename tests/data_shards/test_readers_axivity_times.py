@@ -1,4 +1,4 @@
-"""When an Axivity's samples were taken: against clocks made here, the real files' own stamps, and two other readers."""
+"""Sample times of an Axivity, compared with clocks made here, the real files' own stamps, and two other readers."""
 
 import datetime
 import struct
@@ -19,7 +19,7 @@ BLOCKS = 300
 
 
 def block(number: int, code: int, bits: int, samples: int, at: float, taken: int, fractional: bool) -> bytes:
-    """An empty block whose clock read `at` seconds after START at its sample `taken`, written as the firmware does."""
+    """An empty block whose clock read `at` seconds after START at sample `taken`, written as the firmware does."""
     rate = 3200 / (1 << 15 - (code & 15))
     second = int(np.floor(at))
     fraction = int((at - second) * 32_768)
@@ -35,7 +35,7 @@ def block(number: int, code: int, bits: int, samples: int, at: float, taken: int
 
 
 def made(path: Path, code: int, bits: int, drift: float, fractional: bool = True, lost: int = -1) -> np.ndarray:
-    """Write a recording whose sensor runs at `drift` times its nominal rate; the true times of its samples."""
+    """Write a recording whose sensor runs at `drift` times its nominal rate; return the true sample times."""
     random = np.random.default_rng(code * bits)
     rate = 3200 / (1 << 15 - (code & 15)) * drift
     samples = {0x30: 120, 0x32: 80, 0x62: 40}[bits]
@@ -44,7 +44,7 @@ def made(path: Path, code: int, bits: int, drift: float, fractional: bool = True
     for number in range(BLOCKS):
         taken = int(random.integers(samples)) if fractional else 0
         at = times[number * samples + taken]
-        if not fractional:  # the sample that is nearest to a whole second
+        if not fractional:  # the sample nearest to a whole second
             taken, at = round((np.ceil(at) - at) * rate), np.ceil(at)
         blocks.append(block(number, code, bits, samples, at, taken, fractional))
     if lost >= 0:
@@ -96,7 +96,7 @@ def test_real_files_never_step_and_agree_with_the_other_readers(name: str, share
     steps = np.diff(times) / period
     assert 0.8 < steps.min() <= steps.max() < 1.2
     frame = cwa_reader_rs.read_cwa_file(str(path))
-    # They leave out the fraction, and are early by up to a sample or two.
+    # This reader ignores the fraction, so it is early by up to a sample or two.
     theirs = pd.DatetimeIndex(frame.index).as_unit("us").asi8 / 1e6
     assert np.abs(theirs - times).max() < 2.5 * period
     with warnings.catch_warnings():

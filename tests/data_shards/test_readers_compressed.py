@@ -1,4 +1,4 @@
-"""Device files inside gzip and bzip2: any kind, damage refused, and no end of disk for a bomb."""
+"""Device files inside gzip and bzip2: any kind is read, damage is refused, and a bomb cannot fill the disk."""
 
 import bz2
 import gzip

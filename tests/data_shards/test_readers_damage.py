@@ -1,4 +1,4 @@
-"""Whatever happens to a real file's bytes: what remains is read or the file refused in one line, never a crash."""
+"""Arbitrary damage to the bytes of a real file: the rest is read or the file is refused in one line, never a crash."""
 
 import tempfile
 from collections.abc import Callable
@@ -24,13 +24,13 @@ NAMES = (
 
 
 def damaged(content: bytes, where: float, removed: int, added: bytes) -> bytes:
-    # The square puts half of the damage into the first quarter: headers are what readers trip over.
+    # The square puts half of the damage into the first quarter: readers fail most often on headers.
     at = int(where * where * len(content))
     return content[:at] + added + content[at + removed :]
 
 
 def outcome(path: Path) -> tuple[list[Loaded], str]:
-    """What is read, or why it is refused."""
+    """The recordings read, or the reason for the refusal."""
     try:
         return [found.recording for found in load(path)], ""
     except HarnetError as error:

@@ -1,4 +1,4 @@
-"""Every real device file at hand: read as its README says, damage and all."""
+"""Every available real device file: the result agrees with its README, damage included."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ EXPECTED = {
         (Note("cut end", 1, "within a page"),),
     ),
     "neo.gt3x": (18_004, "ActiGraph GT3XPlus", 30, "local", 6, 0, 0.04, WHOLE),
-    # Of 180 and 2,160 seconds the device slept through all but 73 and 330; nothing is made up for them.
+    # The device slept through all but 73 of 180 and 330 of 2,160 seconds; no data are invented for the rest.
     "ISM_Enabled.gt3x": (2_190, "ActiGraph Link", 30, "local", 8, 0, 68.04, WHOLE),
     "TAS1H30182785_2019-09-17.gt3x": (33_000, "ActiGraph Link", 100, "local", 8, 0, 1126.01, WHOLE),
     "mtx_25Hz_acc_HR.BIN": (25_119, "Parmay Matrix", 25.6, "utc", 8, 0, 0.04, WHOLE),
@@ -50,7 +50,7 @@ def test_device(name: str, shared: Callable[[str], Path]) -> None:
     steps = np.diff(recording.times)
     assert steps.min() > 0
     assert steps.max() <= gap
-    # All were worn or lay still on earth.
+    # All were worn or lay still, so the mean norm is about 1 g.
     assert 0.9 < np.median(np.linalg.norm(recording.acceleration, axis=1)) < 1.15
     if recording.temperature is not None:
         assert 15 < recording.temperature.celsius.min() < recording.temperature.celsius.max() < 45

@@ -1,4 +1,4 @@
-"""Bytes of small files flipped, cut and put in: what remains is read, or refused in one line."""
+"""Flipped, removed and inserted bytes in small files: the rest is read, or the file is refused in one line."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ EDITS = st.lists(
     min_size=1,
     max_size=3,
 )
-"""Where, as a share of what there is; how many bytes go; what comes in their place."""
+"""Position as a share of the file; number of bytes removed; bytes inserted instead."""
 
 
 def edited(content: bytes, edits: list[tuple[float, int, bytes]]) -> bytes:

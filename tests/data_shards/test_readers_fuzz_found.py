@@ -1,4 +1,4 @@
-"""Small inputs that fuzzing found: each once ended in an exception of a library."""
+"""Small inputs found by fuzzing: each one used to cause an exception in a library."""
 
 import contextlib
 import gzip

@@ -1,4 +1,4 @@
-"""The GENEActiv reader, on files written here from the maker's description of the pages."""
+"""The GENEActiv reader, on files written here from the manufacturer's description of the pages."""
 
 import datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Headers of any length, decimal commas, pages twice, pages out of time: what the GENEActiv reader makes of them."""
+"""Headers of any length, decimal commas, repeated and misplaced pages: how the GENEActiv reader handles them."""
 
 from pathlib import Path
 
@@ -98,7 +98,7 @@ def test_a_temperature_that_is_no_number_is_no_zero(tmp_path: Path, pages: list[
 def test_notes_of_several_lines(tmp_path: Path, pages: list[str], notes: str) -> None:
     plain = recorded(tmp_path / "plain.bin", pages)
     head = header().replace("Date of Birth:1950-1-1", f"{notes}\nDate of Birth:1950-1-1")
-    if "Page Time" in notes:  # counted as a page that is damaged
+    if "Page Time" in notes:  # counted as a damaged page
         assert recorded(tmp_path / "notes.bin", pages, head).notes == (Note("damaged blocks", 1, "pages, of 31"),)
         return
     recording = recorded(tmp_path / "notes.bin", pages, head)

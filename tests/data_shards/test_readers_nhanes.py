@@ -1,4 +1,4 @@
-"""NHANES tars, made here in the form that the data documentation gives."""
+"""NHANES tars, made here in the format of the data documentation."""
 
 import bz2
 import gzip
@@ -30,7 +30,7 @@ def values(number: int) -> np.ndarray:
 
 
 def text(number: int) -> str:
-    # 12.5 ms as the agency writes it: .000 .013 .025 .038
+    # Steps of 12.5 ms as CDC writes them: .000 .013 .025 .038
     stamps = start(number) + np.floor(np.arange(ROWS) * 12.5 + 0.5).astype("timedelta64[ms]")
     rows = zip(np.datetime_as_string(stamps), values(number).tolist(), strict=True)
     lines = [f"{stamp.replace('T', ' ')},{x},{y},{z}" for stamp, (x, y, z) in rows]
@@ -191,17 +191,17 @@ def test_a_cut_off_tar_keeps_its_hours_and_says_so(tmp_path: Path) -> None:
         third = archive.getmembers()[2]
     content = path.read_bytes()
     cut_off = Note("cut end", 1, "after the last readable member: hours may be missing")
-    for stop in (third.offset, third.offset + 100):  # between members, and within a member's head
+    for stop in (third.offset, third.offset + 100):  # between members, and within a member's header
         path.write_bytes(content[:stop])
         recording = next(load(path)).recording
         np.testing.assert_array_equal(recording.acceleration, g([0, 1]))
         assert recording.notes == (cut_off,)
-    path.write_bytes(content[: third.offset_data + 100])  # within its content
+    path.write_bytes(content[: third.offset_data + 100])  # within a member's content
     recording = next(load(path)).recording
     np.testing.assert_array_equal(recording.acceleration, g([0, 1]))
     assert str(recording.notes[0]).startswith("damaged blocks: 1 (hours, of 3; 2000-01-06-14-00-00: ")
     broken = bytearray(content)
-    broken[third.offset + 5] ^= 1  # a member's head: whatever follows cannot be found
+    broken[third.offset + 5] ^= 1  # a member's header: the following members cannot be found
     path.write_bytes(broken)
     recording = next(load(path)).recording
     np.testing.assert_array_equal(recording.acceleration, g([0, 1]))
@@ -252,7 +252,7 @@ def test_a_bz2_that_ends_early_is_refused(tmp_path: Path) -> None:
 
 @given(st.integers(0, 2**31), st.sampled_from([np.floor, np.rint, np.ceil]), st.lists(st.integers(1, 400)))
 def test_rounding_to_milliseconds_is_undone_whichever_way(first: int, rounding: np.ufunc, steps: list[int]) -> None:
-    """Gaps included: whatever multiples of 1/80 s were written, these come back."""
+    """Any multiples of 1/80 s, including gaps, are recovered from the written stamps."""
     ticks = first + np.concatenate([[0], np.cumsum(steps)])
     written = rounding(ticks * 12.5).astype(np.int64)
     np.testing.assert_array_equal(on_grid(written), ticks / 80)

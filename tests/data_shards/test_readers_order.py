@@ -1,4 +1,4 @@
-"""Which pieces are one recording, whatever was put among them."""
+"""Selection of the pieces that belong to one recording, whatever was inserted between them."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_as_many_as_there_can_be_that_never_decrease(stamps: list[int]) -> None:
     longest = [1] * len(stamps)
     for index, stamp in enumerate(stamps):
         longest[index] = 1 + max((longest[before] for before in range(index) if stamps[before] <= stamp), default=0)
-    # A spike that could be kept by leaving out its neighbour is left out itself.
+    # A spike is dropped even if it could be kept by dropping its neighbour.
     assert max(longest) - 1 <= int(kept.sum()) + sum(np.diff(stamps) < 0)
     if max(longest) == len(stamps):
         assert kept.all()

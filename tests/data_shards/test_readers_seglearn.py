@@ -1,4 +1,4 @@
-"""The seglearn file is a pickle: what must never happen is that it runs anything."""
+"""The seglearn file is a pickle: reading it must never execute code."""
 
 import hashlib
 import importlib.util
@@ -24,7 +24,7 @@ def npy_of(value: object, path: Path) -> Path:
 
 
 class Malicious:
-    """Unpickled by anything that imports, it makes a folder."""
+    """Creates a folder when unpickled by any loader that allows imports."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""Empatica's ACC.csv and tables of named columns."""
+"""Empatica's ACC.csv and tables with named columns."""
 
 from pathlib import Path
 

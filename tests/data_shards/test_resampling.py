@@ -1,4 +1,4 @@
-"""Irregular device times → 30 Hz: what must survive does, what must go is gone, and nothing is invented."""
+"""Irregular device times → 30 Hz: movement is kept, aliases are removed, and nothing is invented."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ def test_gravity_is_exact_at_every_rate_up_to_the_edges(
     at, values = recorded(times, signal)
     np.testing.assert_allclose(values, np.tile([[gravity], [0], [1]], len(at)), atol=0.5001 / COUNTS_PER_G + 1e-5)
     assert np.unique(values[2]).tolist() == [1.0]
-    # Every grid point between the first sample and the last, and no other.
+    # Every grid point between the first and the last sample, and no others.
     assert at[0] - times[0] < 1 / RATE + 1e-4
     assert times[-1] - at[-1] < 1 / RATE + 1e-4
     assert at[0] > times[0] - 1e-4
@@ -111,7 +111,7 @@ def test_what_is_a_gap() -> None:
 
 
 def test_pieces_join_without_a_seam() -> None:
-    # 25 minutes cross two borders between pieces of ten; a different start moves the borders.
+    # 25 minutes cross two boundaries between pieces of ten; a different start moves the boundaries.
     times = steady(50, 1500)
     signal = np.random.default_rng(1).normal(0, 0.3, (len(times), 3)).astype(np.float32)
     _, whole = resample(times, signal)
@@ -119,7 +119,7 @@ def test_pieces_join_without_a_seam() -> None:
     both = (whole[0] != MISSING) & (later[0] != MISSING)
     both[: np.flatnonzero(both)[0] + 5 * RATE] = False
     assert int(both.sum()) > 1000 * RATE
-    assert np.abs(whole[:, both].astype(int) - later[:, both]).max() <= 1  # rounding of the last bit
+    assert np.abs(whole[:, both].astype(int) - later[:, both]).max() <= 1  # rounding error in the last bit
 
 
 def test_hours_are_whole_and_on_the_clock() -> None:

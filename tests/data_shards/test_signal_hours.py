@@ -21,7 +21,7 @@ def test_every_hour_is_what_zarr_reads(cohort: Cohort) -> None:
 
 @pytest.fixture
 def long(cohort: Cohort, tmp_path: Path) -> Cohort:
-    """A recording of two files, of which the second and some hours of the first hold nothing."""
+    """A recording of two files; the second file and some hours of the first are empty."""
     source = cohort.open_recording(cohort.recordings()[0])
     data = source.read_hours(0, source.info.hours)
     hours = 30

@@ -21,7 +21,7 @@ ORDER = OrderConfig(window_seconds=10, batch=48, lanes=12, seed=1, windows_per_v
 def batches(
     folder: Path, world: int, first_step: int = 0, epoch: int = 0, order: OrderConfig = ORDER, max_damaged: float = 0.0
 ) -> list[np.ndarray]:
-    """Global batches, put together from `world` readers; each (batch, 3, 300 counts) in the order of positions."""
+    """Global batches assembled from `world` readers; each (batch, 3, 300 counts) in order of position."""
     contents = manifest.read(folder)
     plan = plan_epoch(contents, "train", order, epoch)
     parts = []
@@ -45,7 +45,7 @@ def copied(shards: Path, tmp_path: Path) -> Path:
 
 
 def damage(folder: Path, row: int) -> str:
-    """Flip a bit of a block; return its name."""
+    """Flip a bit of a block and return its name."""
     contents = manifest.read(folder)
     path = folder / contents.shards[contents.columns["shard"][row]].name
     content = bytearray(path.read_bytes())
@@ -165,7 +165,7 @@ def test_damaged_blocks_are_counted_and_too_many_stop_the_run(copied: Path) -> N
     names = [damage(copied, int(row)) for row in plan.rows[:2]]
     with Shards(contents) as files:
         found = list(LaneReader(files, ORDER, range(12), max_damaged=1.0).batches(plan))
-    # Every lane that takes windows of a damaged block counts it.
+    # Every lane that takes windows from a damaged block counts it.
     assert 2 <= sum(batch.damaged for batch in found) <= sum(batch.blocks for batch in found)
     allowed = 1.5 / len(plan.rows)
     with Shards(contents) as files, pytest.raises(HarnetError, match=r"2 of \d+ block reads found damage") as error:

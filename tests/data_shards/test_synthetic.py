@@ -26,13 +26,13 @@ def seconds_of(counts: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def recorded() -> tuple[np.ndarray, np.ndarray, dict]:
-    """Diary, signal per second in g and facts of a person's four days."""
+    """Diary, signal per second in g, and facts of four days of one person."""
     info, data = record(person(0, 5), SynthOptions(4), 5)
     return diary(person(0, 5), 0, 5, 4), seconds_of(data.accel), dataclasses.asdict(info)
 
 
 def diaries_of_steady_wearers() -> np.ndarray:
-    """(people, a week's seconds) of those of thirty people who wear the device by night and to the end."""
+    """(people, seconds of a week): thirty people who wear the device at night and to the end."""
     people = [(number, person(3, number)) for number in range(30)]
     steady = [each for each in people if not each[1].takes_off_at_night and np.isinf(each[1].stops_wearing)]
     assert len(steady) > 20
@@ -74,7 +74,7 @@ def test_gravity_is_one_g_at_rest_and_an_unworn_device_is_still(recorded: tuple)
     assert np.abs(norm[doing == Activity.SLEEP] - 1).mean() < 0.005
     table = signal[:, doing == Activity.NOT_WORN].std(axis=2)
     assert np.median(table) < 0.004
-    assert np.median(table) > 0.0008  # the device's own noise
+    assert np.median(table) > 0.0008  # sensor noise
 
 
 def test_effort_orders_the_activities(recorded: tuple) -> None:
@@ -104,7 +104,7 @@ def test_wear_is_found_by_the_rule_of_ingest(recorded: tuple) -> None:
     doing, _, info = recorded
     worn = sum(info["worn_seconds_by_hour"]) / 3600
     truth = (doing != Activity.NOT_WORN).sum() / 3600
-    assert truth - 4 < worn < truth + 7  # showers are too short for the rule, still nights sometimes too long
+    assert truth - 4 < worn < truth + 7  # showers are too short for the rule, and still nights are sometimes too long
     assert sum(info["quality"]["worn_seconds_by_clock_hour"]) == sum(info["worn_seconds_by_hour"])
 
 

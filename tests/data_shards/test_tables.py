@@ -1,4 +1,4 @@
-"""Tables as the world writes them: each oddity in its kinds, against the same signal in a plain table."""
+"""Tables of many origins: each oddity in all variants, compared with the same signal in a plain table."""
 
 import gc
 import weakref
@@ -27,7 +27,7 @@ COUNT = SECONDS * RATE
 
 
 def signal(count: int = COUNT) -> NDArray[np.float64]:
-    """Noise around 1 g on z, in four decimals."""
+    """Noise around 1 g on z, with four decimals."""
     noise = np.random.default_rng(5).normal(0, 0.05, (count, 3))
     noise[:, 2] += 1
     return noise.round(4)
@@ -60,7 +60,7 @@ def notes(of: Loaded) -> dict[str, int]:
 
 
 def assert_plain(of: Loaded, clock: str = "utc") -> None:
-    """The whole signal at its times, and nothing noted."""
+    """Assert that the whole signal is read at its times without any note."""
     assert (notes(of), of.clock, of.nominal_rate) == ({}, clock, RATE)
     np.testing.assert_array_equal(of.acceleration, signal().astype(np.float32))
     np.testing.assert_allclose(of.times - of.times[0], np.arange(COUNT) / RATE, atol=1e-6)
@@ -250,7 +250,7 @@ def test_one_row_stamped_elsewhere(index: int, days: float, tmp_path: Path) -> N
 
     found = recording(tmp_path, text(rows(stamp=stamp)))
     if index == COUNT - 1 and days == 0.001:
-        return  # 86 s later at the end: a pause, as far as anyone can tell
+        return  # 86 s later at the end: indistinguishable from a pause
     assert notes(found) == {"isolated stamps": 1}
     np.testing.assert_array_equal(found.acceleration, np.delete(signal(), index, axis=0).astype(np.float32))
 
@@ -349,7 +349,7 @@ def test_any_mixture_of_forms_and_a_few_odd_rows(data: st.DataObject, tmp_path: 
 
 
 def test_a_table_that_was_read_leaves_memory() -> None:
-    """A worker reads thousands of files; Arrow keeps what its options refer to, which the collector cannot see."""
+    """A worker reads thousands of files; Arrow's options keep references that the garbage collector cannot see."""
     cells = Cells(Dialect(",", False, (), fields=4, skip=0), range(4), Tally("x"))
     assert cells.columns(LineChunk(b"0,0,0,1\n1,0,0\n2,0,0,1\n", 1, last=True))[0].tolist() == [1, 3]
     gone = weakref.ref(cells)

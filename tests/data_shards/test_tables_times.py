@@ -1,4 +1,4 @@
-"""When the samples of a table were taken: shared stamps, bunches, changes of the clocks, exports without stamps."""
+"""Sample times of tables: shared stamps, bunches, clock changes, exports without stamps."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +26,7 @@ def signal(count: int) -> NDArray[np.float32]:
 
 
 def table(folder: Path, times: NDArray[np.float64], **options: object) -> Loaded:
-    """These stamps, whose samples are `signal`, read from Parquet."""
+    """A recording with these stamps and the samples of `signal`, read from Parquet."""
     x, y, z = signal(len(times)).T
     path = folder / "p.parquet"
     pq.write_table(pa.table({"time": times, "x": x, "y": y, "z": z}), path)
@@ -92,7 +92,7 @@ def test_a_lost_second_stays_a_gap(tmp_path: Path) -> None:
 
 
 def late(rate: float, seconds: float, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """True times, and the stamps of a watch that stalls now and then and stamps on arrival, in whole ms."""
+    """True times, and the stamps of a watch that sometimes stalls and stamps on arrival, in whole ms."""
     draws = np.random.default_rng(seed)
     true = START + np.arange(int(rate * seconds)) / rate
     arrival = true + draws.uniform(0, 0.002, len(true))
@@ -161,12 +161,12 @@ def test_pieces_make_no_difference(data: st.DataObject, tmp_path: Path) -> None:
 
 
 def wall(true: NDArray[np.float64], change: float, by: float) -> NDArray[np.float64]:
-    """What the clock on the wall shows, which is put forward by so many seconds at a moment of its own."""
+    """Times of a wall clock that is put forward by `by` seconds at the time `change`."""
     return np.where(true < change, true, true + by)
 
 
 def written(folder: Path, local: NDArray[np.float64], **options: object) -> Loaded:
-    """The same as text of local time."""
+    """The same as text in local time."""
     stamps = np.datetime_as_string(np.rint(local * 1000).astype("int64").astype("datetime64[ms]"))
     rows = [
         ",".join([stamp, *(f"{v:.4f}" for v in row)]) for stamp, row in zip(stamps, signal(len(local)), strict=True)

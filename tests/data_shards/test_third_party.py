@@ -19,7 +19,7 @@ from data_shards.stream.third_party import to_webdataset, windows
 
 MEMBERS = ["about.json", "accel.npy", "motion.npy", "wear.npy"]
 
-# webdataset leaves it to the garbage collector to close the tars.
+# webdataset leaves closing the tars to the garbage collector.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
     pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"),
@@ -29,7 +29,7 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def collected() -> Iterator[None]:
     yield
-    # Here, and not in the middle of a test that knows nothing of it.
+    # Collect here rather than in the middle of an unrelated test.
     gc.collect()
 
 
@@ -74,7 +74,7 @@ def test_stock_webdataset_alone_reads_uncompressed_shards(shards: Path) -> None:
 
 
 class Bomb:
-    """Unpickled, it makes a file."""
+    """Creates a file when unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -84,7 +84,7 @@ class Bomb:
 
 
 def test_a_member_that_would_run_a_program_stays_bytes(shards: Path, tmp_path: Path) -> None:
-    """With webdataset's own decoders it runs: the test sees that first."""
+    """webdataset's own decoders would execute it: the test checks that first."""
     copy, made = shutil.copytree(shards, tmp_path / "shards"), tmp_path / "made"
     bomb = pickle.dumps(Bomb(made))
     tars = sorted(copy.glob("train-*.tar"))

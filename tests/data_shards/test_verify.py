@@ -172,7 +172,7 @@ def test_a_copy_in_a_folder_below_is_a_stranger(damaged: Path) -> None:
 
 
 def edited(folder: Path, change: Callable[[dict], None]) -> None:
-    """Change what a manifest says of its shards, and leave out its checksums: one whose writer was wrong."""
+    """Change a manifest's entries for its shards and remove its checksums, as if its writer had been wrong."""
     path = folder / manifest.FILE_NAME
     table = pq.read_table(path)
     about = json.loads(table.schema.metadata[b"harnet_manifest"])

@@ -1,4 +1,4 @@
-"""Finding 100,000 files: without asking anything of each, and once for all elements of an array."""
+"""Finding 100,000 files without a system call for each, and once for all tasks of an array."""
 
 import json
 import multiprocessing
@@ -19,7 +19,7 @@ from harnet.parts import Part
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> Path:
-    """Thirty files in three folders, one of them a link, and one with a name that is no text."""
+    """Thirty files in three folders, one of them a link, and one file whose name is not valid text."""
     for folder in ("a", "b/c", "z"):
         (tmp_path / "in" / folder).mkdir(parents=True)
         for number in range(10):
@@ -45,7 +45,7 @@ def test_the_first_list_is_everybodys(inputs: Path, tmp_path: Path) -> None:
         process.join(60)
     assert found == [[str(path) for path, _ in files_below([inputs])]] * 4
     assert [path.name for path in listing.parent.iterdir()] == ["files-7"]
-    # What comes later is another array's: or two elements would share out different files.
+    # Later files are left to another array: otherwise two tasks would divide different lists.
     (inputs / "a" / "new.csv").write_text("time,x,y,z\n0,0,0,1\n")
     assert [str(path) for path, _ in listed_below([inputs], listing)] == found[0]
     assert len(files_below([inputs])) == len(found[0]) + 1
@@ -73,7 +73,7 @@ def test_a_list_of_other_inputs_or_a_damaged_one_is_refused(inputs: Path, tmp_pa
 
 
 def test_nothing_is_asked_of_a_single_file(inputs: Path) -> None:
-    """Counted by strace: what is asked of the system does not grow with the files of a folder."""
+    """Counted by strace: the number of system calls does not grow with the files in a folder."""
     if shutil.which("strace") is None:
         pytest.skip("needs strace")
     counts = []

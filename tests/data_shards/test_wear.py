@@ -8,7 +8,7 @@ from data_shards.layout import COUNTS_PER_G, MISSING, RATE, SAMPLES_PER_HOUR, SE
 
 
 def recording(hours: int) -> np.ndarray:
-    """Hours in which x moves (std 0.1 g) on top of gravity on z."""
+    """Hours in which x moves (standard deviation 0.1 g) in addition to gravity on z."""
     noise = np.random.default_rng(0).normal(0, 0.1, (3, hours * SAMPLES_PER_HOUR))
     noise[1:] = 0
     noise[2] += 1
@@ -49,7 +49,7 @@ def test_an_hour_without_movement_is_not_worn(minutes: float, worn: bool) -> Non
 
 def test_one_axis_above_the_limit_is_movement() -> None:
     counts = np.zeros((3, 2 * SAMPLES_PER_HOUR), np.int16)
-    # A square wave's std is its amplitude.
+    # The standard deviation of a square wave is its amplitude.
     amplitude = int(STILL_G * COUNTS_PER_G)
     counts[1] = np.where(np.arange(counts.shape[1]) % 2, amplitude, -amplitude)
     assert not detect(counts).wear.any()
@@ -63,7 +63,7 @@ def test_a_damaged_block_does_not_end_a_still_night_but_a_pause_does() -> None:
     counts[:, 4200 * RATE : 4202 * RATE] = MISSING
     assert not detect(counts).wear[1800 : 1800 + 80 * 60].any()
     counts[:, 4200 * RATE : 4220 * RATE] = MISSING
-    # 40 minutes on either side of a window without data: neither side is an hour.
+    # 40 minutes on each side of a window without data: neither side lasts an hour.
     assert detect(counts).wear[1800:4200].all()
 
 

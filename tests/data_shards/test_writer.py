@@ -39,7 +39,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
-# webdataset 1.0.2 leaves the tar files that it read to the garbage collector.
+# webdataset 1.0.2 leaves closing the tars to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_stock_webdataset_reads_every_block(cohort: Cohort, shards: Path) -> None:
     urls = sorted(map(str, shards.glob("*.tar")))
@@ -95,7 +95,7 @@ def test_parts_one_after_the_other_write_the_same_bytes(cohort: Cohort, shards: 
     assert writer.write_shards(cohort, folder, OPTIONS, part=Part(3, 3)).missing
     assert not writer.write_shards(cohort, folder, OPTIONS, part=Part(2, 3)).missing
     assert digests(folder) == digests(shards)
-    # An element that is queued again after the end finds nothing to do.
+    # A task that is requeued after it has finished finds nothing to do.
     assert not writer.write_shards(cohort, folder, OPTIONS, part=Part(3, 3)).missing
     assert digests(folder) == digests(shards)
 
@@ -117,7 +117,7 @@ def test_parts_at_once_write_the_same_bytes(cohort: Cohort, shards: Path, tmp_pa
 def test_another_process_may_finish_at_any_moment(
     cohort: Cohort, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """A whole run of another process, in between two steps of this one."""
+    """A complete run of another process happens between two steps of this one."""
     original = getattr(writer, moment)
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
@@ -305,7 +305,7 @@ def test_a_file_hashes_what_it_writes() -> None:
 def test_no_hard_links_and_no_flushing_of_folders_are_needed(
     cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on exFAT or gcsfuse; and still the second of two plans is refused."""
+    """As on exFAT or gcsfuse; the second of two plans is refused all the same."""
     real = os.fsync
 
     def lacking(*_: object, **__: object) -> None:

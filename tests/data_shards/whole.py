@@ -1,4 +1,4 @@
-"""The pieces of ingest, on arrays that fit into memory."""
+"""The stages of ingest, applied to arrays that fit into memory."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from data_shards.recording import Loaded, SampleChunk
 
 
 def check(recording: Loaded, named: str, min_seconds: float) -> None:
-    """Whether a recording can be used."""
+    """Check whether a recording is usable."""
     with Scratch() as scratch:
         gather(recording.stream(), named, min_seconds, scratch)
 
@@ -25,7 +25,7 @@ def resample(
     correct: Correction | None = None,
     piece: int = 1 << 18,
 ) -> tuple[int, NDArray[np.int16]]:
-    """First clock hour, and (3, hours * 108,000) counts."""
+    """Return the first clock hour, and (3, hours * 108,000) counts."""
     threshold = gap_threshold(times)
     with Scratch() as scratch:
         resampler = Resampler(measured_rate(times, stretches(times, threshold)), threshold, scratch.write)
@@ -41,7 +41,7 @@ def resample(
 
 
 def surveyor(recording: Loaded, piece: int = 1 << 18) -> Surveyor:
-    """What has seen all of a recording."""
+    """A surveyor that has seen the whole recording."""
     found = Surveyor("file", recording.range_g)
     for some in even(recording.stream().pieces, piece):
         found.add(some)
@@ -49,12 +49,12 @@ def surveyor(recording: Loaded, piece: int = 1 << 18) -> Surveyor:
 
 
 def survey(recording: Loaded, piece: int = 1 << 18) -> Survey:
-    """By second."""
+    """The survey per second."""
     return surveyor(recording, piece).seconds()
 
 
 def prepare(recording: Loaded) -> tuple[PreparedRecording, NDArray[np.int16], NDArray[np.uint8]]:
-    """All that is known, counts and wear."""
+    """Return the metadata, counts and wear."""
     with Scratch() as scratch:
         prepared = PreparedRecording(recording.stream(), "file", Preparation(), scratch)
         accel = np.full((3, prepared.hours * SAMPLES_PER_HOUR), MISSING, np.int16)

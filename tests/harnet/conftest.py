@@ -1,4 +1,4 @@
-"""Parameters and inputs made by formula, so that equality tests need no stored weights."""
+"""Parameters and inputs computed by formula, so that equality tests need no stored weights."""
 
 import zlib
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def formula(key: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def fill_model(model: nn.Module) -> None:
-    """Set every parameter from its own name; kernels and batch counts keep the value they were built with."""
+    """Set every parameter by a formula of its name; kernels and batch counts keep their initial values."""
     state = model.state_dict()
     for key, tensor in state.items():
         if not key.endswith((".kernel", "num_batches_tracked")):
@@ -35,7 +35,7 @@ def fill_model(model: nn.Module) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """Small tensors on a shared machine: threads that wait for each other cost more than they compute."""
+    """One thread: for small tensors on a shared machine, threads spend more time waiting than computing."""
     torch.set_num_threads(1)
 
 
@@ -46,7 +46,7 @@ def fill() -> Callable[[nn.Module], None]:
 
 @pytest.fixture(scope="session")
 def windows() -> Callable[[str, int, int], torch.Tensor]:
-    """`windows(architecture, count, length)`: (count, 3, length) in g, one g on the third axis."""
+    """`windows(architecture, count, length)`: (count, 3, length) in g, with 1 g on the third axis."""
 
     def make(architecture: str, count: int, length: int) -> torch.Tensor:
         x = 0.5 * uniform(f"windows/{architecture}", (count, 3, length))

@@ -1,4 +1,4 @@
-"""Learnt on one data set, tested on another: who and what is in it, and that nothing of the other is learnt from."""
+"""Training on one data set and testing on another: people and classes used, and no leak from the test set."""
 
 import json
 from dataclasses import replace
@@ -19,7 +19,7 @@ PAIR = Across("home", "lab")
 
 
 def made(data: Path, folder: str, name: str, labels: list[str], people: int = 4) -> None:
-    """A folder as `harnet dataset` writes it, with windows that look like the class of their label."""
+    """A folder in the format of `harnet dataset`, with windows that look like the class of their label."""
     place = {label: one for one, several in CLASSES[name].items() for label in several}
     random, seconds = np.random.default_rng(0), np.arange(150) / 30
     x, y, pid = [], [], []

@@ -1,4 +1,4 @@
-"""Parsers of public data sets, on small files of the documented form and on spoilt ones."""
+"""Parsers of public data sets, on small files in the documented format and on damaged ones."""
 
 import gzip
 import io
@@ -127,7 +127,7 @@ def dsads_folder(folder: Path) -> Path:
 
 
 def selfback_folder(folder: Path) -> Path:
-    # Clocks of these devices run a little slow, and stamps are whole milliseconds.
+    # The clocks of these devices run a little slow, and stamps are whole milliseconds.
     stamps = [datetime(2016, 2, 25, 15) + timedelta(milliseconds=round(n * 10.12)) for n in range(3000)]
     lines = "\n".join(["time,x,y,z", *(f"{stamp},0,0.6,0.8" for stamp in stamps)]) + "\n"
     for path in ("w/walk_fast/026.csv", "w/jogging/027.csv", "t/jogging/027.csv"):
@@ -148,7 +148,7 @@ MADE: dict[str, tuple[Callable[[Path], Path], int, set[str], int]] = {
     "capture24-willetts": (capture_folder, 2 * 2, {"sleep"}, 2),
     "mjff-lr": (mjff_folder, 5, {"wlkgs"}, 1),
 }
-"""Data set -> what writes it small, windows, labels, people."""
+"""Data set -> function that writes a small one, number of windows, labels, number of people."""
 
 
 @pytest.mark.parametrize("name", MADE)

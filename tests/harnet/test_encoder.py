@@ -30,7 +30,7 @@ def test_another_width_keeps_the_shape_of_the_network(name: str, width: int) -> 
     assert other.feature_extractor.architecture.features == ARCHITECTURES[name].features * width // 64
     for key, tensor in published.feature_extractor.state_dict().items():
         changed = other.feature_extractor.state_dict()[key]
-        # Axes and the taps of a kernel stay; every number of channels is multiplied.
+        # Axes and kernel taps stay; every number of channels is multiplied.
         expected = [
             size if size in (1, 3, 5) or place == 2 else size * width // 64 for place, size in enumerate(tensor.shape)
         ]
@@ -105,7 +105,7 @@ def test_initialisation_is_kaiming_with_the_stated_fan(initialisation: str, fan:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         first = Encoder("harnet5", initialisation=initialisation).state_dict()["layer1.0.weight"]  # type: ignore[arg-type]
-    # 960 draws: the standard deviation is known to about 2.3 %.
+    # 960 draws: the standard deviation is known to within about 2.3 %.
     assert first.std().item() == pytest.approx(math.sqrt(2 / fan), rel=0.1)
 
 
@@ -165,7 +165,7 @@ def test_features_come_in_the_dtype_of_the_weights() -> None:
 
 @pytest.mark.parametrize("training", [False, True])
 def test_channels_last_stays_through_all_stages_and_changes_no_numbers(training: bool) -> None:
-    """What is computed on a GPU, with the gradient: one window is an image of one row."""
+    """As on a GPU, including the gradient: each window is an image with one row."""
     encoder = Encoder("harnet5", standardise=True, initialisation="published", width=16).double().train(training)
     x = torch.randn(4, 3, 150, generator=torch.Generator().manual_seed(0))
     found = {}

@@ -1,4 +1,4 @@
-"""The suite: all arms, people held out, resumed to the same numbers, honest about what is unfinished."""
+"""The evaluation suite: all arms, people held out, identical results after resuming, open about unfinished parts."""
 
 import csv
 import json
@@ -217,7 +217,7 @@ def part(random: np.random.Generator, count: int, flipped: bool = False) -> Labe
 
 
 def test_training_stops_after_the_least_steps_and_puts_the_best_back() -> None:
-    """Validation people who do everything the other way round: every step makes them worse."""
+    """Validation people have the labels reversed: every step makes them worse."""
     random = np.random.default_rng(0)
     recipe = replace(SHORT, least_total=400, least_steps=60, patience=3, cosine=False, head_learning_rate=1e-2)
     torch.manual_seed(0)
@@ -245,7 +245,7 @@ def test_the_published_recipe_gives_up_early_where_nothing_is_learnt() -> None:
 
 
 def test_a_class_that_only_the_validation_person_did_does_not_decide() -> None:
-    """Three classes; nobody in training did the third, and it alone would call every step a step back."""
+    """Three classes, the third unknown to the training people: on its own it would make every step look worse."""
     random = np.random.default_rng(0)
     held = part(random, 32)
     odd = LabelledInputs(torch.cat([held.inputs, held.inputs]), torch.cat([held.targets, torch.full((32,), 2)]))
@@ -295,7 +295,7 @@ def test_the_command(config: SuiteConfig, capsys: pytest.CaptureFixture[str], tm
 def test_the_tested_person_never_reaches_the_training(
     config: SuiteConfig, monkeypatch: pytest.MonkeyPatch, labelled: Path
 ) -> None:
-    """Every window that a network is fitted to or stopped by belongs to somebody else than those tested."""
+    """Every window used for fitting or early stopping belongs to a person who is not tested."""
     people = np.load(labelled / "tiny" / "pid.npy")
     seen: list[Trial] = []
 

@@ -20,7 +20,7 @@ pytestmark = [
 
 
 def clusters(each: int) -> NDArray[np.float32]:
-    """Two in 16 dimensions, one after the other, ten deviations apart."""
+    """Two clusters in 16 dimensions, one after the other, ten standard deviations apart."""
     random = np.random.default_rng(0)
     return (random.standard_normal((2 * each, 16)) + np.repeat([[0.0], [2.5]], each, axis=0)).astype(np.float32)
 
@@ -38,7 +38,7 @@ def test_clusters_stay_apart_and_a_seed_repeats() -> None:
 
 
 def test_agreement_is_with_other_people_and_beside_chance() -> None:
-    # Each person's windows lie together; the activity is in the first feature, and much weaker.
+    # Windows cluster by person; the activity is in the first feature, and much weaker.
     activity, person = ["walk", "sit"] * 12, ["a"] * 8 + ["b"] * 8 + ["c"] * 8
     pairs = zip(activity, person, strict=True)
     found = np.array([[name == "walk", 9 * (who == "b"), 9 * (who == "c")] for name, who in pairs])
@@ -46,7 +46,7 @@ def test_agreement_is_with_other_people_and_beside_chance() -> None:
     assert (share, chance) == (1.0, 0.5)
     share, _ = feature_map.agreement(found[:, 1:].astype(np.float32), activity, person, 16)
     assert share == 0.5
-    # One of three does what only she does: nobody agrees with her, by chance or otherwise.
+    # One of three people is the only one with her activity: she agrees with nobody, by chance or otherwise.
     share, chance = feature_map.agreement(np.eye(6, dtype=np.float32), list("xxxxyy"), list("aabbcc"), 2)
     assert chance == pytest.approx(2 / 3 / 2)
     assert share <= 2 / 3

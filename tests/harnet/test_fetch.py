@@ -1,4 +1,4 @@
-"""Downloads from a real server on this machine: continued, checked, unpacked with care."""
+"""Downloads from a real server on this machine: resumed, verified, and unpacked safely."""
 
 import hashlib
 import io

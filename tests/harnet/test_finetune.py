@@ -1,4 +1,4 @@
-"""Fine-tuning learns, repeats itself, continues where it stopped, and leaves a frozen encoder alone."""
+"""Fine-tuning learns, is repeatable, resumes where it stopped, and leaves a frozen encoder unchanged."""
 
 import json
 from dataclasses import replace
@@ -112,7 +112,7 @@ def test_a_frozen_encoder_does_not_move() -> None:
 
 
 def test_balanced_classes_weigh_the_rare_one_as_much() -> None:
-    """With nothing to learn from, balanced training says each class is as likely, unbalanced the common one."""
+    """With nothing to learn, balanced training gives classes equal probability, unbalanced training their frequency."""
     windows, labels = np.zeros((20, 3, 150), np.float32), np.array([0] * 18 + [1, 1])
     chances = {}
     for balance in (True, False):
@@ -196,7 +196,7 @@ def test_a_lower_layer_decay_moves_the_first_stage_less_and_the_last_as_much() -
 
 
 def test_early_stopping_goes_back_to_the_best_and_takes_the_least_number_of_steps() -> None:
-    """Labels of noise cannot be learnt: on other noise the loss only rises."""
+    """Random labels cannot be learnt: on other random labels the loss only rises."""
     windows, labels = noise(32)
     training = replace(TRAINING, epochs=30, encoder_learning_rate=3e-3, patience=2)
     losses = {}

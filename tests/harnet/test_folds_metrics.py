@@ -35,7 +35,7 @@ def test_the_seed_deals_people_anew_and_too_many_folds_are_refused() -> None:
 def test_macro_f1_counts_the_classes_a_person_did_or_was_said_to_do() -> None:
     truth, predicted = np.array([0, 0, 1, 1]), np.array([0, 0, 1, 2])
     score = score_person("P", truth, predicted)
-    # Class 0: 1; class 1: precision 1, recall 1/2, so 2/3; class 2: predicted, never done, so 0. Class 3 is absent.
+    # Class 0: 1; class 1: precision 1, recall 1/2, so 2/3; class 2: predicted but never true, so 0. Class 3 is absent.
     assert score.macro_f1 == pytest.approx((1 + 2 / 3 + 0) / 3)
     # Observed agreement 3/4; by chance 1/2·1/2 + 1/2·1/4 = 3/8.
     assert score.kappa == pytest.approx((3 / 4 - 3 / 8) / (1 - 3 / 8))

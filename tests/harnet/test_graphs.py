@@ -1,4 +1,4 @@
-"""ONNX and torch.export: equal to torch for any batch, the same bytes each time, and nothing of this machine inside."""
+"""ONNX and torch.export: equal to torch for any batch size, identical bytes each time, and no trace of this machine."""
 
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def test_the_same_weights_give_the_same_bytes_in_other_formats(bundle: Path, tmp
         main(["export", str(bundle), "--out", str(tmp_path / "again"), "--formats", "torch-export", "published"]) == 0
     )
     again = tmp_path / "again"
-    named = ("README.md", "SHA256SUMS")  # these two name the ONNX file as well
+    named = ("README.md", "SHA256SUMS")  # these two also name the ONNX file
     names = [path.relative_to(again) for path in again.rglob("*") if path.is_file() and path.name not in named]
     assert len(names) == 10
     assert all((bundle / name).read_bytes() == (again / name).read_bytes() for name in names)

@@ -1,4 +1,4 @@
-"""Windows of many recordings in full batches, read ahead; what is broken in one recording stays in it."""
+"""Windows of many recordings in full batches, with prefetch; a failure in one recording does not affect others."""
 
 from collections.abc import Callable, Iterator
 from threading import Event
@@ -18,7 +18,7 @@ from harnet.errors import HarnetError
 
 
 def recording(first: int, pieces: list[int], broken: bool = False) -> Callable[[], Pieces]:
-    """Windows whose value is their start, in pieces of so many."""
+    """Windows whose value is their start time, in pieces of the given size."""
 
     def read() -> Pieces:
         start = first
@@ -77,7 +77,7 @@ def test_results_come_back_to_their_recordings_and_an_error_ends_one_alone() -> 
 
 
 def test_batches_are_computed_at_the_same_time_and_handed_out_in_order() -> None:
-    """The first batch ends only once the third has begun, which three threads alone allow."""
+    """The first batch ends only after the third has begun, which requires three threads."""
     third = Event()
 
     class Waiting(Doubled):
@@ -113,7 +113,7 @@ def test_what_comes_of_a_window_does_not_depend_on_the_threads() -> None:
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_gives_the_features_of_the_cpu_whatever_is_under_way() -> None:
-    """Copies run beside the kernels: results must be those of their own batch, and windows not be overwritten."""
+    """Copies overlap with kernels: each result must belong to its own batch, and no window may be overwritten."""
     random = np.random.default_rng(0)
     windows = random.normal(0, 0.3, (500, 3, 150)).astype(np.float32)
 

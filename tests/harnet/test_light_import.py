@@ -1,4 +1,4 @@
-"""A downstream team has torch, numpy, safetensors and fsspec, and nothing else of ours."""
+"""A downstream team has torch, numpy, safetensors and fsspec, and none of our other dependencies."""
 
 import subprocess
 import sys

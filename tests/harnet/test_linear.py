@@ -11,7 +11,7 @@ EVERYBODY = np.arange(len(LABELS))
 
 
 def features(noise: float, columns: int = 4) -> np.ndarray:
-    """A clear place for each class, on scales that differ by a million, and a constant."""
+    """Well separated classes, on scales that differ by a factor of a million, and a constant."""
     places = RANDOM.standard_normal((3, columns))[LABELS] + noise * RANDOM.standard_normal((len(LABELS), columns))
     scales = np.logspace(-3, 3, columns)
     return np.concatenate([places * scales, np.full((len(LABELS), 1), 7.0)], axis=1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Names on the Hugging Face Hub: from the local cache without a network, and what would be published."""
+"""Names on the Hugging Face Hub: read from the local cache without a network, and the files that would be published."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def cache(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A local cache as huggingface_hub lays it out, with the bundle in it, and no network."""
+    """A local cache in the layout of huggingface_hub, with the bundle in it, and no network."""
     repository = tmp_path / "models--org--encoder"
     snapshot = repository / "snapshots" / REVISION
     snapshot.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The models that come with the package: by name wherever weights are taken, offline, small, and what they say."""
+"""The models that come with the package: usable by name wherever weights are accepted, offline, small, documented."""
 
 import json
 import socket
@@ -21,7 +21,7 @@ from launch.cli import main
 
 ROOT = Path(__file__).parents[2]
 MOST_BYTES = 12_000_000
-"""Of all weights in the wheel."""
+"""Limit for all weights in the wheel."""
 OPEN = "harnet10-open"
 
 

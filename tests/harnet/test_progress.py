@@ -1,4 +1,4 @@
-"""Progress in a log file: whole lines, one a stage."""
+"""Progress in a log file: whole lines, one per stage."""
 
 import os
 import subprocess

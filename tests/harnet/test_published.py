@@ -1,4 +1,4 @@
-"""Checkpoints of the published kind: read in whatever wrapping, or refused; written as published tools read them."""
+"""Checkpoints in the published form: read in any wrapping, or refused; written in a form that published tools read."""
 
 import subprocess
 import sys
@@ -131,7 +131,7 @@ def write_folder(folder: Path, state: State, config: BundleConfig) -> None:
 
 
 def in_a_process_without_harnet(code: str, folder: Path) -> str:
-    """Standard output of code that runs where this package cannot be imported."""
+    """Standard output of code in a process that cannot import this package."""
     code = f"import sys; sys.modules['harnet'] = None; sys.dont_write_bytecode = True\n{code}"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=folder, capture_output=True, text=True)
     return done.stdout + done.stderr

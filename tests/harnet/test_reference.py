@@ -1,4 +1,4 @@
-"""The encoder computes what the published one computes."""
+"""The encoder computes the same function as the published one."""
 
 import json
 from collections.abc import Callable
@@ -71,7 +71,7 @@ def test_state_dicts_have_the_published_names_order_and_shapes(name: str, refere
 
 
 def sampled_outputs(name: str, fill: Fill, windows: Callable[[str, int, int], Tensor]) -> dict[str, list[float]]:
-    """A few dozen numbers of both models on formula-made windows; `expected_outputs.json` holds them."""
+    """A few dozen outputs of both models for windows computed by formula; `expected_outputs.json` holds them."""
     x = windows(name, 3, ARCHITECTURES[name].length)
     pretext, classifier = PretextModel(name), ClassifierModel(name, 5)
     fill(pretext)

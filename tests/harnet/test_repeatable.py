@@ -38,7 +38,7 @@ def test_nothing_else_sets_flags_whose_defaults_are_a_trap() -> None:
 
 
 class Watched(nn.Module):
-    """Notes the flags."""
+    """Records the flags."""
 
     def __init__(self) -> None:
         super().__init__()

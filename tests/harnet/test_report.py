@@ -1,4 +1,4 @@
-"""The page: whole in itself, true to the numbers, safe with what data sets call their labels, shown by a browser."""
+"""The report page: self-contained, faithful to the numbers, safe with any label text, rendered by a browser."""
 
 import html.parser
 import json
@@ -24,7 +24,7 @@ LEVELS = {"forest": 0.8, "scratch": 0.5, "frozen": 0.4, "fine-tuned": 0.7}
 
 
 def write_piece(out: Path, piece: Trial, level: float, random: np.random.Generator) -> None:
-    """A finished piece with scores near `level`, as `run_piece` writes it."""
+    """A finished piece with scores near `level`, in the format of `run_piece`."""
     people = []
     for person in range(2):
         f1 = float(np.clip(level + 0.05 * random.standard_normal(), 0, 1))
@@ -41,7 +41,7 @@ def write_piece(out: Path, piece: Trial, level: float, random: np.random.Generat
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results of two data sets as the suite writes them, without the hours of training."""
+    """Results of two data sets in the format of the suite, without hours of training."""
     out, random = tmp_path_factory.mktemp("results"), np.random.default_rng(0)
     points = [("robust", Budget("all")), ("published", Budget("all")), ("robust", Budget("people", 1)),
               ("robust", Budget("people", 2))]  # fmt: skip
@@ -97,7 +97,7 @@ def page(results: Path, labelled: Path, run: Path, tmp_path_factory: pytest.Temp
 
 
 class Tags(html.parser.HTMLParser):
-    """Counts of tags, attribute values, text, and whether every tag is closed in order."""
+    """Counts of tags, attribute values, text, and whether all tags are closed in order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ def test_the_page_is_whole_and_fetches_nothing(page: Path) -> None:
         if name in ("href", "src", "xlink:href"):
             assert value.startswith(("data:", "#")), value
     assert "default-src 'none'" in page.read_text()
-    # Four tables of arms, two curves, two planes, loss, accuracy and probe.
+    # Four tables of arms, two curves, two planes, and loss, accuracy and probe.
     assert tags.count["svg"] == 4 + 2 + 2 + 3
 
 

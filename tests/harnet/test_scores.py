@@ -31,7 +31,7 @@ def test_pairing_is_by_person_and_not_by_place() -> None:
 
 
 def test_the_interval_covers_as_often_as_it_says() -> None:
-    """Of 300 samples of 40 people: in about 95 % of the intervals; the percentile method is a little low."""
+    """300 samples of 40 people: about 95 % of the intervals cover the truth; the percentile method is slightly low."""
     random = np.random.default_rng(1)
     covered = 0
     for _ in range(300):

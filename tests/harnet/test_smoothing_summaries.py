@@ -1,4 +1,4 @@
-"""Smoothing against brute force, summaries against a plain sum."""
+"""Smoothing compared with brute force, summaries compared with a plain sum."""
 
 from itertools import pairwise, product
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Weights out and in: what is saved comes back to the bit, and whatever is not exactly right is refused."""
+"""Weights saved and loaded: bit-identical, and any deviation from the format is refused."""
 
 import hashlib
 import json
@@ -48,12 +48,12 @@ def original(model: PretextModel, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture
 def bundle(original: Path, tmp_path: Path) -> Path:
-    """A copy to break."""
+    """A copy to damage."""
     return Path(shutil.copytree(original, tmp_path / "bundle"))
 
 
 def rewrite(bundle: Path, name: str, content: bytes) -> None:
-    """Change a file and its line in SHA256SUMS, so that only the content is wrong."""
+    """Change a file and its line in SHA256SUMS, so that only its content is wrong."""
     old = hashlib.sha256((bundle / name).read_bytes()).hexdigest()
     (bundle / name).write_bytes(content)
     sums = (bundle / "SHA256SUMS").read_text().replace(old, hashlib.sha256(content).hexdigest())

@@ -1,4 +1,4 @@
-"""A linear classifier on what an encoder makes of a window and on features made by hand, beside each other."""
+"""A linear classifier on an encoder's features concatenated with hand-made features."""
 
 import torch
 from torch import Tensor, nn
@@ -8,14 +8,14 @@ from harnet.encoder import SEVERAL_STAGES, Architecture, Encoder
 
 
 def feature_count(architecture: Architecture) -> int:
-    """Size of the vector that the classifier sees."""
+    """Number of input features of the classifier."""
     return len(handmade.names()) + architecture.features_of(SEVERAL_STAGES)
 
 
 class LinearProbe(nn.Module):
     """(N, 3, L) in g at 30 Hz -> (N, classes) logits.
 
-    The features are those of `harnet.handmade`, which keep posture and strength of movement where the encoder
+    The features are those of `harnet.handmade`, which preserve posture and strength of movement where the encoder
     standardises its windows, and the means over time of `SEVERAL_STAGES`.
     """
 
@@ -25,7 +25,7 @@ class LinearProbe(nn.Module):
         self.linear = nn.Linear(feature_count(encoder.architecture), classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits; features made by hand are computed on the CPU, and summed up in float32 whatever autocast says."""
+        """Logits. Hand-made features are computed on the CPU; the linear layer runs in float32 even under autocast."""
         made = torch.from_numpy(handmade.features(x.detach().float().cpu().numpy())).to(x.device)
         features = torch.cat([made, self.feature_extractor.features(x).float()], dim=1)
         with torch.autocast(x.device.type, enabled=False):

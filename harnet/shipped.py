@@ -1,4 +1,4 @@
-"""Files that come with the package and are asked for by name, such as configurations and site profiles."""
+"""Files that come with the package and are selected by name, such as configurations and site profiles."""
 
 from pathlib import Path
 
@@ -6,18 +6,18 @@ from harnet.errors import HarnetError
 
 
 def names(folder: Path) -> list[str]:
-    """What `find` takes for the TOML files in a folder of the package."""
+    """Names of the TOML files in a folder of the package, as `find` takes them."""
     return sorted(path.stem for path in folder.glob("*.toml"))
 
 
 def find(given: str | Path, folder: Path, what: str) -> Path:
-    """The file that a user means: a path if there is a file, else the name of one in `folder`, without its ending.
+    """The file that a user asked for: a path or, if no such file exists, the name of one in `folder` without suffix.
 
     Raises:
-        HarnetError: neither; it lists the names. `what` is the kind of file, for people.
+        HarnetError: it is neither; the message lists the names. `what` names the kind of file in the message.
     """
     path, named = Path(given), folder / f"{given}.toml"
-    # A pipe is as good as a file.
+    # Not is_file(): the path may also be a pipe.
     if path.exists() and not path.is_dir():
         return path
     if len(path.parts) == 1 and named.is_file():

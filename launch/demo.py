@@ -1,8 +1,8 @@
-"""`make demo`: the whole pipeline, end to end, on the watch recordings inside the seglearn package.
+"""`make demo`: the whole pipeline, end to end, on the watch recordings in the seglearn package.
 
-Every stage is the command that a user would type; it is printed before it runs. Pretraining is shown for a few steps.
-What is compared at the end, with the labels of few people, are the weights that come with harnet, which have seen none
-of these recordings, an encoder that was never trained, and features made by hand.
+Every stage is the command that a user would type; it is printed before it runs. Pretraining runs for a few steps only.
+The final comparison, with the labels of a few people, is between the weights that come with harnet, which were not
+trained on these recordings, an untrained encoder, and hand-made features.
 """
 
 import json
@@ -31,7 +31,7 @@ ARMS = {
     "untrained-linear": "the same network, untrained",
     "handmade-linear": "features made by hand",
 }
-"""Arm of `harnet evaluate` -> what it is called in the picture."""
+"""Arm of `harnet evaluate` -> its label in the picture."""
 
 
 def watch_file() -> Path:
@@ -52,7 +52,7 @@ def stage(title: str, *command: str | Path) -> None:
 
 
 def labelled_windows(cohort: Cohort, folder: Path) -> None:
-    """Windows of everybody with the exercise that they did, in the layout that `harnet evaluate` reads."""
+    """Write everyone's windows with their exercise as the label, in the layout that `harnet evaluate` reads."""
     windows, labels, people = [], [], []
     for name in cohort.recordings():
         info = cohort.info(name)
@@ -71,7 +71,7 @@ def labelled_windows(cohort: Cohort, folder: Path) -> None:
 
 
 def picture(run: Path, tables: dict[int, dict[str, Any]], path: Path) -> None:
-    """Pretraining, briefly, and macro F1 on people never seen against the number of people with labels."""
+    """Plot the losses of the short pretraining, and macro F1 on unseen people against the number of labelled people."""
     mpl.use("agg")
     from matplotlib import pyplot as plt
 
@@ -97,7 +97,7 @@ def picture(run: Path, tables: dict[int, dict[str, Any]], path: Path) -> None:
 
 
 def verdict(table: dict[str, Any], people: int) -> str:
-    """What pretraining gave with the labels of so few people, as far as the interval tells."""
+    """Whether pretraining helps with the labels of so few people, as far as the interval shows."""
     row = next(row for row in table["differences"] if row["metric"] == "macro_f1"
                and {row["one"], row["other"]} == {"frozen-linear", "untrained-linear"})  # fmt: skip
     sign = 1 if row["one"] == "frozen-linear" else -1

@@ -1,7 +1,7 @@
-"""Into the package: an encoder under its name, and the activity classifier on it with its figures.
+"""Puts an encoder into the package, and the activity classifier on it with its figures.
 
-The figures are computed where the classifier is fitted and written into its card, README.md and docs/open-weights.md,
-so that they are always those of the weights beside them.
+The figures are computed when the classifier is fitted, and written to its card, README.md and docs/open-weights.md,
+so that they always belong to the packaged weights.
 """
 
 import hashlib
@@ -25,19 +25,19 @@ from harnet.weights.packaged import FOLDER
 ENCODER = "harnet10-open"
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "open-weights.md")
-"""Where the figures of the packaged classifier stand."""
+"""Documents that contain the figures of the packaged classifier."""
 _TERMS = (
     "Learnt from selfBACK (UCI 521) and Daily and Sports Activities (UCI 256), both CC BY 4.0, on {encoder}. {terms}"
 )
 
 
 def package(weights: Path, labelled: Path, into: Path = FOLDER, documents: tuple[Path, ...] = DOCUMENTS) -> None:
-    """Put the encoder in `weights` and a classifier fitted to the sets below `labelled` into the folder `into`."""
+    """Write the encoder in `weights`, and a classifier fitted to the data sets in `labelled`, to the folder `into`."""
     given = read_bundle(weights)
     kept = {name: tensor for name, tensor in given.state.items() if name.startswith(ENCODER_PREFIX)}
     save(into / ENCODER, kept, replace(given.config, name=ENCODER, stored="float16"))
     bundle = read_bundle(into / ENCODER)
-    torch.set_num_threads(1)  # sums are split by thread: so that the classifier repeats to the bit
+    torch.set_num_threads(1)  # sums are split by thread; one thread makes the classifier bit-identical
     found = activity.read(labelled, build_encoder(bundle).eval())
     with bar(activity.FOLDS + len(activity.LABELS), "judged", "fit") as shown:
         scores = activity.judged(found, on_fit=shown.update)
@@ -53,7 +53,7 @@ def package(weights: Path, labelled: Path, into: Path = FOLDER, documents: tuple
 
 
 def described(encoder: Bundle, found: Activities, scores: Mapping[str, Scores]) -> BundleConfig:
-    """What the classifier says of itself."""
+    """Configuration of the classifier's bundle."""
     people = sorted(set(found.people.tolist()))
     facts = {
         "people": len(people),
@@ -76,7 +76,7 @@ def described(encoder: Bundle, found: Activities, scores: Mapping[str, Scores]) 
 
 
 def told(score: Scores) -> str:
-    """One result in a line."""
+    """One result as a line of text."""
     by_class = ", ".join(f"{_shown(name)} {f1:.2f}" for name, f1 in zip(activity.CLASSES, score.classes, strict=True))
     both = score.macro_f1
     return (
@@ -86,7 +86,7 @@ def told(score: Scores) -> str:
 
 
 def figures(scores: Mapping[str, Scores]) -> list[str]:
-    """A table in Markdown."""
+    """The scores as a Markdown table."""
     classes = [_shown(name) for name in activity.CLASSES]
     lines = [
         f"| tested on | macro F1 [95 %] | hand-made features alone | {' | '.join(classes)} |",

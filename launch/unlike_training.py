@@ -1,4 +1,4 @@
-"""What makes a recording unlike those that a classifier learnt from: it is said, and its classes are given."""
+"""Reports how recordings differ from those that a classifier was trained on; their classes are written anyway."""
 
 from collections.abc import Callable, Iterable
 
@@ -6,13 +6,13 @@ from data_shards.cohort.info import RecordingInfo
 
 DAY_SECONDS = 86400
 CLIPPED = 0.01
-"""Share of samples at full scale; UK Biobank's papers leave such recordings out."""
+"""Share of samples at full scale; UK Biobank papers exclude recordings above it."""
 OFF_MG = 80.0
-"""Distance of stillness from 1 g from which posture may be misread."""
+"""Calibration error: distance from 1 g at rest, in mg, from which posture may be misread."""
 RATES = (20.0, 110.0)
-"""Hz around those of the recordings that the packaged classifier learnt from, 25 and 100."""
+"""Range in Hz around the rates that the packaged classifier was trained on, 25 and 100 Hz."""
 SHOWN = 10
-"""Recordings named one by one; of more, how many."""
+"""Maximum number of recordings that are named; if there are more, only their number is given."""
 
 _CHECKS: tuple[tuple[str, Callable[[RecordingInfo], bool]], ...] = (
     ("never worn for long enough to be told from a table: no class is given", lambda info: info.worn_seconds == 0),
@@ -26,11 +26,11 @@ _CHECKS: tuple[tuple[str, Callable[[RecordingInfo], bool]], ...] = (
      lambda info: info.calibration["error_after_mg"] > OFF_MG),
     ("made by formula, not by a person", lambda info: info.device == "synthetic"),
 )  # fmt: skip
-"""What is said, and of which recordings."""
+"""Message, and predicate of the recordings that it applies to."""
 
 
 def doubts(infos: Iterable[RecordingInfo]) -> list[str]:
-    """A line for each reason to doubt, with the recordings that it is of."""
+    """One line per reason for doubt, with the recordings that it applies to."""
     found = list(infos)
     lines = []
     for said, holds in _CHECKS:

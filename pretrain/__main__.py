@@ -17,7 +17,7 @@ def _main() -> int:
 
     from pretrain.command import Command
 
-    # torchrun then names the process that failed first, and what it said.
+    # Lets torchrun report which process failed first, with its message.
     return record(lambda: Command.parse("pretrain", sys.argv[1:]).run())() or 0
 
 

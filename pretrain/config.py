@@ -28,7 +28,8 @@ class DataConfig:
     batch: int = 512
     """Global batch size: windows per step, summed over all ranks."""
     lanes: int = 16
-    """Must divide the batch, and be a multiple of ranks x workers for every number of them the run will ever use."""
+    """Number of lanes. Must divide the batch, and be a multiple of ranks x workers for all numbers of both that the run
+    will ever use."""
     draws_per_day: int = 1500
     """Windows drawn per person-day and epoch."""
     windows_per_visit: int = 256

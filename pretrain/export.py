@@ -1,4 +1,4 @@
-"""From a checkpoint of a run to the weights and configuration of a bundle, as `harnet export` writes it."""
+"""Turns the checkpoint of a run into the weights and configuration of a bundle, for `harnet export`."""
 
 import re
 from dataclasses import replace
@@ -23,13 +23,13 @@ from pretrain.run.checkpoint import Checkpoint
 
 
 def weights_to_export(source: Path, which: str, ema: bool) -> tuple[dict[str, Tensor], BundleConfig]:
-    """State dict and configuration of what `source` names: a run folder, or weights of another form.
+    """State dict and configuration of a run's checkpoint, or of weights in another form.
 
     Args:
         source: run folder of `harnet pretrain`, a published checkpoint (.mdl), a folder of weights, or the name of
             a packaged model.
-        which: of a run's checkpoints: last, best or step-N.
-        ema: take the moving average of a run's weights.
+        which: checkpoint of a run: last, best or step-N.
+        ema: use the moving average of a run's weights.
 
     Raises:
         HarnetError: there is no such checkpoint, or no moving average; or `which` or `ema` is given for weights.
@@ -47,7 +47,7 @@ def weights_to_export(source: Path, which: str, ema: bool) -> tuple[dict[str, Te
     bundle = read_bundle(str(source))
     if bundle.config.encoder:
         raise HarnetError(f"{source}: a linear classifier on the features of {bundle.config.encoder}: export that")
-    # Read, they are float32; and under another name than the package's they are somebody's own.
+    # The tensors were read as float32; the name is cleared, since only the packaged bundle may use it.
     return bundle.state, replace(bundle.config, stored="float32", name="")
 
 
@@ -94,7 +94,7 @@ def heldout_metrics(run: Path, step: int, ema: bool = False) -> dict[str, float]
 def bundle_config(
     source: Checkpoint, heldout: dict[str, float], data_use_terms: str = "", ema: bool = False
 ) -> BundleConfig:
-    """The bundle's config, from the checkpoint's metadata; neither contains participants."""
+    """The bundle's config, from the checkpoint's metadata; neither contains participant ids."""
     metadata: dict[str, Any] = dict(source.metadata)
     config, provenance = metadata["config"], dict(metadata["provenance"])
     model = config["model"]

@@ -13,7 +13,7 @@ CONFIGS = Path(__file__).parent / "configs"
 
 
 def with_config_files(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
-    """Replace every `--config FILE` by the options that the TOML file spells out, before all others.
+    """Replace every `--config FILE` by the options in the TOML file, placed before all other options.
 
     FILE may also be the name of one in `CONFIGS`, such as harnet10.
     Options override those before them: a second file overrides the first, the command line overrides both.

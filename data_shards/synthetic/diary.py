@@ -1,4 +1,4 @@
-"""The activity of a synthetic person in every second of the recording: nights, bouts, exercise, non-wear.
+"""The activity of a synthetic person in each second of the recording: nights, bouts, exercise, non-wear.
 
 The day is a Markov chain of bouts of sitting, household work and walking with log-normal durations, overlaid with
 nights, brief awakenings, runs, and non-wear with the device on a table.
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from data_shards.synthetic.people import Purpose, SyntheticPerson, draws
 
 DAY = 86_400
-"""Seconds."""
+"""Seconds per day."""
 
 
 class Activity(IntEnum):
@@ -28,17 +28,17 @@ class Activity(IntEnum):
 
 
 MEDIAN_SECONDS = {Activity.SITTING: 660.0, Activity.HOUSEHOLD: 280.0, Activity.WALKING: 120.0}
-"""Of a bout; with SPREAD, about 11 h of sitting, 4 h of household work and 1.5 h of walking in a day."""
+"""Median length of a bout; with SPREAD, about 11 h of sitting, 4 h of household work and 1.5 h of walking per day."""
 SPREAD = 1.0
-"""Standard deviation of the logarithm of a bout's length: many are short, a few very long."""
+"""Standard deviation of the logarithm of a bout's length: most bouts are short, a few very long."""
 SHORTEST_BOUT, LONGEST_BOUT = 5.0, 3 * 3600.0
-"""Seconds."""
+"""Limits of the length of a bout, in seconds."""
 AFTER = {
     Activity.SITTING: (Activity.HOUSEHOLD, Activity.WALKING, 0.55),
     Activity.HOUSEHOLD: (Activity.SITTING, Activity.WALKING, 0.60),
     Activity.WALKING: (Activity.SITTING, Activity.HOUSEHOLD, 0.50),
 }
-"""Activity -> the two that may follow, and the probability of the first."""
+"""Activity -> the two activities that may follow it, and the probability of the first."""
 
 
 def diary(person: SyntheticPerson, seed: int, number: int, days: int) -> NDArray[np.uint8]:
@@ -58,7 +58,7 @@ def diary(person: SyntheticPerson, seed: int, number: int, days: int) -> NDArray
     for day in range(days):
         if random.random() < 0.5:  # a shower
             _lay(doing, Activity.NOT_WORN, (day * 24 + random.normal(7.6, 0.5)) * 3600, random.uniform(600, 1500))
-        if random.random() < 0.2:  # sport with contact, a bath, forgotten
+        if random.random() < 0.2:  # contact sport, a bath, or forgotten
             _lay(doing, Activity.NOT_WORN, (day * 24 + random.uniform(9, 20)) * 3600, random.uniform(3600, 10800))
     if np.isfinite(person.stops_wearing):
         _lay(doing, Activity.NOT_WORN, person.stops_wearing * DAY, float(len(doing)))
@@ -85,13 +85,13 @@ def _bouts(person: SyntheticPerson, random: np.random.Generator, days: int) -> N
 
 
 def _mood(person: SyntheticPerson, activity: Activity, now: float) -> float:
-    """Factor on the usual length of a bout, by hour, day of the week and person."""
+    """Factor that scales the usual length of a bout, by hour, day of the week and person."""
     hour, weekend = now / 3600 % 24, (int(now // DAY) + person.first_day) % 7 >= 5
     factor = 1.0
     if activity is Activity.SITTING:
-        if hour >= 20 or hour < 5:  # the evening
+        if hour >= 20 or hour < 5:  # in the evening
             factor *= 1.7
-        if person.employed and not weekend and 9 <= hour < 17:  # the desk
+        if person.employed and not weekend and 9 <= hour < 17:  # at the desk
             factor *= 1.5
     elif activity is Activity.HOUSEHOLD and weekend:
         factor *= 1.4

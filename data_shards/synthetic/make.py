@@ -61,7 +61,7 @@ def _add(number: int, cohort: Cohort, options: SynthOptions) -> None:
 
 
 def _missing(cohort: Cohort, people: int, options: SynthOptions) -> Sequence[int]:
-    """Numbers of the people who are not in the store yet; whoever is must be of the same cohort."""
+    """Numbers of the people who are not in the store yet; those in the store must belong to the same cohort."""
     there = set()
     for info in cohort.infos():
         if info.device != SYNTHETIC:

@@ -1,9 +1,9 @@
-"""What a device on the wrist measures while its wearer follows a diary: 30 Hz, three axes, in counts.
+"""Measurements of a wrist-worn device while its wearer follows a diary: 30 Hz, three axes, in counts.
 
-The signal of a second is a sum of: gravity in a slowly turning direction; movement, a noise whose spectrum falls like
-1/f, as strong as the effort of the moment; the waveform of a stride, in walking and running; and the device's white
-noise. Gain, offset and drift with temperature are laid over it. What changes slowly is drawn once a second and drawn
-out to 30 Hz by splines; only noise is as fine as the samples, and it is read from a table at random places.
+The signal is a sum of gravity, whose direction turns slowly; movement, which is noise with a spectrum that falls like
+1/f, scaled by the current effort; the waveform of a stride while walking or running; and the device's white noise.
+Gain, offset and temperature drift are then applied. Slow changes are drawn once per second and interpolated to 30 Hz
+by splines; only the noise has the resolution of the samples, and it is read from a table at random positions.
 """
 
 from collections.abc import Sequence
@@ -23,31 +23,32 @@ from data_shards.synthetic.people import Purpose, SyntheticPerson, draws
 Floats = NDArray[np.float32]
 
 TABLE = 1 << 18
-"""Samples in a table of noise, 2.4 h. Every hour is read from it at another place, each axis at its own."""
+"""Samples in a table of noise, 2.4 h. Every hour and every axis reads it from a different position."""
 QUANTISATION_G = 0.0006
-"""Steps of 1/256 g at 100 Hz are a noise of 1/256/sqrt(12) g, half of which the filter to 30 Hz leaves."""
+"""Quantisation noise in g: steps of 1/256 g at 100 Hz give 1/256/sqrt(12) g, half of which passes the filter to
+30 Hz."""
 BODY_CELSIUS, ROOM_CELSIUS, LAG_SECONDS = 32.0, 21.0, 900.0
-"""A worn and an unworn device, and how slowly one becomes the other."""
+"""Temperatures of a worn and an unworn device, and the time constant of the transition between them."""
 
 
 @dataclass(frozen=True)
 class Habit:
-    """How an activity looks at the wrist."""
+    """Typical movement of the wrist during an activity."""
 
     posture: tuple[float, float, float]
     """Usual direction of gravity: along the forearm, across it, out of the wrist."""
     variety: float
-    """How far from it a bout's own posture lies."""
+    """How far the posture of a bout deviates from it."""
     turns_per_hour: float
-    """Changes of posture."""
+    """Changes of posture per hour."""
     turn: float
-    """How far each goes."""
+    """Size of each change of posture."""
     wobble: float
-    """Slow swaying about the posture, radians."""
+    """Slow swaying about the posture, in radians."""
     effort: float
-    """Strength of movement in g, while there is some."""
+    """Strength of movement in g, while there is movement."""
     share: float
-    """Share of the time in which there is some."""
+    """Share of the time with movement."""
 
 
 HABITS = {
@@ -58,31 +59,31 @@ HABITS = {
     Activity.RUNNING: Habit((-0.4, 0.3, 0.8), 0.2, 20, 0.15, 0.10, 0.120, 1.0),
     Activity.NOT_WORN: Habit((0, 0, 1.0), 0.3, 0, 0.0, 0.0, 0.0, 0.0),
 }
-"""Typical values, by eye. The effort of sitting was set such that in about 60 % of its ten-second windows an axis has a
-standard deviation above 20 mg, as in recordings of people at a desk."""
+"""Typical values, chosen by eye. The effort of sitting is set so that an axis has a standard deviation above 20 mg in
+about 60 % of its ten-second windows, as in recordings of people at a desk."""
 assert tuple(HABITS) == tuple(Activity)
 GAIT = {Activity.WALKING: (1.0, 1.0), Activity.RUNNING: (1.45, 2.6)}
-"""Step rate and strength of the stride, as factors on a usual walk."""
+"""Step rate and strength of the stride, relative to a usual walk."""
 
 
 @dataclass(frozen=True)
 class Course:
-    """What changes slowly: one value a second, with one more at the end to interpolate to."""
+    """Everything that changes slowly: one value per second, and one more at the end for interpolation."""
 
     gravity: Floats
-    """(3, seconds + 3) directions, from one second before the start."""
+    """(3, seconds + 3) directions, starting one second before the recording."""
     effort: Floats
     """(seconds + 1,) in g."""
     strides: Floats
-    """(seconds,) strides per second; 0 where there is no gait."""
+    """(seconds,) strides per second; 0 while not walking or running."""
     vigour: Floats
-    """(seconds + 1,) factor on the stride's waveform."""
+    """(seconds + 1,) factor that scales the waveform of the stride."""
     celsius: Floats
     """(seconds,) temperature of the device."""
 
 
 def course(person: SyntheticPerson, seed: int, number: int, doing: NDArray[np.uint8]) -> Course:
-    """Draw what changes slowly for a diary of whole hours."""
+    """Draw the slow changes for a diary of whole hours."""
     starts, lengths, activities = bouts(doing)
     bout = np.repeat(np.arange(len(starts)), lengths)
     random = draws(seed, number, Purpose.EFFORT)
@@ -103,7 +104,7 @@ def course(person: SyntheticPerson, seed: int, number: int, doing: NDArray[np.ui
 
 
 def measure(person: SyntheticPerson, seed: int, number: int, slowly: Course) -> NDArray[np.int16]:
-    """(3, hours * 108,000) int16 in 1/4096 g, as the device measures it, errors included."""
+    """(3, hours * 108,000) int16 in 1/4096 g, as measured by the device, including its errors."""
     random = draws(seed, number, Purpose.TEXTURE)
     movement, noise = _tables(seed)
     device = person.device
@@ -153,7 +154,7 @@ def _gravity(
     bout: NDArray[np.int64],
     sway: Floats,
 ) -> Floats:
-    """Directions, not yet of length one: a posture of the bout, turns within it, swaying about it."""
+    """Directions, not yet normalised: a posture per bout, turns within the bout, and swaying about it."""
     first = np.flatnonzero(turning)
     spell = np.cumsum(turning) - 1
     activity = doing[first]
@@ -178,7 +179,7 @@ def _gait(
     activities: NDArray[np.uint8],
     slow: Floats,
 ) -> tuple[Floats, Floats]:
-    """Strides per second and their vigour: a pace of the bout that wanders by two per cent."""
+    """Strides per second and their vigour: each bout has its pace, which varies by two per cent."""
     pace, strength = (_of(activities, [GAIT.get(each, (0.0, 0.0))[part] for each in Activity]) for part in (0, 1))
     own_pace = 0.5 * person.step_rate * pace * random.normal(1, 0.04, len(pace))
     own_strength = strength * random.lognormal(0, 0.2, len(strength)) * person.liveliness**0.5
@@ -189,10 +190,10 @@ def _gait(
 
 @lru_cache(maxsize=1)
 def _tables(seed: int) -> tuple[Floats, Floats]:
-    """(3, TABLE) noise of movement and of the device, both of standard deviation one; all people of a seed share them.
+    """(3, TABLE) noise of movement and of the device, both with unit variance; all people with a seed share them.
 
-    Movement falls like 1/f from 0.3 to 6 Hz and is even above it, as real wrist recordings do. Both end between 12
-    and 15 Hz, as the resampler's pass band does.
+    The spectrum of movement falls like 1/f from 0.3 to 6 Hz and is flat above, as in real wrist recordings. Both end
+    between 12 and 15 Hz, like the resampler's pass band.
     """
     random = draws(seed, 0, Purpose.TABLES)
     white = np.fft.rfft(random.standard_normal((2, 3, TABLE), dtype=np.float32), axis=2)
@@ -206,7 +207,7 @@ def _tables(seed: int) -> tuple[Floats, Floats]:
 
 
 def _swaying(random: np.random.Generator, length: int, seconds: float) -> Floats:
-    """Standard normal values, one a second, whose correlation falls to 1/e in so many seconds."""
+    """Standard normal values, one per second, whose autocorrelation falls to 1/e within `seconds`."""
     keep = np.exp(-1 / seconds)
     drawn = random.standard_normal(length, dtype=np.float32)
     return np.asarray(lfilter([np.sqrt(1 - keep**2)], [1, -keep], drawn), np.float32)
@@ -218,7 +219,7 @@ def _of(activity: NDArray[np.uint8], values: Sequence[float]) -> Floats:
 
 
 def _basis() -> tuple[Floats, Floats]:
-    """Weights (knots, 30) of the cubic B-spline's four and the line's two knots about a second."""
+    """Weights (knots, 30) for interpolation within a second: four knots for a cubic B-spline, two for linear."""
     t = np.arange(RATE) / RATE
     cubic = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]) / 6
     return cubic.astype(np.float32), np.stack([1 - t, t]).astype(np.float32)
@@ -228,5 +229,5 @@ _CUBIC, _LINEAR = _basis()
 
 
 def _drawn_out(knots: Floats, basis: Floats) -> Floats:
-    """(seconds, 30) from one knot a second; as many more knots as the basis reaches beyond a second."""
+    """Interpolate one knot per second to (seconds, 30); needs len(basis) - 1 knots more than seconds."""
     return np.asarray(sliding_window_view(knots, len(basis)) @ basis)

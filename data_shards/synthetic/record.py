@@ -1,4 +1,4 @@
-"""One synthetic person -> what the store holds of one recording: measured with the device's errors, then calibrated."""
+"""One synthetic person -> one recording as stored: measured with the device's errors, then calibrated."""
 
 import importlib.metadata
 
@@ -22,9 +22,9 @@ from data_shards.synthetic.people import SyntheticPerson
 from data_shards.synthetic.synth_options import MORNING, SynthOptions
 
 NOTE = "synthetic: made by formula, not a recording"
-"""Part of what is said of the filter."""
+"""Goes into the description of the filter."""
 VERSION = 2
-"""Of the formula: another one makes other people of the same seed."""
+"""Version of the formula: with another version, the same seed gives other people."""
 MADE = Preprocessing(
     rate=RATE,
     units=PREPROCESSING["units"],
@@ -33,18 +33,18 @@ MADE = Preprocessing(
     calibration=PREPROCESSING["calibration"],
     wear_rule=PREPROCESSING["wear_rule"],
 )
-"""A store's preprocessing goes with its shards, runs and weights, and shards of two kinds are refused: so a model card
-says it too, and synthetic people cannot get in among real ones unseen."""
+"""Preprocessing of synthetic recordings. It is passed on from the store to shards, runs and weights, and mixed shards
+are refused. So a model card states it too, and synthetic people cannot get mixed with real ones unnoticed."""
 MONDAY_HOUR = 473_352
-"""Hours from 1970 to Monday, 1 January 2024, 00:00."""
+"""Monday, 1 January 2024, 00:00, in hours since 1970."""
 FULL_SCALE = 32767
-"""Counts: ±8 g, the range of the device as of the store."""
+"""Full scale in counts: ±8 g, the range of both device and store."""
 THERMOMETER_SECONDS = 60
-"""Between readings of the temperature."""
+"""Seconds between temperature readings."""
 
 
 def record(someone: SyntheticPerson, options: SynthOptions, number: int) -> tuple[RecordingInfo, HourData]:
-    """The recording of a person, whose draws are those of (seed, number)."""
+    """The recording of a person; its draws are keyed by (seed, number)."""
     slowly = course(someone, options.seed, number, lived(someone, options, number))
     accel = measure(someone, options.seed, number, slowly)
     clipped = _clipped_share(accel)
@@ -85,7 +85,7 @@ def record(someone: SyntheticPerson, options: SynthOptions, number: int) -> tupl
 
 
 def lived(someone: SyntheticPerson, options: SynthOptions, number: int) -> NDArray[np.uint8]:
-    """What a person does in each second of the recording."""
+    """The person's activity in each second of the recording."""
     doing = diary(someone, options.seed, number, options.days if not options.hours else 1)
     if not options.hours:
         return doing
@@ -93,34 +93,34 @@ def lived(someone: SyntheticPerson, options: SynthOptions, number: int) -> NDArr
 
 
 def first_hour(someone: SyntheticPerson, options: SynthOptions) -> int:
-    """Clock hour since 1970 at which a person's recording begins."""
+    """Start of a person's recording, in hours since 1970 on its clock."""
     return MONDAY_HOUR + 24 * someone.first_day + (MORNING if options.hours else 0)
 
 
 def settings(options: SynthOptions) -> dict[str, str]:
-    """All that the signal follows from, besides the number."""
+    """Everything that determines the signal, besides the person's number."""
     length = {"hours": options.hours} if options.hours else {"days": options.days}
     return {name: str(value) for name, value in {"seed": options.seed, **length}.items()}
 
 
 def source(options: SynthOptions, number: int) -> SourceFile:
-    """There is no file."""
+    """Stands in for the source file, which does not exist."""
     name = f"person {number} of the formula"
     return SourceFile(name=name, bytes=0, mtime_ns=0, xxh3="0" * 16, kind=SYNTHETIC, settings=settings(options))
 
 
 def _clipped_share(accel: NDArray[np.int16]) -> float:
-    """Share of samples with an axis at the end of the range, of (3, hours * 108,000) counts."""
+    """Share of samples with an axis at full scale, from (3, hours * 108,000) counts."""
     clipped = 0
     for start in range(0, accel.shape[1], SAMPLES_PER_HOUR):
         hour = accel[:, start : start + SAMPLES_PER_HOUR]
-        if hour.max() == FULL_SCALE or hour.min() == -FULL_SCALE:  # nearly never, so the rest is seldom computed
+        if hour.max() == FULL_SCALE or hour.min() == -FULL_SCALE:  # rarely true, so the rest is rarely computed
             clipped += int((np.abs(hour) == FULL_SCALE).any(axis=0).sum())
     return clipped / accel.shape[1]
 
 
 def _survey(accel: NDArray[np.int16], seconds: NDArray[np.int64]) -> Survey:
-    """Sums a second, as ingest takes them from device samples."""
+    """Sums per second, as ingest computes them from device samples."""
     sums, squares = np.empty((2, 3, len(seconds)))
     for start in range(0, len(seconds), SECONDS_PER_HOUR):
         hour = slice(start, start + SECONDS_PER_HOUR)
@@ -131,7 +131,7 @@ def _survey(accel: NDArray[np.int16], seconds: NDArray[np.int64]) -> Survey:
 
 
 def _apply(calibration: Calibration, temperature: Temperature, accel: NDArray[np.int16], begin: int) -> None:
-    """Calibrate counts in place, an hour at a time; `begin` is their first second."""
+    """Calibrate counts in place, an hour at a time; `begin` is the time of the first one in seconds."""
     correct = correction(calibration, temperature)
     if correct is None:
         return

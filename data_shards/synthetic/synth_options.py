@@ -1,24 +1,24 @@
-"""What a user decides about synthetic people."""
+"""Options for synthetic people."""
 
 from dataclasses import dataclass
 
 from harnet.errors import HarnetError
 
 MORNING = 10
-"""Hour of the day at which recordings of some hours begin: most people are up, and wear the device."""
+"""Hour of the day at which recordings of a few hours begin: most people are up and wear the device."""
 MOST_HOURS = 24 - MORNING
 
 
 @dataclass(frozen=True)
 class SynthOptions:
-    """What decides a synthetic person, besides the number."""
+    """Everything that determines a synthetic person, besides the number."""
 
     days: int = 7
-    """Length of every recording, from midnight to midnight."""
+    """Length of every recording in days, from midnight to midnight."""
     seed: int = 0
-    """Another seed makes other people."""
+    """Random seed; another seed gives other people."""
     hours: int = 0
-    """Of each recording, keep only so many hours of its first day, from ten in the morning; 0 keeps all of it."""
+    """Keep only this many hours of each recording, from ten in the morning of its first day; 0 keeps all."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.days <= 100:

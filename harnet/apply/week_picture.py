@@ -1,4 +1,5 @@
-"""Classes of one recording as a picture: a row a day, a column a minute, a colour a class, grey where not worn."""
+"""Picture of the classes in one recording: one row per day, one column per minute, one colour per class, grey where
+not worn."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,25 +13,26 @@ from harnet.files import atomic_path
 
 MINUTES = 1440
 MOST_DAYS = 60
-"""Rows; a longer recording shows its first days."""
+"""Maximum number of rows; of a longer recording, the first days are shown."""
 COLOURS = ("#3b4a8c", "#8fb3d9", "#6cae4f", "#f2b134", "#c8413b", "#7d5ba6", "#8a6d3b", "#5aa0c8", "#c46f9a", "#3f7f6b")
-"""Of the classes, in order: apart for colour-blind readers, in lightness too. The eleventh class begins anew."""
+"""Colours of the classes, in order; they differ in lightness too, for colour-blind readers. They repeat after ten
+classes."""
 NOT_WORN = "#e6e6e6"
 
 
 def minutes_by_day(
     time: NDArray[np.int64], classes: NDArray[np.int64], step: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Days since 1970 (d,), and the class of each of their minutes (d, 1440): its most frequent one, -1 if not worn.
+    """Days since 1970 (d,), and the most frequent class in each of their minutes (d, 1440), -1 if not worn.
 
-    `time` (n,) are starts of windows in seconds since 1970 on the wall clock, each standing for `step` seconds;
-    `classes` (n,) are indices.
+    `time` (n,) holds the starts of windows, in seconds since 1970 on the wall clock; each window represents `step`
+    seconds. `classes` (n,) holds class indices.
     """
     first = time.min() // SECONDS_PER_DAY
     days = np.arange(first, (time + step - 1).max() // SECONDS_PER_DAY + 1)[:MOST_DAYS]
     count = int(classes.max()) + 1
     votes = np.zeros((len(days) * MINUTES, count), np.int32)
-    # A window may reach into further minutes: it votes once for each of its ten-second pieces.
+    # A window may extend into the following minutes: each of its ten-second pieces has one vote.
     for offset in range(0, step, min(step, 10)):
         minute = (time + offset) // 60 - first * MINUTES
         shown = minute < len(votes)
@@ -40,7 +42,7 @@ def minutes_by_day(
 
 
 def draw(windows: Path, names: Sequence[str], step: int, picture: Path) -> None:
-    """Draw the table of `windows` that `harnet predict` wrote, as a PNG; needs matplotlib. No windows, no picture."""
+    """Draw a table of windows from `harnet predict` as a PNG; needs matplotlib. No file is written without windows."""
     from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch

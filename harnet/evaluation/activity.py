@@ -1,10 +1,9 @@
-"""The packaged activity classifier: five classes, learnt on two data sets; and how good it is where it has not learnt.
+"""The packaged activity classifier: five classes, trained on two data sets; and its scores on people not trained on.
 
-A regularised linear classifier on the frozen encoder's features and features made by hand. It learns from windows
-turned at random, so that it does not matter which way round a device is worn or how its axes are named; that, and the
-penalty, were chosen on DSADS. It is judged in two ways, neither of which sees the people that it is tested on: a tenth
-of all people left out at a time; and trained on one data set and tested on the other, with other people and another
-device.
+A regularised linear classifier on the frozen encoder's features and hand-made features. Training windows are rotated at
+random, so that it does not matter which way round a device is worn or how its axes are named; this and the penalty
+were chosen on DSADS. It is evaluated in two ways, both on people that it was not trained on: in ten folds of people,
+and trained on one data set and tested on the other, which has other people and another device.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,9 +27,9 @@ from harnet.transfer.folds import people_folds
 from harnet.transfer.metrics import score_person
 
 NAME = "activity-open"
-"""Of the classifier in the package."""
+"""Name of the classifier in the package."""
 CLASSES = ("lying", "sitting_or_standing", "walking", "stairs", "running")
-"""In the order of the outputs. Sitting and standing are one: the wrist tells them apart badly."""
+"""Classes in the order of the outputs. Sitting and standing are one: they are hard to tell apart at the wrist."""
 
 _STILL = {"sitting": "sitting_or_standing", "standing": "sitting_or_standing"}
 LABELS: dict[str, dict[str, str]] = {
@@ -44,50 +43,51 @@ LABELS: dict[str, dict[str, str]] = {
         "running treadmill 8 km/h": "running", "ascending stairs": "stairs", "descending stairs": "stairs",
     },
 }  # fmt: skip
-"""Data set -> its label -> class. What is in no class is left out: lifts, cycling, rowing, jumping, machines, ball."""
+"""Data set -> its label -> class. Labels without a class are left out: lifts, cycling, rowing, jumping, gym machines,
+basketball."""
 STRENGTH = 0.01
-"""λ, chosen on DSADS, people left out; see `harnet.evaluation.linear`."""
+"""λ, chosen on DSADS with people held out; see `harnet.evaluation.linear`."""
 FOLDS = 10
 SEED = 0
-"""Of the folds, and of the turns."""
+"""Seed of the folds and of the rotations."""
 
 
 @dataclass(frozen=True)
 class Activities:
-    """Windows of one or more data sets with the five classes."""
+    """Windows of one or more data sets, labelled with the five classes."""
 
     features: NDArray[np.float32]
-    """(N, F) made by hand, then those of the encoder."""
+    """(N, F) hand-made features, then those of the encoder."""
     turned: NDArray[np.float32]
-    """(N, F) of the same windows, each turned by one of `turns`: what is learnt from."""
+    """(N, F) features of the same windows, each rotated by one of `turns`, for training."""
     labels: NDArray[np.int64]
     """(N,) index into `CLASSES`."""
     people: NDArray[np.str_]
-    """(N,) "DATASET:PERSON"; both wrists of a person are one person."""
+    """(N,) "DATASET:PERSON"; both wrists of a person count as one person."""
 
     def of(self, rows: NDArray[np.bool_]) -> "Activities":
-        """Some of the windows."""
+        """The windows where `rows` is True."""
         return Activities(self.features[rows], self.turned[rows], self.labels[rows], self.people[rows])
 
     def from_set(self, name: str) -> NDArray[np.bool_]:
-        """(N,) whether a window is of that data set."""
+        """(N,) whether a window is from this data set."""
         return np.char.startswith(self.people, f"{name}:")
 
 
 @dataclass(frozen=True)
 class Scores:
-    """How well people were classified by a classifier that had not learnt from them."""
+    """Scores of a classifier on people that it was not trained on."""
 
     macro_f1: Interval
-    """Mean over people of the macro F1, with its interval."""
+    """Mean over people of macro F1, with its interval."""
     handmade: Interval
-    """The same with the features made by hand alone."""
+    """The same with hand-made features only."""
     classes: tuple[float, ...]
     """F1 of each class over all windows."""
 
 
 def turns() -> NDArray[np.float32]:
-    """(24, 3, 3): all rotations that take axes to axes."""
+    """(24, 3, 3): all rotations that map axes to axes."""
     found = []
     for order in permutations(range(3)):
         for signs in product((1.0, -1.0), repeat=3):
@@ -99,7 +99,7 @@ def turns() -> NDArray[np.float32]:
 
 
 def read(data: Path, encoder: Encoder, device: str = "cpu") -> Activities:
-    """Windows, one after the other, of the data sets below `data`; HarnetError if one of them is missing."""
+    """Non-overlapping windows of the data sets in `data`; HarnetError if one is missing."""
     found = []
     for name, classes in LABELS.items():
         if not (data / name).is_dir():
@@ -121,7 +121,7 @@ def read(data: Path, encoder: Encoder, device: str = "cpu") -> Activities:
 
 
 def _features(encoder: Encoder, windows: NDArray[np.float32], device: str) -> NDArray[np.float32]:
-    """(N, F) as `harnet.linear_probe.LinearProbe` sees them."""
+    """(N, F) features, as `harnet.linear_probe.LinearProbe` computes them."""
     of_encoder = encode(encoder, torch.from_numpy(windows), device, SEVERAL_STAGES)
     return np.concatenate([handmade.features(windows), of_encoder], axis=1)
 
@@ -129,12 +129,12 @@ def _features(encoder: Encoder, windows: NDArray[np.float32], device: str) -> ND
 def fit(
     learnt: Activities, columns: slice = slice(None), threads: int = 1
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """W (5, F) and b (5,) of the logits of a classifier of these features."""
+    """Fit a classifier to these features; returns W (5, F) and b (5,) of its logits."""
     return coefficients(learnt.turned[:, columns], learnt.labels, True, STRENGTH, threads)
 
 
 def judged(all_of_it: Activities, threads: int = 1, on_fit: Callable[[], object] = lambda: None) -> dict[str, Scores]:
-    """The scores of the two ways, by a title for people."""
+    """The scores of both evaluations, by a human-readable title."""
     names = list(LABELS)
     titles = {name: find(name).title.split(",")[0].split(" (")[0] for name in names}
     folds = people_folds(all_of_it.people, FOLDS, SEED)

@@ -1,4 +1,4 @@
-"""Figures in a document that a command refreshes: the lines between two markers."""
+"""Figures in a document that a command refreshes, on the lines between two markers."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from harnet.files import write_atomically
 
 
 def refresh(document: Path, name: str, lines: list[str]) -> None:
-    """Replace what stands between `<!-- NAME: begin -->` and `<!-- NAME: end -->`; HarnetError without these."""
+    """Replace the lines between `<!-- NAME: begin -->` and `<!-- NAME: end -->`; HarnetError if these are missing."""
     begin, end = (f"<!-- {name}: {word} -->" for word in ("begin", "end"))
     text = document.read_text("utf-8")
     before, found, rest = text.partition(begin)

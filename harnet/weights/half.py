@@ -1,6 +1,6 @@
-"""Weights in half the room: those of convolutions and linear layers as float16, all else as it is.
+"""Weights in half the size: those of convolutions and linear layers as float16, everything else unchanged.
 
-Batch normalisation, biases and the fixed low-pass kernels take little room, and variances may not fit into float16.
+Batch normalisation, biases and the fixed low-pass kernels are small, and variances may exceed the range of float16.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same names; weights of two and more dimensions as float16."""
+    """The same state dict, with weights of two or more dimensions as float16."""
     return {
         name: tensor.half() if name.endswith(".weight") and tensor.dim() > 1 else tensor
         for name, tensor in state.items()
@@ -18,7 +18,7 @@ def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def widened(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same names; what `halved` made smaller is float32 again, at the precision of float16."""
+    """The same state dict, with the weights that `halved` converted as float32 again, at the precision of float16."""
     return {
         name: tensor.float()
         if name.endswith(".weight") and tensor.dim() > 1 and tensor.dtype == torch.float16

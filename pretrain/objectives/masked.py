@@ -109,7 +109,7 @@ class Masked:
     def draw_mask(self, keys: Tensor, length: int) -> Tensor:
         """(N, T) bool, True in the hidden patches: the same number of them, at least one and not all, in each window.
 
-        The last patch is shorter where the length of a patch does not divide T.
+        The last patch is shorter if the patch length does not divide T.
         """
         samples = round(self.config.patch_seconds * RATE)
         patches = -(-length // samples)

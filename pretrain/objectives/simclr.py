@@ -55,7 +55,7 @@ class ProjectionModel(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Vectors (M, P), of any length."""
+        """(M, P) vectors, not normalised."""
         projected: Tensor = self.projection(self.feature_extractor(x).flatten(1))
         return projected
 

@@ -98,7 +98,7 @@ def save(
 def _write(
     folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], optimizer: Mapping[str, Any], metadata: Mapping[str, Any]
 ) -> list[str]:
-    # Both libraries report a full disk as an error of their own; writing bytes gives an OSError, as elsewhere.
+    # Both libraries raise their own exception for a full disk; writing bytes raises an OSError, as everywhere else.
     for name, state in tensors.items():
         on_cpu = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
         (folder / name).write_bytes(safetensors_bytes(on_cpu))

@@ -66,7 +66,7 @@ def _machine() -> str:
 def _start_of(pid: int) -> int | None:
     """Start time of a process in clock ticks since boot; None if it has ended (proc(5), stat)."""
     try:
-        # The name of the program, in brackets, may hold anything.
+        # The name of the program, in brackets, may contain any character.
         state, *others = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
@@ -108,7 +108,7 @@ def run_lock(run: Path) -> Iterator[None]:
             raise _refusal(run, found)
         moved = release(run)
         if moved is not None and moved != found:
-            # Another process was quicker to take it over.
+            # Another process took it over first.
             _claim(run, moved)
             raise _refusal(run, moved)
     try:

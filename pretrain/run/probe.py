@@ -96,7 +96,7 @@ class Probe:
         return array
 
     def _classifier(self, name: str, windows: int) -> Any:
-        """Both are deterministic: the same features give the same scores."""
+        """A new classifier; both kinds are deterministic: the same features give the same scores."""
         from sklearn.linear_model import RidgeClassifierCV
         from sklearn.neighbors import KNeighborsClassifier
         from sklearn.pipeline import make_pipeline

@@ -43,7 +43,7 @@ def update(optimizer: torch.optim.Optimizer, found: Gradient, part: LocalBatch, 
     then stay unchanged. Nothing waits for the device if the optimiser is fused.
     """
     wrong = torch.stack([found.loss, found.norm]).isfinite().logical_not().float()
-    # Exactly 1, which the kernels compare with, whatever the world size.
+    # Exactly 1 for any world size, because the kernels compare with 1.
     refused = process.sum(wrong).sum().clamp(max=1.0)
     _apply(optimizer, refused)
     numbers = torch.stack([found.loss, found.norm, refused]).to("cpu", non_blocking=True)
@@ -60,7 +60,7 @@ def _apply(optimizer: torch.optim.Optimizer, refused: Tensor) -> None:
         if not refused.item():
             optimizer.step()
         return
-    # As torch.amp.GradScaler passes it to fused optimisers.
+    # The way in which torch.amp.GradScaler passes it to fused optimisers.
     optimizer.found_inf = refused  # type: ignore[attr-defined]
     try:
         optimizer.step()

@@ -34,7 +34,7 @@ def rotated(x: Tensor, keys: Tensor) -> Tensor:
 
 
 def tilted(x: Tensor, keys: Tensor, most: float) -> Tensor:
-    """Draw and apply a rotation of at most so many degrees: a strap that sits a little differently."""
+    """Draw and apply a rotation of at most `most` degrees, as if the strap sat a little differently."""
     return orientation.rotate(x, orientation.rotation_matrix(*orientation.draw_tilt(keys, most)))
 
 
@@ -44,12 +44,12 @@ def mirrored(x: Tensor, keys: Tensor) -> Tensor:
 
 
 def amplified(x: Tensor, keys: Tensor, most: float) -> Tensor:
-    """Draw a factor in 1 ± `most` and multiply all axes by it: a device that is not quite calibrated."""
+    """Draw a factor in 1 ± `most` and multiply all axes by it, as if the device were not quite calibrated."""
     return scaling.scale(x, scaling.draw_gain(keys, most))
 
 
 def reoriented(x: Tensor, keys: Tensor) -> Tensor:
-    """Draw and apply an order of the axes, then a rotation: any way of wearing the device, mirrored ones included."""
+    """Draw and apply an order of the axes, then a rotation: any way of wearing the device, including mirrored ones."""
     matrix = orientation.rotation_matrix(*orientation.draw_rotation(keys))
     return orientation.rotate(x, orientation.after_reordering(matrix, orientation.draw_axis_order(keys)))
 
@@ -64,7 +64,7 @@ LABELLED: Mapping[str, Transform] = {
 
 
 def apply_to_some(x: Tensor, keys: Tensor, transforms: Mapping[str, Transform], applied: Sequence[Tensor]) -> Tensor:
-    """Every transform in turn, to the windows where its `applied`, (N,) bool, is True. `x` may be overwritten.
+    """Apply every transform in turn to the windows where its `applied`, (N,) bool, is True. `x` may be overwritten.
 
     On the CPU only these windows are transformed: half of the work. On a GPU, selecting them would mean a
     synchronisation at every step, so all windows are transformed. The result is the same.
@@ -82,5 +82,5 @@ def to_chosen(x: Tensor, keys: Tensor, transform: Transform, chosen: Tensor) -> 
 
 
 def to_all(x: Tensor, keys: Tensor, transform: Transform, chosen: Tensor) -> Tensor:
-    """Transform all windows, and keep the result for those that are chosen."""
+    """Transform all windows, and use the result for the chosen ones only."""
     return torch.where(chosen[:, None, None], transform(x, keys), x)

@@ -1,4 +1,4 @@
-"""Random orientation of the device on the wrist: axes in another order, then a rotation. Never a label."""
+"""Random orientation of the device on the wrist: axes in another order, then a rotation. It is never a label."""
 
 import math
 from itertools import permutations
@@ -24,13 +24,13 @@ def draw_rotation(keys: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def draw_tilt(keys: Tensor, most: float) -> tuple[Tensor, Tensor]:
-    """(N, 3) axes as of `draw_rotation`, and (N,) angles uniform in ± `most` degrees; float64."""
+    """(N, 3) axes as from `draw_rotation`, and (N,) angles uniform in ± `most` degrees; float64."""
     u = uniform(keys, "tilt", 4) * 2.0 - 1.0
     return u[:, :3], u[:, 3] * math.radians(most)
 
 
 def rotation_matrix(axis: Tensor, angle: Tensor) -> Tensor:
-    """(N, 3, 3) by Rodrigues' formula; a row vector times it turns by `angle` about `axis`."""
+    """(N, 3, 3) by Rodrigues' formula; a row vector times the matrix is rotated by `angle` about `axis`."""
     axis = axis / axis.norm(dim=1, keepdim=True).clamp_min(1e-12)
     x, y, z = axis.unbind(1)
     zero = torch.zeros_like(x)
@@ -41,10 +41,10 @@ def rotation_matrix(axis: Tensor, angle: Tensor) -> Tensor:
 
 
 def after_reordering(matrix: Tensor, order: Tensor) -> Tensor:
-    """(N, 3, 3) that does at once: axis order[n, i] into place i, then `matrix`."""
+    """(N, 3, 3) matrix that moves axis order[n, i] to position i and then applies `matrix`."""
     return torch.zeros_like(matrix).scatter_(1, order[:, :, None].expand_as(matrix), matrix)
 
 
 def rotate(x: Tensor, matrix: Tensor) -> Tensor:
-    """Each sample of (N, 3, T) as a row vector times (N, 3, 3)."""
+    """Multiply each sample of (N, 3, T), as a row vector, by (N, 3, 3)."""
     return torch.bmm(matrix.to(x.dtype).transpose(1, 2), x)

@@ -1,4 +1,4 @@
-"""Permutation: the window cut into four segments, put together in another order."""
+"""Permutation: the window is cut into four segments, which are joined in another order."""
 
 from itertools import permutations
 
@@ -18,10 +18,10 @@ assert _ORDERS[0] == tuple(range(SEGMENTS))
 
 
 def draw_bounds(keys: Tensor, length: int) -> Tensor:
-    """(N, 5) int64 segment bounds 0 = b0 < b1 < b2 < b3 < b4 = length, uniform over all that are allowed.
+    """(N, 5) int64 segment bounds 0 = b0 < b1 < b2 < b3 < b4 = length, uniform over all allowed ones.
 
-    Three different numbers in order, out of `length - 4 * 11 + 3`, are a composition of the slack into four parts
-    (stars and bars); Floyd's algorithm (Bentley and Floyd 1987) draws them without rejection.
+    Three distinct numbers in increasing order, out of `length - 4 * 11 + 3`, correspond to a composition of the slack
+    into four parts (stars and bars); Floyd's algorithm (Bentley and Floyd 1987) draws them without rejection.
     """
     cuts = SEGMENTS - 1
     choices = length - SEGMENTS * LEAST_LENGTH + cuts
@@ -49,7 +49,7 @@ def permute(x: Tensor, bounds: Tensor, order: Tensor) -> Tensor:
     """Concatenate the segments bounds[i]:bounds[i+1] of each window in `order`: (N, 3, T) -> (N, 3, T)."""
     starts, lengths = bounds[:, :-1].gather(1, order), bounds.diff(dim=1).gather(1, order)
     ends = lengths.cumsum(dim=1)
-    # The sample to take moves on by one, and jumps to the start of the next segment where one has ended.
+    # The index of the sample to take increases by one, and jumps to the start of the next segment at the end of one.
     steps = torch.ones(len(x), x.shape[-1], dtype=torch.int64, device=x.device)
     steps[:, :1] = starts[:, :1]
     steps.scatter_(1, ends[:, :-1], starts[:, 1:] - (starts + lengths)[:, :-1] + 1)

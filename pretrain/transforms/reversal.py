@@ -1,4 +1,4 @@
-"""Time reversal: the window backwards."""
+"""Time reversal: the window is played backwards."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""Scaling: each axis times its own factor, clearly different from 1; and gain: all axes times one factor near 1."""
+"""Scaling: each axis times its own factor, clearly different from 1. Gain: all axes times one factor near 1."""
 
 import torch
 from torch import Tensor
@@ -7,11 +7,11 @@ from pretrain.transforms.window_random import uniform
 
 RANGE = 0.5
 LEAST = 0.15
-"""Factors are uniform in 1 ± 0.5, none nearer to 1 than 0.15 (Yuan et al. 2024)."""
+"""Factors are uniform in 1 ± 0.5, but none is closer to 1 than this (Yuan et al. 2024)."""
 
 
 def draw_factors(keys: Tensor) -> Tensor:
-    """(N, 3) float64: uniform on [0.5, 0.85] and [1.15, 1.5], which is what redrawing until far from 1 gives."""
+    """(N, 3) float64: uniform on [0.5, 0.85] and [1.15, 1.5], as if redrawn until far enough from 1."""
     u = uniform(keys, "scaling", 3) * 2.0 - 1.0
     return 1.0 + torch.where(u < 0, -1.0, 1.0) * (LEAST + (RANGE - LEAST) * u.abs())
 

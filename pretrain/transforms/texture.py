@@ -27,7 +27,7 @@ def _filter(cutoff: float, device: torch.device, dtype: torch.dtype) -> Tensor:
 
 
 def low_pass(x: Tensor, cutoff: float) -> Tensor:
-    """(N, 3, T) -> (N, 3, T) with frequencies above `cutoff` Hz removed; zero phase, ends held."""
+    """(N, 3, T) -> (N, 3, T) without frequencies above `cutoff` Hz; zero phase, padded with the end values."""
     length = x.shape[-1]
     padded = F.pad(x.reshape(-1, 1, length), (TAPS // 2, TAPS // 2), mode="replicate")
     return F.conv1d(padded, _filter(cutoff, x.device, x.dtype)).view_as(x)

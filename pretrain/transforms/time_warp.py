@@ -42,10 +42,10 @@ def warped_positions(knots: Tensor, length: int) -> Tensor:
 
 
 def warp(x: Tensor, positions: Tensor) -> Tensor:
-    """Signal at 0..T-1 by linear interpolation of `x` given at `positions`; constant before the first. (N, 3, T)."""
+    """(N, 3, T): linear interpolation, at 0..T-1, of `x` given at `positions`; constant before the first position."""
     length = x.shape[-1]
-    # The grid is the whole numbers, so a search for the neighbours of t is a count of the positions in each unit
-    # interval and a running sum up to t: linear in T, and no branches. It starts at -1, which makes it the left one.
+    # The grid consists of whole numbers, so the neighbours of t are found by counting the positions in each unit
+    # interval and summing up to t: linear in T, without branches. Starting at -1 gives the left neighbour.
     counts = torch.zeros(*x.shape[:-1], length + 1, dtype=torch.int32, device=x.device)
     counts[..., 0] = -1
     counts[..., 1:].scatter_add_(-1, positions.long(), torch.ones_like(counts[..., :1]).expand_as(x))

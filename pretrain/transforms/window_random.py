@@ -1,9 +1,9 @@
 """Random numbers keyed by window, not by process.
 
-A window's key is made of (seed, epoch, position in the epoch); every number is a hash of that key, the name of what
-it is drawn for and a counter. So the same window gets the same transform on any device, rank and number of
-processes, and nothing has to be saved to resume. The hash is SplitMix64, as in data_shards/splitmix64.py; its integer
-arithmetic is exact on every device.
+A window's key is made from (seed, epoch, position in the epoch); every number is a hash of that key, the name of its
+purpose and a counter. So the same window gets the same transform on any device, on any rank and for any world size,
+and nothing has to be saved to resume. The hash is SplitMix64, as in data_shards/splitmix64.py; its integer arithmetic
+is exact on every device.
 """
 
 import math
@@ -17,7 +17,7 @@ from pretrain.transforms.constants import table
 
 
 def _signed(value: int) -> int:
-    """The same 64 bits as a two's complement integer, which is what torch has."""
+    """The same 64 bits as a signed (two's complement) integer, since torch's arithmetic is signed."""
     value &= WORD
     return value - (1 << 64) if value >> 63 else value
 
@@ -28,7 +28,7 @@ def _shift(x: Tensor, bits: int) -> Tensor:
 
 
 def mix_tensor(x: Tensor) -> Tensor:
-    """`data_shards.splitmix64.mix` of every element of an int64 tensor, whose bits are taken as unsigned."""
+    """`data_shards.splitmix64.mix` of every element of an int64 tensor, whose bits are interpreted as unsigned."""
     x = (x ^ _shift(x, 30)).mul_(_signed(MULTIPLIERS[0]))
     x = x.bitwise_xor_(_shift(x, 27)).mul_(_signed(MULTIPLIERS[1]))
     return x.bitwise_xor_(_shift(x, 31))
@@ -48,14 +48,14 @@ def window_keys(seed: int, epoch: int, positions: Tensor) -> Tensor:
 
 
 def child_keys(keys: Tensor, name: str) -> Tensor:
-    """(N,) int64 keys for a further, independent set of draws of each window, such as for its second view."""
+    """(N,) int64 keys for another, independent set of draws for each window, such as those of its second view."""
     return mix_tensor(mix_tensor(keys ^ _salt(name)) + _signed(GOLDEN))
 
 
 def uniform(keys: Tensor, name: str, count: int) -> Tensor:
     """(N, count) float64 numbers in [0, 1), a multiple of 2^-53, for the purpose `name`."""
     stream = mix_tensor(keys ^ _salt(name))
-    # A table: a compiler that sees `arange` may multiply without wrapping around at 64 bits.
+    # A constant table: given `arange`, a compiler might multiply without wrapping around at 64 bits.
     counter = table(f"counter {count}", keys.device, lambda: torch.arange(1, count + 1) * _signed(GOLDEN))
     return _shift(mix_tensor(stream[:, None] + counter), 11).double().mul_(2.0**-53)
 

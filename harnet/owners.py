@@ -1,4 +1,4 @@
-"""Names of temporary files that say which process writes them, so that what a killed one left can be removed."""
+"""Names of temporary files that identify the writing process, so that leftovers of killed processes can be removed."""
 
 import os
 import re
@@ -10,17 +10,18 @@ OWNED = r"(?P<host>[0-9a-f]{8})-(?P<pid>[0-9]+)-[0-9a-f]{12,32}"
 
 
 def new_name() -> str:
-    """A part of a file name that nobody else uses: this machine, this process, and a random number."""
+    """A unique part of a file name: this machine, this process, and a random number."""
     return f"{_host()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
 
 
 def is_dead(name: re.Match[str]) -> bool:
-    """Whether a match of `OWNED` names a process of this machine that is gone; of another machine nobody can say."""
+    """Whether a match of `OWNED` names a process of this machine that has ended; False for other machines, where it is
+    unknown."""
     return name["host"] == _host() and not _is_alive(int(name["pid"]))
 
 
 def _host() -> str:
-    """A short name of this machine that is safe in a file name."""
+    """A short identifier of this machine that is safe in a file name."""
     return uuid.uuid5(uuid.NAMESPACE_DNS, socket.gethostname()).hex[:8]
 
 

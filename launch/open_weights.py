@@ -59,13 +59,13 @@ class Rebuild:
     workers: int = 2
     """Worker processes that read recordings."""
     run_folder: Path | None = None
-    """A training run to take instead of one from the recordings."""
+    """Existing training run to use instead of training on the recordings."""
     ema: bool = True
     """Export the moving average of the weights."""
     labelled: Path | None = None
-    """Folder with selfback and dsads-wrists, from which the activity classifier learns; by default that of the data."""
+    """Folder with selfback and dsads-wrists, on which the activity classifier is trained; default: the data folder."""
     package: bool = False
-    """Put encoder and classifier into the package, and their figures into README.md and docs/open-weights.md."""
+    """Put encoder and classifier into the package, and write their figures to README.md and docs/open-weights.md."""
     options: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """Further options of `harnet pretrain`, after --."""
 

@@ -14,7 +14,7 @@ from harnet.errors import HarnetError
 from harnet.shipped import find
 
 PROFILES = Path(__file__).parent / "site" / "profiles"
-"""Those that come with harnet. In a checkout `site` is a link to slurm/."""
+"""Site profiles that come with harnet. In a checkout, `site` is a symbolic link to slurm/."""
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPTION = re.compile(r"[a-z][a-z0-9-]*")

@@ -1,4 +1,4 @@
-"""What a person is told of a prediction: minutes of each class, day by day or over people."""
+"""Summary of a prediction for the terminal: minutes of each class, per day or over people."""
 
 import csv
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ import numpy as np
 from harnet.apply.summary_tables import MINUTES_A_DAY
 
 MOST_DAYS = 31
-"""Rows on a terminal."""
+"""Maximum number of rows on a terminal."""
 
 
 def minutes_lines(out: Path, classes: Sequence[str]) -> list[str]:
-    """A table for a terminal from the tables in `out`: a row a day of one person, or the mean of a day of several."""
+    """Table for a terminal, from the tables in `out`: one row per day for a single person, or mean days for several."""
     with (out / "person_days.csv").open(newline="") as file:
         days = list(csv.DictReader(file))
     columns = ["wear_minutes", *(f"minutes_{name}" for name in classes)]

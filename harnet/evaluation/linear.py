@@ -23,8 +23,8 @@ SEED = 0
 """Seed of the inner folds; the same for every arm, so that arms differ only in their features."""
 MOST_ITERATIONS = 2000
 PRECISE, ROUGH = 1e-4, 1e-3
-"""Convergence tolerance (largest gradient component) of the final fit, and of the fits that choose λ, which take a
-third of the time with it."""
+"""Convergence tolerances (largest gradient component) of the final fit, and of the fits that choose λ, which take a
+third of the time with the looser one."""
 
 
 def classify(

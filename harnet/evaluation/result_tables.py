@@ -1,4 +1,4 @@
-"""Finished pieces to `results.json` and three CSV tables: scores of people, means, paired differences."""
+"""Turns finished pieces into `results.json` and three CSV tables: scores of people, means, paired differences."""
 
 import csv
 import io

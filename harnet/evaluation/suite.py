@@ -121,7 +121,7 @@ def evaluate(config: SuiteConfig) -> dict[str, Any] | None:
 
 
 def piece_names(config: SuiteConfig) -> list[str]:
-    """Of every piece of the suite, in the order of `plan_trials`; nothing is run."""
+    """Names of all pieces of the suite, in the order of `plan_trials`; nothing is run."""
     context = _context_of(config)
     return [str(piece.path(Path())) for piece in plan_trials(config, context, dataset_names(config))]
 

@@ -1,4 +1,4 @@
-"""What the pieces of a suite share, read once a process: weights, data sets, folds, features."""
+"""Data shared by the pieces of a suite, read once per process: weights, data sets, folds, features."""
 
 import json
 from collections.abc import Iterator

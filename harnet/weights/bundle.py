@@ -77,7 +77,7 @@ def save(
 
 
 def _check(state: Mapping[str, Tensor], config: BundleConfig, where: str) -> None:
-    """As they will be when they are loaded."""
+    """The checks that will also be made on loading."""
     if config.stored == "float16":
         state = widened(halved(state))
     check = check_probe if config.encoder else check_state

@@ -47,12 +47,12 @@ class BundleConfig:
     classes: tuple[str, ...] = ()
     """Class names of a fine-tuned model, in the order of the classifier's outputs; empty for a pretrained encoder."""
     name: str = ""
-    """Under which the weights come with the package; empty for all others."""
+    """Name of the weights if they come with the package; empty for all others."""
     stored: Stored = "float32"
-    """Of the weights of convolutions and linear layers in the file; loaded, they are float32 in any case."""
+    """Dtype in the file of the weights of convolutions and linear layers; they are always float32 once loaded."""
     encoder: str = ""
-    """Name of the packaged encoder on whose features a linear classifier works, and whose tensors are not in this
-    folder; empty where the folder holds its own."""
+    """Name of the packaged encoder whose features a linear classifier uses, and whose tensors are not in this folder;
+    empty if the folder contains its own."""
     encoder_digest: str = ""
     """SHA-256 of that encoder's model.safetensors."""
 
@@ -82,7 +82,7 @@ class BundleConfig:
     def to_json(self) -> str:
         """Text of config.json; equal configs give equal text, whatever the order of their dictionaries."""
         entries = {"format": FORMAT, **asdict(self)}
-        # Omitted where they have the default: such weights stay readable by versions that do not know these entries.
+        # Omitted if they have the default, so that versions that do not know these entries can still read such weights.
         defaults = {"width": PUBLISHED_WIDTH, "name": "", "stored": "float32", "encoder": "", "encoder_digest": ""}
         entries = {key: value for key, value in entries.items() if key not in defaults or value != defaults[key]}
         return json.dumps(entries, indent=2, sort_keys=True, allow_nan=False) + "\n"

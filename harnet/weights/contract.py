@@ -73,7 +73,7 @@ def _check(state: Mapping[str, Tensor], expected: Layout, architecture: str, wid
 
 
 def check_probe(state: Mapping[str, Tensor], architecture: str, width: int, classes: int, where: str) -> None:
-    """The same for the file of a linear classifier on the features of an encoder that lies elsewhere."""
+    """The same for a linear classifier whose encoder is stored elsewhere."""
     with torch.device("meta"):
         built = LinearProbe(Encoder(architecture, width=width), classes).state_dict()
     expected = _layout({name: tensor for name, tensor in built.items() if name.startswith(PROBE_PREFIX)})

@@ -71,8 +71,8 @@ def read_bundle(source: str | Path, download: bool = False) -> Bundle:
 
 
 def _encoder_below(config: BundleConfig, where: str) -> dict[str, Tensor]:
-    """The tensors of the packaged encoder that a linear classifier was fitted to; HarnetError for any other."""
-    # Only from the package: a file must not say where else to read.
+    """Tensors of the packaged encoder that a linear classifier was fitted to; HarnetError if its digest differs."""
+    # Only from the package: a downloaded file must not determine which other files are read.
     folder = packaged(config.encoder)
     below = None if folder is None else read_bundle(folder)
     if below is None or below.digest != config.encoder_digest:

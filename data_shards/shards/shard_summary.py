@@ -27,7 +27,7 @@ def as_text(
     planned = written.planned
     lines = [planned.flow.as_text()]
     if planned.withdrawn:
-        lines.append(f"left out before: {planned.withdrawn} recordings of participants in {exclude}")
+        lines.append(f"excluded before: {planned.withdrawn} recordings of participants in {exclude}")
     lines.append(f"left out: {planned.hours_not_worn} hours without wear time")
     if written.missing:
         assert part is not None

@@ -63,7 +63,7 @@ def test_without_locks_each_process_computes_and_all_have_the_same(tmp_path: Pat
     NodeCache.open(tmp_path / "cache")
     # Twice: when the cache is missing, and when it is damaged.
     for _ in range(2):
-        context = multiprocessing.get_context("fork")
+        context = multiprocessing.get_context("forkserver")
         given = (tmp_path / "cache", tmp_path / "calls", code)
         processes = [context.Process(target=ask_without_locks, args=given) for _ in range(4)]
         for process in processes:

@@ -38,5 +38,5 @@ def test_attributions_sum_to_the_difference_of_the_logits(
     assert "true class a" in capsys.readouterr().out
     assert "<svg" in picture.read_text()
     monkeypatch.setattr("sys.argv", ["x", str(bundle), str(tmp_path), "--out", str(tmp_path / "a.jpg")])
-    with pytest.raises(HarnetError, match=r"ends in \.svg or \.png"):
+    with pytest.raises(HarnetError, match=r"must end in \.svg or \.png"):
         attribution.main()

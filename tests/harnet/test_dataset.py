@@ -74,7 +74,7 @@ def test_wrong_data_is_refused(
 def test_missing_and_truncated_files_are_refused(tmp_path: Path) -> None:
     write(tmp_path, arrays())
     (tmp_path / "X.npy").write_bytes((tmp_path / "X.npy").read_bytes()[:-100])
-    with pytest.raises(HarnetError, match="not a whole"):
+    with pytest.raises(HarnetError, match="not a complete"):
         read_windows(tmp_path, "harnet5")
     (tmp_path / "X.npy").unlink()
     with pytest.raises(HarnetError, match=r"X.npy: missing"):

@@ -287,7 +287,7 @@ def test_the_command(config: SuiteConfig, capsys: pytest.CaptureFixture[str], tm
     assert main([*arguments, "--json"]) == 0
     assert set(json.loads(capsys.readouterr().out)["tables"][0]["arms"]) == set(ARMS)
     assert main([*arguments[:-2], "--suite", "nonsense"]) == 1
-    assert "no data set 'nonsense'; there: tiny" in capsys.readouterr().err
+    assert "no data set 'nonsense'; available: tiny" in capsys.readouterr().err
     assert main([*arguments[:7], "--data", str(tmp_path)]) == 1
     assert "no folder with X.npy" in capsys.readouterr().err
 

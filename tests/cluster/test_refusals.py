@@ -34,9 +34,9 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ([], 'partition = "nosuch"', {}, "partition 'nosuch' is not on this cluster; one of: grace, high, main, own"),
         (["--gpus-per-node", "3"], "", {"data_lanes": 24, "data_batch": 24}, "--gpus-per-node is 3; the nodes of"),
         (["--nodes", "12"], "", {}, "Slurm rejects the job: "),
-        (["--nodes", "12", "--gpus-per-node", "1"], "", {}, "--nodes is 12; this cluster has 8 nodes with 1 GPUs"),
+        (["--nodes", "13", "--gpus-per-node", "1"], "", {}, "--nodes is 13; this cluster has 12 nodes with 1 GPUs"),
         ([], '[sbatch]\naccount = "x"\nnodelist = "n9"', {}, "Slurm rejects the job: "),
-        ([], "", {"data_lanes": 3}, "data.lanes is 3 and data.batch 12; both must be multiples of 2: 2 nodes x 1"),
+        ([], "", {"data_lanes": 3}, "data.lanes is 3 and data.batch is 12; both must be multiples of 2: 2 nodes x 1"),
         (["--nodes", "4", "--min-nodes", "3"], "", {"data_lanes": 4}, "both must be multiples of 3: 3 nodes"),
         (["--nodes", "3", "--min-nodes", "4"], "", {}, "--min-nodes is 4"),
         ([], "shared = []", {}, "a local disk that other nodes cannot see"),
@@ -116,7 +116,7 @@ def test_doctor_tries_two_nodes_together(
     main(["doctor", "--folder", str(tmp_path), "--profile", str(profile), "--nodes", "2"])
     found = capsys.readouterr().out
     assert "good  Slurm: slurm-wlm" in found
-    assert "good  2 nodes: 2 processes on cpu reduce at " in found
+    assert "good  2 nodes: 2 processes on cpu: all-reduce at " in found
     profile.write_text(profile.read_text() + '[environment]\nGLOO_SOCKET_IFNAME = "nosuch0"\n')
     assert main(["doctor", "--folder", str(tmp_path), "--profile", str(profile), "--nodes", "2"]) == 1
     assert "FIX   2 nodes: " in capsys.readouterr().out

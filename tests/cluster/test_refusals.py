@@ -28,13 +28,16 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return error
 
 
+MANY = {"data_lanes": 24, "data_batch": 24}
+
+
 @pytest.mark.parametrize(
     ("submit", "site", "changes", "says"),
     [
         ([], 'partition = "nosuch"', {}, "partition 'nosuch' is not on this cluster; one of: grace, high, main, own"),
-        (["--gpus-per-node", "3"], "", {"data_lanes": 24, "data_batch": 24}, "--gpus-per-node is 3; the nodes of"),
+        (["--gpus-per-node", "3"], "", MANY, "--gpus-per-node is 3; the nodes of"),
         (["--nodes", "12"], "", {}, "Slurm rejects the job: "),
-        (["--nodes", "13", "--gpus-per-node", "1"], "", {}, "--nodes is 13; this cluster has 12 nodes with 1 GPUs"),
+        (["--nodes", "24", "--gpus-per-node", "1"], "", MANY, "--nodes is 24; this cluster has 12 nodes with 1 GPUs"),
         ([], '[sbatch]\naccount = "x"\nnodelist = "n9"', {}, "Slurm rejects the job: "),
         ([], "", {"data_lanes": 3}, "data.lanes is 3 and data.batch is 12; both must be multiples of 2: 2 nodes x 1"),
         (["--nodes", "4", "--min-nodes", "3"], "", {"data_lanes": 4}, "both must be multiples of 3: 3 nodes"),

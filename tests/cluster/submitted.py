@@ -18,7 +18,7 @@ from tests.cluster.cluster import eventually
 
 PATIENCE = 300
 """Time limit in seconds for any wait. It is generous because a busy machine is slow; a wait ends as soon as it can."""
-STEPS = 24
+STEPS = 60
 SETTINGS = {
     "model.architecture": "harnet5", "run.precision": "fp32", "run.device": "cpu", "run.steps": STEPS,
     "optimizer.warmup-steps": 2, "data.batch": 12, "data.lanes": 12, "data.workers": 0, "data.windows-per-visit": 16,

@@ -6,7 +6,6 @@ trained on these recordings, an untrained encoder, and hand-made features.
 """
 
 import json
-import shlex
 import shutil
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -20,7 +19,7 @@ from data_shards.layout import COUNTS_PER_G, RATE
 from harnet.console import exit_with, guarded
 from harnet.errors import HarnetError
 from harnet.run_folder import read_log
-from launch.cli import main
+from launch.stage import stage
 
 FOLDER = Path("demo")
 WEIGHTS = "harnet10-open"
@@ -41,14 +40,6 @@ def watch_file() -> Path:
     except PackageNotFoundError:
         raise HarnetError("the demo needs the recordings in seglearn: pip install 'harnet[demo]'") from None
     return Path(str(found))
-
-
-def stage(title: str, *command: str | Path) -> None:
-    """Print and run a command; if it fails, the demo exits with its exit code."""
-    words = [str(word) for word in command]
-    print(f"\n== {title}\n$ harnet {shlex.join(words)}", flush=True)
-    if code := main(words):
-        raise SystemExit(code)
 
 
 def labelled_windows(cohort: Cohort, folder: Path) -> None:
@@ -111,17 +102,18 @@ def demo() -> int:
     file, out = watch_file(), FOLDER
     cohort, shards, run, weights = out / "cohort.zarr", out / "shards", out / "run", out / "weights"
     out.mkdir(exist_ok=True)
-    stage("device files -> 30 Hz cohort store", "ingest", file, "--out", cohort)
-    stage("cohort store -> shards and manifest", "shard", cohort, "--out", shards, "--quality", "none")
-    stage("every byte re-checked", "verify", shards)
-    stage("pretraining, briefly", "pretrain", "--config", "demo", "--data.shards", shards, "--run.out", run)
-    stage("weights to publish", "export", run, "--out", weights)
+    stage("ingest", file, "--out", cohort, title="device files -> 30 Hz cohort store")
+    stage("shard", cohort, "--out", shards, "--quality", "none", title="cohort store -> shards and manifest")
+    stage("verify", shards, title="every byte re-checked")
+    stage("pretrain", "--config", "demo", "--data.shards", shards, "--run.out", run, title="pretraining, briefly")
+    stage("export", run, "--out", weights, title="weights to publish")
     print("\n== labelled windows", flush=True)
     labelled_windows(Cohort.open(cohort), out / "labelled" / "watch")
     results = out / "evaluation"
-    stage("the weights that come with harnet, with labels of few people", "evaluate", "--data", out / "labelled",
+    stage("evaluate", "--data", out / "labelled",
           "--weights", WEIGHTS, "--out", results, "--arms", *ARMS, "--seeds", "1",
-          "--label-people", *map(str, LABELLED_PEOPLE))  # fmt: skip
+          "--label-people", *map(str, LABELLED_PEOPLE),
+          title="the weights that come with harnet, with labels of few people")  # fmt: skip
     found = json.loads((results / "results.json").read_text())["tables"]
     by_budget = {table["budget"]: table for table in found}
     tables = {people: by_budget[f"people-{people}"] for people in LABELLED_PEOPLE}

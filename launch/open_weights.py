@@ -4,7 +4,6 @@ Every stage is a command that a user could type; it is printed before it runs. T
 interruption. On the CPU the same recordings, seed and number of threads give byte-identical weights.
 """
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,8 +12,8 @@ import tyro
 
 from harnet.console import exit_with, guarded
 from harnet.errors import HarnetError
-from launch.cli import main
 from launch.open_classifier import package
+from launch.stage import stage
 
 PEOPLE_IN_NAMES = r"/([^/]+)__[^/]*\.parquet$"
 """Participant in the names of Parquet copies, PERSON__RECORDING.parquet; other files follow their reader's rule."""
@@ -85,7 +84,7 @@ class Rebuild:
             f"{SOURCES[name].title}: {SOURCES[name].licence}" for name in present
         )
         average = ("--ema",) if self.ema else ()
-        self._stage("export", run, "--out", self.out, "--data-use-terms", terms, *average)
+        stage("export", run, "--out", self.out, "--data-use-terms", terms, *average)
         if self.package:
             package(self.out, self.labelled or self.data)
         return 0
@@ -97,18 +96,11 @@ class Rebuild:
             folder = (self.data / name).resolve()
             pattern = ("--participant-pattern", PEOPLE_IN_NAMES) if next(folder.rglob("*__*.parquet"), None) else ()
             # Recordings that are too short or irregular are listed and do not stop the others.
-            self._stage("ingest", folder, "--out", cohort, "--workers", self.workers, *pattern, may_refuse=True)
-        self._stage("shard", cohort, "--out", shards, "--quality", "none", "--workers", self.workers)
+            stage("ingest", folder, "--out", cohort, "--workers", self.workers, *pattern, may_refuse=True)
+        stage("shard", cohort, "--out", shards, "--quality", "none", "--workers", self.workers)
         where = ("--data.shards", shards, "--run.out", run)
-        self._stage("pretrain", "--config", self.config, "--run.device", "cpu", *where, *self.options)
+        stage("pretrain", "--config", self.config, "--run.device", "cpu", *where, *self.options)
         return run
-
-    def _stage(self, *command: str | int | Path, may_refuse: bool = False) -> None:
-        words = [str(word) for word in command]
-        print(f"\n$ harnet {shlex.join(words)}", flush=True)
-        code = main(words)
-        if code > may_refuse:
-            raise SystemExit(code)
 
 
 if __name__ == "__main__":

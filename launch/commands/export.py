@@ -39,8 +39,6 @@ class Command:
     """Folders of `harnet finetune` whose scores go into the model card."""
     half: bool = False
     """Store convolutions and linear layers as float16: half the size; features agree to about three digits."""
-    name: str = ""
-    """Name under which the weights will be included with the package."""
     data_use_terms: str = ""
     """Terms of the data's owner for the use of weights trained on them; goes into the model card."""
     json: bool = False
@@ -55,8 +53,6 @@ class Command:
             config = replace(config, data_use_terms=self.data_use_terms)
         if self.half:
             config = replace(config, stored="float16")
-        if self.name:
-            config = replace(config, name=self.name)
         folder = save(self.out, state, config, self.formats)
         if self.json:
             print(json.dumps({"weights": str(folder), "step": config.training_steps}))

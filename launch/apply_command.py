@@ -113,10 +113,10 @@ class ApplyOptions:
             remove_leftovers(folder)
         failed += work_through(cohort, self.folder, recordings, task, cutting, self.workers, self.threads)
         rows = tables(self.folder, summaries(self.folder, recordings)) if part.count == 1 else None
-        print(self._told(len(recordings), rows, failed))
+        print(self._result(len(recordings), rows, failed))
         return int(bool(failed))
 
-    def _told(self, recordings: int, rows: tuple[int, int] | None, refused: list[str]) -> str:
+    def _result(self, recordings: int, rows: tuple[int, int] | None, refused: list[str]) -> str:
         """Final output: JSON for scripts, or one line per refused recording and a summary."""
         days, people = rows or (None, None)
         if self.json:

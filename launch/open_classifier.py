@@ -39,8 +39,8 @@ def package(weights: Path, labelled: Path, into: Path = FOLDER, documents: tuple
     bundle = read_bundle(into / ENCODER)
     torch.set_num_threads(1)  # sums are split by thread; one thread makes the classifier bit-identical
     found = activity.read(labelled, build_encoder(bundle).eval())
-    with bar(activity.FOLDS + len(activity.LABELS), "judged", "fit") as shown:
-        scores = activity.judged(found, on_fit=shown.update)
+    with bar(activity.FOLDS + len(activity.LABELS), "evaluation", "fit") as shown:
+        scores = activity.evaluate(found, on_fit=shown.update)
     weight, bias = activity.fit(found)
     state = {"linear.weight": torch.from_numpy(weight).float(), "linear.bias": torch.from_numpy(bias).float()}
     assert weight.shape == (len(activity.CLASSES), feature_count(build_encoder(bundle).architecture))
@@ -60,7 +60,7 @@ def described(encoder: Bundle, found: Activities, scores: Mapping[str, Scores]) 
         "windows": len(found.labels),
         "penalty": activity.STRENGTH,
         "data": hashlib.sha256(found.turned.tobytes() + found.labels.tobytes()).hexdigest()[:16],
-        "benchmarks": {name: told(score) for name, score in scores.items()},
+        "benchmarks": {name: score_text(score) for name, score in scores.items()},
     }
     before = encoder.config
     return replace(
@@ -75,7 +75,7 @@ def described(encoder: Bundle, found: Activities, scores: Mapping[str, Scores]) 
     )
 
 
-def told(score: Scores) -> str:
+def score_text(score: Scores) -> str:
     """One result as a line of text."""
     by_class = ", ".join(f"{_shown(name)} {f1:.2f}" for name, f1 in zip(activity.CLASSES, score.classes, strict=True))
     both = score.macro_f1

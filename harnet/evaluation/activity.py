@@ -133,24 +133,26 @@ def fit(
     return coefficients(learnt.turned[:, columns], learnt.labels, True, STRENGTH, threads)
 
 
-def judged(all_of_it: Activities, threads: int = 1, on_fit: Callable[[], object] = lambda: None) -> dict[str, Scores]:
+def evaluate(
+    activities: Activities, threads: int = 1, on_fit: Callable[[], object] = lambda: None
+) -> dict[str, Scores]:
     """The scores of both evaluations, by a human-readable title."""
     names = list(LABELS)
     titles = {name: find(name).title.split(",")[0].split(" (")[0] for name in names}
-    folds = people_folds(all_of_it.people, FOLDS, SEED)
-    splits = {("people left out", "all"): [np.isin(all_of_it.people, held) for held in folds]}
+    folds = people_folds(activities.people, FOLDS, SEED)
+    splits = {("people left out", "all"): [np.isin(activities.people, held) for held in folds]}
     for name in names:
-        splits[("trained on the other data set alone", name)] = [all_of_it.from_set(name)]
+        splits[("trained on the other data set alone", name)] = [activities.from_set(name)]
     scores = {}
     for (way, tested), held_out in splits.items():
-        predicted = {kind: np.full(len(all_of_it.labels), -1) for kind in ("both", "handmade")}
+        predicted = {kind: np.full(len(activities.labels), -1) for kind in ("both", "handmade")}
         for held in held_out:
             for kind, columns in (("both", slice(None)), ("handmade", slice(len(handmade.names())))):
-                weight, bias = fit(all_of_it.of(~held), columns, threads)
-                predicted[kind][held] = (all_of_it.features[held][:, columns] @ weight.T + bias).argmax(axis=1)
+                weight, bias = fit(activities.of(~held), columns, threads)
+                predicted[kind][held] = (activities.features[held][:, columns] @ weight.T + bias).argmax(axis=1)
             on_fit()
         for name in names if tested == "all" else [tested]:
-            scores[f"{titles[name]}, {way}"] = _scores(all_of_it, all_of_it.from_set(name), predicted)
+            scores[f"{titles[name]}, {way}"] = _scores(activities, activities.from_set(name), predicted)
     return scores
 
 

@@ -116,7 +116,8 @@ class Array:
         """Submit the missing tasks and the verification job; returns their job ids and the folder of logs."""
         missing, numbers = self.missing, []
         # Left by an earlier array that has ended; its inputs may have changed since.
-        shutil.rmtree(self.listing, ignore_errors=True)
+        if self.listing.exists():
+            shutil.rmtree(self.listing)
         if missing:
             numbers.append(self.elements().submit())
             self._note(numbers)  # recorded now: these run even if submitting the verification job fails

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 # Tiny networks on two cores shared by several processes: one thread each is faster, and results are bit-identical.
@@ -10,15 +11,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 
-from data_shards.cohort.info import Quality, RecordingInfo, SourceFile
 from data_shards.cohort.store import Cohort
-from data_shards.ingest.calibration import not_calibrated
-from data_shards.ingest.preparation import PREPROCESSING
 from data_shards.ingest.wear import detect
 from data_shards.layout import MISSING, RATE, SECONDS_PER_HOUR
 from data_shards.quality.policy import POLICIES
 from data_shards.shards import writer
 from data_shards.shards.shard_plan import ShardOptions
+from tests.recording_info import INFO
 
 
 def signal(seed: int, seconds: int) -> np.ndarray:
@@ -38,32 +37,16 @@ def add_recording(
     accel = np.full((3, hours * SECONDS_PER_HOUR * RATE), MISSING, np.int16)
     accel[:, first_second * RATE : (first_second + seconds) * RATE] = signal(seed, seconds)
     worn = detect(accel)
-    info = RecordingInfo(
+    info = replace(
+        INFO,
         recording=f"{participant}-{seed}",
         participant=participant,
         first_hour=first_hour,
         hours=hours,
         device="formula",
-        clock="utc",
-        wall_shifts=(),
         nominal_rate=30.0,
         worn_seconds_by_hour=tuple(worn.wear.reshape(hours, -1).sum(axis=1, dtype=int).tolist()),
         complete_seconds=seconds,
-        calibration=not_calibrated("made by formula"),
-        quality=Quality(
-            clipped_share=0.0,
-            interruptions=0,
-            interrupted_seconds=0.0,
-            worn_seconds_by_clock_hour=[150] * 24,
-            mean_enmo_mg=30.0,
-        ),
-        notes=(),
-        metadata={},
-        source=SourceFile(
-            name="formula", bytes=0, mtime_ns=0, xxh3="0" * 16, kind="formula", settings={"seed": str(seed)}
-        ),
-        preprocessing=PREPROCESSING,
-        package_version="test",
     )
     cohort.write(info, accel, worn.motion, worn.wear)
 

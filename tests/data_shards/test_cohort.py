@@ -14,39 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_shards.cohort import store as cohort_module
-from data_shards.cohort.info import Preprocessing, Quality, RecordingInfo, SourceFile
 from data_shards.cohort.store import Cohort, HourData, is_valid_name, sanitised
-from data_shards.ingest.calibration import not_calibrated
-from data_shards.layout import COUNTS_PER_G, MISSING, RATE, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
+from data_shards.layout import MISSING, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
 from data_shards.notes import Note
 from harnet.errors import HarnetError
+from tests import recording_info
 
-INFO = RecordingInfo(
-    recording="p1",
-    participant="p1",
-    first_hour=472_222,
-    hours=1,
-    device="Axivity AX3",
-    clock="local",
-    wall_shifts=(),
-    nominal_rate=100.0,
-    worn_seconds_by_hour=(3600,),
-    complete_seconds=3600,
-    calibration=not_calibrated("too short"),
-    quality=Quality(
-        clipped_share=0.0,
-        interruptions=0,
-        interrupted_seconds=0.0,
-        worn_seconds_by_clock_hour=[150] * 24,
-        mean_enmo_mg=30.0,
-    ),
+INFO = replace(
+    recording_info.INFO,
     notes=(Note("damaged blocks", 6, "of 145"),),
     metadata={"device_id": 1234, "exercise": "ROW"},
-    source=SourceFile(name="p1.cwa", bytes=10, mtime_ns=7, xxh3="00ff", kind="Axivity", settings={}),
-    preprocessing=Preprocessing(
-        rate=RATE, units="g", counts_per_g=COUNTS_PER_G, filter="f", calibration="c", wear_rule="w"
-    ),
-    package_version="0",
 )
 
 

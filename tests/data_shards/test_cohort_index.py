@@ -13,37 +13,20 @@ import pytest
 
 from data_shards.cohort import index as cohort_index
 from data_shards.cohort import ledger
-from data_shards.cohort.info import Preprocessing, Quality, RecordingInfo, SourceFile
+from data_shards.cohort.info import RecordingInfo
 from data_shards.cohort.store import Cohort
-from data_shards.ingest.calibration import not_calibrated
 from data_shards.layout import MISSING, SAMPLES_PER_HOUR
 from data_shards.notes import Note
 from harnet.errors import HarnetError
+from tests import recording_info
 
-INFO = RecordingInfo(
-    recording="p1",
-    participant="p1",
-    first_hour=472_222,
-    hours=1,
-    device="test",
-    clock="utc",
+INFO = replace(
+    recording_info.INFO,
     wall_shifts=({"from_second": 5, "add_seconds": 3600},),
-    nominal_rate=100.0,
     worn_seconds_by_hour=(0,),
     complete_seconds=0,
-    calibration=not_calibrated("too short"),
-    quality=Quality(
-        clipped_share=0.0,
-        interruptions=0,
-        interrupted_seconds=0.0,
-        worn_seconds_by_clock_hour=[0] * 24,
-        mean_enmo_mg=0.0,
-    ),
     notes=(Note("cut end", 1, "a note\twith a tab\nand a line"),),
     metadata={"device_id": 1, "é": "ü"},
-    source=SourceFile(name="p1.cwa", bytes=1, mtime_ns=1, xxh3="0", kind="test", settings={}),
-    preprocessing=Preprocessing(rate=30, units="g", counts_per_g=4096, filter="f", calibration="c", wear_rule="w"),
-    package_version="0",
 )
 ACCEL = np.full((3, SAMPLES_PER_HOUR), MISSING, np.int16)
 

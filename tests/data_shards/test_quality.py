@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_shards.cohort.info import Calibration, Preprocessing, Quality, RecordingInfo, SourceFile
+from data_shards.cohort.info import Calibration, Quality, RecordingInfo
 from data_shards.ingest.calibration import not_calibrated
 from data_shards.quality.policy import POLICIES, RULES, QualityPolicy, broken_rule, find_policy, flow, worn_days
 from harnet.errors import HarnetError
+from tests.recording_info import INFO
 
 CALIBRATED = Calibration(**{**not_calibrated(""), "calibrated": True})
 QUALITY = Quality(
@@ -22,24 +23,15 @@ QUALITY = Quality(
     worn_seconds_by_clock_hour=[25_200] * 24,
     mean_enmo_mg=28.0,
 )
-GOOD = RecordingInfo(
-    recording="p1",
-    participant="p1",
+GOOD = replace(
+    INFO,
     first_hour=24 * 19_000,
     hours=168,
-    device="test",
     clock="local",
-    wall_shifts=(),
-    nominal_rate=100.0,
     worn_seconds_by_hour=(3600,) * 168,
     complete_seconds=168 * 3600,
     calibration=CALIBRATED,
     quality=QUALITY,
-    notes=(),
-    metadata={},
-    source=SourceFile(name="p1.cwa", bytes=1, mtime_ns=1, xxh3="0", kind="test", settings={}),
-    preprocessing=Preprocessing(rate=30, units="g", counts_per_g=4096, filter="f", calibration="c", wear_rule="w"),
-    package_version="0",
 )
 
 

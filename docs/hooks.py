@@ -1,4 +1,4 @@
-"""What the site adds to the pages in docs/: pages from elsewhere in the repository, and the command line's help.
+"""Adds pages to the site that are not files in docs/: pages from elsewhere in the repository, and the command help.
 
 MkDocs calls the functions named `on_...`; mkdocs.yml names this file.
 """
@@ -20,9 +20,9 @@ from launch.cli import COMMANDS, main
 
 ROOT = Path(__file__).parent.parent
 ELSEWHERE = ("CHANGELOG.md", "CONTRIBUTING.md", "slurm/README.md")
-"""Pages that lie where a reader of the repository looks for them; in the site they keep these names."""
+"""Pages that are stored elsewhere in the repository, where readers look for them; on the site they keep these names."""
 LINK = re.compile(r"\[(?P<text>[^\[\]]*)\]\((?P<target>[^()\s#:]+)(?P<anchor>#[^()\s]*)?\)")
-"""A link to a file, by a path and perhaps an anchor. URLs and anchors of the same page are none."""
+"""A link to a file: a path with an optional anchor; neither a URL nor an anchor on the same page."""
 COLUMNS = "88"
 
 
@@ -35,7 +35,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn links that leave docs/ into links to pages of the site, or into plain text where it has no such page."""
+    """Turn links that leave docs/ into links to pages of the site, or into plain text if the site has no such page."""
     uri = page.file.src_uri
     folder = posixpath.dirname(uri if uri in ELSEWHERE else f"docs/{uri}")
 
@@ -52,14 +52,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def command_line() -> str:
-    """The page of all commands, as they describe themselves."""
+    """The page with the help of all commands."""
     sections = [f"## harnet {name}\n\n```text\n{help_of(name, '--help')}\n```\n" for name in COMMANDS]
-    head = "Each section is what the command prints with `--help`. `harnet` alone lists them:"
+    head = "The output of `--help` for every command. `harnet` alone lists them:"
     return "\n".join(["# Command line\n", f"{head}\n\n```text\n{help_of('--help')}\n```\n", *sections])
 
 
 def help_of(*arguments: str) -> str:
-    """What `harnet` prints, in plain text of a fixed width."""
+    """The output of `harnet` with these arguments, as plain text of a fixed width."""
     output, errors = io.StringIO(), io.StringIO()
     plain = mock.patch.dict(os.environ, {"COLUMNS": COLUMNS, "NO_COLOR": "1"})
     with plain, contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):

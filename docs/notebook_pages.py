@@ -1,4 +1,4 @@
-"""The notebooks in docs/notebooks as pages of the site, with the outputs that are kept in them; nothing is executed."""
+"""Turns the notebooks in docs/notebooks into pages of the site, with their saved outputs; nothing is executed."""
 
 import base64
 from pathlib import Path
@@ -12,7 +12,7 @@ LANGUAGES = {"%%bash": "bash", "%%writefile": "toml"}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add a page for each notebook, and its pictures."""
+    """Add a page per notebook, and its images."""
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         page, pictures = as_markdown(path)
         files.append(File.generated(config, f"notebooks/{path.stem}.md", content=page))
@@ -22,7 +22,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def as_markdown(path: Path) -> tuple[str, dict[str, bytes]]:
-    """A notebook as Markdown, and its pictures by the names that it links to."""
+    """A notebook as Markdown, and its images by the names under which it links to them."""
     parts: list[str] = []
     pictures: dict[str, bytes] = {}
     for cell in nbformat.read(path, as_version=4).cells:

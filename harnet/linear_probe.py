@@ -1,4 +1,4 @@
-"""A linear classifier on an encoder's features concatenated with hand-made features."""
+"""A linear classifier on an encoder's features concatenated with handcrafted features."""
 
 import torch
 from torch import Tensor, nn

@@ -2,7 +2,7 @@
 
 Every stage is the command that a user would type; it is printed before it runs. Pretraining runs for a few steps only.
 The final comparison, with the labels of a few people, is between the weights that come with harnet, which were not
-trained on these recordings, an untrained encoder, and hand-made features.
+trained on these recordings, an untrained encoder, and handcrafted features.
 """
 
 import json
@@ -28,7 +28,7 @@ LABELLED_PEOPLE = (1, 2, 4)
 ARMS = {
     "frozen-linear": f"{WEIGHTS}",
     "untrained-linear": "the same network, untrained",
-    "handmade-linear": "features made by hand",
+    "handmade-linear": "handcrafted features",
 }
 """Arm of `harnet evaluate` -> its label in the picture."""
 

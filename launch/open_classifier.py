@@ -80,7 +80,7 @@ def score_text(score: Scores) -> str:
     by_class = ", ".join(f"{_shown(name)} {f1:.2f}" for name, f1 in zip(activity.CLASSES, score.classes, strict=True))
     both = score.macro_f1
     return (
-        f"macro F1 {both.mean:.2f} [{both.low:.2f}, {both.high:.2f}] over {both.people} people (features made by hand "
+        f"macro F1 {both.mean:.2f} [{both.low:.2f}, {both.high:.2f}] over {both.people} people (handcrafted features "
         f"alone {score.handmade.mean:.2f}); F1 of {by_class}"
     )
 
@@ -89,7 +89,7 @@ def figures(scores: Mapping[str, Scores]) -> list[str]:
     """The scores as a Markdown table."""
     classes = [_shown(name) for name in activity.CLASSES]
     lines = [
-        f"| tested on | macro F1 [95 %] | hand-made features alone | {' | '.join(classes)} |",
+        f"| tested on | macro F1 [95 %] | handcrafted features alone | {' | '.join(classes)} |",
         f"|---|---|---|{'---|' * len(classes)}",
     ]
     for name, score in scores.items():

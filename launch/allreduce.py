@@ -55,7 +55,7 @@ def measure() -> int:
 
 def main() -> NoReturn:
     """Entry point of `python -m launch.allreduce`, run as an srun task."""
-    exit_with(lambda: guarded("allreduce", "slurm", measure))
+    exit_with(lambda: guarded("allreduce", "train", measure))
 
 
 if __name__ == "__main__":

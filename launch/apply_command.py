@@ -21,10 +21,10 @@ from launch.recording_selection import (
     InferenceOptions,
     cohort_of,
     is_store,
+    process_recordings,
     remove_leftovers,
     select_recordings,
     summaries,
-    work_through,
 )
 
 Tables = Callable[[Path, Mapping[str, Sequence[Path]]], tuple[int, int]]
@@ -111,7 +111,7 @@ class ApplyOptions:
         make(folder)
         if part.count == 1:
             remove_leftovers(folder)
-        failed += work_through(cohort, self.folder, recordings, task, cutting, self.workers, self.threads)
+        failed += process_recordings(cohort, self.folder, recordings, task, cutting, self.workers, self.threads)
         rows = tables(self.folder, summaries(self.folder, recordings)) if part.count == 1 else None
         print(self._result(len(recordings), rows, failed))
         return int(bool(failed))

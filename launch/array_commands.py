@@ -7,7 +7,7 @@ from typing import Any
 
 from harnet.errors import HarnetError
 from harnet.parts import WHOLE
-from launch.arrays import Array, files_in, size
+from launch.arrays import JobArray, array_size, files_in
 from launch.cli import parse
 from launch.profile import Profile
 
@@ -20,7 +20,7 @@ class ArrayCommand:
     """Names of the work items, in a fixed order; HarnetError if there are none."""
     inputs: Callable[[Any], Sequence[Path]]
     """Files and folders that it reads."""
-    per_element: int
+    items_per_task: int
     """Items per array task, unless the user sets the number of tasks."""
     listed: bool = False
     """Whether the command takes `--listing`; otherwise each task would scan every input."""
@@ -28,20 +28,20 @@ class ArrayCommand:
     """Command line that verifies the result; None for the command itself without --part, which does what is missing."""
 
 
-def job_array(kind: str, arguments: tuple[str, ...], jobs: int, profile: Profile) -> Array:
+def job_array(kind: str, arguments: tuple[str, ...], jobs: int, profile: Profile) -> JobArray:
     """The job array for a command line of `harnet KIND` with `jobs` tasks, or a suitable number for 0."""
     command: Any = parse(kind, arguments)
     if command.part not in (None, WHOLE):
         raise HarnetError(f"--part {command.part}: each array task gets its own; omit it and set --jobs instead")
     divided = DIVISIBLE[kind]
     items = divided.items(command)
-    return Array(
+    return JobArray(
         kind=kind,
         arguments=arguments,
         inputs=divided.inputs(command),
         out=getattr(command, "folder", None) or command.out,
         items=items,
-        count=size(len(items), jobs, divided.per_element),
+        count=array_size(len(items), jobs, divided.items_per_task),
         verification=divided.check(command) if divided.check else (kind, *arguments),
         profile=profile,
         listed=divided.listed,
@@ -76,7 +76,7 @@ def _pieces(command: Any) -> Sequence[str]:
 _APPLIED = ArrayCommand(
     items=_to_apply,
     inputs=lambda command: _and_weights(command.inputs, command.weights),
-    per_element=50,
+    items_per_task=50,
     listed=True,
 )
 
@@ -84,26 +84,26 @@ DIVISIBLE = {
     "ingest": ArrayCommand(
         items=lambda command: files_in(command.inputs),
         inputs=lambda command: command.inputs,
-        per_element=50,
+        items_per_task=50,
         listed=True,
     ),
     "shard": ArrayCommand(
         items=lambda command: _recordings(command.cohort),
         inputs=lambda command: [command.cohort],
-        per_element=200,
+        items_per_task=200,
         listed=True,
         check=lambda command: ("verify", str(command.out)),
     ),
     "quality": ArrayCommand(
         items=lambda command: _recordings(command.cohort),
         inputs=lambda command: [command.cohort],
-        per_element=500,
+        items_per_task=500,
         listed=True,
     ),
     "embed": _APPLIED,
     "predict": _APPLIED,
     "evaluate": ArrayCommand(
-        items=_pieces, inputs=lambda command: _and_weights([command.data], command.weights), per_element=20
+        items=_pieces, inputs=lambda command: _and_weights([command.data], command.weights), items_per_task=20
     ),
 }
 """Sub-command of `harnet` -> how it is divided."""

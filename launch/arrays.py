@@ -1,6 +1,6 @@
 """A Slurm job array over the input of a command, such as `harnet submit ingest`, followed by a verification job.
 
-Array task i of n processes part i/n of the input. Finished tasks are recorded as marker files beside the output, so
+JobArray task i of n processes part i/n of the input. Finished tasks are recorded as marker files beside the output, so
 submitting the same command again submits only the missing tasks, whether or not Slurm still knows the old jobs.
 """
 
@@ -19,8 +19,8 @@ from harnet.errors import HarnetError
 from harnet.progress import bar
 from harnet.run_folder import SUBMISSIONS
 from launch import records, slurm
-from launch.batch import BatchJob, environment_of, gpus_asked_for, module, python
-from launch.element import DONE, done
+from launch.array_task import DONE, done
+from launch.batch import BatchJob, environment_of, gpu_request, module, python
 from launch.profile import Profile
 from launch.shared_files import check_shared
 from launch.watch import SECONDS_BETWEEN_LOOKS
@@ -30,7 +30,7 @@ MOST = 1000
 
 
 @dataclass(frozen=True)
-class Array:
+class JobArray:
     """A job array over the independent parts of a command's work."""
 
     kind: str
@@ -76,21 +76,21 @@ class Array:
         """Numbers of the tasks that are not finished."""
         return sorted(set(range(1, self.count + 1)) - done(self.markers))
 
-    def elements(self) -> BatchJob:
-        """The job array of the missing tasks."""
+    def array_job(self) -> BatchJob:
+        """The batch job of the missing tasks."""
         command = [
-            python(self.profile), *module("launch.element"), str(self.markers), str(self.count), self.kind,
+            python(self.profile), *module("launch.array_task"), str(self.markers), str(self.count), self.kind,
             *self.arguments, *(["--listing", str(self.listing)] if self.listed else []),
         ]  # fmt: skip
         return self._batch(self.kind, command, {"array": ranges(self.missing)})
 
-    def check_of_all(self, after: str | None) -> BatchJob:
+    def verification_job(self, after: str | None) -> BatchJob:
         """The verification job; it starts when all array tasks have ended, successfully or not."""
         command = [python(self.profile), *module("launch"), *self.verification]
         return self._batch(f"verify-{self.kind}", command, {"dependency": f"afterany:{after}"} if after else {})
 
     def _batch(self, name: str, command: list[str], more: dict[str, str]) -> BatchJob:
-        gpus = {"gpus-per-node": gpus_asked_for(self.profile, self.gpus)} if self.gpus else {}
+        gpus = {"gpus-per-node": gpu_request(self.profile, self.gpus)} if self.gpus else {}
         return BatchJob(self.folder, self.profile, f"harnet-{name}", command, {"nodes": "1"} | gpus | more)
 
     def check(self) -> None:
@@ -98,7 +98,7 @@ class Array:
         slurm.check_partition(self.profile.partition)
         if self.gpus:
             slurm.check_gpus(self.profile.partition, 1, self.gpus)
-        if not slurm.only_here():
+        if not slurm.is_single_node():
             for path in self.inputs:
                 check_shared("input", path, self.profile.shared)
             check_shared("output", self.out, self.profile.shared)
@@ -110,7 +110,7 @@ class Array:
                     f"{self.out}: jobs {', '.join(entry['jobs'])} are still working on it; wait for them "
                     "(squeue --me) or scancel them"
                 )
-        (self.elements() if self.missing else self.check_of_all(None)).check()
+        (self.array_job() if self.missing else self.verification_job(None)).check()
 
     def submit(self) -> dict[str, object]:
         """Submit the missing tasks and the verification job; returns their job ids and the folder of logs."""
@@ -119,13 +119,13 @@ class Array:
         if self.listing.exists():
             shutil.rmtree(self.listing)
         if missing:
-            numbers.append(self.elements().submit())
+            numbers.append(self.array_job().submit())
             self._note(numbers)  # recorded now: these run even if submitting the verification job fails
-        numbers.append(self.check_of_all(numbers[0] if numbers else None).submit())
+        numbers.append(self.verification_job(numbers[0] if numbers else None).submit())
         self._note(numbers)
         return {
             "array": numbers[0] if missing else None,
-            "elements": len(missing),
+            "tasks": len(missing),
             "done_before": self.count - len(missing),
             "verification": numbers[-1],
             "logs": str(self.folder),
@@ -165,8 +165,8 @@ def files_in(inputs: Iterable[Path]) -> list[str]:
     return found
 
 
-def size(items: int, wanted: int, per_element: int) -> int:
-    """Number of array tasks for `items`: `wanted`, or one per `per_element` items if 0; at most the cluster's limit.
+def array_size(items: int, wanted: int, items_per_task: int) -> int:
+    """Number of array tasks for `items`: `wanted`, or one per `items_per_task` items if 0; at most the cluster's limit.
 
     Raises:
         HarnetError: `wanted` is negative or above the limit.
@@ -177,10 +177,10 @@ def size(items: int, wanted: int, per_element: int) -> int:
     most = int(found[1]) - 1 if found else MOST
     if wanted > most:
         raise HarnetError(f"--jobs is {wanted}; this cluster allows arrays of at most {most} tasks")
-    return max(1, min(wanted or -(-items // per_element), items, most))
+    return max(1, min(wanted or -(-items // items_per_task), items, most))
 
 
-def wait_for(verification: str, array: Array) -> int:
+def wait_for(verification: str, array: JobArray) -> int:
     """Show the number of finished tasks until the verification job has ended; the exit code is 0 if it succeeded."""
     with bar(array.count, array.kind, "tasks") as shown:
         while True:

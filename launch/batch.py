@@ -28,12 +28,12 @@ class BatchJob:
     ) -> None:
         """`folder` receives the script and logs; `more` are sbatch options that are not part of the profile."""
         self.folder = folder.resolve()
-        for what, value in {"the folder of its logs": str(self.folder), "its name": name, **more}.items():
+        for what, value in {"log folder": str(self.folder), "name": name, **more}.items():
             refuse_control(f"job: {what}", value)
         self._profile, self._command = profile, command
-        self._parameters = self._given(name, more)
+        self._parameters = self._sbatch_parameters(name, more)
 
-    def _given(self, name: str, more: Mapping[str, str]) -> dict[str, Any]:
+    def _sbatch_parameters(self, name: str, more: Mapping[str, str]) -> dict[str, Any]:
         profile = self._profile
         optional = {
             "partition": profile.partition,
@@ -83,10 +83,10 @@ class BatchJob:
         refuse_secrets(self._command)
         try:
             slurm.run_command("sbatch", "--test-only", script=self.script)
-        except slurm.ControllerSilent:
+        except slurm.SlurmNotResponding:
             raise
         except HarnetError as error:
-            raise _refused(error) from None
+            raise _rejected(error) from None
 
     def submit(self) -> str:
         """Submit it; returns the job id, or that of the array.
@@ -102,17 +102,17 @@ class BatchJob:
                 job = self._executor()._submit_command(f"exec {shlex.join(self._command)}")
         except FailedJobError as failed:
             error = slurm.failure(("sbatch",), str(failed))
-            if isinstance(error, slurm.ControllerSilent):
+            if isinstance(error, slurm.SlurmNotResponding):
                 # Two jobs writing to one folder would destroy a run.
                 doubt = f"whether {self._parameters['job_name']} was queued nevertheless"
                 raise HarnetError(f"{error}; first check with squeue --me {doubt}") from None
-            raise _refused(error) from None
+            raise _rejected(error) from None
         return str(job.job_id)
 
 
-def _refused(error: HarnetError) -> HarnetError:
-    cure = slurm.remedy(str(error)) or "compare --profile and the options with sinfo"
-    return HarnetError(f"Slurm rejects the job: {error}; {cure}")
+def _rejected(error: HarnetError) -> HarnetError:
+    advice = slurm.remedy(str(error)) or "compare --profile and the options with sinfo"
+    return HarnetError(f"Slurm rejects the job: {error}; {advice}")
 
 
 def refuse_secrets(arguments: Sequence[str]) -> None:
@@ -140,8 +140,8 @@ def environment_of(profile: Profile) -> Path:
     return Path(python(profile)).absolute().parent
 
 
-def gpus_asked_for(profile: Profile, count: int) -> str:
-    """A number of GPUs in sbatch syntax, with the GPU type if the profile names one."""
+def gpu_request(profile: Profile, count: int) -> str:
+    """A number of GPUs in sbatch syntax, with the GPU type if the profile specifies one."""
     return f"{profile.gpu_type}:{count}" if profile.gpu_type else str(count)
 
 

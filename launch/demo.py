@@ -30,7 +30,7 @@ ARMS = {
     "untrained-linear": "the same network, untrained",
     "handmade-linear": "handcrafted features",
 }
-"""Arm of `harnet evaluate` -> its label in the picture."""
+"""Arm of `harnet evaluate` -> its label in the plot."""
 
 
 def watch_file() -> Path:
@@ -72,14 +72,14 @@ def picture(run: Path, tables: dict[int, dict[str, Any]], path: Path) -> None:
         curve = [(row["step"], row["loss"]) for row in rows if row["kind"] == kind]
         left.plot(*zip(*curve, strict=True), label=label)
     left.axhline(np.log(2), color="grey", linestyle=":", label="chance")
-    left.set(title="Pretraining, a few steps of it", xlabel="step", ylabel="cross-entropy", ylim=(0, 1.2))
+    left.set(title="A few steps of pretraining", xlabel="step", ylabel="cross-entropy", ylim=(0, 1.2))
     for place, (arm, label) in enumerate(ARMS.items()):
         scores = [next(row["macro_f1"] for row in table["arms"] if row["arm"] == arm) for table in tables.values()]
         middle = [score["mean"] for score in scores]
         spread = [[abs(score["mean"] - score[end]) for score in scores] for end in ("low", "high")]
         shifted = [place * 0.06 - 0.06 + number for number in range(len(tables))]
         right.errorbar(shifted, middle, yerr=spread, marker="o", capsize=3, color=f"C{place}", label=label)
-    right.set(title="Exercises of people never seen", xlabel="people with labels", ylabel="macro F1", ylim=(0, 1))
+    right.set(title="Exercises of held-out people", xlabel="people with labels", ylabel="macro F1", ylim=(0, 1))
     right.set_xticks(range(len(tables)), [str(people) for people in tables])
     for axis in (left, right):
         axis.legend(fontsize="small")
@@ -88,13 +88,13 @@ def picture(run: Path, tables: dict[int, dict[str, Any]], path: Path) -> None:
 
 
 def verdict(table: dict[str, Any], people: int) -> str:
-    """Whether pretraining helps with the labels of so few people, as far as the interval shows."""
+    """Whether pretraining helps with the labels of this many people, judged by the interval of the difference."""
     row = next(row for row in table["differences"] if row["metric"] == "macro_f1"
                and {row["one"], row["other"]} == {"frozen-linear", "untrained-linear"})  # fmt: skip
     sign = 1 if row["one"] == "frozen-linear" else -1
     mean, low, high = sign * row["mean"], *sorted((sign * row["low"], sign * row["high"]))
-    said = "helps here" if low > 0 else "hurts here" if high < 0 else "cannot be told from no pretraining here"
-    return f"labels of {people}: {WEIGHTS} - untrained {mean:+.2f} [{low:+.2f}, {high:+.2f}]: pretraining {said}"
+    conclusion = "pretraining helps" if low > 0 else "pretraining hurts" if high < 0 else "inconclusive"
+    return f"labels of {people}: {WEIGHTS} - untrained {mean:+.2f} [{low:+.2f}, {high:+.2f}]: {conclusion}"
 
 
 def demo() -> int:
@@ -104,7 +104,7 @@ def demo() -> int:
     out.mkdir(exist_ok=True)
     stage("ingest", file, "--out", cohort, title="device files -> 30 Hz cohort store")
     stage("shard", cohort, "--out", shards, "--quality", "none", title="cohort store -> shards and manifest")
-    stage("verify", shards, title="every byte re-checked")
+    stage("verify", shards, title="verify every byte")
     stage("pretrain", "--config", "demo", "--data.shards", shards, "--run.out", run, title="pretraining, briefly")
     stage("export", run, "--out", weights, title="weights to publish")
     print("\n== labelled windows", flush=True)

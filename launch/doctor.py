@@ -174,7 +174,7 @@ def over_nodes(profile: Profile, nodes: int, gpus_per_node: int, minutes: int = 
     if done.returncode or not lines:
         # Prefer a line that names a cause, then one that says a task ended, then any line.
         words = min(done.stderr.splitlines() or ["no output"], key=lambda line: ("rror" not in line, ": task " in line))
-        yield Finding(f"{nodes} nodes", False, f"{words.strip()}; {_cure(words)}")
+        yield Finding(f"{nodes} nodes", False, f"{words.strip()}; {_advice(words)}")
         return
     found = json.loads(lines[-1])
     speed = found["gb_per_second"]
@@ -184,7 +184,7 @@ def over_nodes(profile: Profile, nodes: int, gpus_per_node: int, minutes: int = 
     yield Finding(f"{nodes} nodes", not slow, text)
 
 
-def _cure(said: str) -> str:
+def _advice(said: str) -> str:
     """Advice for a failed multi-node check, given an error line of srun or of a process."""
     if "execve" in said:
         return "the nodes cannot find this Python: put the environment on a shared file system"

@@ -29,7 +29,7 @@ import tyro
 from harnet.console import INTERRUPTED, guarded
 from harnet.run_folder import STARTS, newest_step
 from launch import records, slurm
-from launch.task import MISTAKE, start_name
+from launch.task import NON_RETRYABLE, start_name
 from pretrain.parallel.srun_environment import first_host
 from pretrain.run import lock
 
@@ -38,7 +38,7 @@ WAIT_SECONDS = 30
 PATIENCE_SECONDS = 600
 """How long to retry when Slurm's controller does not respond."""
 
-COMPLAINT = re.compile(
+ERROR_LINE = re.compile(
     r"^\s*\d+: pretrain: (.*)|(srun: error: .*)|^\s*(\d+: (?:\[rank\d+\]: )?[\w.]*(?:Error|Crash): .*)"
 )
 """Matches a line that says why a process ended: its final error message, srun's, or the end of a traceback."""
@@ -74,23 +74,23 @@ class Start:
     """How often Slurm has restarted the job."""
     ended_by_slurm: bool = False
     """Whether SIGTERM was received: Slurm is ending the job."""
-    complaints: list[str] = field(default_factory=list)
-    """Output lines that say why a process ended."""
+    error_lines: list[str] = field(default_factory=list)
+    """Output lines that give the reason why a process ended."""
 
-    def go(self) -> int:
+    def run(self) -> int:
         """Run the tasks until they exit, then finish, requeue or fail; returns the job's exit code."""
         signal.signal(signal.SIGTERM, self._terminated)
         step = newest_step(self.options.run)
         here = {"job": self.job, "restart": self.restart}
         if self.restart > self.options.max_restarts:
-            return self.fail(f"already restarted {self.restart} times; submit again if that is expected")
+            return self.fail(f"already restarted {self.restart} times; if that is expected, submit it again")
         nodes = os.environ["SLURM_JOB_NODELIST"]
         records.append(self.options.run, STARTS, here | {"event": "start", "nodes": nodes, "step": step})
         log_line(f"start {self.restart} of job {self.job} on {nodes}, from step {step}")
         self.clear_lock()
         code = self.run_tasks()
         now = newest_step(self.options.run)
-        verdict = "mistake" if code and self.mistakes else verdict_of(code)
+        verdict = "non-retryable" if code and self.non_retryable else verdict_of(code)
         log_line(f"{verdict} (code {code}) at step {now}{': ' if self.reason else ''}{self.reason}")
         end = {"event": "end", "code": code, "verdict": verdict, "steps": now - step, "reason": self.reason}
         records.append(self.options.run, STARTS, here | end)
@@ -111,35 +111,35 @@ class Start:
         """Finish, requeue or fail after the tasks have exited; returns the job's exit code."""
         if verdict == "finished":
             return 0
-        if verdict == "mistake":
+        if verdict == "non-retryable":
             return self.fail(self.reason or "see the log")
-        if self.ended_by_slurm or not self.is_mine():
+        if self.ended_by_slurm or not self.is_current_start():
             return code  # the job has been cancelled or requeued by now
         if verdict == "crashed":
-            crashes = crashes_in_a_row(records.entries(self.options.run, STARTS), self.job)
+            crashes = consecutive_crashes(records.entries(self.options.run, STARTS), self.job)
             if crashes >= self.options.max_crashes:
                 return self.fail(f"gave up after {crashes} starts in a row without a new checkpoint: {self.reason}")
         log_line("requeueing the job")
-        run_until_answered("scontrol", "requeue", self.job)
+        run_with_retries("scontrol", "requeue", self.job)
         return 0
 
     def fail(self, reason: str) -> int:
         """Report the reason in the log and in Slurm's job comment, which works even if the disk is full."""
         log_line(f"failed: {reason}")
-        run_until_answered("scontrol", "update", f"JobId={self.job}", f"Comment={comment(reason)}")
-        return MISTAKE
+        run_with_retries("scontrol", "update", f"JobId={self.job}", f"Comment={comment(reason)}")
+        return NON_RETRYABLE
 
     def run_tasks(self) -> int:
         """Start the tasks on all nodes, forward their output, and return their largest exit code."""
         with subprocess.Popen(
             self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors="replace", bufsize=1, env=os.environ | self.meeting_point(),
+            errors="replace", bufsize=1, env=os.environ | self.rendezvous(),
         ) as process:  # fmt: skip
             assert process.stdout is not None
             for line in process.stdout:
                 log_line(line.rstrip("\n"), stamped=False)
-                if found := COMPLAINT.search(line):
-                    self.complaints.append(next(filter(None, found.groups())))
+                if found := ERROR_LINE.search(line):
+                    self.error_lines.append(next(filter(None, found.groups())))
         return process.returncode
 
     def command(self) -> list[str]:
@@ -158,7 +158,7 @@ class Start:
             str(self.options.run), *self.options.arguments,
         ]  # fmt: skip
 
-    def meeting_point(self) -> dict[str, str]:
+    def rendezvous(self) -> dict[str, str]:
         """Rendezvous environment variables of the process group: this node, which also runs rank 0, and a free port."""
         with socket.socket() as free:
             free.bind(("", 0))
@@ -167,29 +167,29 @@ class Start:
         threads = os.environ.get("OMP_NUM_THREADS", "1")
         return {"MASTER_ADDR": node, "MASTER_PORT": str(port), "OMP_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"}
 
-    def is_mine(self) -> bool:
+    def is_current_start(self) -> bool:
         """Whether this is still the job's current start.
 
         A node that was disconnected may come back while the restarted job runs elsewhere; and a cancelled job must not
         be requeued by mistake.
         """
-        job = slurm.Job(slurm.parse(run_until_answered("scontrol", "--oneliner", "show", "job", self.job)))
+        job = slurm.Job(slurm.parse(run_with_retries("scontrol", "--oneliner", "show", "job", self.job)))
         return job.state == "RUNNING" and job.restarts == self.restart
 
     @property
-    def mistakes(self) -> list[records.Reason]:
+    def non_retryable(self) -> list[records.Reason]:
         """Non-retryable errors of this start's processes. One is enough: the others fail as a consequence."""
         left = records.reasons(self.options.run, start_name(os.environ))
-        return [reason for reason in left if reason.code == MISTAKE]
+        return [reason for reason in left if reason.code == NON_RETRYABLE]
 
     @property
     def reason(self) -> str:
         """The most likely cause of failure: a reason recorded in the run folder, non-retryable ones first; otherwise
-        the first complaint in the output, since later ones are mostly consequences. Those of srun come last."""
-        if left := self.mistakes or records.reasons(self.options.run, start_name(os.environ)):
+        the first error line in the output, since later ones are mostly consequences. Those of srun come last."""
+        if left := self.non_retryable or records.reasons(self.options.run, start_name(os.environ)):
             return left[0].text
-        ours = [line for line in self.complaints if not line.startswith("srun:")]
-        return next(iter(ours or self.complaints), "")
+        ours = [line for line in self.error_lines if not line.startswith("srun:")]
+        return next(iter(ours or self.error_lines), "")
 
     def _terminated(self, signum: int, frame: FrameType | None) -> None:
         self.ended_by_slurm = True
@@ -201,10 +201,10 @@ def verdict_of(code: int) -> str:
         return "finished"
     if code in (INTERRUPTED, 128 + signal.SIGUSR2, 128 + signal.SIGTERM):
         return "stopped"
-    return "mistake" if code == MISTAKE else "crashed"
+    return "non-retryable" if code == NON_RETRYABLE else "crashed"
 
 
-def crashes_in_a_row(starts: list[dict], job: str) -> int:
+def consecutive_crashes(starts: list[dict], job: str) -> int:
     """Number of the job's most recent starts that crashed in a row without a new checkpoint.
 
     Starts that Slurm ended have no end entry and do not count.
@@ -233,13 +233,13 @@ def log_line(text: str, stamped: bool = True) -> None:
         return
 
 
-def run_until_answered(*command: str) -> str:
+def run_with_retries(*command: str) -> str:
     """Run a Slurm command, retrying while the controller does not respond, for example during its restart."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             return slurm.run_command(*command)
-        except slurm.ControllerSilent:
+        except slurm.SlurmNotResponding:
             if time.monotonic() > deadline:
                 raise
             time.sleep(5)
@@ -257,14 +257,14 @@ def run(arguments: list[str]) -> int:
     slurm.environment("SLURM_JOB_ID", "SLURM_JOB_NODELIST", "SLURM_JOB_NUM_NODES")
     start = Start(parse(arguments))
     try:
-        return start.go()
+        return start.run()
     except OSError as error:
         return start.fail(f"{error.filename or start.options.run}: {error.strerror or error}")
 
 
 def main() -> NoReturn:
     """Entry point: `python -m launch.job RUN --processes-per-node N -- OPTIONS...`, inside a batch script."""
-    sys.exit(guarded("job", "slurm", lambda: run(sys.argv[1:])))
+    sys.exit(guarded("job", "train", lambda: run(sys.argv[1:])))
 
 
 if __name__ == "__main__":

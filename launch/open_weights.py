@@ -104,4 +104,4 @@ class Rebuild:
 
 
 if __name__ == "__main__":
-    exit_with(lambda: guarded("open-weights", "pretrain", tyro.cli(Rebuild, prog="open-weights").run))
+    exit_with(lambda: guarded("open-weights", "train,apply", tyro.cli(Rebuild, prog="open-weights").run))

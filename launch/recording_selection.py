@@ -92,11 +92,12 @@ class Work:
     """What to compute."""
 
     def __call__(self, group: tuple[SelectedRecording, ...]) -> list[str]:
-        """The reasons why some could not be worked on."""
+        """The error messages of those that could not be processed."""
         torch.set_num_threads(1)  # for a batch: see `outputs`
         reasons = []
         recordings = [
-            WindowedRecording(each.name, partial(self._windows, each.name), wall_of(each.wall_shifts)) for each in group
+            WindowedRecording(each.name, partial(self._windows, each.name), wall_clock_of(each.wall_shifts))
+            for each in group
         ]
         for recording, result in apply(self.task, recordings, self.cutting.batch, self.cutting.precision, self.threads):
             if isinstance(result, HarnetError):
@@ -151,7 +152,7 @@ def select_recordings(
     return found
 
 
-def work_through(
+def process_recordings(
     cohort: Cohort,
     out: Path,
     recordings: Sequence[SelectedRecording],
@@ -186,7 +187,7 @@ def summaries(out: Path, recordings: Sequence[SelectedRecording]) -> dict[str, l
     return found
 
 
-def wall_of(shifts: tuple[WallShift, ...]) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
+def wall_clock_of(shifts: tuple[WallShift, ...]) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
     """Function from seconds on the recording's clock to seconds on the wall clock."""
     return partial(wall_clock, shifts=shifts)
 

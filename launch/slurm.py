@@ -42,7 +42,7 @@ _REMEDIES = {
 """Messages with which Slurm rejects a job (its src/common/slurm_errno.c) -> what to do."""
 
 
-class ControllerSilent(HarnetError):
+class SlurmNotResponding(HarnetError):
     """Slurm did not respond. The same command may succeed later, or on another machine."""
 
     def __init__(self, command: Sequence[str], said: str) -> None:
@@ -65,7 +65,7 @@ def run_command(*command: str, script: str | None = None) -> str:
     """Standard output of a Slurm command; `script` is passed on its standard input.
 
     Raises:
-        NoAnswer: Slurm's controller did not respond.
+        SlurmNotResponding: Slurm's controller did not respond.
         HarnetError: the command is not installed or failed; contains its error message.
     """
     try:
@@ -77,7 +77,7 @@ def run_command(*command: str, script: str | None = None) -> str:
             f"{command[0]} is not on the PATH: run this on a login node, after `module load slurm` if the site has it"
         ) from None
     except subprocess.TimeoutExpired:
-        raise ControllerSilent(command, f"nothing within {ANSWER_SECONDS} s") from None
+        raise SlurmNotResponding(command, f"nothing within {ANSWER_SECONDS} s") from None
     if done.returncode:
         raise failure(command, done.stderr)
     return done.stdout
@@ -89,7 +89,7 @@ def failure(command: Sequence[str], said: str) -> HarnetError:
     lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith(hint)]
     lines = lines or ["failed without a message"]
     words = re.sub(rf"^({re.escape(command[0])}: )?((error|fatal): )?", "", lines[-1])
-    return ControllerSilent(command, words) if _SILENCE.search(words) else HarnetError(f"{command[0]}: {words}")
+    return SlurmNotResponding(command, words) if _SILENCE.search(words) else HarnetError(f"{command[0]}: {words}")
 
 
 def remedy(said: str) -> str:
@@ -193,7 +193,7 @@ def check_partition(name: str) -> None:
         raise HarnetError(f"partition {name!r} is not on this cluster; one of: {', '.join(sorted(set(known)))}")
 
 
-def only_here() -> bool:
+def is_single_node() -> bool:
     """Whether this machine is the cluster's only node, so that jobs can see its local disks."""
     return set(run_command("sinfo", "--noheader", "--Node", "--format=%n").split()) == {
         socket.gethostname().partition(".")[0]

@@ -13,7 +13,7 @@ from harnet.errors import HarnetError
 from harnet.redaction import redacted
 from harnet.run_folder import SLURM, SUBMISSIONS
 from launch import records, slurm
-from launch.batch import BatchJob, environment_of, gpus_asked_for, module, python, python_of_tasks, refuse_secrets
+from launch.batch import BatchJob, environment_of, gpu_request, module, python, python_of_tasks, refuse_secrets
 from launch.profile import Profile
 from launch.shared_files import check_shared
 from pretrain.config import PretrainConfig, differences
@@ -73,7 +73,7 @@ class Training:
         # never allocates more.
         more = {"nodes": nodes, "mincpus": str(self.processes_per_node * max(1, self.profile.cpus_per_task))}
         if self.gpus_per_node:
-            more["gpus-per-node"] = gpus_asked_for(self.profile, self.gpus_per_node)
+            more["gpus-per-node"] = gpu_request(self.profile, self.gpus_per_node)
         return BatchJob(self.run / SLURM, self.profile, f"harnet-{self.run.name}", job, more)
 
     def check(self) -> None:
@@ -91,7 +91,7 @@ class Training:
 
     def _check_shared(self) -> None:
         """Check that all files are on shared file systems: even a one-node job runs on another machine."""
-        if slurm.only_here():
+        if slurm.is_single_node():
             return
         data, shared = self.config.data, self.profile.shared
         check_shared("run folder", self.run, shared)

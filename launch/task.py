@@ -23,10 +23,10 @@ from launch import records
 
 CRASHED = 1
 """Python's exit code for an uncaught exception: a lost peer, a driver error, a bug. Retryable."""
-MISTAKE = 78
+NON_RETRYABLE = 78
 """Non-retryable: invalid settings, damaged data, a full disk. EX_CONFIG of sysexits.h."""
 
-LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EFBIG)
+NON_RETRYABLE_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EFBIG)
 """Non-retryable errors of the operating system. Others, such as those of a restarting file server, may be transient."""
 
 
@@ -35,21 +35,21 @@ class Crash(Exception):
 
 
 def train(folder: Path, arguments: Sequence[str]) -> int:
-    """Train as an srun task; returns exit code 0, 130 or `MISTAKE`, or raises.
+    """Train as an srun task; returns exit code 0, 130 or `NON_RETRYABLE`, or raises.
 
     A failing process records its reason in the run folder, because the largest exit code may come from another process
     that was killed while waiting for this one.
     """
     try:
-        code = guarded("pretrain", "pretrain", lambda: _attempt(folder, arguments))
+        code = guarded("pretrain", "train", lambda: _attempt(folder, arguments))
     except SystemExit as usage:  # from the option parser, which has printed what is wrong
         code = int(usage.code or 0)
         if code:
-            _leave(folder, MISTAKE, "invalid options; see the log")
+            _record_reason(folder, NON_RETRYABLE, "invalid options; see the log")
     except Exception as error:
-        _leave(folder, CRASHED, f"{type(error).__name__}: {error}")
+        _record_reason(folder, CRASHED, f"{type(error).__name__}: {error}")
         raise
-    return MISTAKE if code in (USER_MISTAKE, USAGE) else code
+    return NON_RETRYABLE if code in (USER_MISTAKE, USAGE) else code
 
 
 def _attempt(folder: Path, arguments: Sequence[str]) -> int:
@@ -59,11 +59,11 @@ def _attempt(folder: Path, arguments: Sequence[str]) -> int:
         # The errors that `guarded` reports in one line; they are not retryable.
         where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
         text = (isinstance(error, OSError) and error.strerror) or str(error)
-        _leave(folder, MISTAKE, f"{where}{text}")
+        _record_reason(folder, NON_RETRYABLE, f"{where}{text}")
         raise
 
 
-def _leave(folder: Path, code: int, text: str) -> None:
+def _record_reason(folder: Path, code: int, text: str) -> None:
     """Record the reason for the job's supervisor; if that fails too, the log and the exit code remain."""
     rank = int(os.environ["SLURM_PROCID"])
     line = (text.strip().splitlines() or ["no reason given"])[0]
@@ -91,7 +91,7 @@ def _run(folder: Path, arguments: Sequence[str]) -> int:
     except Unreachable as error:
         raise Crash(str(error)) from None
     except OSError as error:
-        if error.errno in LASTING:
+        if error.errno in NON_RETRYABLE_ERRNO:
             raise
         raise Crash(str(error)) from error
 

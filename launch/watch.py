@@ -81,7 +81,7 @@ def status(run: Path) -> Status:
     Raises:
         HarnetError: it is not a run folder.
     """
-    submitted = records.entries(run, SUBMISSIONS) or _by_hand(run)
+    submitted = records.entries(run, SUBMISSIONS) or _started_with_sbatch(run)
     checkpoint, logged = newest_step(run), records.last_logged(run)
     if not (submitted or checkpoint or logged):
         raise HarnetError(
@@ -90,7 +90,7 @@ def status(run: Path) -> Status:
     config = records.settings(run) or {"run": {}, "data": {}}
     steps = config["run"].get("steps")
     number = submitted[-1]["job"] if submitted else None
-    finished = (steps is not None and checkpoint >= steps) or _said_finished(run)
+    finished = (steps is not None and checkpoint >= steps) or _last_start_finished(run)
     job, silence = slurm.find_job(number) if number else (None, "")
     if finished:
         state, detail = "finished", ""
@@ -106,7 +106,7 @@ def status(run: Path) -> Status:
     )  # fmt: skip
 
 
-def _by_hand(run: Path) -> list[dict[str, Any]]:
+def _started_with_sbatch(run: Path) -> list[dict[str, Any]]:
     """Jobs submitted directly with sbatch are recorded only from their first start."""
     return records.entries(run, STARTS)
 
@@ -155,7 +155,7 @@ def _pace(run: Path, logged: LogLine | None) -> str:
     return f"no step for {duration(logged.age_seconds)}" if logged.age_seconds > 120 else ""
 
 
-def _said_finished(run: Path) -> bool:
+def _last_start_finished(run: Path) -> bool:
     """Whether the last start finished the run, possibly by early stopping, with fewer steps than planned."""
     last = records.entries(run, STARTS)[-1:]
     return any(entry["event"] == "end" and entry["verdict"] == "finished" for entry in last)

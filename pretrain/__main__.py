@@ -22,4 +22,4 @@ def _main() -> int:
 
 
 if __name__ == "__main__":
-    exit_with(lambda: guarded("pretrain", "pretrain", _main))
+    exit_with(lambda: guarded("pretrain", "train", _main))

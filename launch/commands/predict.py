@@ -14,24 +14,24 @@ from harnet.parts import WHOLE
 from harnet.weights.load import read_bundle
 from launch.apply_command import ApplyOptions
 from launch.recording_selection import STORE, is_store
-from launch.unlike_training import doubts
+from launch.recording_warnings import recording_warnings
 
 PICTURES = "pictures"
-"""In the output folder: a PNG of each recording."""
+"""Folder in the output folder: a PNG per recording."""
 MOST_PICTURES = 20
-"""Recordings; of more, none is drawn."""
+"""Maximum number of recordings to plot; if there are more, none is plotted."""
 
 
 @dataclass(frozen=True)
 class Command(ApplyOptions):
     """Classify every worn window of device files or a cohort store, and sum up minutes per day and person.
 
-    With nothing but a recording it tells lying, sitting or standing, walking, stairs and running, by the classifier
-    that comes with harnet; `harnet inspect activity-open` says how good that is. Not a medical device.
+    Without --weights it uses the included classifier: lying, sitting or standing, walking, stairs, running;
+    `harnet inspect activity-open` shows its accuracy. Not a medical device.
 
-    Writes OUT/windows/RECORDING.parquet (time, class, probabilities), OUT/person_days.csv, OUT/people.csv and, of up to
-    20 recordings, a picture OUT/pictures/RECORDING.png. Run again, it does what is missing. The tables name
-    participants by their pseudonyms.
+    Writes OUT/windows/RECORDING.parquet (time, class, probabilities), OUT/person_days.csv, OUT/people.csv and, for up
+    to 20 recordings, plots OUT/pictures/RECORDING.png. Running the same command again does only what is missing. The
+    tables contain the participants' pseudonyms.
 
     Example:
         harnet predict recording.cwa
@@ -64,14 +64,14 @@ class Command(ApplyOptions):
             partial(write_minutes, classes=config.classes),
         )
         if not self.json and self.part == WHOLE:
-            self._tell(config.classes, step)
+            self._report(config.classes, step)
         return code
 
-    def _tell(self, classes: tuple[str, ...], step: int) -> None:
-        """Minutes, pictures, and what makes a recording unlike those that were learnt from."""
+    def _report(self, classes: tuple[str, ...], step: int) -> None:
+        """Print minutes and warnings, and draw the plots."""
         cohort = Cohort.open(self.inputs[0] if is_store(self.inputs) else self.folder / STORE)
         excluded = self.files.excluded()
-        lines = doubts(info for info in cohort.infos() if info.participant not in excluded)
+        lines = recording_warnings(info for info in cohort.infos() if info.participant not in excluded)
         print("\n".join(["", *minutes_lines(self.folder, classes), *lines]))
         tables = sorted((self.folder / WINDOWS).glob("*.parquet"))
         if len(tables) > MOST_PICTURES:

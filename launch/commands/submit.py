@@ -15,7 +15,7 @@ from launch import slurm
 from launch.profile import read
 
 if TYPE_CHECKING:
-    from launch.arrays import Array
+    from launch.arrays import JobArray
 
 
 @dataclass(frozen=True)
@@ -141,19 +141,19 @@ def array(kind: str, options: SubmitOptions, arguments: tuple[str, ...]) -> int:
     return submit_array(array_commands.job_array(kind, arguments, options.jobs, read(options.profile)), options)
 
 
-def submit_array(array: "Array", options: SubmitOptions) -> int:
+def submit_array(array: "JobArray", options: SubmitOptions) -> int:
     """Check and submit an array, and print where to look; returns the exit code."""
     from launch.arrays import wait_for
 
     array.check()
     if options.dry_run:
-        print(array.elements().script if array.missing else array.check_of_all(None).script)
+        print(array.array_job().script if array.missing else array.verification_job(None).script)
         return 0
     queued = array.submit()
     if options.json:
         print(json.dumps(queued, indent=2))
     else:
-        print(f"array {queued['array']}: {queued['elements']} tasks over {len(array.items)} inputs, "
+        print(f"array {queued['array']}: {queued['tasks']} tasks over {len(array.items)} inputs, "
               f"{queued['done_before']} already done\nverification: job {queued['verification']}, after them\n"
               f"logs:   {queued['logs']}\nfollow it with: squeue --me")  # fmt: skip
     return wait_for(str(queued["verification"]), array) if options.wait else 0

@@ -43,7 +43,7 @@ class Command:
             held += (
                 f", {report.unsealed} of them without checksums (ingested by an older harnet; ingest again to add them)"
             )
-        return self._said(report.problems, held, {"recordings": report.recordings, "unsealed": report.unsealed})
+        return self._as_text(report.problems, held, {"recordings": report.recordings, "unsealed": report.unsealed})
 
     def _shards(self) -> int:
         problems = verify_shards(self.folder, self.workers)
@@ -51,9 +51,9 @@ class Command:
         shards, blocks = len(contents.shards), len(contents.columns["hour"])
         size = sum(shard.bytes for shard in contents.shards)
         held = f"{shards} shards, {blocks} blocks, {size / 1e6:.1f} MB"
-        return self._said(problems, held, {"shards": shards, "blocks": blocks})
+        return self._as_text(problems, held, {"shards": shards, "blocks": blocks})
 
-    def _said(self, problems: Sequence[Problem], held: str, counts: dict[str, Any]) -> int:
+    def _as_text(self, problems: Sequence[Problem], held: str, counts: dict[str, Any]) -> int:
         if self.json:
             print(json.dumps({"problems": [asdict(problem) for problem in problems], **counts}, indent=2))
         else:

@@ -45,20 +45,20 @@ def recordings_to_shards(scene: Scene) -> None:
     ingest = ["ingest", str(recordings / "p3.csv"), str(recordings), "--out", str(cohort), "--min-seconds", "60"]
 
     first = submitted(scene, 1, *ingest)
-    assert (first["elements"], first["done_before"]) == (2, 0)
+    assert (first["tasks"], first["done_before"]) == (2, 0)
     write_recording(recordings / "p3.csv", 3)
     second = submitted(scene, 0, *ingest)
-    assert (second["elements"], second["done_before"]) == (1, 1), "only the element that failed is repeated"
+    assert (second["tasks"], second["done_before"]) == (1, 1), "only the task that failed is repeated"
 
     shard = ["shard", str(cohort), "--out", str(shards), "--quality", "none"]
     found = submitted(scene, 0, *shard)
-    assert found["elements"] == 2
+    assert found["tasks"] == 2
     assert "all good" in (scene.folder / "shards.jobs" / f"{found['verification']}.log").read_text()
     again = submitted(scene, 0, *shard)
-    assert (again["elements"], again["array"]) == (0, None)
+    assert (again["tasks"], again["array"]) == (0, None)
 
     quality = submitted(scene, 0, "quality", str(cohort), "--out", str(scene.folder / "quality"))
-    assert quality["elements"] == 2
+    assert quality["tasks"] == 2
     assert (scene.folder / "quality" / "index.html").exists()
 
 
@@ -95,10 +95,10 @@ def store_to_results(scene: Scene) -> None:
     options = ["--weights", encoder, "--threads", "1", "--step", "60"]
     embed = ["embed", str(cohort), *options, "--out", str(out / "features")]
     first = submitted(scene, 1, *embed)
-    assert (first["elements"], first["done_before"]) == (2, 0)
+    assert (first["tasks"], first["done_before"]) == (2, 0)
     whole.rename(damaged)
     second = submitted(scene, 0, *embed)
-    assert (second["elements"], second["done_before"]) == (1, 1), "only the element that failed is repeated"
+    assert (second["tasks"], second["done_before"]) == (1, 1), "only the task that failed is repeated"
     assert harnet("embed", str(cohort), *options, "--out", str(here / "features")) == 0
     for pattern in ("c/*", "*.parquet", "summaries/*"):
         same_files(out / "features", here / "features", pattern)
@@ -116,7 +116,7 @@ def store_to_results(scene: Scene) -> None:
     make_labelled(scene.folder / "labelled" / "tiny")
     options = ["--data", str(scene.folder / "labelled"), "--weights", encoder, "--seeds", "1"]
     options += ["--arms", "frozen-linear", "untrained-linear"]
-    assert submitted(scene, 0, "evaluate", *options, "--out", str(out / "scores"))["elements"] == 2
+    assert submitted(scene, 0, "evaluate", *options, "--out", str(out / "scores"))["tasks"] == 2
     assert harnet("evaluate", *options, "--out", str(here / "scores")) == 0
     for pattern in ("results.json", "*.csv"):
         same_files(out / "scores", here / "scores", pattern)

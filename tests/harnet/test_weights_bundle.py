@@ -302,5 +302,5 @@ def test_no_message_of_remote_weights_holds_a_password(url: str, capsys: pytest.
     def fail() -> int:
         raise HarnetError(f"{url}: holds an encoder without a classifier")
 
-    assert guarded("harnet predict", "use", fail) == 1
+    assert guarded("harnet predict", "apply", fail) == 1
     assert "s3cret" not in capsys.readouterr().err

@@ -19,7 +19,11 @@ def table(difference: tuple[float, float, float]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("difference", "said"),
-    [((0.1, 0.02, 0.2), "helps here"), ((-0.1, -0.2, -0.02), "hurts here"), ((0.0, -0.1, 0.1), "cannot be told")],
+    [
+        ((0.1, 0.02, 0.2), "pretraining helps"),
+        ((-0.1, -0.2, -0.02), "pretraining hurts"),
+        ((0.0, -0.1, 0.1), "inconclusive"),
+    ],
 )
 def test_the_words_are_those_of_the_interval(difference: tuple[float, float, float], said: str) -> None:
     line = verdict(table(difference), 2)

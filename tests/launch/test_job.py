@@ -73,7 +73,7 @@ def test_too_many_restarts_end_it(commands: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("SLURM_RESTART_COUNT", "4")
     stand_in(commands, "srun", "touch started; exit 0")
     given = [str(tmp_path / "run"), "--processes-per-node", "1", "--max-restarts", "3"]
-    assert job.run(given) == task.MISTAKE
+    assert job.run(given) == task.NON_RETRYABLE
     assert "Comment=already restarted 4 times" in asked(commands)
     assert not (tmp_path / "started").exists()
 
@@ -84,11 +84,11 @@ def test_a_controller_that_restarts_is_asked_again(commands: Path, monkeypatch: 
     stand_in(commands, "scontrol", silent)
     pauses: list[float] = []
     monkeypatch.setattr(job, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append))
-    assert job.run_until_answered("scontrol", "show", "job", "7") == "yes\n"
+    assert job.run_with_retries("scontrol", "show", "job", "7") == "yes\n"
     assert len(pauses) == 1
     stand_in(commands, "scontrol", "echo 'Invalid job id specified' >&2; exit 1")
     with pytest.raises(HarnetError, match="Invalid job id"):
-        job.run_until_answered("scontrol", "show", "job", "7")
+        job.run_with_retries("scontrol", "show", "job", "7")
     assert len(pauses) == 1
 
 
@@ -110,10 +110,10 @@ def test_a_task_with_a_mistake_says_so_by_its_code(
     monkeypatch.chdir(tmp_path)
     for name, value in (HERE | {"SLURM_PROCID": "3", "SLURM_RESTART_COUNT": "2"}).items():
         monkeypatch.setenv(name, value)
-    assert task.train(tmp_path, arguments) == task.MISTAKE
+    assert task.train(tmp_path, arguments) == task.NON_RETRYABLE
     assert says in capsys.readouterr().err
     (left,) = records.reasons(tmp_path, "7-2")
-    assert (left.rank, left.code) == (3, task.MISTAKE)
+    assert (left.rank, left.code) == (3, task.NON_RETRYABLE)
     assert left.text
 
 
@@ -135,12 +135,12 @@ def test_the_mistake_of_one_process_is_what_counts_when_others_were_killed(comma
     """srun returns the largest code, 137, from a process that waited for the faulty one until srun killed it."""
     run = tmp_path / "run"
     records.write_reason(run, "7-0", Reason(0, task.CRASHED, "RuntimeError: Connection closed by peer", 1.0))
-    records.write_reason(run, "7-0", Reason(1, task.MISTAKE, "shards: 12 of 100 block reads found damage", 2.0))
+    records.write_reason(run, "7-0", Reason(1, task.NON_RETRYABLE, "shards: 12 of 100 block reads found damage", 2.0))
     stand_in(commands, "srun", 'echo "srun: error: n1: task 2: Killed"; exit 137')
-    assert job.run([str(run), "--processes-per-node", "3"]) == task.MISTAKE
+    assert job.run([str(run), "--processes-per-node", "3"]) == task.NON_RETRYABLE
     assert "requeue" not in asked(commands)
     assert "12 of 100 block reads found damage" in asked(commands)
-    assert entries(run, STARTS)[-1]["verdict"] == "mistake"
+    assert entries(run, STARTS)[-1]["verdict"] == "non-retryable"
 
 
 @pytest.mark.parametrize(("state", "kept"), [("RUNNING", True), ("FAILED", False)])
@@ -157,7 +157,7 @@ def test_a_lock_of_a_job_that_is_over_is_taken_away(commands: Path, tmp_path: Pa
 
 def test_the_mistake_of_an_earlier_start_is_mended(commands: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    records.write_reason(run, "6-0", Reason(1, task.MISTAKE, "old", 2.0))
+    records.write_reason(run, "6-0", Reason(1, task.NON_RETRYABLE, "old", 2.0))
     stand_in(commands, "srun", "exit 137")
     assert job.run([str(run), "--processes-per-node", "3"]) == 0
     assert "requeue 7" in asked(commands)
@@ -174,7 +174,7 @@ def test_shards_that_are_away_for_long_are_a_crash_that_is_tried_again(
         monkeypatch.setenv(name, value)
     with pytest.raises(task.Crash, match="train-000000"):
         task.train(tmp_path, [])
-    found = job.COMPLAINT.search("0: __main__.Crash: shards/train-000000.tar: could not be read for 5 min")
+    found = job.ERROR_LINE.search("0: __main__.Crash: shards/train-000000.tar: could not be read for 5 min")
     assert found is not None
     assert "train-000000" in found[0]
     assert [left.code for left in records.reasons(tmp_path, "7-0")] == [task.CRASHED]

@@ -9,7 +9,7 @@ from harnet import run_folder
 from harnet.errors import HarnetError
 from launch import records, slurm
 from launch.cli import main
-from launch.slurm import ControllerSilent
+from launch.slurm import SlurmNotResponding
 from pretrain.command import Command
 from tests.launch.stand_ins import stand_in
 
@@ -42,7 +42,7 @@ def silent(folder: Path) -> None:
 )  # fmt: skip
 def test_a_controller_out_of_reach_is_told_from_a_refusal(commands: Path, stderr: str, said: str) -> None:
     stand_in(commands, "sinfo", f'printf "{stderr}" >&2; exit 1')
-    with pytest.raises(ControllerSilent) as caught:
+    with pytest.raises(SlurmNotResponding) as caught:
         slurm.run_command("sinfo", "--format=%N|%G")
     assert str(caught.value).startswith(f"`sinfo '--format=%N|%G'`: Slurm does not respond ({said}); {REMEDY}")
     assert "\n" not in str(caught.value)
@@ -50,7 +50,7 @@ def test_a_controller_out_of_reach_is_told_from_a_refusal(commands: Path, stderr
     stand_in(commands, "sinfo", 'echo "sinfo: error: Invalid node state specified" >&2; exit 1')
     with pytest.raises(HarnetError, match=r"^sinfo: Invalid node state specified$") as refused:
         slurm.run_command("sinfo")
-    assert not isinstance(refused.value, ControllerSilent)
+    assert not isinstance(refused.value, SlurmNotResponding)
     stand_in(commands, "sinfo", "exit 3")
     with pytest.raises(HarnetError, match=r"^sinfo: failed without a message$"):
         slurm.run_command("sinfo")
@@ -62,13 +62,13 @@ def test_a_command_that_hangs_or_is_not_there_ends_in_one_line_too(
     stand_in(commands, "sinfo", "exec sleep 60")
     monkeypatch.setattr(slurm, "ANSWER_SECONDS", 0.2)
     with pytest.raises(
-        ControllerSilent, match=r"^`sinfo -N`: Slurm does not respond \(nothing within 0.2 s\); try again"
+        SlurmNotResponding, match=r"^`sinfo -N`: Slurm does not respond \(nothing within 0.2 s\); try again"
     ):
         slurm.run_command("sinfo", "-N")
     monkeypatch.setenv("PATH", str(commands))
     with pytest.raises(HarnetError, match="scontrol is not on the PATH: run this on a login node") as caught:
         slurm.run_command("scontrol", "ping")
-    assert not isinstance(caught.value, ControllerSilent), "waiting does not cure it"
+    assert not isinstance(caught.value, SlurmNotResponding), "waiting does not cure it"
 
 
 def test_every_command_that_asks_slurm_says_what_to_do(

@@ -9,7 +9,7 @@ import pytest
 
 from harnet.heads import PretextModel
 from harnet.weights.bundle import BundleConfig, save
-from launch.task import MISTAKE
+from launch.task import NON_RETRYABLE
 from tests.launch.stand_ins import stand_in
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +68,7 @@ def test_the_batch_script_its_job_and_its_tasks(folder: Path) -> None:
         PYTHON=sys.executable, CONFIG="harnet10", SHARDS="nowhere", OUT="run",
         SLURMD_NODENAME="n1", **{f"SLURM_{name}": value for name, value in slurm.items()},
     )  # fmt: skip
-    assert done.returncode == MISTAKE
+    assert done.returncode == NON_RETRYABLE
     assert "nowhere: no manifest.parquet" in done.stdout
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launch.arrays import ranges
-from launch.job import comment, crashes_in_a_row, verdict_of
+from launch.job import comment, consecutive_crashes, verdict_of
 from launch.slurm import Job, gpus_of, parse
 
 SHOWN = (
@@ -64,7 +64,7 @@ def test_ranges_name_exactly_the_elements_that_are_missing(numbers: set[int]) ->
 
 @pytest.mark.parametrize(
     ("code", "verdict"),
-    [(0, "finished"), (130, "stopped"), (140, "stopped"), (143, "stopped"), (78, "mistake"), (1, "crashed"),
+    [(0, "finished"), (130, "stopped"), (140, "stopped"), (143, "stopped"), (78, "non-retryable"), (1, "crashed"),
      (137, "crashed"), (134, "crashed"), (139, "crashed")],
 )  # fmt: skip
 def test_what_an_exit_code_leads_to(code: int, verdict: str) -> None:
@@ -76,8 +76,8 @@ def test_only_crashes_of_this_job_without_a_checkpoint_are_counted() -> None:
         return {"event": "end", "job": job, "verdict": verdict, "steps": steps}
 
     start = {"event": "start", "job": "1"}
-    assert crashes_in_a_row([], "1") == 0
-    assert crashes_in_a_row([start, end("crashed", 0), start, end("crashed", 0), start], "1") == 2
-    assert crashes_in_a_row([end("crashed", 0), end("crashed", 5), end("crashed", 0)], "1") == 1
-    assert crashes_in_a_row([end("crashed", 0), end("stopped", 0), end("crashed", 0)], "1") == 1
-    assert crashes_in_a_row([end("crashed", 0), end("crashed", 0, job="2")], "2") == 1
+    assert consecutive_crashes([], "1") == 0
+    assert consecutive_crashes([start, end("crashed", 0), start, end("crashed", 0), start], "1") == 2
+    assert consecutive_crashes([end("crashed", 0), end("crashed", 5), end("crashed", 0)], "1") == 1
+    assert consecutive_crashes([end("crashed", 0), end("stopped", 0), end("crashed", 0)], "1") == 1
+    assert consecutive_crashes([end("crashed", 0), end("crashed", 0, job="2")], "2") == 1

@@ -9,9 +9,9 @@ from data_shards.cohort.store import Cohort
 from harnet.heads import PretextModel
 from harnet.weights.bundle import BundleConfig, save
 from launch import array_commands
-from launch.arrays import Array
+from launch.array_task import ArrayTask
+from launch.arrays import JobArray
 from launch.cli import main
-from launch.element import Element
 from launch.profile import Profile
 from tests.launch.stand_ins import stand_in
 
@@ -33,7 +33,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(save(tmp_path_factory.mktemp("weights") / "bundle", model.state_dict(), config))
 
 
-def arrayed(kind: str, *arguments: str) -> Array:
+def arrayed(kind: str, *arguments: str) -> JobArray:
     return array_commands.job_array(kind, arguments, 2, Profile(gpu_type="a100", shared=("/",)))
 
 
@@ -42,7 +42,7 @@ def test_elements_on_a_gpu_ask_for_one_each(
     slurm: None, cohort: Cohort, weights: str, tmp_path: Path, device: str, asks: bool
 ) -> None:
     array = arrayed("embed", str(cohort.root), "--weights", weights, "--out", str(tmp_path / "o"), "--device", device)
-    for script in (array.elements().script, array.check_of_all("7").script):
+    for script in (array.array_job().script, array.verification_job("7").script):
         assert ("#SBATCH --gpus-per-node=a100:1" in script) == asks
         assert "embed" in script
     array.check()
@@ -57,7 +57,7 @@ def test_elements_do_the_whole_between_them_and_the_check_makes_the_tables(
     for number in (1, 2):
         assert array.missing == list(range(number, 3))
         monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(number))
-        assert Element(array.markers, array.count, [array.kind, *array.arguments]).run() == 0
+        assert ArrayTask(array.markers, array.count, [array.kind, *array.arguments]).run() == 0
     assert array.missing == []
     done = {path: path.stat().st_mtime_ns for path in (out / "summaries").iterdir()}
     assert {path.stem for path in done} == set(cohort.recordings())

@@ -14,8 +14,8 @@ DONE = "done"
 
 
 @dataclass(frozen=True)
-class Element:
-    """`launch.element FOLDER COUNT COMMAND OPTIONS...`."""
+class ArrayTask:
+    """`launch.array_task FOLDER COUNT COMMAND OPTIONS...`."""
 
     folder: Path
     """Folder of the array's markers."""
@@ -44,7 +44,7 @@ def done(folder: Path) -> set[int]:
 def main() -> NoReturn:
     """Entry point, started by the array's batch script."""
     folder, count, *arguments = sys.argv[1:]
-    exit_with(Element(Path(folder), int(count), arguments).run)
+    exit_with(ArrayTask(Path(folder), int(count), arguments).run)
 
 
 if __name__ == "__main__":

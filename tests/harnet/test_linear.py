@@ -32,18 +32,17 @@ def test_the_strength_is_chosen_by_training_people_alone(monkeypatch: pytest.Mon
     spoilt_x[240:] = RANDOM.standard_normal(spoilt_x[240:].shape)
     spoilt[240:] = 0
     assert choose_strength(spoilt_x, spoilt, PEOPLE, learnt, True) == chosen
-    judged: list[tuple[set[str], set[str]]] = []
-    real = linear._path
+    folds: list[np.ndarray] = []
+    real = linear.fit_path
 
-    def watch(x: np.ndarray, y: np.ndarray, trial: np.ndarray, held: np.ndarray, *rest: object) -> list[np.ndarray]:
-        judged.append((set(PEOPLE[trial]), set(PEOPLE[held])))
-        return real(x, y, trial, held, *rest)  # type: ignore[arg-type]
+    def watch(x: np.ndarray, labels: np.ndarray, weights: np.ndarray, *rest: object) -> object:
+        folds.extend(weights.T)
+        return real(x, labels, weights, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(linear, "_path", watch)
+    monkeypatch.setattr(linear, "fit_path", watch)
     choose_strength(x, LABELS, PEOPLE, learnt, True)
-    assert len(judged) == 4, "each of four people is left out once"
-    assert all(not trial & held and trial | held == set("abcd") for trial, held in judged)
-    assert sorted(name for _, held in judged for name in held) == list("abcd")
+    held_out = [set(PEOPLE[learnt][weights == 0]) for weights in folds]
+    assert sorted(held_out, key=min) == [{"a"}, {"b"}, {"c"}, {"d"}], "each of four people is left out once, whole"
 
 
 def test_many_useless_features_ask_for_a_stronger_penalty_than_few_good_ones() -> None:

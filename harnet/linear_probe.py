@@ -3,19 +3,19 @@
 import torch
 from torch import Tensor, nn
 
-from harnet import handmade
+from harnet import handcrafted
 from harnet.encoder import SEVERAL_STAGES, Architecture, Encoder
 
 
 def feature_count(architecture: Architecture) -> int:
     """Number of input features of the classifier."""
-    return len(handmade.names()) + architecture.features_of(SEVERAL_STAGES)
+    return len(handcrafted.names()) + architecture.features_of(SEVERAL_STAGES)
 
 
 class LinearProbe(nn.Module):
     """(N, 3, L) in g at 30 Hz -> (N, classes) logits.
 
-    The features are those of `harnet.handmade`, which preserve posture and strength of movement where the encoder
+    The features are those of `harnet.handcrafted`, which preserve posture and strength of movement where the encoder
     standardises its windows, and the means over time of `SEVERAL_STAGES`.
     """
 
@@ -25,8 +25,8 @@ class LinearProbe(nn.Module):
         self.linear = nn.Linear(feature_count(encoder.architecture), classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits. Hand-made features are computed on the CPU; the linear layer runs in float32 even under autocast."""
-        made = torch.from_numpy(handmade.features(x.detach().float().cpu().numpy())).to(x.device)
+        """Logits. Handcrafted features are computed on the CPU; the linear layer is float32 even under autocast."""
+        made = torch.from_numpy(handcrafted.features(x.detach().float().cpu().numpy())).to(x.device)
         features = torch.cat([made, self.feature_extractor.features(x).float()], dim=1)
         with torch.autocast(x.device.type, enabled=False):
             logits: Tensor = self.linear(features)

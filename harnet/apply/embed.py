@@ -51,7 +51,7 @@ class Embedding:
 
     def network(self) -> Network:
         """The encoder."""
-        return Network(_Stages(_encoder(self.weights, self.device), self.stages), _as_it_is)
+        return Network(_Stages(_encoder(self.weights, self.device), self.stages), _identity)
 
     def results(self, recording: WindowedRecording) -> Results:
         """A group in the Zarr store, or only the sums."""
@@ -161,5 +161,5 @@ class _Stages(nn.Module):
         return self._encoder.features(x, self._stages)
 
 
-def _as_it_is(features: Tensor) -> Tensor:
+def _identity(features: Tensor) -> Tensor:
     return features

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from harnet.determinism import deterministic_convolutions
 from harnet.errors import HarnetError
-from harnet.repeatable import repeatable_convolutions
 
 Pieces = Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]
 """Starts (n,) in seconds since 1970 on the recording's clock, and windows (n, 3, L) in g; n may be 0."""
@@ -73,10 +73,10 @@ def outputs(
     """
     device = next(model.parameters()).device
     launch = partial(_launch, model, device, finish, precision)
-    filled = read_ahead(batches(recordings, batch, pinned=device.type == "cuda"))
+    filled = prefetch(batches(recordings, batch, pinned=device.type == "cuda"))
     # torch's defaults would use TF32, with a 10-bit mantissa, for fp32. The flags apply to all threads of the process.
-    with repeatable_convolutions():
-        for batch_, (found, event) in in_order(launch, filled, threads if device.type == "cpu" else 1):
+    with deterministic_convolutions():
+        for batch_, (found, event) in map_in_order(launch, filled, threads if device.type == "cpu" else 1):
             yield from _by_share(batch_, found, event)
 
 
@@ -107,7 +107,7 @@ def batches(recordings: Sequence[Callable[[], Pieces]], size: int, pinned: bool)
         yield InferenceBatch(windows, tuple(shares))
 
 
-def read_ahead(items: Iterator[T]) -> Iterator[T]:
+def prefetch(items: Iterator[T]) -> Iterator[T]:
     """Prefetch: the same items, with the next one computed in a thread while the caller works on the current one."""
     end = object()
     with ThreadPoolExecutor(1, "read ahead") as thread:
@@ -117,16 +117,16 @@ def read_ahead(items: Iterator[T]) -> Iterator[T]:
             yield item  # type: ignore[misc]
 
 
-def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[tuple[T, R]]:
+def map_in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[tuple[T, R]]:
     """Yield (item, work(item)) in the order of `items`; `threads` of them run at a time and one more is queued."""
     with ThreadPoolExecutor(threads, "inference") as pool:
-        under_way: deque[tuple[T, Future[R]]] = deque()
+        pending: deque[tuple[T, Future[R]]] = deque()
         for item in items:
-            under_way.append((item, pool.submit(work, item)))
-            if len(under_way) > threads:
-                first, result = under_way.popleft()
+            pending.append((item, pool.submit(work, item)))
+            if len(pending) > threads:
+                first, result = pending.popleft()
                 yield first, result.result()
-        for item, result in under_way:
+        for item, result in pending:
             yield item, result.result()
 
 

@@ -21,7 +21,7 @@ def minutes_lines(out: Path, classes: Sequence[str]) -> list[str]:
     widths = [max(6, len(title)) for title in titles]
     people = {row["participant"] for row in days}
     if not days:
-        return ["not worn at any time: there is no minute to classify"]
+        return ["no wear detected: nothing to classify"]
     lines = ["minutes     " + "".join(f"  {title:>{width}}" for title, width in zip(titles, widths, strict=True))]
 
     def row(name: str, values: Sequence[float]) -> str:
@@ -37,5 +37,5 @@ def minutes_lines(out: Path, classes: Sequence[str]) -> list[str]:
         means = [float(np.mean([float(person[column]) for person in whole])) for column in columns[1:]]
         lines.append(row("usual day" if len(people) == 1 else f"{len(whole)} people", [MINUTES_A_DAY, *means]))
     elif len(people) > 1:
-        lines = [f"no person wore the device in every hour of the day: {out / 'person_days.csv'} has what was worn"]
+        lines = [f"no person wore the device in every hour of the day; see {out / 'person_days.csv'}"]
     return lines

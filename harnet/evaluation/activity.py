@@ -1,7 +1,7 @@
 """The packaged activity classifier: five classes, trained on two data sets; and its scores on people not trained on.
 
-A regularised linear classifier on the frozen encoder's features and hand-made features. Training windows are rotated at
-random, so that it does not matter which way round a device is worn or how its axes are named; this and the penalty
+A regularised linear classifier on the frozen encoder's features and handcrafted features. Training windows are rotated
+at random, so that it does not matter which way round a device is worn or how its axes are named; this and the penalty
 were chosen on DSADS. It is evaluated in two ways, both on people that it was not trained on: in ten folds of people,
 and trained on one data set and tested on the other, which has other people and another device.
 """
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from harnet import handmade
+from harnet import handcrafted
 from harnet.datasets.cutting import WindowCutting
 from harnet.datasets.registry import find
 from harnet.encoder import SEVERAL_STAGES, Encoder
@@ -57,7 +57,7 @@ class Activities:
     """Windows of one or more data sets, labelled with the five classes."""
 
     features: NDArray[np.float32]
-    """(N, F) hand-made features, then those of the encoder."""
+    """(N, F) handcrafted features, then those of the encoder."""
     turned: NDArray[np.float32]
     """(N, F) features of the same windows, each rotated by one of `turns`, for training."""
     labels: NDArray[np.int64]
@@ -81,7 +81,7 @@ class Scores:
     macro_f1: Interval
     """Mean over people of macro F1, with its interval."""
     handmade: Interval
-    """The same with hand-made features only."""
+    """The same with handcrafted features only."""
     classes: tuple[float, ...]
     """F1 of each class over all windows."""
 
@@ -123,7 +123,7 @@ def read(data: Path, encoder: Encoder, device: str = "cpu") -> Activities:
 def _features(encoder: Encoder, windows: NDArray[np.float32], device: str) -> NDArray[np.float32]:
     """(N, F) features, as `harnet.linear_probe.LinearProbe` computes them."""
     of_encoder = encode(encoder, torch.from_numpy(windows), device, SEVERAL_STAGES)
-    return np.concatenate([handmade.features(windows), of_encoder], axis=1)
+    return np.concatenate([handcrafted.features(windows), of_encoder], axis=1)
 
 
 def fit(
@@ -147,7 +147,7 @@ def evaluate(
     for (way, tested), held_out in splits.items():
         predicted = {kind: np.full(len(activities.labels), -1) for kind in ("both", "handmade")}
         for held in held_out:
-            for kind, columns in (("both", slice(None)), ("handmade", slice(len(handmade.names())))):
+            for kind, columns in (("both", slice(None)), ("handmade", slice(len(handcrafted.names())))):
                 weight, bias = fit(activities.of(~held), columns, threads)
                 predicted[kind][held] = (activities.features[held][:, columns] @ weight.T + bias).argmax(axis=1)
             on_fit()

@@ -72,7 +72,7 @@ def main() -> int:
     check_picture(arguments.out)
     model, classes = load_classifier(arguments.model)
     if isinstance(model, LinearProbe):
-        raise HarnetError(f"{arguments.model}: classifies features made by hand too, which have no gradient: give a "
+        raise HarnetError(f"{arguments.model}: also uses handcrafted features, which have no gradient: pass a "
                           "model that harnet finetune saved")  # fmt: skip
     data = read_windows(arguments.data, model.feature_extractor.architecture.name)
     if not 0 <= arguments.window < len(data.windows):
@@ -88,4 +88,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    exit_with(lambda: guarded("attribution", "interpret,evaluate", main))
+    exit_with(lambda: guarded("attribution", "interpret", main))

@@ -228,4 +228,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    exit_with(lambda: guarded("feature_map", "interpret,evaluate", main))
+    exit_with(lambda: guarded("feature_map", "interpret", main))

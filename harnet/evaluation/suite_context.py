@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from harnet import handmade
+from harnet import handcrafted
 from harnet.datasets.parsed_dataset import FACTS
+from harnet.determinism import deterministic_convolutions
 from harnet.encoder import SEVERAL_STAGES
 from harnet.evaluation.across import Across
 from harnet.evaluation.arms import Inputs, Setting, SplitIndices, encode
@@ -21,7 +22,6 @@ from harnet.evaluation.protocols import Protocol
 from harnet.evaluation.splits import Split, fixed_folds, make_splits
 from harnet.evaluation.trials import Trial, choose_rows
 from harnet.files import atomic_path
-from harnet.repeatable import repeatable_convolutions
 from harnet.transfer.labelled_windows import LabelledWindows, read_windows
 from harnet.weights.load import build_encoder, read_bundle
 
@@ -118,7 +118,7 @@ class SuiteContext:
         data, folder = self.data(name), self.source.out / FEATURES
         folder.mkdir(exist_ok=True)
         if not (path := folder / f"{name}-{HANDMADE}.npy").exists():
-            _store(path, handmade.features(data.windows))
+            _store(path, handcrafted.features(data.windows))
         if not (path := folder / f"{name}-{STAGES}.npy").exists():
             with self.quiet():
                 windows, encoder = torch.from_numpy(data.windows), build_encoder(self.bundle)
@@ -132,7 +132,7 @@ class SuiteContext:
         before = torch.get_num_threads()
         torch.set_num_threads(self.source.threads)
         try:
-            with repeatable_convolutions():
+            with deterministic_convolutions():
                 yield
         finally:
             torch.set_num_threads(before)

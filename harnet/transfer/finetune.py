@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 
 from harnet.claims import claim
+from harnet.determinism import deterministic_convolutions
 from harnet.encoder import PUBLISHED_WIDTH, find_architecture
 from harnet.errors import HarnetError
 from harnet.files import write_atomically
 from harnet.heads import ClassifierModel
 from harnet.progress import bar
-from harnet.repeatable import repeatable_convolutions
 from harnet.transfer.classifier_fit import TrainingConfig, fit_classifier, predict
 from harnet.transfer.folds import people_folds, set_aside
 from harnet.transfer.labelled_windows import LabelledWindows, read_windows
@@ -103,7 +103,7 @@ def finetune(config: FinetuneConfig) -> dict[str, Any]:
     steps = _steps(config, data, folds)
     with (
         _threads(config.training.threads),
-        repeatable_convolutions(),
+        deterministic_convolutions(),
         bar(sum(steps.values()), "fine-tuning", "step") as shown,
     ):
         outcomes: dict[str, Any] = {}

@@ -36,7 +36,7 @@ class LocalFolder:
         if not folder.is_dir():
             raise HarnetError(
                 f"weights {str(folder)!r}: no such folder, and no model that comes with harnet "
-                f"({', '.join(model_names()) or 'there is none'}); pass one of these, a local folder of exported "
+                f"({', '.join(model_names()) or 'none'}); pass one of these, a local folder of exported "
                 "weights, its URL, a published checkpoint (.mdl) or a name on the Hugging Face Hub (ORGANISATION/NAME)"
             )
 

@@ -35,8 +35,8 @@ def _opening(config: BundleConfig) -> str:
     features = architecture.features
     if config.encoder:
         return (
-            f"# {config.name or config.architecture}\n\nA linear classifier: it takes features of {config.encoder} and "
-            "some made by hand, and classifies windows of wrist acceleration as one of: "
+            f"# {config.name or config.architecture}\n\nA linear classifier on features of {config.encoder} and "
+            "handcrafted features: it classifies windows of wrist acceleration as one of: "
             f"{', '.join(config.classes)}.\n"
         )
     if config.classes:

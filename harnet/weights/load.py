@@ -59,7 +59,7 @@ def read_bundle(source: str | Path, download: bool = False) -> Bundle:
     try:
         state = safetensors_load(content)
     except SafetensorError as error:
-        raise HarnetError(f"{where}: not a whole safetensors file ({error}): fetch it again") from error
+        raise HarnetError(f"{where}: not a complete safetensors file ({error}): fetch it again") from error
     digest = hashlib.sha256(content).hexdigest()
     if config.encoder:
         check_probe(state, config.architecture, config.width, len(config.classes), where)
@@ -76,10 +76,12 @@ def _encoder_below(config: BundleConfig, where: str) -> dict[str, Tensor]:
     folder = packaged(config.encoder)
     below = None if folder is None else read_bundle(folder)
     if below is None or below.digest != config.encoder_digest:
-        raise HarnetError(f"{where}: was fitted to {config.encoder} {config.encoder_digest[:12]}…, which this version "
-                          "of harnet does not hold: use the version that it came with")  # fmt: skip
+        raise HarnetError(f"{where}: was fitted to {config.encoder} {config.encoder_digest[:12]}…, which is not in "
+                          "this version of harnet: use the version that it came with")  # fmt: skip
     if (below.config.architecture, below.config.width) != (config.architecture, config.width):
-        raise HarnetError(f"{where}: says {config.architecture} of width {config.width}, {config.encoder} is another")
+        raise HarnetError(
+            f"{where}: states {config.architecture} of width {config.width}, which {config.encoder} is not"
+        )
     return {name: tensor for name, tensor in below.state.items() if name.startswith(ENCODER_PREFIX)}
 
 
@@ -132,7 +134,7 @@ def create_model(
         raise HarnetError(f"num_classes {num_classes!r}: must be at least 1")
     if (folder := packaged(name)) is not None:
         if weights is not None:
-            raise HarnetError(f"{name}: has weights of its own: leave weights={str(weights)!r} out, or name an "
+            raise HarnetError(f"{name}: has its own weights: omit weights={str(weights)!r}, or name an "
                               f"architecture ({', '.join(ARCHITECTURES)})")  # fmt: skip
         bundle = read_bundle(folder)
         name, weights = bundle.config.architecture, name

@@ -8,7 +8,7 @@ from harnet.apply.minutes_summary import minutes_lines
 from harnet.apply.predict import WINDOWS, Prediction
 from harnet.apply.smoothing import Smoother
 from harnet.apply.summary_tables import write_minutes
-from harnet.apply.week_picture import draw
+from harnet.apply.week_plot import draw
 from harnet.errors import HarnetError
 from harnet.parts import WHOLE
 from harnet.weights.load import read_bundle

@@ -77,7 +77,7 @@ def test_what_there_is_is_listed_and_an_unknown_name_says_it(capsys: pytest.Capt
     ):
         with pytest.raises(HarnetError, match=OPEN):
             call()
-    with pytest.raises(HarnetError, match="has weights of its own"):
+    with pytest.raises(HarnetError, match="has its own weights"):
         harnet.create_model(OPEN, num_classes=2, weights=OPEN)
 
 

@@ -159,7 +159,7 @@ def test_a_truncated_file_is_refused(bundle: Path) -> None:
 
 def test_a_truncated_file_with_matching_sums_is_refused(bundle: Path) -> None:
     rewrite(bundle, "model.safetensors", (bundle / "model.safetensors").read_bytes()[:-1000])
-    assert "not a whole safetensors file" in refusal(bundle)
+    assert "not a complete safetensors file" in refusal(bundle)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "SHA256SUMS"])

@@ -9,7 +9,7 @@ import pytest
 
 from data_shards.cohort.store import Cohort
 from harnet.apply.minutes_summary import minutes_lines
-from harnet.apply.week_picture import minutes_by_day
+from harnet.apply.week_plot import minutes_by_day
 from harnet.evaluation.activity import CLASSES
 from launch.apply_command import ApplyOptions
 from launch.cli import main
@@ -61,8 +61,8 @@ def test_no_class_where_nothing_was_worn(tmp_path: Path, capsys: pytest.CaptureF
     never = recording(tmp_path / "never.csv", 4000, (0, 4000))
     assert main(["predict", str(never)]) == 0
     said = capsys.readouterr().out
-    assert "not worn at any time" in said
-    assert "no class is given" in said
+    assert "no wear detected" in said
+    assert "no window is classified" in said
     assert not list((tmp_path / "never-predicted" / "pictures").iterdir())
 
 
@@ -72,7 +72,7 @@ def test_a_rate_far_from_training_is_said(tmp_path: Path, capsys: pytest.Capture
     header, samples = rows[0], [row.split(",", 1) for row in rows[1:]]
     file.write_text("\n".join([header, *(f"{START + n / 200:.4f},{rest}" for n, (_, rest) in enumerate(samples * 4))]))
     assert main(["predict", str(file)]) == 0
-    assert "rate is not within" in capsys.readouterr().out
+    assert "sampling rate outside" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not DEVICES.is_dir(), reason="needs recordings of real devices in shared/")

@@ -9,8 +9,8 @@ from torch.backends import cudnn
 
 import harnet
 from harnet.apply.inference import outputs
+from harnet.determinism import deterministic_convolutions
 from harnet.evaluation.suite_context import SuiteContext
-from harnet.repeatable import repeatable_convolutions
 
 WANTED = {"enabled": True, "benchmark": False, "deterministic": True, "allow_tf32": False}
 
@@ -21,7 +21,7 @@ def flags() -> dict[str, bool]:
 
 def test_cudnn_stays_on_and_tf32_off_and_all_is_put_back() -> None:
     before = flags()
-    with repeatable_convolutions():
+    with deterministic_convolutions():
         assert flags() == WANTED
     assert flags() == before
 
@@ -34,7 +34,7 @@ def test_evaluation_computes_with_them() -> None:
 
 def test_nothing_else_sets_flags_whose_defaults_are_a_trap() -> None:
     sources = [path for path in Path(harnet.__file__).parent.rglob("*.py") if "cudnn.flags(" in path.read_text()]
-    assert [path.name for path in sources] == ["repeatable.py"]
+    assert [path.name for path in sources] == ["determinism.py"]
 
 
 class Watched(nn.Module):

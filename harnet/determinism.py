@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 import torch
 
 
-def repeatable_convolutions() -> AbstractContextManager[None]:
+def deterministic_convolutions() -> AbstractContextManager[None]:
     """Context manager in which cuDNN uses deterministic algorithms, without benchmarking, in full float32.
 
     Every flag is given explicitly: `cudnn.flags` resets omitted flags to its own defaults, which disable cuDNN and

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from harnet.handmade import features, names
+from harnet.handcrafted import features, names
 
 TIME = np.arange(300) / 30
 

@@ -21,6 +21,7 @@ Kind = Literal[
     "missing values",
     "missing temperatures",
     "foreign lines",
+    "preamble lines",
     "blank lines",
     "cut end",
     "repeated fillers",
@@ -48,20 +49,20 @@ class Oddity:
 
 ODDITIES: dict[Kind, Oddity] = {
     "duplicate samples": Oddity(
-        "samples whose time has occurred already", "read once", "keep one of the samples that share a time"
+        "samples with the time of an earlier sample", "read once", "keep one of the samples that share a time"
     ),
     "backward times": Oddity(
-        "samples stamped earlier than the one before them",
+        "samples with an earlier timestamp than the one before them",
         "left out",
         "the clock was reset while recording: split the file there, or leave it out",
     ),
     "isolated stamps": Oddity(
-        "samples stamped far from those before and after them",
+        "samples with a timestamp far from those before and after them",
         "left out",
         "the stamps cannot be trusted: copy the file again from the device, or leave it out",
     ),
     "absurd values": Oddity(
-        "samples that no such device can measure",
+        "values that the device cannot have measured",
         "missing",
         "are the unit and the columns right (--units, --columns)? Otherwise export the file again",
     ),
@@ -72,8 +73,9 @@ ODDITIES: dict[Kind, Oddity] = {
     ),
     "missing temperatures": Oddity("thermometer readings that are not numbers", "left out"),
     "foreign lines": Oddity(
-        "lines of text that are not rows of the table", "left out", "leave such lines out, or export the file again"
+        "lines that are not rows of the table", "left out", "leave such lines out, or export the file again"
     ),
+    "preamble lines": Oddity("lines of text before the first row of a table", "left out"),
     "blank lines": Oddity("empty lines", "left out"),
     "cut end": Oddity("an incomplete last line, block or page", "left out"),
     "repeated fillers": Oddity(
@@ -85,7 +87,7 @@ ODDITIES: dict[Kind, Oddity] = {
     "other sessions": Oddity("blocks of another recording session than the header's", "left out"),
     "repeated blocks": Oddity("blocks, records or rows that occur again, byte for byte", "read once"),
     "times spread": Oddity(
-        "samples that share a time stamp, in regular numbers", "spread evenly, at the recording's rate"
+        "samples that share a timestamp, in regular numbers", "spread evenly, at the recording's rate"
     ),
     "flagged ranges": Oddity("ranges that the data's publisher flagged as suspect", "kept"),
 }

@@ -2,130 +2,22 @@
 
 import gc
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from data_shards.readers import ReadOptions, load
 from data_shards.readers.oddities import Tally
 from data_shards.readers.tables import lines
 from data_shards.readers.tables import text as tables_text
 from data_shards.readers.tables.cells import Cells
 from data_shards.readers.tables.dialect import Dialect
 from data_shards.readers.tables.lines import LineChunk
-from data_shards.recording import Loaded
 from harnet.errors import HarnetError
-
-START = 1_700_000_000
-SECONDS, RATE = 30, 100
-COUNT = SECONDS * RATE
-
-
-def signal(count: int = COUNT) -> NDArray[np.float64]:
-    """Noise around 1 g on z, with four decimals."""
-    noise = np.random.default_rng(5).normal(0, 0.05, (count, 3))
-    noise[:, 2] += 1
-    return noise.round(4)
-
-
-def unix(index: int) -> str:
-    return f"{START + index / RATE:.3f}"
-
-
-def rows(
-    separator: str = ",", stamp: Callable[[int], str] = unix, values: Sequence[Sequence[float]] | None = None
-) -> list[str]:
-    values = signal().tolist() if values is None else values
-    return [separator.join([stamp(i), *(f"{value:.4f}" for value in row)]) for i, row in enumerate(values)]
-
-
-def text(lines: Sequence[str], header: str | None = "time,x,y,z") -> str:
-    return "\n".join([*([] if header is None else [header]), *lines]) + "\n"
-
-
-def recording(folder: Path, content: str | bytes, **options: object) -> Loaded:
-    path = folder / "p.csv"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    (found,) = load(path, ReadOptions(**options))  # type: ignore[arg-type]
-    return found.recording
-
-
-def notes(of: Loaded) -> dict[str, int]:
-    return {note.kind: note.count for note in of.notes}
-
-
-def assert_plain(of: Loaded, clock: str = "utc") -> None:
-    """Assert that the whole signal is read at its times without any note."""
-    assert (notes(of), of.clock, of.nominal_rate) == ({}, clock, RATE)
-    np.testing.assert_array_equal(of.acceleration, signal().astype(np.float32))
-    np.testing.assert_allclose(of.times - of.times[0], np.arange(COUNT) / RATE, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "header", ["time,x,y,z", "time, x, y, z", "Time,X,Y,Z", ' "TIME" ,X ,y, Z', "time,x,y,z,", "time,x,y,z,note"]
-)
-def test_header_rows(header: str, tmp_path: Path) -> None:
-    more = "," * (header.count(",") - 3)
-    assert_plain(recording(tmp_path, text([row + more for row in rows()], header)))
-
-
-@pytest.mark.parametrize("separator", [",", ";", "\t", " ", " ; ", ",  ", "   "])
-def test_separators(separator: str, tmp_path: Path) -> None:
-    assert_plain(recording(tmp_path, text(rows(separator), separator.join(("time", "x", "y", "z")))))
-
-
-@pytest.mark.parametrize("separator", [";", "\t", " "])
-def test_decimal_commas(separator: str, tmp_path: Path) -> None:
-    table = text(rows(separator), separator.join(("time", "x", "y", "z"))).replace(".", ",")
-    assert_plain(recording(tmp_path, table))
-    quoted = [",".join(f'"{cell}"' for cell in row.replace(".", ",").split(separator)) for row in rows(separator)]
-    assert_plain(recording(tmp_path, text(quoted)))
-
-
-@pytest.mark.parametrize("ends", ["\r\n", "\r"])
-def test_line_ends_and_byte_order_mark(ends: str, tmp_path: Path) -> None:
-    assert_plain(recording(tmp_path, b"\xef\xbb\xbf" + text(rows()).replace("\n", ends).encode()))
-
-
-@pytest.mark.parametrize(("before", "kind"), [("\n\n", "blank lines"), ("sep=,\n# made by a watch\n", "foreign lines")])
-def test_lines_before_the_header(before: str, kind: str, tmp_path: Path) -> None:
-    found = recording(tmp_path, before + text(rows()))
-    assert notes(found) == {kind: 2}
-    assert len(found.times) == COUNT
-
-
-def test_prose_about_a_table_is_no_table(tmp_path: Path) -> None:
-    with pytest.raises(HarnetError, match="not a known device file"):
-        recording(tmp_path, "# Watches\n\nTables have the columns time, x, y, z\nas all have, had, and will have.\n")
-
-
-@pytest.mark.parametrize("columns", [4, 7])
-@pytest.mark.parametrize("separator", [",", ";"])
-def test_no_header_row(columns: int, separator: str, tmp_path: Path) -> None:
-    more = (separator + "1.5") * (columns - 4)
-    table = text([row + more for row in rows(separator, local)], None)
-    assert_plain(recording(tmp_path, table), "local")
-    assert_plain(recording(tmp_path, table, columns=("1", "2", "3", "4")), "local")
-
-
-def test_columns_by_number(tmp_path: Path) -> None:
-    table = [f"7;{row.split(';', 1)[1]};{row.split(';', 1)[0]}" for row in rows(";")]
-    options = {"columns": ("5", "2", "3", "4")}
-    assert_plain(recording(tmp_path, text(table, None), **options))
-    assert_plain(recording(tmp_path, text(table, "a;b;c;d;e"), **options))
-    with pytest.raises(HarnetError, match="name four of these with --columns"):
-        recording(tmp_path, text(table, "a;b;c;d;e"), columns=("6", "2", "3", "4"))
-
-
-def local(index: int) -> str:
-    moment = np.datetime64(START * 1000 + index * 10, "ms")
-    return str(moment).replace("T", " ")
-
+from tests.data_shards.table_files import COUNT, RATE, START, assert_plain, local, notes, recording, rows, signal, text
 
 STAMPS: dict[str, tuple[Callable[[int], str], str]] = {
     "space": (local, "local"),
@@ -193,26 +85,6 @@ def test_a_foreign_line(index: int, line: str, tmp_path: Path) -> None:
     assert notes(found) == {"foreign lines": 1}
     assert found.notes[0].detail.startswith(f"the first in line {index + 3:,}")
     assert len(found.times) == COUNT
-
-
-def test_characters_of_another_encoding(tmp_path: Path) -> None:
-    table = [f"{row},\u00e4" for row in rows()]
-    table[1500:1500] = ["Ger\u00e4t \u20ac wei\u00df nichts".replace("\u20ac", "")]
-    found = recording(tmp_path, text(table, "time,x,y,z,Gr\u00f6\u00dfe").encode("latin-1"))
-    assert notes(found) == {"foreign lines": 1}
-    assert len(found.times) == COUNT
-
-
-def test_the_last_line_is_cut(tmp_path: Path) -> None:
-    whole = text(rows())
-    for cut in range(2, 30):
-        found = recording(tmp_path, whole[:-cut])
-        assert notes(found) in ([{"cut end": 1}] if cut > 4 else [{"cut end": 1}, {}]), cut
-        assert len(found.times) == COUNT - len(found.notes)
-
-
-def test_no_line_feed_at_the_end_is_no_cut(tmp_path: Path) -> None:
-    assert_plain(recording(tmp_path, text(rows())[:-1]))
 
 
 @pytest.mark.parametrize("values", ["1,0.5,0.5", "0.0000,0.0000,1.0000"])
@@ -294,12 +166,6 @@ def test_cells_left_empty_for_long_are_a_filler(cell: str, tmp_path: Path) -> No
     found = recording(tmp_path, text(table))
     assert notes(found) == {"repeated fillers": 750}
     assert np.diff(found.times).max() == pytest.approx(7.51)
-
-
-def test_a_table_of_hundreds_of_columns(tmp_path: Path) -> None:
-    table = [row + ",0" * 500 for row in rows()]
-    header = "time,x,y,z," + ",".join(f"feature_{number:04d}" for number in range(500))
-    assert_plain(recording(tmp_path, text(table, header)))
 
 
 def test_a_still_device_with_a_coarse_sensor_is_no_filler(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,17 +12,21 @@ import pyarrow.csv as pcsv
 from numpy.typing import NDArray
 
 from data_shards.readers.oddities import Tally
-from data_shards.readers.tables.dialect import Dialect, without_spaces
+from data_shards.readers.tables.dialect import Dialect, split, without_spaces
 from data_shards.readers.tables.lines import LF, LineChunk
 from data_shards.readers.tables.stamps import LONGEST_STAMP
 
-NO_VALUE = ("", "nan", "NaN", "NAN", "na", "NA", "N/A", "#N/A", "null", "NULL", "None", "-", "?", ".")
+NO_VALUE = (
+    *("", '""', "nan", "NaN", "NAN", "na", "NA", "n/a", "N/A", "<NA>", "null", "NULL", "nil", "None"),
+    *("-", "--", "?", ".", "*", "#N/A", "#NUM!", "#VALUE!", "#DIV/0!", "#REF!", "1.#QNAN", "-1.#IND"),
+)
 """Representations of a missing value."""
 
 TAIL_BYTES = 1 << 14
 """Bytes at the end of a file whose lines are compared with the last line, to see whether that was cut off."""
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_DIGITS = re.compile(r"\d+")
 _ASCII = bytes(range(128)) + b"?" * 128
 _WHITE = re.compile(rb"[ \t]+")
 
@@ -35,6 +40,7 @@ class Cells:
         self._tally = tally
         self._names = [f"{place}" for place in places]
         self._separator = dialect.separator
+        self._needs_last_cell = max(places) >= dialect.fields - 1
         self._quote: str | bool = '"' if dialect.quoted else False
         self._convert = pcsv.ConvertOptions(
             include_columns=self._names,
@@ -44,13 +50,16 @@ class Cells:
             check_utf8=False,
         )
         self._odd: list[str] = []
+        self._before = b""
 
     def columns(self, piece: LineChunk) -> tuple[NDArray[np.int64], list[pa.Array]]:
         """The line number of each row, (n,), and the cells of each column as strings, null where there is none."""
         content = self._ending_whole(piece)
-        blank = _blank_lines(content)
+        blank = _blank_lines(content.rstrip() if piece.last else content)
         self._tally.add("blank lines", blank)
         content = self._plain(content)
+        if self._quote:
+            content = _without_open_quotes(content)
         self._odd = []
         if not content.strip():
             return np.zeros(0, np.int64), [pa.array([], pa.string())] * len(self._names)
@@ -76,22 +85,36 @@ class Cells:
         return number, columns
 
     def _foreign(self, row: pcsv.InvalidRow) -> str:
-        self._odd.append(row.text)
+        if row.text.strip():
+            self._odd.append(row.text)
+        else:
+            self._tally.add("blank lines")
         return "skip"
 
     def _ending_whole(self, piece: LineChunk) -> bytes:
         """The content, without its last line if that was cut off."""
         content = piece.content
-        if not piece.last or content.endswith(LF):
+        if content.endswith(LF):
+            self._before = content[-TAIL_BYTES:]
             return content
-        *others, last = content[-TAIL_BYTES:].split(LF)
-        separator = None if self._separator == " " else self._separator.encode()
-        whole = others[1:]  # the first one is probably partial
-        fewer = bool(whole) and len(last.split(separator)) < len(whole[-1].split(separator))
-        if fewer or len(last.rstrip()) < min(map(len, whole), default=0) - 1:
+        *others, last = (self._before + content)[-TAIL_BYTES:].decode("latin-1").split("\n")
+        if last.strip() and self._is_cut(last, others[1:]):  # the first one is probably partial
             self._tally.add("cut end", 1, f"line {piece.first_line + content.count(LF):,}")
             return content[: len(content) - len(last)]
         return content + LF
+
+    def _is_cut(self, last: str, others: Sequence[str]) -> bool:
+        """Whether cells of the last line are missing, or its last cell may lack digits: 0.9 of 0.98 is a number too."""
+        rows = [split(line, self._separator) for line in others if line.strip()]
+        cells = split(last, self._separator)
+        usual = Counter(map(len, rows)).most_common(1)[0][0] if rows else len(cells)
+        if len(cells) != usual:
+            return len(cells) < usual
+        closed = last.rstrip().endswith('"') and last.count('"') % 2 == 0
+        if closed or not rows or not self._needs_last_cell:
+            return False
+        ends = [row[-1] for row in rows if len(row) == usual]
+        return _last_digits(cells[-1]) < max(map(_last_digits, ends)) or _form(cells[-1]) not in map(_form, ends)
 
     def _plain(self, content: bytes) -> bytes:
         """Content with decimal points, single separators, and no characters that Arrow would have to decode."""
@@ -111,7 +134,7 @@ class Cells:
         numbers = []
         for number, line in enumerate(content.split(LF), first_line):
             text = line.removesuffix(b"\r")
-            if not text:
+            if not text.strip():
                 continue
             if expected is not None and text.decode("latin-1") == expected.rstrip("\r\n"):
                 self._tally.add("foreign lines", 1, f"the first in line {number:,}")
@@ -125,10 +148,32 @@ class Cells:
 
 
 def _blank_lines(content: bytes) -> int:
-    """Number of empty lines before the last non-empty line."""
-    content = content.rstrip()
+    """Number of empty lines."""
     count = content.count(b"\n\n") + content.count(b"\n\r\n") + content.startswith((b"\n", b"\r\n"))
-    return count if count == 0 else sum(not line.strip() for line in content.split(LF))
+    return count if count == 0 else sum(line in (b"", b"\r") for line in content.removesuffix(LF).split(LF))
+
+
+def _without_open_quotes(content: bytes) -> bytes:
+    """Content without the quotes in lines with an odd number of them, which would take in the lines after them."""
+    characters = np.frombuffer(content, np.uint8)
+    ends = np.flatnonzero(characters == ord("\n")) + 1
+    starts = np.concatenate([[0], ends[ends < len(characters)]])
+    odd = np.flatnonzero(np.add.reduceat((characters == ord('"')).view(np.uint8), starts, dtype=np.uint8) % 2)
+    if not len(odd):
+        return content
+    plain = bytearray(content)
+    for start, stop in zip(starts[odd], np.append(starts, len(content))[odd + 1], strict=True):
+        plain[start:stop] = plain[start:stop].replace(b'"', b" ")
+    return bytes(plain)
+
+
+def _last_digits(cell: str) -> int:
+    return len(cell) - len(cell.rstrip("0123456789"))
+
+
+def _form(cell: str) -> str:
+    """What a number looks like apart from its digits and sign."""
+    return _DIGITS.sub("0", cell.lstrip("+-"))
 
 
 def numbers(column: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

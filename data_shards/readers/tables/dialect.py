@@ -5,22 +5,25 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
+from data_shards.readers.tables.column_names import meaning_of
+from data_shards.readers.tables.lines import BOM, encoding_of
 from data_shards.readers.tables.stamps import FIRST_CLOCK_SECOND, is_stamp, number_of
 from harnet.errors import HarnetError
 
 SEPARATORS = ("\t", ";", ",", " ")
 """Separators in the order in which they are tried; a space means any white space. A comma may be a decimal comma."""
-MOST_PREAMBLE = 20
+MOST_PREAMBLE = 100
 """Maximum number of lines of other text before the header row, which are skipped."""
 LINES_LOOKED_AT = 40
 BY_PLACE = (4, 7)
 """Possible numbers of columns in a table without header row: time, x, y, z, and optionally three gyroscope axes."""
 
-_BOM = b"\xef\xbb\xbf"
 _SPACED_STAMP = re.compile(rb"(\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4})[ \t]+(\d{1,2}:)")
 _SPACED_ZONE = re.compile(rb"[ \t]+\[[\w+\-/]+\]")
+_DIGITS_OF_A_FRACTION = re.compile(r"0\d+")
 
 
 @dataclass(frozen=True)
@@ -37,25 +40,36 @@ class Dialect:
     """Number of cells per row."""
     skip: int
     """Number of lines before the first row of data."""
-    foreign: int = 0
+    preamble: int = 0
     """Number of skipped lines that are neither blank nor the header row."""
     blank: int = 0
     """Number of skipped lines that are blank."""
 
     def places(self, columns: Sequence[str], path: Path) -> list[int]:
         """Index of each column, given by name or by number from 1; `HarnetError` if one does not exist."""
+        by_number = all(column.isdecimal() for column in columns)
+        if 0 < len(self.names) < self.fields and not by_number:
+            raise HarnetError(
+                f"{path}: the header row names {len(self.names)} columns, but rows have {self.fields} cells: if that "
+                "comes from decimal commas, export with another separator; else pass columns by number, such as "
+                "--columns 1 2 3 4"
+            )
         places = [self._place(column, tuple(columns), path) for column in columns]
         if max(places) >= self.fields:
             raise HarnetError(
                 f"{path}: most rows have {self.fields} cells, too few for the columns {', '.join(columns)}: name yours "
                 "with --columns, or export the file again"
             )
+        if len(set(places)) < len(places):
+            raise HarnetError(f"{path}: the columns {', '.join(columns)} are not four different ones: check --columns")
         return places
 
     def _place(self, column: str, columns: tuple[str, ...], path: Path) -> int:
-        if column in self.names:
-            return self.names.index(column)
-        alike = [index for index, name in enumerate(self.names) if name.casefold() == column.strip().casefold()]
+        name = column.strip().casefold()
+        alike = [index for index, other in enumerate(self.names) if other == column]
+        alike = alike or [index for index, other in enumerate(self.names) if other.casefold() == name]
+        if not alike and name in DEFAULT_COLUMNS:
+            alike = [index for index, other in enumerate(self.names) if meaning_of(other) == name]
         if len(alike) == 1:
             return alike[0]
         if column.isdecimal() and 1 <= int(column) <= self.fields:
@@ -78,8 +92,11 @@ DEFAULT_COLUMNS = ("time", "x", "y", "z")
 
 
 def text_lines(head: bytes) -> list[str]:
-    """The complete lines in the first bytes of a text file; empty if it is not text."""
-    head = head.removeprefix(_BOM)
+    """The complete lines in the first bytes of a text file, up to the first that is not text."""
+    encoding = encoding_of(head)
+    if encoding:
+        head = head[: len(head) // 2 * 2].decode(encoding, "replace").encode()
+    head = head.removeprefix(BOM)
     try:
         text = head.decode()
     except UnicodeDecodeError as error:
@@ -88,13 +105,14 @@ def text_lines(head: bytes) -> list[str]:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if len(lines) > 2:
         lines.pop()  # cut off, or empty
-    return lines if all(line.replace("\t", "").isprintable() for line in lines) else []
+    return list(takewhile(lambda line: line.replace("\t", "").isprintable(), lines))
 
 
 def split(line: str, separator: str) -> list[str]:
     """The cells of a line, without surrounding quotes and white space."""
     if separator == " ":
-        return without_spaces(line.encode("latin-1", "replace")).decode("latin-1").split()
+        cells = without_spaces(line.encode("latin-1", "replace")).decode("latin-1").split()
+        return [cell.strip('"') for cell in cells]
     return [cell.strip(' "') for cell in next(csv.reader([line], delimiter=separator), [])]
 
 
@@ -113,18 +131,40 @@ def sniff(lines: Sequence[str], columns: Sequence[str]) -> Dialect | None:
             continue
         after = lines[index + 1 :]
         for separator in SEPARATORS:
-            cells = split(line, separator)
+            cells = split(line.lstrip("#% "), separator)
             if len(cells) < 4:
                 continue
-            if _is_header(cells, columns) and (index == blank or _has_numbers(after, separator)):
+            if _is_header(cells, columns) and _has_numbers(after, separator, optional=index == blank):
+                names = _names_of_fields(cells, after, separator)
                 usual = _usual_fields(after, separator)
                 fields = usual if usual > 1 else len(cells)
-                return Dialect(
-                    separator, _quoted(after), tuple(cells), fields, index + 1, index - blank, blank
-                )  # fmt: skip
+                return Dialect(separator, _quoted(after), names, fields, index + 1, index - blank, blank)
             if _is_data(lines[index:], separator, columns):
+                above = next((line for line in reversed(lines[:index]) if line.strip()), "")
+                if _names_columns(split(above, separator), len(cells)):
+                    return None
                 return Dialect(separator, _quoted(after), (), len(cells), index, index - blank, blank)
     return None
+
+
+def _names_of_fields(names: Sequence[str], lines: Sequence[str], separator: str) -> tuple[str, ...]:
+    """The names with those that a program left out: of row numbers before, or of empty cells after the others.
+
+    Fewer names than cells mean that the columns cannot be identified by name.
+    """
+    rows = [split(line, separator) for line in lines[:LINES_LOOKED_AT] if line.strip()]
+    rows = [row for row in rows if len(row) > len(names)]
+    if rows and not any(cell for row in rows for cell in row[len(names) :]):
+        return (*names, *[""] * (max(map(len, rows)) - len(names)))
+    numbers = [row[0] for row in rows if len(row) == len(names) + 1]
+    first = int(numbers[0]) if numbers and numbers[0].isdecimal() else 0
+    counted = numbers and numbers == [f"{first + index}" for index in range(len(numbers))]
+    return ("", *names) if counted else tuple(names)
+
+
+def _names_columns(cells: Sequence[str], count: int) -> bool:
+    """Whether a line above the data is a header row: such columns are never taken by position."""
+    return len(cells) == count and all(cells) and all(number_of(cell) is None and not is_stamp(cell) for cell in cells)
 
 
 def column_names(lines: Sequence[str]) -> list[str]:
@@ -138,19 +178,23 @@ def column_names(lines: Sequence[str]) -> list[str]:
 
 
 def _is_header(cells: Sequence[str], columns: Sequence[str]) -> bool:
-    names = {cell.casefold() for cell in cells}
+    names = {cell.casefold() for cell in cells} | {meaning_of(cell) for cell in cells}
     wanted = {column.strip().casefold() for column in columns}
     if len(names & wanted) >= 2:
         return True
     by_number = [int(column) for column in columns if column.isdecimal()]
-    words = not any(number_of(cell) is not None or is_stamp(cell) for cell in cells)
-    return len(by_number) >= 2 and max(by_number) <= len(cells) and words and all(cells)
+    return len(by_number) >= 2 and max(by_number) <= len(cells) and _names_columns(cells, len(cells))
 
 
-def _has_numbers(lines: Sequence[str], separator: str) -> bool:
-    """Whether the next line looks like a row: below other text, a line of names is only a header row if rows follow."""
-    cells = split(next((line for line in lines if line.strip()), ""), separator)
-    return sum(number_of(cell) is not None for cell in cells) >= 3
+def _has_numbers(lines: Sequence[str], separator: str, optional: bool) -> bool:
+    """Whether the next line looks like a row: below other text, a line of names is only a header row if rows follow.
+
+    If that is `optional`, as at the top of a file, any of the lines may look like a row, and there may be none.
+    """
+    following = [line for line in lines[:LINES_LOOKED_AT] if line.strip()]
+    looked_at = following if optional else following[:1]
+    rows = (split(line, separator) for line in looked_at)
+    return (optional and not following) or any(sum(number_of(cell) is not None for cell in row) >= 3 for row in rows)
 
 
 def _is_data(lines: Sequence[str], separator: str, columns: Sequence[str]) -> bool:
@@ -163,6 +207,8 @@ def _is_data(lines: Sequence[str], separator: str, columns: Sequence[str]) -> bo
         return False
     time, *axes = (int(column) - 1 for column in columns) if by_number else range(4)
     for row in rows:
+        if separator == "," and any(_DIGITS_OF_A_FRACTION.fullmatch(cell) for cell in row):
+            return False  # decimal commas between commas
         seconds = number_of(row[time])
         timed = is_stamp(row[time]) or (seconds is not None and (by_number or seconds >= FIRST_CLOCK_SECOND))
         if not timed or any(number_of(row[axis]) is None for axis in axes):

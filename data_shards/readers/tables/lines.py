@@ -1,5 +1,7 @@
 """Reads a text file in chunks of whole lines, with bounded memory even if a line never ends."""
 
+import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,12 @@ LONGEST_LINE = 1 << 16
 """Maximum length of a line in bytes; a file with a longer one is not a table of samples."""
 
 LF = b"\n"
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
+"""Byte order mark in UTF-8."""
+
+_UTF16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+_LOOKED_AT = 64
+_ZEROS = re.compile(rb"\0+")
 
 
 @dataclass(frozen=True)
@@ -26,32 +33,53 @@ class LineChunk:
     """Whether this is the end of the file."""
 
 
+def encoding_of(head: bytes) -> str:
+    """The encoding of a file in UTF-16, with or without a byte order mark; empty for all others."""
+    even, odd = head[:_LOOKED_AT:2], head[1:_LOOKED_AT:2]
+    if len(odd) > 4 and not any(odd) and all(even):
+        return "utf-16-le"
+    if len(odd) > 4 and not any(even) and all(odd):
+        return "utf-16-be"
+    return _UTF16.get(head[:2], "")
+
+
 def pieces(path: Path, skip: int = 0, size: int | None = None) -> Iterator[LineChunk]:
-    """The file after its first `skip` lines. Lines may end with LF, CR LF or CR.
+    """The file after its first `skip` lines, in UTF-8 or an 8-bit encoding. Lines may end with LF, CR LF or CR.
 
     Raises:
         HarnetError: a line is longer than `LONGEST_LINE`.
     """
-    size = size or PIECE_BYTES
     line = 1
     rest = b""
+    chunks = _chunks(path, size or PIECE_BYTES)
+    read = next(chunks, b"").removeprefix(BOM)
+    while read or rest:
+        more = next(chunks, b"")
+        content = rest + read
+        end = content.rfind(LF) + 1 if more else len(content)
+        rest, content, read = content[end:], content[:end], more
+        if len(rest) > LONGEST_LINE:
+            raise HarnetError(
+                f"{path}: line {line + content.count(LF)} is longer than {LONGEST_LINE >> 10} KiB: not a table of "
+                "samples, or damaged: export it again"
+            )
+        first = line
+        while skip and content:
+            skip, first = skip - 1, first + 1
+            content = content[content.find(LF) + 1 :] if b"\n" in content else b""
+        line = first + content.count(LF)
+        if content:
+            yield LineChunk(content, first, not more)
+
+
+def _chunks(path: Path, size: int) -> Iterator[bytes]:
+    """The content, about `size` bytes at a time; every line end has a line feed, and runs of zero bytes are one."""
     with path.open("rb") as file:
-        read = file.read(size).removeprefix(_BOM)
-        old_mac = b"\r" in read and b"\n" not in read
-        while read or rest:
-            more = file.read(size)
-            content = rest + (read.replace(b"\r", b"\n") if old_mac else read)
-            end = content.rfind(LF) + 1 if more else len(content)
-            rest, content, read = content[end:], content[:end], more
-            if len(rest) > LONGEST_LINE:
-                raise HarnetError(
-                    f"{path}: line {line + content.count(LF)} is longer than {LONGEST_LINE >> 10} KiB: not a table of "
-                    "samples, or damaged: export it again"
-                )
-            first = line
-            while skip and content:
-                skip, first = skip - 1, first + 1
-                content = content[content.find(LF) + 1 :] if b"\n" in content else b""
-            line = first + content.count(LF)
-            if content:
-                yield LineChunk(content, first, not more)
+        encoding = encoding_of(file.peek(_LOOKED_AT))
+        text = io.TextIOWrapper(file, encoding, "replace", newline="") if encoding else None
+        while chunk := file.read(size) if text is None else text.read(size).encode():
+            if chunk.endswith(b"\r"):
+                chunk += file.read(1) if text is None else text.read(1).encode()
+            if chunk.count(b"\r") != chunk.count(b"\r\n"):
+                chunk = chunk.replace(b"\r\n", LF).replace(b"\r", LF)
+            yield _ZEROS.sub(b"\0", chunk) if b"\0" in chunk else chunk

@@ -100,7 +100,7 @@ class TextRows:
         self._per_g = per_g
         self._names = [repr(dialect.names[place]) if dialect.names else f"{place + 1}" for place in places]
         tally.add("blank lines", dialect.blank)
-        tally.add("foreign lines", dialect.foreign, "before the header row")
+        tally.add("preamble lines", dialect.preamble)
         self._met = 0
         cells = Cells(dialect, places, tally)
         self._pieces = (cells.columns(piece) for piece in pieces(path, dialect.skip))

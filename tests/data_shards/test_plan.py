@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from data_shards.shards.block import range_length, window_starts
 from data_shards.shards.manifest import Manifest, ShardInfo
-from data_shards.stream.expectation import expected_windows
+from data_shards.stream import expectation, keyed
+from data_shards.stream.expectation import expectations, expected_windows, person_days
 from data_shards.stream.plan import OrderConfig, lanes_of, plan_epoch, steps_per_epoch
 from data_shards.stream.window_sampling import draw_starts, moving_sum
 from harnet.errors import HarnetError
@@ -70,6 +71,17 @@ def test_a_person_day_has_1500_windows_or_all_it_has() -> None:
         starts = manifest.columns["starts_10"][rows[day == one]]
         assert expected[day == one].sum() <= min(1500, starts.sum()) + 1e-6
         assert (expected[day == one] <= starts).all()
+
+
+def test_with_even_motion_and_draws_enough_every_window_is_planned_once() -> None:
+    manifest = manifest_of(300)
+    possible = manifest.columns["starts_10"]
+    even = replace(manifest, columns={**manifest.columns, "motion_mass": possible.astype(np.float32)})
+    plan = plan_epoch(even, "train", replace(ORDER, draws_per_day=200_000), 0)
+    found = np.zeros(300, np.int64)
+    found[plan.rows] = np.diff(plan.ends, prepend=0)
+    assert np.array_equal(found, possible)
+    assert (possible == 1).any(), "hours with a single window among them"
 
 
 @given(st.integers(0, 3), st.integers(0, 200), st.sampled_from([1, 3, 100, 10_000]))
@@ -157,6 +169,51 @@ def test_epochs_and_seeds_differ_and_repeat() -> None:
     assert np.array_equal(one.rows, plan_epoch(manifest, "train", ORDER, 0).rows)
     assert not np.array_equal(one.rows, plan_epoch(manifest, "train", ORDER, 1).rows)
     assert not np.array_equal(one.rows, plan_epoch(manifest, "train", replace(ORDER, seed=6), 0).rows)
+
+
+def test_the_order_of_a_seed_never_changes() -> None:
+    """A run continues its order with the next version of this package only if these numbers stay what they are."""
+    row = np.arange(96)
+    columns = {
+        "shard": np.zeros(96, np.int32),
+        "participant": (row // 32).astype(np.int32),
+        "hour": (row % 32).astype(np.int32),
+        "motion_mass": (1 + row * 37 % 101).astype(np.float32),
+        "starts_10": np.where(row % 7, 3591, 40).astype(np.int16),
+    }
+    manifest = Manifest("none", "", (ShardInfo("train-000000.tar", "train", 0, "", 96),), columns, (), (), {})
+    plan = plan_epoch(manifest, "train", ORDER, 2)
+    assert (plan.steps, plan.total, len(plan.rows)) == (262, 8392, 79)
+    assert plan.rows[:8].tolist() == [18, 23, 68, 47, 6, 13, 72, 37]
+    assert plan.ends[:8].tolist() == [64, 128, 256, 320, 384, 448, 512, 576]
+    assert plan.bounds(3, 1) == (3208, 3308)
+    assert plan.shuffled(3, 1)[:8].tolist() == [65, 23, 69, 93, 36, 14, 84, 1]
+    motion = (1 + np.arange(3600) * 37 % 101).astype(np.float32)
+    wear = (np.arange(3600) % 900 > 20).astype(np.uint8)
+    assert draw_starts(motion, wear, 6, 10, plan.draw_key(7)).tolist() == [131, 1357, 1589, 2078, 2130, 3459]
+    assert keyed.numbers(9, 5000)[[0, 4095, 4096, 4999]].tolist() == [
+        12587370737594032228,
+        7504346212995174956,
+        1438596497651140083,
+        1439443339291128744,
+    ]
+
+
+def test_hours_planned_piece_by_piece_are_those_planned_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = manifest_of(300)
+    whole = plan_epoch(manifest, "train", ORDER, 1)
+    monkeypatch.setattr(expectation, "_PIECE", 40)
+    days = person_days(manifest, "train")
+    pieces = list(expectations(manifest, days, 10, 1500))
+    assert len(pieces) > 5
+    assert max(len(piece.windows) for piece in pieces) <= 40
+    assert [piece.days.start for piece in pieces[1:]] == [piece.days.stop for piece in pieces[:-1]]
+    plan = plan_epoch(manifest, "train", ORDER, 1)
+    assert np.array_equal(plan.rows, whole.rows)
+    assert np.array_equal(plan.ends, whole.ends)
+    monkeypatch.setattr(expectation, "_PIECE", 1)
+    assert len(list(expectations(manifest, days, 10, 1500))) == days.count, "a day is never divided"
+    assert steps_per_epoch(manifest, "train", ORDER) == whole.steps
 
 
 def test_livelier_windows_are_drawn_more_often_and_none_twice() -> None:

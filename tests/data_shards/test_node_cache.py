@@ -137,9 +137,47 @@ def test_no_more_than_so_many_entries_are_kept(cache: NodeCache, monkeypatch: py
     assert sorted(path.name for path in cache.root.iterdir() if path.is_dir()) == ["key-2", "key-3", "key-4", "key-5"]
 
 
-def test_a_folder_that_others_can_write_to_is_refused(tmp_path: Path) -> None:
+def test_an_entry_that_is_used_is_kept(cache: NodeCache, tmp_path: Path) -> None:
+    for key in ("used", "unused"):
+        cache.get(key, Maker(tmp_path / "calls"))
+    for path in cache.root.glob("*used"):
+        os.utime(path, (time.time() - (KEPT_DAYS + 1) * 86_400,) * 2)
+    cache.get("used", Maker(tmp_path / "calls"))
+    NodeCache.open(cache.root)
+    assert [path.name for path in cache.root.iterdir() if path.is_dir()] == ["used"]
+    assert (tmp_path / "calls").read_text() == "xx"
+
+
+def test_splits_manifests_and_versions_of_the_code_have_plans_of_their_own(
+    shards: Path, cache: NodeCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = manifests.read(shards)
+    small = replace(ORDER, batch=12)
+    plans = [
+        Planner(contents, "train", small, cache).plan(0),
+        Planner(contents, "heldout", small, cache).plan(0),
+        Planner(contents.without(frozenset({"p0"})), "train", small, cache).plan(0),
+    ]
+    for one, contents_of, split in zip(plans, (contents, contents, contents.without(frozenset({"p0"}))),
+                                       ("train", "heldout", "train"), strict=True):  # fmt: skip
+        np.testing.assert_array_equal(one.rows, plan_epoch(contents_of, split, small, 0).rows)
+    before = len(list(cache.root.glob("plan-*.lock")))
+    monkeypatch.setattr("data_shards.stream.planner._SOURCES", (b"another version",))
+    Planner(contents, "train", small, cache).plan(0)
+    assert (before, len(list(cache.root.glob("plan-*.lock")))) == (3, 4)
+
+
+def test_the_folder_of_a_cache_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_cache.tempfile, "gettempdir", lambda: str(tmp_path))
+    folder = NodeCache.open().root
+    assert folder == tmp_path / f"harnet-{os.getuid()}"
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o720, 0o702])
+def test_a_folder_that_others_can_write_to_is_refused(tmp_path: Path, mode: int) -> None:
     (tmp_path / "open").mkdir()
-    (tmp_path / "open").chmod(0o777)
+    (tmp_path / "open").chmod(mode)
     with pytest.raises(HarnetError, match="writable by, another user"):
         NodeCache.open(tmp_path / "open")
     (tmp_path / "mine").mkdir(mode=0o700)

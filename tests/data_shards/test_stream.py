@@ -13,6 +13,7 @@ from data_shards.shards.block import window_starts
 from data_shards.stream.plan import OrderConfig, lanes_of, plan_epoch
 from data_shards.stream.reader import LaneReader
 from data_shards.stream.shard_files import Shards
+from data_shards.stream.storage import LocalStorage
 from harnet.errors import HarnetError
 
 ORDER = OrderConfig(window_seconds=10, batch=48, lanes=12, seed=1, windows_per_visit=64, shuffle_windows=100)
@@ -118,6 +119,37 @@ def test_an_epoch_reads_each_visit_once_but_where_lanes_meet(shards: Path) -> No
     with Shards(contents) as files:
         read = sum(batch.blocks for batch in LaneReader(files, ORDER, range(12)).batches(plan))
     assert read <= len(plan.rows) + ORDER.lanes - 1
+
+
+class Watched(LocalStorage):
+    """Lists which ranges were announced and read."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.announced: list[tuple[str, int, int]] = []
+        self.read: list[tuple[str, int, int]] = []
+
+    def prefetch(self, name: str, offset: int, length: int) -> None:
+        self.announced.append((name, offset, length))
+
+    def read_into(self, name: str, offset: int, out: memoryview) -> None:
+        self.read.append((name, offset, len(out)))
+        assert self.announced.count(self.read[-1]) >= self.read.count(self.read[-1]), "announced before it is read"
+        super().read_into(name, offset, out)
+
+
+@pytest.mark.parametrize("first", [0, 2])
+def test_what_is_read_was_announced_and_nothing_else_was(shards: Path, first: int) -> None:
+    contents = manifest.read(shards)
+    order = replace(ORDER, batch=8, lanes=2, draws_per_day=60, windows_per_visit=4, shuffle_windows=40)
+    plan = plan_epoch(contents, "train", order, 0)
+    storage, ahead = Watched(shards), []
+    with Shards(contents, storage) as files:
+        for _ in LaneReader(files, order, range(2)).batches(plan, first):
+            ahead.append(len(storage.announced) - len(storage.read))
+    assert sorted(storage.announced) == sorted(storage.read)
+    assert max(ahead) > 0, "the next group is announced while this one is delivered"
+    assert ahead[-1] == 0
 
 
 @pytest.mark.parametrize("kind", ["flipped", "cut"])

@@ -57,6 +57,23 @@ def test_a_marker_that_does_not_name_every_file_does_not_count(tmp_path: Path, m
     assert checkpoint.find(tmp_path).step == 1
 
 
+def test_a_marker_that_names_another_file_does_not_count(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    folder = save(tmp_path, 2)
+    marker = json.loads((folder / run_folder.MARKER).read_text())
+    (folder / run_folder.MARKER).write_text(json.dumps(marker | {"../../log.jsonl": ""}))
+    assert checkpoint.find(tmp_path).step == 1
+
+
+def test_a_rank_finds_the_checkpoint_that_it_is_told_of(tmp_path: Path) -> None:
+    folder = save(tmp_path, 2)
+    found = checkpoint.at_step(tmp_path, 2)
+    assert found == checkpoint.find(tmp_path)
+    assert checkpoint.at_step(tmp_path, 1) is None
+    (folder / run_folder.MARKER).unlink()
+    assert checkpoint.at_step(tmp_path, 2) is None
+
+
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir"}
 
 

@@ -60,6 +60,15 @@ def test_what_a_killed_process_left_is_taken_over(tmp_path: Path) -> None:
     assert not (run / LOCK).exists()
 
 
+def test_a_process_that_has_ended_holds_nothing_before_its_parent_waits_for_it() -> None:
+    with subprocess.Popen(["sleep", "60"]) as other:
+        held = replace(Holder.of_this_process(), pid=other.pid, started=lock._start_of(other.pid) or 0)
+        assert not held.has_ended()
+        other.kill()
+        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+        assert held.has_ended()
+
+
 def holder_or_none(run: Path) -> Holder | None:
     return holder(run) if run.is_dir() else None
 

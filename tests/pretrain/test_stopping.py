@@ -32,7 +32,9 @@ def test_without_patience_it_never_stops() -> None:
 
 def test_a_loss_that_is_not_a_number_is_never_better() -> None:
     stopping = EarlyStopping(2)
-    assert observe(stopping, [math.nan, math.nan]) == [False, False]
+    assert observe(stopping, [math.nan]) == [False]
+    assert not stopping.enough
+    assert observe(stopping, [math.nan]) == [False]
     assert stopping.enough
 
 

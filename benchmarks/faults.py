@@ -33,7 +33,7 @@ from data_shards.cohort.store import Cohort
 from data_shards.quality.policy import POLICIES
 from data_shards.shards import manifest, verify_shards, writer
 from data_shards.shards.shard_plan import ShardOptions
-from data_shards.stream.patience import Patience
+from data_shards.stream.retries import RetryPolicy
 from data_shards.stream.shard_files import Shards
 from data_shards.synthetic.make import synthesise
 from data_shards.synthetic.synth_options import SynthOptions
@@ -101,7 +101,7 @@ def use_shards(folder: Path) -> Parts:
     contents = manifest.read(folder)
     columns = [contents.columns[name] for name in sorted(contents.columns)]
     found = {"manifest": digest(contents.shards, contents.participants, contents.recordings, *columns)}
-    with Shards(contents, patience=Patience(0)) as shards:
+    with Shards(contents, retry_policy=RetryPolicy(0)) as shards:
         for row in range(len(contents.columns["hour"])):
             found[str(row)] = attempted(lambda row=row: digest(*shards.read(row)))  # type: ignore[misc]
     return found

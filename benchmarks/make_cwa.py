@@ -220,7 +220,7 @@ def main() -> None:
     if options.person is not None:
         options = replace(options, start=first_midnight(options.person, options.seed))
     count = make(arguments.out, options)
-    print(f"{arguments.out}: {count:,} samples, synthetic (made by formula, seed {arguments.seed})")
+    print(f"{arguments.out}: {count:,} samples, synthetic, seed {arguments.seed}")
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class Benchmark:
         self.slice = 3.0 if self.cuda else 6.0
         self.end = time.monotonic() + 60 * arguments.minutes
         self.results: dict[str, dict[str, Any]] = {}
-        self.about = machine() | {"shards": arguments.shards.name if arguments.shards else "made by formula"}
+        self.about = machine() | {"shards": arguments.shards.name if arguments.shards else "synthetic"}
 
     @property
     def late(self) -> bool:
@@ -276,7 +276,7 @@ def _print(title: str, found: dict[str, Any]) -> None:
             print(f"  {name:<60} {_shown(value)}")
 
 
-def made_by_formula(folder: Path) -> Path:
+def synthetic_shards(folder: Path) -> Path:
     """Shards of synthetic people, one day each: a benchmark of training needs no recordings."""
     cohort = synthesise(folder / "cohort.zarr", people=PEOPLE, options=SynthOptions(days=1))
     writer.write_shards(cohort, folder / "shards", ShardOptions(quality=POLICIES["none"]))
@@ -310,7 +310,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=6.0, help="time limit, after which no new part starts")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        shards = arguments.shards or made_by_formula(Path(folder))
+        shards = arguments.shards or synthetic_shards(Path(folder))
         bench = Benchmark(arguments, shards, Path(folder))
         for name in arguments.only:
             title, measure = SECTIONS[name]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from data_shards.pool import Killed, spread
+from data_shards.pool import Killed, map_unordered
 from harnet.errors import HarnetError
 from harnet.progress import bar
 
@@ -44,7 +44,7 @@ def run_all(
                 shown.update(counts(item))
             return results
         found: dict[int, Result] = {}
-        for place, result in spread(work, items, workers):
+        for place, result in map_unordered(work, items, workers):
             if not isinstance(result, Killed):
                 found[place] = result
             elif killed is not None:

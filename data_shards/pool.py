@@ -40,7 +40,7 @@ class Killed:
     """Human-readable, such as "killed by SIGSEGV (a fault in native code?)"."""
 
 
-def spread(
+def map_unordered(
     work: Callable[[Item], Result], items: Sequence[Item], workers: int
 ) -> Iterator[tuple[int, Result | Killed]]:
     """Yield (index, work(item)) from `workers` processes, in order of completion.
@@ -52,49 +52,49 @@ def spread(
     """
     waiting = deque(enumerate(items))
     while waiting:
-        in_flight = yield from _until_one_is_killed(work, waiting, workers)
+        in_flight = yield from _run_until_one_is_killed(work, waiting, workers)
         if in_flight:
             log.warning("a worker was killed; the %d items in flight are retried, one at a time", len(in_flight))
         for place, item in in_flight:
-            yield place, _alone(work, item)
+            yield place, _run_alone(work, item)
 
 
-def _until_one_is_killed(
+def _run_until_one_is_killed(
     work: Callable[[Item], Result], waiting: deque[Placed[Item]], workers: int
 ) -> Generator[tuple[int, Result], None, list[Placed[Item]]]:
     """Process `waiting`; returns the items that were in flight when a worker died, none if none did."""
-    flying: dict[Future[Result], Placed[Item]] = {}
+    in_flight: dict[Future[Result], Placed[Item]] = {}
     with ProcessPoolExecutor(min(workers, len(waiting)), _context, initializer=exit_with_parent) as pool:
         broken = False
-        while flying or waiting:
+        while in_flight or waiting:
             # No more items in flight than workers, so that few are suspects when one dies.
-            while waiting and len(flying) < workers and not broken:
+            while waiting and len(in_flight) < workers and not broken:
                 try:
-                    flying[pool.submit(work, waiting[0][1])] = waiting[0]
+                    in_flight[pool.submit(work, waiting[0][1])] = waiting[0]
                     waiting.popleft()
                 except BrokenProcessPool:
                     broken = True
-            finished, _ = wait(flying, return_when="ALL_COMPLETED" if broken else FIRST_COMPLETED)
+            finished, _ = wait(in_flight, return_when="ALL_COMPLETED" if broken else FIRST_COMPLETED)
             for future in finished:
                 if isinstance(future.exception(), BrokenProcessPool):
                     broken = True
                 else:
-                    yield flying.pop(future)[0], future.result()
-            if broken and all(future.done() for future in flying):
-                return sorted(flying.values(), key=lambda placed: placed[0])
+                    yield in_flight.pop(future)[0], future.result()
+            if broken and all(future.done() for future in in_flight):
+                return sorted(in_flight.values(), key=lambda placed: placed[0])
     return []
 
 
-def _alone(work: Callable[[Item], Result], item: Item) -> Result | Killed:
-    """`work(item)` in a process of its own."""
+def _run_alone(work: Callable[[Item], Result], item: Item) -> Result | Killed:
+    """`work(item)` in its own process."""
     receiving, sending = _context.Pipe(duplex=False)
-    process = _context.Process(target=_deliver, args=(work, item, sending))
+    process = _context.Process(target=_send_result, args=(work, item, sending))
     process.start()
     sending.close()
-    begun, delivered = False, None
+    begun, sent = False, None
     try:
         begun = receiving.recv()
-        delivered = receiving.recv()
+        sent = receiving.recv()
     except EOFError:
         pass
     finally:
@@ -103,28 +103,28 @@ def _alone(work: Callable[[Item], Result], item: Item) -> Result | Killed:
     if not begun:
         raise HarnetError(f"worker processes exit before they start (exit code {process.exitcode}); a script that "
                           "starts them needs `if __name__ == '__main__':`")  # fmt: skip
-    if delivered is None:
-        return Killed(_how(process.exitcode or 0))
-    result, error = delivered
+    if sent is None:
+        return Killed(_describe_exit(process.exitcode or 0))
+    result, error = sent
     if error is not None:
         raise error
     return result
 
 
-def _deliver(work: Callable[[Any], Any], item: Any, sending: Connection) -> None:
+def _send_result(work: Callable[[Any], Any], item: Any, sending: Connection) -> None:
     """In the child process: signal that it has started, then send (result, None) or (None, exception)."""
     exit_with_parent()
     sending.send(True)
-    delivered: tuple[Any, BaseException | None]
+    sent: tuple[Any, BaseException | None]
     try:
-        delivered = (work(item), None)
+        sent = (work(item), None)
     except BaseException as error:
         error.add_note(traceback.format_exc())
-        delivered = (None, error)
-    sending.send(delivered)
+        sent = (None, error)
+    sending.send(sent)
 
 
-def _how(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if code >= 0:
         return f"ended with exit code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"

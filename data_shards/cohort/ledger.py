@@ -50,7 +50,7 @@ def entries(root: Path) -> list[Unreadable]:
     return sorted(found, key=lambda each: (each.source, each.recording))
 
 
-def forget(root: Path, ids: Collection[str]) -> None:
+def remove_entries(root: Path, ids: Collection[str]) -> None:
     """Remove the entries of the recordings or participants in `ids`, and those with one of them in their path."""
     if not ids:
         return

@@ -203,7 +203,7 @@ class Cohort:
         removed last. Nothing may be ingested into the store meanwhile. OSError if a file cannot be removed.
         """
         there = [name for name in recordings if name in self]
-        ledger.forget(self.root, {*recordings, *participants, *(self.info(name).participant for name in there)})
+        ledger.remove_entries(self.root, {*recordings, *participants, *(self.info(name).participant for name in there)})
         cohort_index.without(self.root, frozenset(recordings))
         for name in there:
             # Deleting a folder is not atomic; under its own name, half a recording would still be listed.

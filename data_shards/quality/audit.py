@@ -43,7 +43,7 @@ class Audit:
 
 def audit(cohort: Cohort, policy: QualityPolicy, table: Path) -> Audit:
     """Apply the policy to every recording of a store and write one row per recording to the CSV file `table`."""
-    infos = _Watched()
+    infos = _Statistics()
     unreadable = tuple(cohort.unreadable())
     with atomic_path(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
@@ -72,7 +72,7 @@ COLUMNS = (
 """Columns of recordings.csv."""
 
 
-class _Watched:
+class _Statistics:
     """Collects statistics from the metadata as they are streamed to the flow."""
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class _Watched:
     ) -> Iterator[RecordingInfo]:
         """Yield each item after recording its values."""
         for info in infos:
-            broken = [rule for rule in RULES if rule.breaks(info, policy)]
+            broken = [rule for rule in RULES if rule.violated_by(info, policy)]
             for rule in broken:
                 self.broken[rule.name] += 1
             self.order.append((RULES.index(broken[0]) if broken else len(RULES), info.recording))
@@ -131,7 +131,7 @@ def row(info: RecordingInfo, broken: Sequence[Rule], policy: QualityPolicy) -> d
         f"{quality['interrupted_seconds'] / 3600:.3f}",
         sum(seconds == 0 for seconds in quality["worn_seconds_by_clock_hour"]),
         broken[0].name if broken else "",
-        broken[0].says(policy) if broken else "",
+        broken[0].description(policy) if broken else "",
         "; ".join(rule.name for rule in broken),
         _text("; ".join(map(str, info.notes))),
     )

@@ -87,9 +87,9 @@ class Rule:
     """Short name, for tables and JSON."""
     limit: str
     """Name of the policy field with its limit."""
-    says: Callable[[QualityPolicy], str]
+    description: Callable[[QualityPolicy], str]
     """Human-readable description of what it excludes under a policy."""
-    breaks: Callable[[RecordingInfo, QualityPolicy], bool]
+    violated_by: Callable[[RecordingInfo, QualityPolicy], bool]
     """Whether a recording violates it."""
 
 
@@ -128,15 +128,15 @@ RULES = (
 """Rules in the order of the flow table: a recording is counted under the first rule it violates."""
 
 
-def in_force(policy: QualityPolicy) -> list[Rule]:
+def active_rules(policy: QualityPolicy) -> list[Rule]:
     """The rules for which a policy sets a limit, in order."""
     off = POLICIES["none"]
     return [rule for rule in RULES if getattr(policy, rule.limit) != getattr(off, rule.limit)]
 
 
-def broken_rule(info: RecordingInfo, policy: QualityPolicy) -> Rule | None:
+def first_violated_rule(info: RecordingInfo, policy: QualityPolicy) -> Rule | None:
     """The first rule that a recording violates; None if it is kept."""
-    return next((rule for rule in RULES if rule.breaks(info, policy)), None)
+    return next((rule for rule in RULES if rule.violated_by(info, policy)), None)
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,10 @@ class Flow:
         lines = [
             (self.unreadable + self.recordings, "files and recordings in"),
             (-self.unreadable, "could not be read"),
-            *((-self.excluded[rule.name], f"{rule.name}: {rule.says(self.policy)}") for rule in in_force(self.policy)),
+            *(
+                (-self.excluded[rule.name], f"{rule.name}: {rule.description(self.policy)}")
+                for rule in active_rules(self.policy)
+            ),
             (self.kept, f"recordings out: {self.people} people, {self.person_days} person-days, "
                         f"{self.worn_hours:.1f} h worn"),
         ]  # fmt: skip
@@ -201,7 +204,7 @@ def flow(infos: Iterable[RecordingInfo], unreadable: int, policy: QualityPolicy)
     for info in infos:
         recordings += 1
         noted.update({note.kind for note in info.notes})
-        rule = broken_rule(info, policy)
+        rule = first_violated_rule(info, policy)
         if rule is not None:
             excluded[rule.name] += 1
             continue

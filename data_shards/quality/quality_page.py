@@ -17,7 +17,7 @@ from data_shards.parallel import run_all
 from data_shards.quality import picture
 from data_shards.quality.audit import Audit, audit
 from data_shards.quality.histogram import HEIGHT, WIDTH, Histogram, histogram
-from data_shards.quality.policy import RULES, QualityPolicy, in_force
+from data_shards.quality.policy import RULES, QualityPolicy, active_rules
 from harnet.errors import HarnetError
 from harnet.files import write_atomically
 from harnet.html.templates import page_environment
@@ -122,8 +122,8 @@ def _summary(audited: Audit, drawn: int) -> dict[str, Any]:
     """Content of the summary on the first page."""
     counts = audited.flow.excluded
     rules = [
-        (rule.name, rule.says(audited.policy), counts[rule.name], audited.broken[rule.name])
-        for rule in in_force(audited.policy)
+        (rule.name, rule.description(audited.policy), counts[rule.name], audited.broken[rule.name])
+        for rule in active_rules(audited.policy)
     ]
     return {
         "flow": audited.flow,
@@ -155,7 +155,7 @@ def _recording(cohort: Cohort, name: str, policy: QualityPolicy) -> dict[str, An
     return {
         "info": info,
         "synthetic": info.device == SYNTHETIC,
-        "broken": [rule.says(policy) for rule in RULES if rule.breaks(info, policy)],
+        "broken": [rule.description(policy) for rule in RULES if rule.violated_by(info, policy)],
         "facts": [(label, say(info)) for label, say in FACTS],
         "rows": picture.day_rows(info, motion, wear),
     }

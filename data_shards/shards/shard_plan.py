@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from data_shards.cohort.info import RecordingInfo
 from data_shards.cohort.store import Cohort
-from data_shards.quality.policy import POLICIES, Flow, QualityPolicy, broken_rule, flow
+from data_shards.quality.policy import POLICIES, Flow, QualityPolicy, first_violated_rule, flow
 from data_shards.shards import manifest, tar
 from data_shards.shards.compression import BLOSC_BLOCK, ZSTD_LEVEL, Compression
 from data_shards.shards.split import Split, split_of
@@ -158,7 +158,7 @@ class _Collector:
             if info.participant in self.exclude:
                 self.withdrawn += 1
                 continue
-            if broken_rule(info, self.options.quality) is None:
+            if first_violated_rule(info, self.options.quality) is None:
                 self._add(info)
             yield info
 

@@ -33,7 +33,7 @@ class OpenFiles:
     """Files of a folder, opened on first use; thread-safe. Each process has its own instance."""
 
     def __init__(self, folder: Path, most: int | None = None) -> None:
-        self._folder, self._most = folder, most or allowance()
+        self._folder, self._most = folder, most or max_open_files()
         self._files: OrderedDict[str, OpenFile] = OrderedDict()
         self._lock = Lock()
 
@@ -79,7 +79,7 @@ class OpenFiles:
                 self._most = max(1, len(self._files))
 
 
-def allowance() -> int:
+def max_open_files() -> int:
     """Maximum number of files of one folder that a process keeps open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(4, min(_MOST, soft // _SHARE)) if soft != resource.RLIM_INFINITY else _MOST

@@ -40,7 +40,7 @@ class Lane:
         self._next = -1
         self._carried: tuple[int, NDArray[np.void]] | None = None
 
-    def give(self, first: int, out: NDArray[np.void]) -> None:
+    def copy_windows(self, first: int, out: NDArray[np.void]) -> None:
         """Copy the lane's windows from number `first` on, all in one group, to `out` (b,), in the form of `as_items`.
 
         Raises:

@@ -71,5 +71,5 @@ class LaneReader:
             windows = np.empty((len(place), *self._memory.shape[2:]), np.int16) if out is None else out
             items = as_items(windows)
             for number, lane in enumerate(lanes):
-                lane.give(step * each, items[number * each : (number + 1) * each])
+                lane.copy_windows(step * each, items[number * each : (number + 1) * each])
             yield LaneBatch(windows, step * config.batch + place, tally.read - blocks, tally.damaged - damaged)

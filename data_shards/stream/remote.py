@@ -2,7 +2,7 @@
 
 Blocks that are needed next are prefetched in the background, and blocks may be cached on a local disk. Failures are
 retried with back-off: a few times here, for short faults, and then for minutes by the reader of the block
-(`patience.py`). Messages never contain passwords or tokens.
+(`retries.py`). Messages never contain passwords or tokens.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from typing import Any
 from data_shards.shards.location import is_remote, local_path, split_query
 from data_shards.shards.manifest import Manifest
 from data_shards.stream.block_cache import BlockCache
-from data_shards.stream.patience import Patience
+from data_shards.stream.retries import RetryPolicy
 from data_shards.stream.storage import LocalStorage, Missing, Storage, Truncated
 from harnet.errors import HarnetError
 from harnet.redaction import redacted
@@ -35,7 +35,7 @@ class RemoteOptions:
     """Folder in which blocks are cached; None disables caching."""
     cache_bytes: int = 0
     """Size limit of that folder, exceeded by at most 1/50 per process that uses it; 0 disables caching."""
-    patience: Patience = field(default_factory=Patience)
+    retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
     """Retry policy for blocks and the manifest."""
 
 
@@ -47,7 +47,7 @@ def open_storage(manifest: Manifest, options: RemoteOptions) -> Storage:
     return LocalStorage(local_path(location))
 
 
-class Remote:
+class RemoteFiles:
     """Files below a URL, with retries. Opened on first use, in the process that uses it."""
 
     def __init__(self, url: str, options: RemoteOptions) -> None:
@@ -98,8 +98,10 @@ class Remote:
 
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(_ATTEMPTS),
-            wait=tenacity.wait_random_exponential(multiplier=self._options.patience.first_pause, max=_LONGEST_PAUSE),
-            retry=tenacity.retry_if_exception(_may_pass),
+            wait=tenacity.wait_random_exponential(
+                multiplier=self._options.retry_policy.first_pause, max=_LONGEST_PAUSE
+            ),
+            retry=tenacity.retry_if_exception(_is_retryable),
             reraise=True,
         )
         try:
@@ -113,7 +115,7 @@ class Remote:
         except Exception as error:
             # Errors of many libraries, whose text and causes may contain the URL's secrets: reduced to one clean line.
             said = redacted(str(error)).replace(self._query or "\0", "?***") or type(error).__name__
-            if _may_pass(error):
+            if _is_retryable(error):
                 raise OSError(said) from None
             what = "access denied" if _is_denied(error) else "cannot be read"
             raise HarnetError(f"{self.where(name)}: {what} ({said}); check URL, credentials and network") from None
@@ -123,7 +125,7 @@ class RemoteStorage:
     """See `data_shards.stream.storage.Storage`."""
 
     def __init__(self, location: str, options: RemoteOptions, corpus: str) -> None:
-        self._remote = Remote(location, options)
+        self._remote = RemoteFiles(location, options)
         self._source = split_query(location)[0]
         kept = options.cache and options.cache_bytes
         self._cache = BlockCache(options.cache, options.cache_bytes, corpus) if options.cache and kept else None
@@ -172,7 +174,7 @@ def _plainly(call: Callable[[Any, str], Any], files: Any, path: str) -> Any:
         raise
 
 
-def _may_pass(error: BaseException) -> bool:
+def _is_retryable(error: BaseException) -> bool:
     """Whether the error is retryable."""
     lasting = FileNotFoundError | ImportError | NotImplementedError | HarnetError
     return isinstance(error, Exception) and not (_is_denied(error) or isinstance(error, lasting))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from data_shards.shards.block import digest, from_range
 from data_shards.shards.manifest import Manifest
 from data_shards.stream.damage import DamagedBlock
-from data_shards.stream.patience import Patience
+from data_shards.stream.retries import RetryPolicy
 from data_shards.stream.storage import LocalStorage, Storage, Truncated
 
 Arrays = tuple[NDArray[np.int16], NDArray[np.float32], NDArray[np.uint8]]
@@ -24,9 +24,11 @@ _PAUSE = 0.2
 class Shards:
     """Reads blocks; not shared between processes."""
 
-    def __init__(self, manifest: Manifest, storage: Storage | None = None, patience: Patience | None = None) -> None:
+    def __init__(
+        self, manifest: Manifest, storage: Storage | None = None, retry_policy: RetryPolicy | None = None
+    ) -> None:
         self.manifest = manifest
-        self._patience = patience or Patience()
+        self._retry_policy = retry_policy or RetryPolicy()
         self._storage = storage or LocalStorage(Path(manifest.location))
         columns = manifest.columns
         self._shard, self._offset, self._length = columns["shard"], columns["offset"], columns["length"]
@@ -92,7 +94,7 @@ class Shards:
         name, offset = self._place(row)
         read = partial(self._storage.read_into, name, offset, content)
         again = partial(self._storage.forget, name, offset, len(content))
-        self._patience.read(read, f"{self.manifest.where}/{name}", again)
+        self._retry_policy.read(read, f"{self.manifest.where}/{name}", again)
 
     def _place(self, row: int) -> tuple[str, int]:
         return self.manifest.shards[self._shard[row]].name, int(self._offset[row])

@@ -29,8 +29,8 @@ from data_shards.shards.manifest import (
     refuse_if_purging,
 )
 from data_shards.stream.node_cache import Entry, NodeCache
-from data_shards.stream.patience import Patience
-from data_shards.stream.remote import Remote, RemoteOptions
+from data_shards.stream.remote import RemoteFiles, RemoteOptions
+from data_shards.stream.retries import RetryPolicy
 from data_shards.stream.storage import Missing, Truncated
 from harnet.errors import HarnetError
 
@@ -89,18 +89,18 @@ def open_manifest(
 
 
 def _open_remote(location: str, cache: NodeCache, without: frozenset[str], options: RemoteOptions) -> Manifest:
-    files = Remote(location, options)
+    files = RemoteFiles(location, options)
     where = files.where(FILE_NAME)
     try:
         # A missing manifest is final; all other failures may be transient.
-        info = options.patience.read(lambda: files.info(FILE_NAME), where, passing=(OSError,))
+        info = options.retry_policy.read(lambda: files.info(FILE_NAME), where, retryable=(OSError,))
         marks = {name: str(info[name]) for name in ("size", *_MARKS) if info.get(name) is not None}
         if len(marks) > 1:
             mark = hashlib.sha256(json.dumps([location, marks], sort_keys=True).encode()).hexdigest()
-            make = partial(_fetch_and_convert, files, info["size"], options.patience, where, without)
+            make = partial(_fetch_and_convert, files, info["size"], options.retry_policy, where, without)
             return _manifest(cache.get(_key(mark, without), make), location)
         # This server provides no metadata that show whether the manifest has changed, so it must be read.
-        content = _fetch(files, info["size"], options.patience)
+        content = _fetch(files, info["size"], options.retry_policy)
     except Missing:
         raise HarnetError(_none(files.where("").rstrip("/"))) from None
     digest = hashlib.sha256(content.getbuffer()).hexdigest()
@@ -108,10 +108,10 @@ def _open_remote(location: str, cache: NodeCache, without: frozenset[str], optio
     return _manifest(entry, location)
 
 
-def _fetch(files: Remote, size: int, patience: Patience) -> io.BytesIO:
+def _fetch(files: RemoteFiles, size: int, retry_policy: RetryPolicy) -> io.BytesIO:
     def piece(start: int) -> bytes:
         read = partial(files.fetch, FILE_NAME, start, min(_PIECE, size - start))
-        return patience.read(read, files.where(FILE_NAME), passing=(OSError,))
+        return retry_policy.read(read, files.where(FILE_NAME), retryable=(OSError,))
 
     try:
         return io.BytesIO(b"".join(map(piece, range(0, size, _PIECE))))
@@ -120,9 +120,9 @@ def _fetch(files: Remote, size: int, patience: Patience) -> io.BytesIO:
 
 
 def _fetch_and_convert(
-    files: Remote, size: int, patience: Patience, named: str, without: frozenset[str], folder: Path
+    files: RemoteFiles, size: int, retry_policy: RetryPolicy, named: str, without: frozenset[str], folder: Path
 ) -> Mapping[str, Any]:
-    return _convert(_fetch(files, size, patience), folder, named, without)
+    return _convert(_fetch(files, size, retry_policy), folder, named, without)
 
 
 def _none(where: str) -> str:

@@ -14,7 +14,7 @@ from data_shards.layout import SECONDS_PER_HOUR
 from data_shards.parallel import run_all
 from data_shards.synthetic.diary import Activity, bouts
 from data_shards.synthetic.people import person
-from data_shards.synthetic.record import MADE, NOTE, first_hour, lived, record, settings, source
+from data_shards.synthetic.record import MADE, NOTE, activities, first_hour, record, settings, source
 from data_shards.synthetic.synth_options import SynthOptions
 from harnet.errors import HarnetError
 from harnet.files import atomic_path
@@ -50,7 +50,7 @@ def write_labels(path: Path, people: int, options: SynthOptions) -> None:
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         for number in range(people):
             someone = person(options.seed, number)
-            starts, seconds, doing = bouts(lived(someone, options, number))
+            starts, seconds, doing = bouts(activities(someone, options, number))
             starts = starts + first_hour(someone, options) * SECONDS_PER_HOUR
             writer.write_table(pa.table([[someone.name] * len(starts), starts, seconds, names[doing]], schema=schema))
 

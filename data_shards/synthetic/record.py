@@ -21,20 +21,21 @@ from data_shards.synthetic.motion import course, measure
 from data_shards.synthetic.people import SyntheticPerson
 from data_shards.synthetic.synth_options import MORNING, SynthOptions
 
-NOTE = "synthetic: made by formula, not a recording"
-"""Goes into the description of the filter."""
+NOTE = "synthetic data, not recorded from people"
+"""Printed, and stored with labels."""
 VERSION = 2
-"""Version of the formula: with another version, the same seed gives other people."""
+"""Version of the generator: with another version, the same seed gives other people."""
 MADE = Preprocessing(
     rate=RATE,
     units=PREPROCESSING["units"],
     counts_per_g=COUNTS_PER_G,
-    filter=f"none ({NOTE}, version {VERSION}, at {RATE} Hz)",
+    filter=f"none (synthetic: made by formula, not a recording, version {VERSION}, at {RATE} Hz)",
     calibration=PREPROCESSING["calibration"],
     wear_rule=PREPROCESSING["wear_rule"],
 )
-"""Preprocessing of synthetic recordings. It is passed on from the store to shards, runs and weights, and mixed shards
-are refused. So a model card states it too, and synthetic people cannot get mixed with real ones unnoticed."""
+"""Preprocessing of synthetic recordings; its wording is part of manifest digests. It is passed on from the store to
+shards, runs and weights, and mixed shards are refused. So a model card states it too, and synthetic people cannot get
+mixed with real ones unnoticed."""
 MONDAY_HOUR = 473_352
 """Monday, 1 January 2024, 00:00, in hours since 1970."""
 FULL_SCALE = 32767
@@ -45,7 +46,7 @@ THERMOMETER_SECONDS = 60
 
 def record(someone: SyntheticPerson, options: SynthOptions, number: int) -> tuple[RecordingInfo, HourData]:
     """The recording of a person; its draws are keyed by (seed, number)."""
-    slowly = course(someone, options.seed, number, lived(someone, options, number))
+    slowly = course(someone, options.seed, number, activities(someone, options, number))
     accel = measure(someone, options.seed, number, slowly)
     clipped = _clipped_share(accel)
     begin = first_hour(someone, options)
@@ -75,7 +76,7 @@ def record(someone: SyntheticPerson, options: SynthOptions, number: int) -> tupl
         complete_seconds=worn.complete_seconds,
         calibration=calibration,
         quality=quality,
-        notes=(Note(SYNTHETIC, 1, "made by formula, not a recording"),),
+        notes=(Note(SYNTHETIC, 1, "not recorded from a person"),),
         metadata={"synthetic_seed": options.seed, "synthetic_person": number},
         source=source(options, number),
         preprocessing=MADE,
@@ -84,7 +85,7 @@ def record(someone: SyntheticPerson, options: SynthOptions, number: int) -> tupl
     return info, HourData(accel, worn.motion, worn.wear)
 
 
-def lived(someone: SyntheticPerson, options: SynthOptions, number: int) -> NDArray[np.uint8]:
+def activities(someone: SyntheticPerson, options: SynthOptions, number: int) -> NDArray[np.uint8]:
     """The person's activity in each second of the recording."""
     doing = diary(someone, options.seed, number, options.days if not options.hours else 1)
     if not options.hours:
@@ -104,7 +105,7 @@ def settings(options: SynthOptions) -> dict[str, str]:
 
 
 def source(options: SynthOptions, number: int) -> SourceFile:
-    """Stands in for the source file, which does not exist."""
+    """Placeholder for the source file, which does not exist."""
     name = f"person {number} of the formula"
     return SourceFile(name=name, bytes=0, mtime_ns=0, xxh3="0" * 16, kind=SYNTHETIC, settings=settings(options))
 

@@ -87,7 +87,7 @@ class HeldOut:
             return {}
         plan = Planner(self._manifest, "heldout", self._order, self._source.cache).plan(0)
         storage = open_storage(self._manifest, self._source.remote)
-        with Shards(self._manifest, storage, self._source.remote.patience) as shards:
+        with Shards(self._manifest, storage, self._source.remote.retry_policy) as shards:
             batch = next(LaneReader(shards, self._order, lanes, self._source.max_damaged).batches(plan))
         windows: list[Tensor] = list(torch.from_numpy(batch.windows).chunk(len(lanes)))
         positions = torch.from_numpy(batch.positions).chunk(len(lanes))

@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from data_shards.shards.manifest import Manifest
 from data_shards.stream import descriptors, shared_manifest
 from data_shards.stream.node_cache import NodeCache
-from data_shards.stream.patience import Patience
 from data_shards.stream.plan import OrderConfig, lanes_of
 from data_shards.stream.planner import Planner
 from data_shards.stream.reader import MAX_DAMAGED, LaneReader
 from data_shards.stream.remote import RemoteOptions, open_storage
+from data_shards.stream.retries import RetryPolicy
 from data_shards.stream.shard_files import Shards
 from data_shards.withdrawals import read_ids
 from harnet.errors import HarnetError
@@ -64,7 +64,7 @@ class LoadingOptions:
         """
         cache = NodeCache.open(data.cache)
         remote = RemoteOptions(
-            cache.root / "blocks", int(data.cache_gb * 1e9), Patience(seconds=60 * data.retry_minutes)
+            cache.root / "blocks", int(data.cache_gb * 1e9), RetryPolicy(seconds=60 * data.retry_minutes)
         )
         return cls(cache, remote, data.max_damaged)
 
@@ -111,7 +111,7 @@ class _Reader(IterableDataset[LocalBatch | HarnetError]):
         planner = Planner(self._manifest, self._split, self._order, self._source.cache)
         first_epoch, step = divmod(self._first_step, planner.steps)
         storage = open_storage(self._manifest, self._source.remote)
-        with Shards(self._manifest, storage, self._source.remote.patience) as shards:
+        with Shards(self._manifest, storage, self._source.remote.retry_policy) as shards:
             reader = LaneReader(shards, self._order, lanes, self._source.max_damaged)
             for epoch in count(first_epoch):
                 plan = planner.plan(epoch)

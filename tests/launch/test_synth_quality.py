@@ -31,7 +31,7 @@ def test_synth_says_what_it_made_and_that_nobody_was_recorded(store: Path, capsy
 
 def test_shards_of_it_say_so_too(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["shard", str(store), "--out", str(tmp_path / "shards"), "--quality", "none"]) == 0
-    assert NOTE in manifest.read(tmp_path / "shards").provenance["preprocessing"]["filter"]
+    assert "synthetic" in manifest.read(tmp_path / "shards").provenance["preprocessing"]["filter"]
 
 
 def test_quality_prints_the_flow_and_writes_the_report(

@@ -8,15 +8,15 @@ import fsspec
 import pytest
 
 from data_shards.stream.node_cache import NodeCache
-from data_shards.stream.patience import Patience
 from data_shards.stream.remote import RemoteOptions, open_storage
+from data_shards.stream.retries import RetryPolicy
 from data_shards.stream.shared_manifest import open_manifest
 from harnet.errors import HarnetError
 from launch.cli import main
 from tests.launch.stand_ins import stand_in
 from tests.s3.conftest import Server
 
-FAST = RemoteOptions(patience=Patience(seconds=0.1, first_pause=0.05))
+FAST = RemoteOptions(retry_policy=RetryPolicy(seconds=0.1, first_pause=0.05))
 SECRET = "r+g/t="
 SUBMIT = ("submit", "pretrain", "--profile")
 

@@ -15,10 +15,10 @@ from data_shards.shards import manifest as manifests
 from data_shards.shards.manifest import Manifest
 from data_shards.stream.block_cache import BlockCache
 from data_shards.stream.node_cache import KEPT_DAYS, NodeCache
-from data_shards.stream.patience import Patience
 from data_shards.stream.plan import OrderConfig, plan_epoch
 from data_shards.stream.reader import LaneReader
 from data_shards.stream.remote import RemoteOptions, open_storage
+from data_shards.stream.retries import RetryPolicy
 from data_shards.stream.shard_files import Shards
 from data_shards.stream.shared_manifest import open_manifest
 from harnet.errors import HarnetError, Unreachable
@@ -28,7 +28,7 @@ from pretrain.parallel.distributed import Process
 from tests.s3.conftest import KEY, SECRET, Server
 
 ORDER = OrderConfig(window_seconds=10, batch=48, lanes=12, seed=1, windows_per_visit=64, shuffle_windows=100)
-FAST = RemoteOptions(patience=Patience(seconds=1, first_pause=0.05))
+FAST = RemoteOptions(retry_policy=RetryPolicy(seconds=1, first_pause=0.05))
 
 # The HTTP and S3 clients close their connections only when the interpreter exits.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -57,7 +57,7 @@ def s3(object_store: Server, shards: Path, monkeypatch: pytest.MonkeyPatch) -> s
 
 def windows(contents: Manifest, options: RemoteOptions = FAST, steps: int | None = None) -> list[np.ndarray]:
     plan = plan_epoch(contents, "train", ORDER, 0)
-    with Shards(contents, open_storage(contents, options), options.patience) as shards:
+    with Shards(contents, open_storage(contents, options), options.retry_policy) as shards:
         return [batch.windows for batch in islice(LaneReader(shards, ORDER, range(12)).batches(plan), steps)]
 
 
@@ -112,7 +112,7 @@ def test_what_fails_is_asked_for_again(http: Server, shards: Path, cache: NodeCa
 def test_a_server_that_dies_is_waited_for_and_then_named(http: Server, shards: Path, cache: NodeCache) -> None:
     contents = open_manifest(f"{http.url}/files", cache, remote=FAST)
     plan = plan_epoch(contents, "train", ORDER, 0)
-    with Shards(contents, open_storage(contents, FAST), FAST.patience) as files:
+    with Shards(contents, open_storage(contents, FAST), FAST.retry_policy) as files:
         batches = LaneReader(files, ORDER, range(12)).batches(plan)
         next(batches)
         http.stop()
@@ -123,11 +123,11 @@ def test_a_server_that_dies_is_waited_for_and_then_named(http: Server, shards: P
 def test_a_server_that_comes_back_is_no_loss(http: Server, shards: Path, cache: NodeCache) -> None:
     contents = open_manifest(f"{http.url}/files", cache, remote=FAST)
     http.stop()
-    patience = Patience(seconds=60, first_pause=0.2)
-    storage = open_storage(contents, RemoteOptions(patience=patience))
+    retry_policy = RetryPolicy(seconds=60, first_pause=0.2)
+    storage = open_storage(contents, RemoteOptions(retry_policy=retry_policy))
     # The background request has failed by the time it is needed, yet nothing is counted as damaged.
     back = threading.Timer(2, http.start)
-    with Shards(contents, storage, patience) as files, Shards(manifests.read(shards)) as local:
+    with Shards(contents, storage, retry_policy) as files, Shards(manifests.read(shards)) as local:
         files.prefetch(0)
         time.sleep(1.5)
         back.start()
@@ -146,7 +146,7 @@ def test_a_missing_object_stops_the_run(memory: str, cache: NodeCache) -> None:
     name = contents.shards[contents.columns["shard"][plan.rows[0]]].name
     fsspec.filesystem("memory").rm(f"/cohort/{name}")
     with (
-        Shards(contents, open_storage(contents, FAST), FAST.patience) as files,
+        Shards(contents, open_storage(contents, FAST), FAST.retry_policy) as files,
         pytest.raises(Unreachable, match=rf"{name}: could not be read .* is missing"),
     ):
         list(LaneReader(files, ORDER, range(12), max_damaged=1.0).batches(plan))
@@ -232,7 +232,7 @@ def test_a_name_alone_is_a_secret_only_over_http(location: str, secret: bool) ->
 def test_blocks_are_kept_and_a_partial_one_is_never_used(
     memory: str, shards: Path, tmp_path: Path, cache: NodeCache
 ) -> None:
-    options = RemoteOptions(tmp_path / "blocks", 1 << 30, FAST.patience)
+    options = RemoteOptions(tmp_path / "blocks", 1 << 30, FAST.retry_policy)
     contents = open_manifest(memory, cache, remote=options)
     expected = windows(contents, options)
     kept = list((tmp_path / "blocks" / contents.digest[:16]).glob("*.block"))

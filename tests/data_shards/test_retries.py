@@ -20,15 +20,15 @@ from data_shards.shards import manifest, writer
 from data_shards.shards.shard_plan import ShardOptions
 from data_shards.stream import descriptors, shard_files
 from data_shards.stream.damage import DamagedBlock
-from data_shards.stream.patience import Patience
 from data_shards.stream.plan import OrderConfig, plan_epoch
 from data_shards.stream.reader import LaneReader
+from data_shards.stream.retries import RetryPolicy
 from data_shards.stream.shard_files import Shards
 from data_shards.stream.storage import LocalStorage, Missing
 from harnet.errors import HarnetError, Unreachable
 
 ORDER = OrderConfig(window_seconds=10, batch=48, lanes=12, seed=1, windows_per_visit=16, shuffle_windows=100)
-QUICK = Patience(seconds=0.5, first_pause=0.01)
+QUICK = RetryPolicy(seconds=0.5, first_pause=0.01)
 
 
 def digest(folder: Path, storage: LocalStorage | None = None) -> str:
@@ -45,7 +45,7 @@ def digest(folder: Path, storage: LocalStorage | None = None) -> str:
 
 def digest_elsewhere(folder: Path, before: str) -> str:
     """`digest` in a process prepared by a shell command."""
-    program = "import sys, pathlib, tests.data_shards.test_patience as t; print(t.digest(pathlib.Path(sys.argv[1])))"
+    program = "import sys, pathlib, tests.data_shards.test_retries as t; print(t.digest(pathlib.Path(sys.argv[1])))"
     command = ["bash", "-c", f'{before} exec "$0" -c "$1" "$2"', sys.executable, program, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr

@@ -22,7 +22,7 @@ _JITTER = random.SystemRandom()
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """Retry policy of a failed read: exponential back-off with jitter."""
 
     seconds: float = 300.0
@@ -36,10 +36,10 @@ class Patience:
         self,
         read: Callable[[], T],
         named: str,
-        again: Callable[[], None] = lambda: None,
-        passing: tuple[type[Exception], ...] = (OSError, Missing),
+        before_retry: Callable[[], None] = lambda: None,
+        retryable: tuple[type[Exception], ...] = (OSError, Missing),
     ) -> T:
-        """`read()`, retried while it raises one of `passing`; `again` is called before each retry.
+        """`read()`, retried while it raises one of `retryable`; `before_retry` is called before each retry.
 
         Raises:
             Unreachable: it still fails after `seconds`; the message contains `named`.
@@ -48,7 +48,7 @@ class Patience:
         while True:
             try:
                 return read()
-            except passing as error:
+            except retryable as error:
                 problem = (error.strerror if isinstance(error, OSError) else None) or str(error)
             now = time.monotonic()
             if began is None:
@@ -63,7 +63,7 @@ class Patience:
                 )
             time.sleep(min(left, pause * _JITTER.uniform(0.5, 1)))
             pause = min(2 * pause, self.longest_pause)
-            again()
+            before_retry()
 
 
 def _words(seconds: float) -> str:

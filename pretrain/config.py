@@ -108,7 +108,7 @@ class RunConfig:
         if self.steps is not None and self.epochs is not None:
             raise HarnetError(
                 f"run.steps is {self.steps} and run.epochs is {self.epochs:g}: give only one of them; to override one "
-                "that is set in a file, give it as None on the command line"
+                "that is set in a file, pass None for it on the command line"
             )
         if self.epochs is not None:
             at_least(1e-6, "run", {"epochs": self.epochs})
@@ -195,7 +195,7 @@ class PretrainConfig(objectives.Objectives):
         return plain
 
 
-def settings_in_common(plain: Mapping[str, Any]) -> dict[str, Any]:
+def settings_shared_by_ranks(plain: Mapping[str, Any]) -> dict[str, Any]:
     """The settings (of `as_dict`) that must be the same on all ranks: everything except paths.
 
     A node may have its own copy of the shards, and another path to the run folder.

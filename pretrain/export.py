@@ -39,7 +39,7 @@ def weights_to_export(source: Path, which: str, ema: bool) -> tuple[dict[str, Te
         taken = find_checkpoint(source, which, ema)
         state = taken.tensors(AVERAGE) if ema else taken.network()
         if state is None:
-            raise HarnetError(f"{taken.path}: no moving average in it: the run kept none; leave --ema out")
+            raise HarnetError(f"{taken.path}: contains no moving average: the run kept none; omit --ema")
         metrics = heldout_metrics(source, taken.step, ema)
         return publishable(state), bundle_config(taken, metrics, ema=ema)
     if which != "last" or ema:

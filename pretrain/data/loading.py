@@ -140,10 +140,10 @@ def local_batches(
     lanes_of(process.rank, process.world * max(workers, 1), order.lanes)
     dataset = _Reader(manifest, split, order, process, source or LoadingOptions(), first_step)
     if workers == 0 and process.device.type == "cpu":
-        yield from map(_sound, dataset)
+        yield from map(_or_raise, dataset)
         return
     if workers == 0:
-        yield from _joined(iter(dataset), 1, order.per_lane, process.device)
+        yield from _join(iter(dataset), 1, order.per_lane, process.device)
         return
     # Not forked: this process already has threads (gloo, NCCL, OpenMP), on whose locks a forked child could hang.
     context = multiprocessing.get_context("forkserver")
@@ -159,16 +159,16 @@ def local_batches(
     with signals_blocked_in_children():
         pieces = iter(loader)
     # Joining copies the whole batch, and a GPU would idle meanwhile; so it is prefetched.
-    yield from prefetched(_joined(pieces, workers, order.per_lane, process.device), depth=2)
+    yield from prefetched(_join(pieces, workers, order.per_lane, process.device), depth=2)
 
 
-def _sound(found: LocalBatch | HarnetError) -> LocalBatch:
+def _or_raise(found: LocalBatch | HarnetError) -> LocalBatch:
     if isinstance(found, HarnetError):
         raise found
     return found
 
 
-def _joined(
+def _join(
     pieces: Iterator[LocalBatch | HarnetError], workers: int, per_lane: int, device: torch.device
 ) -> Iterator[LocalBatch]:
     """Local batches, in pinned memory on CUDA, so that copies to the device are asynchronous.
@@ -181,7 +181,7 @@ def _joined(
         # This may run in its own thread, whose default device is the first GPU: pinning would allocate memory there.
         torch.cuda.set_device(device)
     while True:
-        found = [_sound(next(pieces)) for _ in range(workers)]
+        found = [_or_raise(next(pieces)) for _ in range(workers)]
         lanes = sum(len(piece.positions) for piece in found) // per_lane
         shape = found[0].windows.shape[1:]
         windows = torch.empty(lanes // workers, workers, per_lane, *shape, dtype=torch.int16, pin_memory=pinned)

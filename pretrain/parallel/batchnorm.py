@@ -1,6 +1,6 @@
 """Batch normalisation over the windows of all ranks, so that losses do not depend on the world size.
 
-torch's SyncBatchNorm does this on GPUs and rejects CPU tensors. `WholeBatchNorm` is its equivalent for the CPU and
+torch's SyncBatchNorm does this on GPUs and rejects CPU tensors. `CpuSyncBatchNorm` is its equivalent for the CPU and
 gloo, for tests of exactness and for training without GPUs.
 """
 
@@ -23,11 +23,11 @@ def synchronise(network: nn.Module, process: Process) -> nn.Module:
     for module in network.modules():
         if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d):
             # Parameters and buffers stay as they are; only `forward` changes.
-            module.__class__ = WholeBatchNorm
+            module.__class__ = CpuSyncBatchNorm
     return network
 
 
-class WholeBatchNorm(nn.modules.batchnorm._BatchNorm):
+class CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Normalisation over the batches of all ranks together; (N, C, ...) or (N, C), and N may differ between ranks.
 
     Every rank must run it the same number of times, forward and backward.

@@ -12,7 +12,7 @@ from pretrain.parallel.distributed import Process
 Prepare = Callable[[Tensor, Tensor], PreparedBatch]
 """`Objective.prepare`: from stored counts and keys to the network's input."""
 
-DRAWN_ALIKE_G = 1e-3
+TOLERANCE_G = 1e-3
 """Tolerance per sample, in g, between compiled and uncompiled transforms: rounding, where the signal is steep."""
 
 CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
@@ -65,14 +65,14 @@ def compiled_if_equal(prepare: Prepare, counts: Tensor, keys: Tensor) -> tuple[P
         found = compiled(counts, keys)
     except Exception as error:  # as in `compile_or_fall_back`
         return prepare, f"transforms not compiled: {type(error).__name__}"
-    if not _alike(found, expected):
+    if not _same_results(found, expected):
         return prepare, "transforms not compiled: their results would differ"
     return compiled, "transforms compiled"
 
 
-def _alike(found: PreparedBatch, expected: PreparedBatch) -> bool:
+def _same_results(found: PreparedBatch, expected: PreparedBatch) -> bool:
     pairs = [(found.inputs, expected.inputs), *((found.targets[name], one) for name, one in expected.targets.items())]
-    return all(torch.allclose(one.float(), other.float(), rtol=0.0, atol=DRAWN_ALIKE_G) for one, other in pairs)
+    return all(torch.allclose(one.float(), other.float(), rtol=0.0, atol=TOLERANCE_G) for one, other in pairs)
 
 
 def without_compilation() -> AbstractContextManager[object]:

@@ -12,7 +12,7 @@ class BackgroundWriter:
     """Runs one job at a time in a thread. An exception of the job is raised by the next call of a method.
 
     On an error in the `with` block it waits for the job, since the checkpoint being written is good. On an interrupt
-    it does not: nobody wants to wait, and an incomplete checkpoint is ignored.
+    it does not: the user does not want to wait, and an incomplete checkpoint is ignored.
     """
 
     def __init__(self) -> None:

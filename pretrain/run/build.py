@@ -9,7 +9,7 @@ from data_shards.stream.plan import lanes_of
 from data_shards.stream.planner import Planner
 from harnet.errors import HarnetError
 from pretrain import objectives
-from pretrain.config import PretrainConfig, settings_in_common
+from pretrain.config import PretrainConfig, settings_shared_by_ranks
 from pretrain.data.heldout import HeldOut
 from pretrain.data.loading import LoadingOptions, open_manifest
 from pretrain.objectives import Objective
@@ -88,7 +88,7 @@ def _initialised(config: PretrainConfig, process: Process, objective: Objective)
 def _check_same_on_all_ranks(config: PretrainConfig, process: Process, manifest: Manifest, step: int) -> None:
     """With different shards or options, or a stale view of the run folder, a node would train on other data or hang."""
     if not process.same_on_all_ranks(
-        json.dumps([settings_in_common(config.as_dict()), manifest.digest, step], sort_keys=True)
+        json.dumps([settings_shared_by_ranks(config.as_dict()), manifest.digest, step], sort_keys=True)
     ):
         raise HarnetError(
             f"rank {process.rank} would start at step {step} of {config.run.out} with manifest "
@@ -102,6 +102,6 @@ def _heldout(config: PretrainConfig, process: Process, manifest: Manifest) -> He
     if config.run.patience and not heldout.windows:
         raise HarnetError(
             f"run.patience is {config.run.patience}, but there is no held-out loss: too few people are held out, or "
-            "data.heldout_windows is too small; leave run.patience out"
+            "data.heldout_windows is too small; omit run.patience"
         )
     return heldout

@@ -131,7 +131,7 @@ def find(run: Path) -> Checkpoint:
     """
     found = newest(run)
     if found is None:
-        raise HarnetError(f"{run}: no complete checkpoint in it; give the run folder of `harnet pretrain`")
+        raise HarnetError(f"{run}: no complete checkpoint in it; pass the run folder of `harnet pretrain`")
     return found
 
 

@@ -27,7 +27,7 @@ def advice_when_out_of_memory(batch: int, accumulate: int, world: int, precision
         raise HarnetError(
             f"out of memory with {each} windows at a time (data.batch {batch} over {world} processes, run.accumulate "
             f"{accumulate}): raise run.accumulate, lower data.batch{lighter}, or use more processes; the last "
-            "checkpoint is good, and only another number of processes continues it"
+            "checkpoint is good, and can only be resumed with another number of processes"
         ) from error
 
 

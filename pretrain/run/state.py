@@ -36,7 +36,7 @@ class State:
     """Steps done."""
 
     def checkpoint_saver(self, run: Path, metadata: dict[str, Any], keep: int) -> Callable[[], Path]:
-        """A function that writes a checkpoint of the current state, even if training goes on; for rank 0 only."""
+        """A function that writes a checkpoint of the current state, even if training continues; for rank 0 only."""
         tensors = {run_folder.NETWORK: self.network.state_dict(), run_folder.RANDOM: _random_states()}
         if self.average is not None:
             tensors[run_folder.AVERAGE] = self.average.network.state_dict()
@@ -73,7 +73,7 @@ class State:
         if changed:
             raise HarnetError(
                 f"{config.run.out}: holds a run with other settings ({'; '.join(changed)}); "
-                "use the same ones to continue it, or another --run.out"
+                "use the same settings to resume it, or another --run.out"
             )
         self.network.load_state_dict(saved.network())
         self.optimizer.load_state_dict(_with_kernels(saved.optimizer(), config.optimizer.fused))

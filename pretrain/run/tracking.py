@@ -36,7 +36,7 @@ class Tracker:
         except ModuleNotFoundError:
             raise HarnetError(
                 f"tracking.service is {config.service}, which is not installed: pip install {config.service}, "
-                "or leave the option out"
+                "or omit the option"
             ) from None
         options: dict[str, Any] = {
             "project": config.project,

@@ -10,12 +10,12 @@ import pytest
 from data_shards.shards import manifest as manifests
 from data_shards.stream import shared_manifest
 from data_shards.stream.node_cache import NodeCache
-from data_shards.stream.patience import Patience
-from data_shards.stream.remote import Remote, RemoteOptions
+from data_shards.stream.remote import RemoteFiles, RemoteOptions
+from data_shards.stream.retries import RetryPolicy
 from data_shards.stream.shared_manifest import open_manifest
 from harnet.errors import HarnetError
 
-FAST = RemoteOptions(patience=Patience(seconds=1, first_pause=0.01))
+FAST = RemoteOptions(retry_policy=RetryPolicy(seconds=1, first_pause=0.01))
 URL = "memory://remote-manifest"
 
 
@@ -36,13 +36,13 @@ def content(shards: Path) -> Iterator[bytes]:
 @pytest.fixture
 def fetched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Offset and length of every fetched range."""
-    found, real = [], Remote.fetch
+    found, real = [], RemoteFiles.fetch
 
-    def fetch(self: Remote, name: str, offset: int, length: int) -> bytes:
+    def fetch(self: RemoteFiles, name: str, offset: int, length: int) -> bytes:
         found.append((offset, length))
         return real(self, name, offset, length)
 
-    monkeypatch.setattr(Remote, "fetch", fetch)
+    monkeypatch.setattr(RemoteFiles, "fetch", fetch)
     return found
 
 
@@ -74,7 +74,7 @@ def test_one_that_was_rewritten_is_read_again(
 def test_a_server_that_does_not_tell_of_changes_is_asked_every_time(
     content: bytes, shards: Path, cache: NodeCache, fetched: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Remote, "info", lambda self, name: {"size": len(content), "ETag": None})
+    monkeypatch.setattr(RemoteFiles, "info", lambda self, name: {"size": len(content), "ETag": None})
     for times in (1, 2):
         assert open_manifest(URL, cache, remote=FAST).digest == manifests.read(shards).digest
         assert len(fetched) == times
@@ -91,13 +91,13 @@ def test_people_who_withdrew_have_an_entry_of_their_own(content: bytes, shards: 
 def test_one_that_shrinks_while_it_is_read_is_said(
     content: bytes, cache: NodeCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, sizes = Remote.info, iter([len(content) + 10])
+    real, sizes = RemoteFiles.info, iter([len(content) + 10])
 
-    def info(self: Remote, name: str) -> dict[str, Any]:
+    def info(self: RemoteFiles, name: str) -> dict[str, Any]:
         found = real(self, name)
         return found | {"size": next(sizes, found["size"])}
 
-    monkeypatch.setattr(Remote, "info", info)
+    monkeypatch.setattr(RemoteFiles, "info", info)
     with pytest.raises(HarnetError, match=r"manifest\.parquet: changed while being read"):
         open_manifest(URL, cache, remote=FAST)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from pretrain.parallel.batchnorm import WholeBatchNorm, synchronise
+from pretrain.parallel.batchnorm import CpuSyncBatchNorm, synchronise
 from pretrain.parallel.distributed import Process
 from tests.pretrain.runs import in_processes
 
@@ -33,7 +33,7 @@ def compare(process: Process, folder: Path) -> None:
     for dtype, tolerance in ((torch.float64, 1e-10), (torch.float32, 2e-4)):
         whole = network().to(dtype)
         shared = synchronise(copy.deepcopy(whole), process)
-        assert [type(shared[place]) for place in (1, 4)] == [WholeBatchNorm] * 2
+        assert [type(shared[place]) for place in (1, 4)] == [CpuSyncBatchNorm] * 2
         for _ in range(2):
             x_whole = batch(everything).to(dtype).requires_grad_()
             x_mine = batch(mine).to(dtype).requires_grad_()

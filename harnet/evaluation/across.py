@@ -14,6 +14,7 @@ import numpy as np
 
 from harnet.datasets.parsed_dataset import FACTS
 from harnet.errors import HarnetError
+from harnet.evaluation.right_angles import rotated
 from harnet.evaluation.splits import FOLD_SEED, VALIDATION_SHARE, Split
 from harnet.transfer.folds import set_aside
 from harnet.transfer.labelled_windows import LabelledWindows, read_windows
@@ -45,6 +46,8 @@ CLASSES: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 """Data set, as named by `harnet dataset` -> class -> labels of the data set."""
+ROTATION_SEED = 0
+"""Seed of the rotations of training windows, the same for every arm."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Across:
     """Name of the folder to train on."""
     test_on: str
     """Name of the folder to test on."""
+    rotated: bool = True
+    """Whether the windows to train on are rotated by right angles; those to test on never are."""
 
     @property
     def name(self) -> str:
@@ -67,6 +72,8 @@ class Across:
         HarnetError if a data set is not in the table, or if fewer than two classes are common to both.
         """
         parts = [_mapped(data / name, architecture) for name in (self.train_on, self.test_on)]
+        if self.rotated:
+            parts[0] = replace(parts[0], windows=rotated(parts[0].windows, ROTATION_SEED))
         classes = sorted(set.intersection(*(set(part.classes) for part in parts)))
         if len(classes) < 2:
             raise HarnetError(f"{self.train_on} and {self.test_on} have {len(classes)} classes in common: at least two "
@@ -77,7 +84,8 @@ class Across:
             np.char.add(f"{name}:", part.people[rows])
             for name, part, rows in zip((self.train_on, self.test_on), parts, kept, strict=True)
         ]
-        digest = hashlib.sha256("\n".join([*classes, *(part.digest for part in parts)]).encode())
+        facts = [*classes, *(part.digest for part in parts), *(["rotated by right angles"] if self.rotated else [])]
+        digest = hashlib.sha256("\n".join(facts).encode())
         return LabelledWindows(
             np.concatenate([part.windows[rows] for part, rows in zip(parts, kept, strict=True)]),
             np.searchsorted(classes, np.concatenate(names)).astype(np.int64),
@@ -97,7 +105,8 @@ class Across:
         """Metadata of both data sets, for the report."""
         both = [{"title": name, **_facts(data / name)} for name in (self.train_on, self.test_on)]
         keys = ("title", "device", "source", "licence")
-        return {key: " → ".join(facts.get(key, "unknown") for facts in both) for key in keys}
+        described = {key: " → ".join(facts.get(key, "unknown") for facts in both) for key in keys}
+        return {**described, "training_windows": "rotated by right angles" if self.rotated else "as recorded"}
 
 
 def _mapped(folder: Path, architecture: str) -> LabelledWindows:

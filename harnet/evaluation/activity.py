@@ -8,7 +8,6 @@ and trained on one data set and tested on the other, which has other people and 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import permutations, product
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from harnet.encoder import SEVERAL_STAGES, Encoder
 from harnet.errors import HarnetError
 from harnet.evaluation.arms import encode
 from harnet.evaluation.linear import coefficients
+from harnet.evaluation.right_angles import rotated
 from harnet.evaluation.scores import Interval, interval
 from harnet.transfer.folds import people_folds
 from harnet.transfer.metrics import score_person
@@ -59,7 +59,7 @@ class Activities:
     features: NDArray[np.float32]
     """(N, F) handcrafted features, then those of the encoder."""
     turned: NDArray[np.float32]
-    """(N, F) features of the same windows, each rotated by one of `turns`, for training."""
+    """(N, F) features of the same windows, each rotated by right angles, for training."""
     labels: NDArray[np.int64]
     """(N,) index into `CLASSES`."""
     people: NDArray[np.str_]
@@ -86,18 +86,6 @@ class Scores:
     """F1 of each class over all windows."""
 
 
-def turns() -> NDArray[np.float32]:
-    """(24, 3, 3): all rotations that map axes to axes."""
-    found = []
-    for order in permutations(range(3)):
-        for signs in product((1.0, -1.0), repeat=3):
-            turn = np.zeros((3, 3), np.float32)
-            turn[range(3), order] = signs
-            if np.linalg.det(turn) > 0:
-                found.append(turn)
-    return np.stack(found)
-
-
 def read(data: Path, encoder: Encoder, device: str = "cpu") -> Activities:
     """Non-overlapping windows of the data sets in `data`; HarnetError if one is missing."""
     found = []
@@ -107,12 +95,12 @@ def read(data: Path, encoder: Encoder, device: str = "cpu") -> Activities:
         labelled = find(name).read(data / name, WindowCutting(encoder.architecture.seconds, overlap=False))
         kept = np.isin(labelled.labels, list(classes))
         windows = labelled.windows[kept]
-        drawn = np.random.default_rng(SEED).integers(0, len(turns()), len(windows))
-        turned = np.einsum("nij,njt->nit", turns()[drawn], windows)
         labels = np.array([CLASSES.index(classes[label]) for label in labelled.labels[kept].tolist()], np.int64)
         people = np.char.add(f"{name}:", labelled.people[kept])
         found.append(
-            Activities(_features(encoder, windows, device), _features(encoder, turned, device), labels, people)
+            Activities(
+                _features(encoder, windows, device), _features(encoder, rotated(windows, SEED), device), labels, people
+            )
         )
         for line in (f"{name}: {len(labels):,} windows of {len(set(people.tolist()))} people", *labelled.notes):
             print(line, flush=True)

@@ -59,6 +59,8 @@ class Inputs:
     """(N, F) handcrafted features."""
     stages: NDArray[np.float32]
     """(N, F') features of `SEVERAL_STAGES` of the pretrained encoder in evaluation mode; the last stage comes last."""
+    untrained: Callable[[int], NDArray[np.float32]]
+    """The same of the untrained encoder that is drawn with a seed."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +155,7 @@ def _linear(arm: str, inputs: Inputs, rows: SplitIndices, setting: Setting, seed
     if arm == HANDMADE_LINEAR:
         features = inputs.handmade
     elif arm in (UNTRAINED_LINEAR, UNTRAINED_HANDMADE):
-        drawn = _drawn(setting, 1, seed).feature_extractor
-        features = encode(drawn, torch.from_numpy(inputs.data.windows), setting.device, SEVERAL_STAGES)
+        features = inputs.untrained(seed)
     else:
         features = inputs.stages
     if arm in (UNTRAINED_HANDMADE, FROZEN_HANDMADE):
@@ -164,9 +165,9 @@ def _linear(arm: str, inputs: Inputs, rows: SplitIndices, setting: Setting, seed
     return linear.classify(features, data.labels, data.people, learnt, rows.test, balance, setting.threads)[0]
 
 
-def _drawn(setting: Setting, classes: int, seed: int) -> ClassifierModel:
+def draw_classifier(bundle: Bundle, classes: int, seed: int) -> ClassifierModel:
     """The network that scratch starts from. It depends only on `seed`; its encoder does not depend on `classes`."""
-    config = setting.bundle.config
+    config = bundle.config
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return ClassifierModel(config.architecture, classes, standardise=config.standardise, width=config.width)
@@ -191,11 +192,11 @@ def _network(
             model = classifier_on(setting.bundle, config.architecture, classes, "weights")
         else:
             assert arm in (SCRATCH, UNTRAINED)
-            model = _drawn(setting, classes, seed)
+            model = draw_classifier(setting.bundle, classes, seed)
     head = model.classifier
     if arm == UNTRAINED:
-        encoded = encode(model.feature_extractor, windows, setting.device)
-        return head, [(head, recipe.head_learning_rate)], _scaled(encoded, train, recipe)
+        size = model.feature_extractor.architecture.features
+        return head, [(head, recipe.head_learning_rate)], _scaled(inputs.untrained(seed)[:, -size:], train, recipe)
     rates = [(model.feature_extractor, recipe.encoder_learning_rate), (head, recipe.head_learning_rate)]
     return model, rates, windows
 

@@ -25,6 +25,7 @@ from harnet.parts import WHOLE, Part
 from harnet.progress import bar
 
 HERE = "here"
+ROTATIONS = ("right-angles", "none")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ class SuiteConfig:
     """Cross-dataset evaluation: train on this data set in --data ..."""
     test_on: str = ""
     """... and test on all people of this one; labels are mapped to common classes (walk, run, stairs, still)."""
+    rotation: str = "right-angles"
+    """With --train-on: rotate each training window at random by right-angles, since devices are worn in different
+    ways; or none."""
     protocol: tuple[str, ...] = ("robust",)
     """robust, published, or both."""
     seeds: int = 3
@@ -54,6 +58,8 @@ class SuiteConfig:
     """Label-efficiency curve: also train with only this many labelled people, such as 1 2 4."""
     label_windows: tuple[float, ...] = ()
     """Label-efficiency curve: also train with only these fractions of the training windows, such as 0.01 0.1."""
+    all_labels: bool = True
+    """Train with all labels. Without, only the points of the curve are computed, which take fewer steps."""
     workers: int = 1
     """Worker processes; on a CPU, one per core is fastest."""
     threads: int = 1
@@ -71,6 +77,10 @@ class SuiteConfig:
             raise HarnetError(f"label-people {' '.join(map(str, self.label_people))}: must be 1 or more")
         if any(not 0 < share <= 1 for share in self.label_windows):
             raise HarnetError(f"label-windows {' '.join(map(str, self.label_windows))}: must be above 0 and at most 1")
+        if not self.budgets:
+            raise HarnetError("no-all-labels: needs points of the curve: label-people or label-windows")
+        if self.rotation not in ROTATIONS:
+            raise HarnetError(f"rotation {self.rotation!r}: not known; of: {', '.join(ROTATIONS)}")
         find_protocols(self.protocol)
         if bool(self.train_on) != bool(self.test_on) or (self.train_on and self.train_on == self.test_on):
             raise HarnetError(
@@ -82,13 +92,14 @@ class SuiteConfig:
     @property
     def across(self) -> Across | None:
         """The two data sets of a cross-dataset evaluation, or None."""
-        return Across(self.train_on, self.test_on) if self.train_on else None
+        return Across(self.train_on, self.test_on, self.rotation == ROTATIONS[0]) if self.train_on else None
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
         """All labels, and the points of the label-efficiency curve."""
         points = [Budget("people", float(count)) for count in dict.fromkeys(self.label_people)]
-        return (ALL, *points, *(Budget("windows", share) for share in dict.fromkeys(self.label_windows)))
+        points += [Budget("windows", share) for share in dict.fromkeys(self.label_windows)]
+        return (*((ALL,) if self.all_labels else ()), *points)
 
 
 def evaluate(config: SuiteConfig) -> dict[str, Any] | None:
@@ -110,10 +121,18 @@ def evaluate(config: SuiteConfig) -> dict[str, Any] | None:
     with bar(sum(units.values()), "evaluation", "step", initial=0) as shown:
         shown.update(done)
         run = _in_processes if config.workers > 1 and len(left) > 1 else _in_this_process
-        # Table by table, in the requested order; within each the longest trials come first, so that no process is left
-        # working alone at the end.
+        # Quick arms come first, those of one fold and seed together, which share the features of an untrained encoder.
+        # Then networks, table by table, the longest first, so that no process is left working alone at the end.
         order = {name: number for number, name in enumerate(config.protocol)}
-        left.sort(key=lambda piece: (piece.dataset, order[piece.protocol], piece.budget != ALL, -units[piece]))
+        left.sort(
+            key=lambda piece: (
+                piece.dataset,
+                order[piece.protocol],
+                (True, piece.budget != ALL, -units[piece])
+                if piece.arm in NETWORKS
+                else (False, piece.fold, piece.seed),
+            )
+        )
         run(left, context, config, units, shown.update)
     if part.count > 1:
         return None

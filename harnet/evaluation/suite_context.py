@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from harnet.datasets.parsed_dataset import FACTS
 from harnet.determinism import deterministic_convolutions
 from harnet.encoder import SEVERAL_STAGES
 from harnet.evaluation.across import Across
-from harnet.evaluation.arms import Inputs, Setting, SplitIndices, encode
+from harnet.evaluation.arms import Inputs, Setting, SplitIndices, draw_classifier, encode
 from harnet.evaluation.protocols import Protocol
 from harnet.evaluation.splits import Split, fixed_folds, make_splits
 from harnet.evaluation.trials import Trial, choose_rows
@@ -146,7 +146,12 @@ class SuiteContext:
     def _load(self, name: str) -> Inputs:
         folder = self.source.out / FEATURES
         made, stages = (np.load(folder / f"{name}-{kind}.npy", allow_pickle=False) for kind in (HANDMADE, STAGES))
-        return Inputs(self.data(name), made, stages)
+        # One draw is kept: all arms and numbers of labels of a fold and seed use it in turn, and it may be gigabytes.
+        return Inputs(self.data(name), made, stages, lru_cache(1)(partial(self._untrained, name)))
+
+    def _untrained(self, name: str, seed: int) -> NDArray[np.float32]:
+        encoder = draw_classifier(self.bundle, 1, seed).feature_extractor
+        return encode(encoder, torch.from_numpy(self.data(name).windows), self.source.device, SEVERAL_STAGES)
 
 
 def _store(path: Path, features: NDArray[np.float32]) -> None:

@@ -1,6 +1,7 @@
 """Training on one data set and testing on another: people and classes used, and no leak from the test set."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import pytest
 from harnet.errors import HarnetError
 from harnet.evaluation.across import CLASSES, Across
 from harnet.evaluation.protocols import PROTOCOLS, ROBUST
+from harnet.evaluation.right_angles import right_angles
 from harnet.evaluation.suite import SuiteConfig, evaluate
 from launch.cli import main
 from tests.harnet.test_evaluation import SHORT, make_weights
 
 HERTZ = {"still": 0.0, "walk": 1.5, "run": 4.0, "stairs": 0.7}
 PAIR = Across("home", "lab")
+AS_RECORDED = Across("home", "lab", rotated=False)
 
 
 def made(data: Path, folder: str, name: str, labels: list[str], people: int = 4) -> None:
@@ -53,8 +56,47 @@ def test_classes_are_those_that_both_have_and_people_are_told_apart(data: Path) 
     home, lab = (found.labels[np.char.startswith(found.people, name)] for name in ("home", "lab"))
     assert np.bincount(home).tolist() == [12, 12, 24], "both walks are one class"
     assert np.bincount(lab).tolist() == [9, 9, 9]
+
+
+def test_training_windows_are_rotated_and_those_tested_are_not(data: Path) -> None:
+    rotated, recorded = PAIR.read(data, "harnet5"), AS_RECORDED.read(data, "harnet5")
+    home = np.char.startswith(rotated.people, "home:")
     whole = np.load(data / "home" / "X.npy")
-    assert np.array_equal(found.windows[0], whole[0])
+    assert np.array_equal(recorded.windows[0], whole[0])
+    assert np.array_equal(rotated.windows[~home], recorded.windows[~home])
+    assert np.array_equal(rotated.labels, recorded.labels)
+    before, after = (np.sort(np.linalg.norm(each.windows[home], axis=1)) for each in (recorded, rotated))
+    np.testing.assert_allclose(after, before, rtol=1e-5)
+    unchanged = (rotated.windows[home] == recorded.windows[home]).all(axis=(1, 2)).mean()
+    assert unchanged < 0.3, "one in 24 is rotated by nothing"
+    assert np.array_equal(rotated.windows, PAIR.read(data, "harnet5").windows)
+    assert rotated.digest != recorded.digest
+
+
+def test_there_are_24_rotations_by_right_angles() -> None:
+    rotations = right_angles()
+    assert len({rotation.tobytes() for rotation in rotations}) == 24
+    np.testing.assert_allclose(np.linalg.det(rotations), 1)
+
+
+def test_a_classifier_of_rotated_windows_knows_a_device_that_is_worn_another_way_round(
+    data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(data, tmp_path / "labelled")
+    path = tmp_path / "labelled" / "lab" / "X.npy"
+    np.save(path, np.load(path)[:, [2, 0, 1]])
+    config = SuiteConfig(
+        make_weights(tmp_path / "weights"), tmp_path / "rotated", tmp_path / "labelled", train_on="home", test_on="lab",
+        seeds=1, arms=("handmade-linear",),
+    )  # fmt: skip
+    scores = []
+    for one in (config, replace(config, rotation="none", out=tmp_path / "none")):
+        results = evaluate(one)
+        assert results is not None
+        scores.append(results["tables"][0]["arms"][0]["macro_f1"]["mean"])
+    assert scores[0] > scores[1] + 0.1, scores
+    with pytest.raises(HarnetError, match="holds results of other windows of home-to-lab"):
+        evaluate(replace(config, rotation="none"))
 
 
 def test_everybody_of_the_second_is_tested_and_nobody_else(data: Path) -> None:
@@ -90,6 +132,8 @@ def test_what_cannot_be_compared_is_named(data: Path, tmp_path: Path) -> None:
     config = SuiteConfig(make_weights(tmp_path / "weights"), tmp_path / "out", data, train_on="home", test_on="lab")
     with pytest.raises(HarnetError, match="no data set 'moon'; available: home, lab"):
         evaluate(replace(config, test_on="moon"))
+    with pytest.raises(HarnetError, match="rotation 'any': not known; of: right-angles, none"):
+        replace(config, rotation="any")
     for one, other in (("home", ""), ("home", "home")):
         with pytest.raises(HarnetError, match="two data sets, or neither"):
             replace(config, train_on=one, test_on=other)

@@ -11,15 +11,16 @@ import torch
 from torch import nn
 
 from harnet.errors import HarnetError
-from harnet.evaluation import suite
+from harnet.evaluation import suite, suite_context
 from harnet.evaluation.arms import ARMS, LINEAR, QUESTIONS, train_arm
 from harnet.evaluation.protocols import PROTOCOLS, PUBLISHED, ROBUST
 from harnet.evaluation.splits import Split
 from harnet.evaluation.suite import SuiteConfig, evaluate
 from harnet.evaluation.trials import Budget, Trial, choose_rows, run_piece
-from harnet.heads import PretextModel
+from harnet.heads import ClassifierModel, PretextModel
 from harnet.transfer.supervised_loop import LabelledInputs
 from harnet.weights.bundle import BundleConfig, save
+from harnet.weights.load import Bundle
 from launch.cli import main
 
 SHORT = replace(ROBUST.recipe, epochs=1, least_total=14, least_steps=8, batch_size=8)
@@ -192,6 +193,28 @@ def test_fewer_labels_and_both_protocols(config: SuiteConfig) -> None:
     assert "From scratch: a median of" in notes
 
 
+def test_points_of_the_curve_alone(config: SuiteConfig) -> None:
+    results = evaluate(replace(config, arms=("untrained-linear",), label_people=(1,), all_labels=False))
+    assert results is not None
+    assert [table["budget"] for table in results["tables"]] == ["people-1"]
+
+
+def test_an_untrained_encoder_is_applied_once_for_a_fold_and_seed(
+    config: SuiteConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    real = suite_context.draw_classifier
+
+    def watch(bundle: Bundle, classes: int, seed: int) -> ClassifierModel:
+        drawn.append(seed)
+        return real(bundle, classes, seed)
+
+    monkeypatch.setattr(suite_context, "draw_classifier", watch)
+    arms = ("untrained", "untrained-linear", "untrained-handmade")
+    evaluate(replace(config, arms=arms, label_people=(1,), seeds=2))
+    assert len(drawn) == len(set(drawn)) == 3 * 2
+
+
 def test_the_people_of_a_small_budget_are_among_those_of_a_larger_one() -> None:
     people = np.repeat(np.array(["a", "b", "c", "d", "e"]), 4)
     split = Split(("a", "b", "c"), ("d",), ("e",))
@@ -267,6 +290,7 @@ def test_a_class_that_only_the_validation_person_did_does_not_decide() -> None:
         ({"seeds": 0}, "must be 1 or more"),
         ({"label_people": (0,)}, "label-people 0"),
         ({"label_windows": (1.5,)}, "label-windows 1.5"),
+        ({"all_labels": False}, "no-all-labels: needs points"),
         ({"protocol": ("best",)}, "protocol 'best'"),
         ({"arms": ("forest", "magic")}, "arms 'magic'"),
     ],

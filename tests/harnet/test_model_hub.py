@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import harnet
 from harnet.errors import HarnetError
 from harnet.heads import PretextModel
 from harnet.weights.bundle import BundleConfig, save
-from harnet.weights.model_hub import HubId
+from harnet.weights.model_hub import HubId, publish_folder
 from launch.cli import main
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -78,6 +79,51 @@ def test_a_dry_run_checks_and_lists_and_sends_nothing(
     assert (done["repository"], done["url"]) == ("org/encoder", None)
     assert set(done["files"]) == {"model.safetensors", "config.json", "README.md", "hubconf.py", "SHA256SUMS"}
     assert (bundle / "README.md").read_text().startswith("---\nlibrary_name: harnet\nlicense: other\n")
+
+
+class Hub:
+    """Records what is sent, in place of huggingface_hub.HfApi."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+
+    def create_repo(self, repository: str, *, private: bool, exist_ok: bool) -> None:
+        self.calls.append((repository, private, exist_ok))
+
+    def upload_folder(
+        self, *, repo_id: str, folder_path: Path, allow_patterns: list[str], commit_message: str
+    ) -> object:
+        found = [path for path in folder_path.rglob("*") if str(path.relative_to(folder_path)) in allow_patterns]
+        self.calls.append((repo_id, sorted(path.name for path in found)))
+        return SimpleNamespace(commit_url=f"https://huggingface.co/{repo_id}/commit/1")
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_the_files_of_the_bundle_are_sent_and_nothing_else(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, private: bool
+) -> None:
+    hub = Hub()
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda: hub)
+    (bundle / "__pycache__").mkdir(exist_ok=True)
+    (bundle / "notes.txt").write_text("not for the world")
+    try:
+        done = publish_folder(bundle, "org/encoder", private, dry_run=False)
+    finally:
+        (bundle / "notes.txt").unlink()
+    files = ["README.md", "SHA256SUMS", "config.json", "hubconf.py", "model.safetensors"]
+    assert hub.calls == [("org/encoder", private, True), ("org/encoder", files)]
+    assert done.files == {name: (bundle / name).stat().st_size for name in files}
+    assert done.url == "https://huggingface.co/org/encoder/commit/1"
+    with pytest.raises(HarnetError, match="'org/encoder@main': not the name of a repository"):
+        publish_folder(bundle, "org/encoder@main", private, dry_run=True)
+
+
+def test_an_upload_that_fails_is_one_line(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub()
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda: hub)
+    monkeypatch.setattr(hub, "create_repo", lambda *_, **__: (_ for _ in ()).throw(OSError("no\nroute to host")))
+    with pytest.raises(HarnetError, match=r"org/encoder: not published \(no route to host\): check the name"):
+        publish_folder(bundle, "org/encoder", True, dry_run=False)
 
 
 def test_a_wrong_name_missing_terms_and_damage_are_refused(

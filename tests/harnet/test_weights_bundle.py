@@ -23,6 +23,8 @@ from harnet.weights.load import load_classifier, read_bundle
 
 State = dict[str, Tensor]
 STEM = "feature_extractor.layer1.0.weight"
+VARIANCE = "feature_extractor.layer1.1.bn1.running_var"
+KERNEL = "feature_extractor.layer1.5.kernel"
 CONFIG = BundleConfig(
     "harnet5",
     5,
@@ -50,6 +52,13 @@ def original(model: PretextModel, tmp_path_factory: pytest.TempPathFactory) -> P
 def bundle(original: Path, tmp_path: Path) -> Path:
     """A copy to damage."""
     return Path(shutil.copytree(original, tmp_path / "bundle"))
+
+
+def with_last(tensor: Tensor, value: float) -> Tensor:
+    """A copy with another last value."""
+    copy = tensor.clone()
+    copy.view(-1)[-1] = value
+    return copy
 
 
 def rewrite(bundle: Path, name: str, content: bytes) -> None:
@@ -109,7 +118,16 @@ def test_loading_from_a_url(url: str, original: Path, model: PretextModel) -> No
 
 def test_an_empty_url_and_an_unknown_protocol_are_refused() -> None:
     assert "memory://nothing/config.json: missing" in refusal("memory://nothing")
-    assert "cannot be read" in refusal("nonsense://nothing")
+    assert "cannot be read (Protocol not known: nonsense): check the URL" in refusal("nonsense://nothing")
+    assert "unknown.mdl/config.json: cannot be read" in refusal("nonsense://unknown.mdl"), "a URL is no checkpoint"
+
+
+def test_an_error_without_a_message_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(fsspec, "open", fail)
+    assert "cannot be read (TimeoutError): check the URL" in refusal("memory://nothing")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +141,11 @@ def test_an_empty_url_and_an_unknown_protocol_are_refused() -> None:
         (lambda s: {k: v for k, v in s.items() if k != "aot_h.linear1.bias"}, "1 missing (such as 'aot_h"),
         (lambda s: {**s, STEM: s[STEM][:, :, :3]}, "(64, 3, 3) torch.float32, harnet5 expects (64, 3, 5)"),
         (lambda s: {**s, STEM: s[STEM].half()}, "torch.float16, harnet5 expects (64, 3, 5) torch.float32"),
+        (lambda s: {f"_orig_mod.{k}": v for k, v in s.items()}, "the prefix '_orig_mod.'"),
         (lambda s: {**s, STEM: s[STEM].clone().fill_(torch.nan)}, "960 values that are not finite"),
+        (lambda s: {**s, STEM: with_last(s[STEM], -torch.inf)}, f"{STEM} has 1 values that are not finite"),
+        (lambda s: {**s, VARIANCE: with_last(s[VARIANCE], -0.5)}, "negative variance (-0.5)"),
+        (lambda s: {**s, KERNEL: with_last(s[KERNEL], 0.1251)}, f"{KERNEL} differs by 0.0001 from"),
         (lambda s: {k: -v if k.endswith("running_var") else v for k, v in s.items()}, "negative variance"),
         (lambda s: {k: 2 * v if k.endswith("kernel") else v for k, v in s.items()}, "fixed low-pass kernel"),
         (lambda s: {**s, **ClassifierModel("harnet5", 2).state_dict()}, "4 unexpected (such as 'classifier."),
@@ -136,8 +158,9 @@ def test_tensors_that_break_the_contract_are_refused(bundle: Path, change: Calla
     assert message.startswith(f"{bundle / 'model.safetensors'}: ")
 
 
-def test_an_encoder_without_pretext_heads_is_allowed(bundle: Path) -> None:
+def test_an_encoder_without_pretext_heads_and_a_channel_that_never_varies_are_allowed(bundle: Path) -> None:
     change_state(bundle, lambda s: {k: v for k, v in s.items() if k.startswith("feature_extractor.")})
+    change_state(bundle, lambda s: {**s, VARIANCE: with_last(s[VARIANCE], 0.0)})
     assert harnet.load_encoder(bundle)(torch.zeros(1, 3, 150)).shape == (1, 512, 1)
 
 

@@ -31,6 +31,25 @@ def test_a_device_that_is_not_in_the_table_is_measured(precision: str) -> None:
     assert "measured" in source
 
 
+@pytest.mark.parametrize(
+    ("name", "precision", "expected"),
+    [
+        ("NVIDIA H200", "bf16", 989e12),
+        ("NVIDIA H100 PCIe", "bf16", 756e12),
+        ("NVIDIA A100-SXM4-80GB", "fp32", 19.5e12),
+        ("Tesla V100-SXM2-32GB", "bf16", None),
+        ("NVIDIA GeForce RTX 4090", "fp32", None),
+    ],
+)
+def test_a_device_in_the_table_has_the_peak_of_its_data_sheet(
+    monkeypatch: pytest.MonkeyPatch, name: str, precision: str, expected: float | None
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    monkeypatch.setattr(flops, "_measured", lambda device, dtype: 1.0)
+    found = flops.peak(torch.device("cuda"), precision)
+    assert found == ((1.0, "matrix product, measured") if expected is None else (expected, "data sheet"))
+
+
 def test_the_floor_of_the_stages_is_the_arithmetic_of_the_encoder() -> None:
     """Counted by torch; down-sampling, which the lower bound leaves out, is a hundredth of it."""
     with torch.device("meta"):

@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from pretrain import objectives
 from pretrain.config import PretrainConfig
 from pretrain.data.loading import LocalBatch, local_batches
 from pretrain.parallel.distributed import Process
-from pretrain.run import checkpoint
+from pretrain.run import checkpoint, loop
 from pretrain.run.loop import Run
 from pretrain.run.probe import ProbeConfig
 from pretrain.run.step import BatchStep, Gradient
@@ -161,6 +162,23 @@ def test_early_stopping_ends_the_run_keeps_the_best_and_stays_ended(
     assert json.loads((final / "about.json").read_text())["early_stopping"]["best_step"] == 2
     assert alone(config) == final
     assert list(losses(tmp_path / "run")) == [1, 2, 3, 4]
+
+
+def test_checkpoints_are_written_by_the_clock_too(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step takes 20.2 s: the third ends 60.6 s after the start, and the sixth as long after that checkpoint."""
+    now, real = [1000.0], Run.gradient
+
+    def gradient(self: Run, part: LocalBatch) -> Gradient:
+        now[0] += 20.2
+        return real(self, part)
+
+    monkeypatch.setattr(Run, "gradient", gradient)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    alone(small(shards, tmp_path / "run", steps=7, checkpoint_every=100, checkpoint_minutes=1.0, keep=9))
+    names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert names == ["step-00000003", "step-00000006", "step-00000007"]
 
 
 def test_patience_without_held_out_people_is_refused(shards: Path, tmp_path: Path) -> None:

@@ -7,13 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from harnet.errors import HarnetError
 from pretrain.data.loading import LocalBatch
+from pretrain.parallel.distributed import Process
 from pretrain.run import garbage
 from pretrain.run.loop import Run
 from pretrain.run.step import Gradient
-from pretrain.run.trace import TraceConfig
+from pretrain.run.trace import Trace, TraceConfig
 from tests.pretrain.runs import alone, losses, small
 
 
@@ -38,6 +40,17 @@ def test_a_trace_that_the_end_cuts_short_is_written(shards: Path, tmp_path: Path
     assert [path.name for path in (tmp_path / "run" / "traces").iterdir()] == ["steps-3-3-process-0.json.gz"]
     with pytest.raises(HarnetError, match=r"trace.last is 2; it must be at least trace.first = 3"):
         TraceConfig(first=3, last=2)
+
+
+@pytest.mark.parametrize(("rank", "files"), [(0, []), (1, ["steps-2-2-process-1.json.gz"])])
+def test_one_rank_is_traced(tmp_path: Path, rank: int, files: list[str]) -> None:
+    trace = Trace(TraceConfig(first=2, last=2, rank=1), Process(rank, 2, torch.device("cpu")), tmp_path)
+    for step in (1, 2, 3, 4):
+        trace.before(step)
+    trace.close(4)
+    assert [path.name for path in tmp_path.rglob("*.gz")] == files
+    with pytest.raises(HarnetError, match=r"trace.rank is -1"):
+        TraceConfig(rank=-1)
 
 
 def test_garbage_is_collected_at_fixed_steps_only(

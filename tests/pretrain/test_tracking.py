@@ -35,6 +35,18 @@ def test_the_numbers_go_to_the_service(tmp_path: Path, monkeypatch: pytest.Monke
     del sys.modules[service]
 
 
+def test_a_run_folder_is_one_run_of_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wandb.py").write_text(STAND_IN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    for run in (tmp_path / "first", Path("first"), tmp_path / "second"):
+        tracking.create_tracker(TrackingConfig("wandb"), run, {})
+    ids = [options["id"] for _, options in sys.modules["wandb"].calls]
+    assert ids[0] == ids[1] != ids[2]
+    del sys.modules["wandb"]
+
+
 def test_without_a_service_there_is_none(tmp_path: Path) -> None:
     assert tracking.create_tracker(TrackingConfig(), tmp_path, {}) is None
 

@@ -191,8 +191,8 @@ def _readings(temperature: Temperature | None) -> tuple[NDArray[np.float64], NDA
     """Times and °C of the thermometer's plausible readings; None if there are none."""
     if temperature is None:
         return None
-    sound = (temperature.celsius >= CELSIUS[0]) & (temperature.celsius <= CELSIUS[1])  # False for NaN
-    return (temperature.times[sound], temperature.celsius[sound].astype(np.float64)) if sound.any() else None
+    usable = (temperature.celsius >= CELSIUS[0]) & (temperature.celsius <= CELSIUS[1])  # False for NaN
+    return (temperature.times[usable], temperature.celsius[usable].astype(np.float64)) if usable.any() else None
 
 
 def _fit(still: _Still) -> NDArray[np.float64]:

@@ -81,13 +81,13 @@ def read(path: Path) -> KnownDevices:
     if version != FORMAT:
         raise HarnetError(f"{path}: not of format {FORMAT}: pass a file that `harnet calibration` wrote")
     try:
-        devices = {str(name): _sound(values) for name, values in document["devices"].items()}
+        devices = {str(name): _validated(values) for name, values in document["devices"].items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise HarnetError(f"{path}: damaged ({error}): write it again with `harnet calibration`") from error
     return KnownDevices(str(path), xxhash.xxh3_64_hexdigest(content), devices)
 
 
-def _sound(values: dict[str, Any]) -> Calibration:
+def _validated(values: dict[str, Any]) -> Calibration:
     found = {key: [float(each) for each in values[key]] for key in _COEFFICIENTS}
     numbers = [*found["gain"], *found["offset"], *found["slope"]]
     if len(numbers) != 9 or not all(map(math.isfinite, numbers)):

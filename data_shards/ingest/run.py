@@ -220,12 +220,12 @@ def _note(cohort: Cohort, path: Path, outcomes: Sequence[IngestOutcome], options
 
 def _recordings(reader: DeviceReader, path: Path, options: IngestOptions) -> Iterator[Found]:
     """Recordings found by the reader; a bug in a reader is logged with traceback and affects only its file."""
-    for found in _told(reader.read(path, options.read), reader, path):
-        pieces = _told(found.recording.pieces, reader, path)
+    for found in _with_readable_errors(reader.read(path, options.read), reader, path):
+        pieces = _with_readable_errors(found.recording.pieces, reader, path)
         yield replace(found, recording=replace(found.recording, pieces=pieces))
 
 
-def _told(items: Iterator[Item], reader: DeviceReader, path: Path) -> Iterator[Item]:
+def _with_readable_errors(items: Iterator[Item], reader: DeviceReader, path: Path) -> Iterator[Item]:
     try:
         yield from items
     except (HarnetError, MemoryError):

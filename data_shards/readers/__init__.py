@@ -60,7 +60,7 @@ def reader_for(path: Path, options: ReadOptions) -> DeviceReader:
     """The reader that recognises this file's first bytes; `HarnetError` if none does."""
     head = head_of(path)
     if not head:
-        raise HarnetError(f"{path}: empty file (0 bytes): copy it again from the device, or leave it out")
+        raise HarnetError(f"{path}: empty file (0 bytes): copy it again from the device, or exclude it")
     if is_archive(head, path):
         return archived(path, READERS, options)
     opener = opener_of(head)

@@ -130,7 +130,7 @@ def archive_errors(path: object) -> Iterator[None]:
             raise
         raise HarnetError(f"{path}: the zip archive is damaged or cut off ({error}): copy it again") from error
     except (RuntimeError, NotImplementedError) as error:
-        raise HarnetError(f"{path}: the zip archive cannot be read ({error}): unpack it by hand") from error
+        raise HarnetError(f"{path}: the zip archive cannot be read ({error}): unpack it manually") from error
 
 
 def _recording(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Recording:
@@ -216,14 +216,14 @@ def _pieces(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[Samp
         size = archive.getinfo(info.log).file_size
         if size > MAX_BYTES:
             raise HarnetError(
-                f"{tally.named}: {info.log} unpacks to {size >> 20} MiB, more than any device records: leave it out"
+                f"{tally.named}: {info.log} unpacks to {size >> 20} MiB, more than any device records: exclude it"
             )
         found = False
         for piece in _old_samples(archive, info, tally) if info.old else _seconds(archive, info, tally):
             found = found or len(piece.times) > 0
             yield piece
     if not found:
-        raise HarnetError(f"{tally.named}: no second of acceleration in the log: leave it out")
+        raise HarnetError(f"{tally.named}: no second of acceleration in the log: exclude it")
 
 
 def _seconds(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[SampleChunk]:

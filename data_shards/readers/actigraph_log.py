@@ -82,7 +82,7 @@ def choose_seconds(file: IO[bytes], largest: int, tally: Tally) -> Seconds:
             records.damaged += 1
             continue
         if len(times) == MOST_SECONDS:
-            raise HarnetError(f"{tally.named}: more than {MOST_SECONDS:,} seconds in the log: leave it out")
+            raise HarnetError(f"{tally.named}: more than {MOST_SECONDS:,} seconds in the log: exclude it")
         kinds.append(record.kind)
         times.append(record.time)
         starts.append(record.start)
@@ -156,12 +156,12 @@ class _Records:
         rest = b""
         while piece := self._content.read():
             data = rest + piece
-            used = yield from self._sound(data, last=False)
+            used = yield from self._intact(data, last=False)
             self._done += used
             rest = data[used:]
-        yield from self._sound(rest, last=True)
+        yield from self._intact(rest, last=True)
 
-    def _sound(self, data: bytes, last: bool) -> Generator[Record, None, int]:
+    def _intact(self, data: bytes, last: bool) -> Generator[Record, None, int]:
         """Yield the records in `data`; returns the bytes consumed. A record cut off at the end waits for more."""
         numbers = np.frombuffer(data, np.uint8)
         position = 0

@@ -86,7 +86,7 @@ def _header(lines: list[str], path: Path) -> Header:
             if line.startswith(name):
                 fields[name] = line.removeprefix(name).strip()
     if fields.get("Epoch Period (hh:mm:ss)", "00:00:00").strip("0:") != "":
-        raise HarnetError(f"{path}: counts per epoch, which are no acceleration: export RAW data from ActiLife")
+        raise HarnetError(f"{path}: counts per epoch, not acceleration: export RAW data from ActiLife")
     hertz = number_of(rate[1]) if rate else None
     if not hertz or form is None or "Start Time" not in fields or "Start Date" not in fields:
         raise HarnetError(
@@ -98,7 +98,7 @@ def _header(lines: list[str], path: Path) -> Header:
     stamps = Stamps(order)
     start = stamps.seconds(np.array([stamp.encode()]))[0] if stamps.begin([stamp]) else np.nan
     if np.isnan(start):
-        raise HarnetError(f"{path}: start {stamp!r} is no date in the format {form[1]} of line 1: export it again")
+        raise HarnetError(f"{path}: start {stamp!r} is not a date in the format {form[1]} of line 1: export it again")
     serial = fields.get("Serial Number:", "")
     model = _MODEL.search(lines[0])
     device = f"ActiGraph {model[1]}" if model and not model[1].startswith("ActiLife") else "ActiGraph"
@@ -117,7 +117,7 @@ def _dialect(lines: list[str], path: Path) -> Dialect:
             if len(cells) in (3, 4):
                 named = any(number_of(cell) is None for cell in cells[-3:])
                 if named and any("axis" in cell.casefold() for cell in cells):
-                    raise HarnetError(f"{path}: counts per epoch, which are no acceleration: export RAW data")
+                    raise HarnetError(f"{path}: counts per epoch, not acceleration: export RAW data")
                 skip = index + named
                 return Dialect(separator, any('"' in other for other in lines[skip:]), (), len(cells), skip)
     raise HarnetError(f"{path}: no rows of x,y,z or of a stamp and x,y,z below the header: export RAW data again")

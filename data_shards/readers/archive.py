@@ -69,7 +69,7 @@ def archived(path: Path, readers: Sequence[DeviceReader], options: ReadOptions) 
             "and ingest the folder"
         )
     nested = any(member.lower().endswith((".zip", ".gz", ".bz2", ".7z", ".rar")) for member in others)
-    advice = "what is packed twice is not unpacked: do that by hand" if nested else "if it is a table, name --columns"
+    advice = "nested archives are not unpacked: unpack them manually" if nested else "if it is a table, name --columns"
     raise HarnetError(
         f"{path}: a zip archive without a device file that can be read in it ({len(others)} other files): {advice}"
     )
@@ -83,7 +83,7 @@ def _heads(path: Path) -> Iterator[tuple[str, bytes]]:
             raise HarnetError(f"{path}: {len(members)} files in one zip archive: unpack it and ingest the folder")
         for member in members:
             if member.file_size > MAX_BYTES:
-                raise HarnetError(f"{path}: unpacks to more than {MAX_BYTES >> 30} GiB: unpack it by hand to see")
+                raise HarnetError(f"{path}: unpacks to more than {MAX_BYTES >> 30} GiB: unpack it manually")
             with archive.open(member) as file:
                 yield member.filename, file.read(HEAD_BYTES)
 

@@ -92,7 +92,7 @@ def _pieces(path: Path, blocks: Blocks, thermometer: Thermometer, tally: Tally) 
 
 
 def _undecodable(path: Path, error: Exception) -> HarnetError:
-    return HarnetError(f"{path}: cannot be decoded ({error}): copy the file again, or leave it out")
+    return HarnetError(f"{path}: cannot be decoded ({error}): copy the file again, or exclude it")
 
 
 def _piece(path: Path, start: int, stop: int) -> NDArray[np.float32]:

@@ -101,16 +101,16 @@ def choose_blocks(path: Path, tally: Tally) -> Blocks:
         header = file.read(HEADER_BYTES)
     if len(header) < HEADER_BYTES or not header.startswith(HEADER_START):
         raise HarnetError(f"{path}: the header (first 1,024 bytes) is damaged: copy the file again")
-    sound, facts, written, useless, end = _checked(path)
+    intact, facts, written, useless, end = _checked(path)
     if not len(facts) or sum(useless.values()) > len(facts):
-        raise HarnetError(f"{path}: no sound data block among {written} written{_cause(useless)}")
+        raise HarnetError(f"{path}: no usable data block among {written} written{_cause(useless)}")
     sessions = facts["session"]
     own = sessions == _own_session(struct.unpack_from("<I", header, 7)[0], sessions, path)
     tally.add("other sessions", int((~own).sum()), f"blocks, of {len(own)}")
     # A recording has a single rate: a block with another one is damage that the checksum missed.
     code = int(np.bincount(facts["rate"][own]).argmax())
     usable = own & (facts["rate"] == code)
-    tally.add("damaged blocks", written - int(sound.sum()) + int((own & ~usable).sum()), f"of {written}")
+    tally.add("damaged blocks", written - int(intact.sum()) + int((own & ~usable).sum()), f"of {written}")
     mine = facts[usable]
     stamps = _seconds(mine["stamp"])
     sequence = mine["sequence"].astype(np.int64)
@@ -119,13 +119,13 @@ def choose_blocks(path: Path, tally: Tally) -> Blocks:
         Pieces("blocks", stamps - mine["offset"] / rate_of(code), identities, mine["place"], sequence), tally
     )
     usable[usable] = ordered
-    sound[sound] = usable
+    intact[intact] = usable
     mine, stamps = mine[ordered], stamps[ordered]
     times, samples = anchor(stamps, mine["fractional"], mine["offset"], rate_of(code))
     size = path.stat().st_size
     tally.add("cut end", int(end < size), "within a data block")
-    alone = bool(sound.all()) and size == HEADER_BYTES + BLOCK_BYTES * len(sound)
-    return Blocks(sound, alone, written, mine["count"].astype(np.int64), times, samples, mine["thermometer"], code)
+    alone = bool(intact.all()) and size == HEADER_BYTES + BLOCK_BYTES * len(intact)
+    return Blocks(intact, alone, written, mine["count"].astype(np.int64), times, samples, mine["thermometer"], code)
 
 
 def copy_blocks(path: Path, target: Path, keep: NDArray[np.bool_]) -> None:
@@ -140,7 +140,7 @@ def copy_blocks(path: Path, target: Path, keep: NDArray[np.bool_]) -> None:
 
 def _checked(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.void], int, Counter[str], int]:
     """Mask of usable blocks, their fields, number written, number per reason of unusable ones, and end of the last."""
-    sound: list[NDArray[np.bool_]] = [np.zeros(0, bool)]
+    intact: list[NDArray[np.bool_]] = [np.zeros(0, bool)]
     facts: list[NDArray[np.void]] = [np.zeros(0, _FACTS)]
     useless: Counter[str] = Counter()
     written = 0
@@ -168,9 +168,9 @@ def _checked(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.void], int, Coun
         in_header = bool(headers[-1]) and blocks[-1, :4].tobytes() == HEADER_START
         blank = (blocks == blocks[:, :1]).all(axis=1) & np.isin(blocks[:, 0], (0x00, 0xFF))
         written += int((usable | ~(blank | headers)).sum())
-        facts.append(_facts(blocks[usable], sum(map(len, sound)) + np.flatnonzero(usable)))
-        sound.append(usable)
-    return np.concatenate(sound), np.concatenate(facts), written, useless, end
+        facts.append(_facts(blocks[usable], sum(map(len, intact)) + np.flatnonzero(usable)))
+        intact.append(usable)
+    return np.concatenate(intact), np.concatenate(facts), written, useless, end
 
 
 def _capacity(formats: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -200,8 +200,8 @@ def _cause(useless: Counter[str]) -> str:
     return {
         "rate": f": {count} carry rate code 0, as an early firmware wrote it, which does not tell the rate: export the "
         "file as raw .csv with OMGUI, the maker's program, and ingest that",
-        "date": f": {count} carry no date, since the device's clock was never set: leave it out",
-        "format": f": {count} are of a format that cwa.h does not define: leave it out",
+        "date": f": {count} carry no date, since the device's clock was never set: exclude it",
+        "format": f": {count} are of a format that cwa.h does not define: exclude it",
     }[what]
 
 
@@ -214,8 +214,8 @@ def _own_session(session: int, sessions: NDArray[np.uint32], path: Path) -> int:
         return int(present[0])
     others = ", ".join(map(str, present[:5])) + (", ..." if len(present) > 5 else "")
     raise HarnetError(
-        f"{path}: the header is of session {session}, but the {len(sessions)} sound data blocks are of {others}: left "
-        "over in a device that was not erased, they may be of another wearer; leave it out"
+        f"{path}: the header is of session {session}, but the {len(sessions)} intact data blocks are of {others}: left "
+        "over in a device that was not erased, they may be of another wearer; exclude it"
     )
 
 

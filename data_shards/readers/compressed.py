@@ -96,7 +96,7 @@ class Compressed(DeviceReader):
             for piece in pieces(self.opener, path, PIECE_BYTES):
                 written += len(piece)
                 if written > MAX_BYTES:
-                    raise HarnetError(f"{path}: unpacks to more than {MAX_BYTES >> 30} GiB: unpack it by hand to see")
+                    raise HarnetError(f"{path}: unpacks to more than {MAX_BYTES >> 30} GiB: unpack it manually")
                 try:
                     target.write(piece)
                 except OSError as error:

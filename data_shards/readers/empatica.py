@@ -46,7 +46,7 @@ class Empatica(DeviceReader):
         if not 0 < rate <= MOST_HZ:
             raise HarnetError(f"{path}: row 2 gives a sampling rate of {rate:g}: export the file again")
         if not FIRST_CLOCK_SECOND <= start <= LAST_CLOCK_SECOND:
-            raise HarnetError(f"{path}: row 1 gives a start of {start:.10g}, no UNIX seconds: export the file again")
+            raise HarnetError(f"{path}: row 1 gives a start of {start:.10g}, not UNIX seconds: export the file again")
         tally = Tally(path)
         text = TextRows(path, dialect, range(3), CountedTimes(start, rate, "utc"), UNITS_PER_G, tally)
         clock, rows = text.begun()

@@ -150,10 +150,10 @@ class _Decoder:
             series = actfast.read(self._temporary)["timeseries"]
         except ValueError as error:
             raise HarnetError(
-                f"{self._path}: cannot be decoded ({error}): copy the file again, or leave it out"
+                f"{self._path}: cannot be decoded ({error}): copy the file again, or exclude it"
             ) from error
         if len(series["low_frequency"]["datetime"]) != len(pages):
-            raise HarnetError(f"{self._path}: {len(pages)} pages, of which the library read fewer: leave it out")
+            raise HarnetError(f"{self._path}: {len(pages)} pages, of which the library decoded only some: exclude it")
         fast = series["high_frequency"]
         return SampleChunk(fast["datetime"] / 1e9, fast["acceleration"])
 

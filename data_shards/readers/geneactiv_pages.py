@@ -80,7 +80,7 @@ def choose_pages(file: IO[bytes], serial: bytes, lost: int, tally: Tally) -> Pag
     ]
     damaged = walk.damaged + lost
     if not facts:
-        raise HarnetError(f"{tally.named}: no sound page among {damaged}: copy the file again")
+        raise HarnetError(f"{tally.named}: no intact page among {damaged}: copy the file again")
     pages = [each[4] for each in facts]
     number_alone = serial.lstrip(b"0")
     own = np.array([not (page.serial and serial) or page.serial.lstrip(b"0") == number_alone for page in pages])
@@ -88,7 +88,7 @@ def choose_pages(file: IO[bytes], serial: bytes, lost: int, tally: Tally) -> Pag
         other = Counter(page.serial for page in pages).most_common(1)[0][0]
         raise HarnetError(
             f"{tally.named}: the header is of device {serial.decode('ascii', 'replace')}, the pages are of "
-            f"{other.decode('ascii', 'replace')}, which needs a calibration of its own: leave it out"
+            f"{other.decode('ascii', 'replace')}, which has its own calibration: exclude it"
         )
     tally.add("other sessions", int((~own).sum()), f"pages of another device, of {len(own)}")
     # A recording has a single rate: a page with another one has a corrupted digit.
@@ -196,11 +196,11 @@ class _Walk:
                 if not line.endswith(b"\n") and len(line) < FULL_LINE:
                     break  # the last line of the file, truncated
                 raw = b"".join(page)
-                sound = parsed(raw)
-                if sound is not None:
-                    yield number, start, raw, sound
+                intact = parsed(raw)
+                if intact is not None:
+                    yield number, start, raw, intact
                 # More lines of a damaged page may follow; it has already been counted.
-                astray = sound is None
+                astray = intact is None
                 self.damaged += astray
                 number += 1
                 page = []

@@ -94,10 +94,10 @@ def _choose(content: mmap.mmap, announced: int, tally: Tally) -> list[_Packet]:
     Raises:
         HarnetError: there are none, or the clock was reset.
     """
-    sound = list(_sound_packets(content))
-    packets = [packet for packet in sound if packet.readings and packet.last > packet.first]
+    intact = list(_intact_packets(content))
+    packets = [packet for packet in intact if packet.readings and packet.last > packet.first]
     if not packets:
-        raise HarnetError(f"{tally.named}: no sound packet of acceleration among {announced}: copy the file again")
+        raise HarnetError(f"{tally.named}: no intact acceleration packet among {announced}: copy the file again")
     rate = _rate(packets)
     # Start and end of a packet are rounded to whole seconds.
     lasts = np.array([packet.last - packet.first - packet.readings / rate for packet in packets])
@@ -112,7 +112,7 @@ def _choose(content: mmap.mmap, announced: int, tally: Tally) -> list[_Packet]:
         ),
         tally,
     )
-    missing = announced - (len(sound) - tally.count("repeated blocks"))
+    missing = announced - (len(intact) - tally.count("repeated blocks"))
     tally.add("damaged blocks", max(missing, 0) + int((~likely).sum()), f"packets, of {announced}")
     return [packet for packet, each in zip(packets, keep.tolist(), strict=True) if each]
 
@@ -143,7 +143,7 @@ def _spread(first: int, last: int, count: int) -> NDArray[np.float64]:
     return first + np.arange(count, dtype=np.float64) * ((last - first) / max(count, 1))
 
 
-def _sound_packets(content: mmap.mmap) -> Iterator[_Packet]:
+def _intact_packets(content: mmap.mmap) -> Iterator[_Packet]:
     """Every packet whose CRC matches; after damage, the next one is searched for."""
     number = 0
     position = content.find(PACKET_START, REMARKS_BYTES + _HEADER.size)

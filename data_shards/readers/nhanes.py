@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from data_shards.readers.absurd import without_absurd
 from data_shards.readers.device_reader import DeviceReader, Found, ReadOptions
-from data_shards.readers.oddities import MEND_SHARE, Kind, Tally
+from data_shards.readers.oddities import REPAIR_SHARE, Kind, Tally
 from data_shards.readers.order import in_time
 from data_shards.readers.samples import forward
 from data_shards.recording import Recording, SampleChunk
@@ -108,7 +108,7 @@ def _pieces(archive: tarfile.TarFile, hours: Hours, flagged: int | None, tally: 
             damaged.append(trouble)
         yield piece
     if len(damaged) == len(hours.members):
-        raise HarnetError(f"{tally.named}: none of {len(damaged)} hours is sound ({damaged[0]}): download it again")
+        raise HarnetError(f"{tally.named}: none of {len(damaged)} hours is intact ({damaged[0]}): download it again")
     tally.add("damaged blocks", len(damaged), f"hours, of {len(hours.members)}; {''.join(damaged[:1])}")
     tally.add("cut end", int(not hours.whole), "after the last readable member: hours may be missing")
     tally.add("damaged blocks", int(flagged is None), "the list of ranges flagged by NHANES")
@@ -132,7 +132,7 @@ def _hours(archive: tarfile.TarFile, path: Path) -> Hours:
         elif _LOGS.fullmatch(name):
             logs = member
         if count > MAX_HOURS:
-            raise HarnetError(f"{path}: more than {MAX_HOURS} hourly files in one tar: one participant a tar, please")
+            raise HarnetError(f"{path}: more than {MAX_HOURS} hourly files in one tar: pass one tar per participant")
     if not found:
         raise HarnetError(f"{path}: a tar without files called GT3XPLUS-AccelerationCalibrated-*.sensor.csv.gz")
     with path.open("rb") as file:
@@ -217,7 +217,7 @@ def _odd_rows(
     within = (milliseconds >= start - 1000) & (milliseconds <= start + 3_601_000)  # names are to the second
     within[kept & within] = in_time(milliseconds[kept & within].astype(np.float64))
     odd["isolated stamps"] = int((kept & ~within).sum())
-    if max(odd["missing values"], odd["isolated stamps"]) > max(1, MEND_SHARE * len(kept)):
+    if max(odd["missing values"], odd["isolated stamps"]) > max(1, REPAIR_SHARE * len(kept)):
         raise ValueError("empty cells" if odd["missing values"] > odd["isolated stamps"] else "stamps of other hours")
     return odd, kept & within
 
@@ -251,7 +251,7 @@ def parse_hour(content: bytes) -> tuple[NDArray[np.int64], NDArray[np.float32], 
             column_types={COLUMNS[0]: pa.timestamp("ms"), **dict.fromkeys(COLUMNS[1:], pa.float32())},
         ),
     )
-    if len(lines) > max(1, MEND_SHARE * table.num_rows):
+    if len(lines) > max(1, REPAIR_SHARE * table.num_rows):
         raise ValueError(f"{len(lines)} lines without four columns")
     acceleration = np.empty((table.num_rows, 3), np.float32)
     for axis, name in enumerate(COLUMNS[1:]):

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from data_shards.notes import Note
 from harnet.errors import HarnetError
 
-MEND_SHARE = 0.01
+REPAIR_SHARE = 0.01
 """Maximum share of a recording's samples that is repaired, with a note; a single sample always is."""
 
 Kind = Literal[
@@ -43,8 +43,8 @@ class Oddity:
     does: str
     """What the reader does with it."""
     advice: str = ""
-    """What the user can do if there is more than `MEND_SHARE` of it. Empty if any amount is accepted: dropped data then
-    become a gap, and nothing is invented."""
+    """What the user can do if there is more than `REPAIR_SHARE` of it. Empty if any amount is accepted: dropped data
+    then become a gap."""
 
 
 ODDITIES: dict[Kind, Oddity] = {
@@ -54,12 +54,12 @@ ODDITIES: dict[Kind, Oddity] = {
     "backward times": Oddity(
         "samples with an earlier timestamp than the one before them",
         "left out",
-        "the clock was reset while recording: split the file there, or leave it out",
+        "the clock was reset while recording: split the file there, or exclude it",
     ),
     "isolated stamps": Oddity(
         "samples with a timestamp far from those before and after them",
         "left out",
-        "the stamps cannot be trusted: copy the file again from the device, or leave it out",
+        "the stamps cannot be trusted: copy the file again from the device, or exclude it",
     ),
     "absurd values": Oddity(
         "values that the device cannot have measured",
@@ -121,14 +121,14 @@ class Tally:
             samples: Number of samples found, including dropped ones.
 
         Raises:
-            HarnetError: more than `MEND_SHARE` of them had one of the repairable oddities.
+            HarnetError: more than `REPAIR_SHARE` of them had one of the repairable oddities.
         """
         for kind, count in self._counts.items():
             advice = ODDITIES[kind].advice
-            if advice and count > max(1, MEND_SHARE * samples):
+            if advice and count > max(1, REPAIR_SHARE * samples):
                 where = f", {self._details[kind]}" if self._details[kind] else ""
-                mended = f"up to {100 * MEND_SHARE:g} % is mended"
-                raise HarnetError(f"{self.named}: {kind}: {count:,} of {samples:,}{where}; {mended}: {advice}")
+                repaired = f"up to {100 * REPAIR_SHARE:g} % is repaired"
+                raise HarnetError(f"{self.named}: {kind}: {count:,} of {samples:,}{where}; {repaired}: {advice}")
 
     def notes(self) -> tuple[Note, ...]:
         """One note per kind found, in order of first occurrence."""

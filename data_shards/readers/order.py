@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from data_shards.readers.oddities import MEND_SHARE, Tally
+from data_shards.readers.oddities import REPAIR_SHARE, Tally
 
 DAY = 86_400.0
 PAUSE = 60.0
@@ -40,7 +40,7 @@ def in_order(pieces: Pieces, tally: Tally) -> NDArray[np.bool_]:
     """(n,) whether to read each: a longest selection with non-decreasing timestamps; the others are counted.
 
     Raises:
-        HarnetError: more than `MEND_SHARE` of the pieces, and more than one, are out of order.
+        HarnetError: more than `REPAIR_SHARE` of the pieces, and more than one, are out of order.
     """
     stamps, sequence = pieces.stamps, pieces.sequence
     keep = _first_of_each(stamps, pieces.identities)
@@ -54,7 +54,7 @@ def in_order(pieces: Pieces, tally: Tally) -> NDArray[np.bool_]:
     left_out = once[~keep[once]]
     if len(left_out):
         backward = once[1:][np.diff(stamps[once]) < 0]
-        reset = len(left_out) > max(1, MEND_SHARE * len(once), 2 * len(backward)) and len(backward) > 0
+        reset = len(left_out) > max(1, REPAIR_SHARE * len(once), 2 * len(backward)) and len(backward) > 0
         # After a clock reset everything that follows is out of order: report the reset itself.
         first = int(backward[0] if reset else left_out[0])
         before = f" after {_written(stamps[first - 1])}" if first else ""
@@ -90,7 +90,7 @@ def _first_of_each(stamps: NDArray[np.float64], identities: NDArray[np.generic])
 def _near_the_rest(stamps: NDArray[np.float64]) -> NDArray[np.bool_]:
     """(n,) False for a few outliers that are further from the others than the others are from each other."""
     count = len(stamps)
-    few = max(1, int(MEND_SHARE * count))
+    few = max(1, int(REPAIR_SHARE * count))
     if count < 2 * few + 2:
         return np.ones(count, bool)
     if (np.diff(stamps) >= 0).all():
@@ -137,7 +137,7 @@ def _longest_rise(stamps: NDArray[np.float64]) -> NDArray[np.bool_]:
 def _without_pause(stamps: NDArray[np.float64], sequence: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(n,) False for a few at the ends whose timestamps are far from the next, although numbered consecutively."""
     count = len(stamps)
-    few = max(1, int(MEND_SHARE * count))
+    few = max(1, int(REPAIR_SHARE * count))
     keep = np.ones(count, bool)
     if count < 2 * few + 2:
         return keep

@@ -10,7 +10,7 @@ import pytest
 from data_shards.cohort.info import RecordingInfo
 from data_shards.cohort.store import Cohort
 from data_shards.notes import Note
-from data_shards.readers.oddities import MEND_SHARE, ODDITIES, Tally
+from data_shards.readers.oddities import ODDITIES, REPAIR_SHARE, Tally
 from harnet.errors import HarnetError
 from launch.cli import main
 
@@ -21,7 +21,7 @@ def test_the_page_says_what_the_code_does() -> None:
     page = (DOCS / "oddities.md").read_text()
     rows = re.findall(r"^\| ([a-z ]+) \| (.+) \| (.+) \| (1 %|none) \|$", page, re.MULTILINE)
     wanted = [
-        (kind, oddity.meets, oddity.does, f"{100 * MEND_SHARE:g} %" if oddity.advice else "none")
+        (kind, oddity.meets, oddity.does, f"{100 * REPAIR_SHARE:g} %" if oddity.advice else "none")
         for kind, oddity in ODDITIES.items()
     ]
     assert rows == wanted

@@ -117,9 +117,9 @@ def test_a_clock_that_jumps_back_is_refused(tmp_path: Path, blocks: list[bytes])
 
 
 def test_nothing_sound_is_refused(tmp_path: Path, blocks: list[bytes]) -> None:
-    with pytest.raises(HarnetError, match="no sound data block among 0"):
+    with pytest.raises(HarnetError, match="no usable data block among 0"):
         list(load(write(tmp_path / "empty.cwa", [])))
-    with pytest.raises(HarnetError, match="no sound data block among 3"):
+    with pytest.raises(HarnetError, match="no usable data block among 3"):
         list(load(write(tmp_path / "bad.cwa", [b"AX\xfc\x01" + b"\x01" * 508] * 3)))
     path = tmp_path / "header.cwa"
     path.write_bytes(bytes(HEADER_BYTES) + b"".join(blocks))

@@ -52,7 +52,7 @@ def test_only_the_headers_session_is_read(tmp_path: Path, blocks: list[bytes], o
 
 
 def test_none_of_the_headers_session_is_refused(tmp_path: Path, others: list[bytes]) -> None:
-    with pytest.raises(HarnetError, match=r"x\.cwa: the header is of session 7, but the 60 sound .* of 3: left over"):
+    with pytest.raises(HarnetError, match=r"x\.cwa: the header is of session 7, but the 60 intact .* of 3: left over"):
         recorded(tmp_path / "x.cwa", others)
 
 
@@ -114,7 +114,7 @@ def test_more_than_a_hundredth_of_such_blocks_is_refused(tmp_path: Path, blocks:
 def test_sound_blocks_that_cannot_be_used_name_the_cause(
     tmp_path: Path, blocks: list[bytes], form: str, at: int, value: int, message: str
 ) -> None:
-    with pytest.raises(HarnetError, match=rf"x\.cwa: no sound data block among 200 written: {message}") as caught:
+    with pytest.raises(HarnetError, match=rf"x\.cwa: no usable data block among 200 written: {message}") as caught:
         recorded(tmp_path / "x.cwa", [changed(each, form, at, value) for each in blocks])
     assert "copy" not in str(caught.value)
     recording = recorded(tmp_path / "x.cwa", [changed(blocks[0], form, at, value), *blocks[1:]])

@@ -60,7 +60,7 @@ def test_errors_name_the_file_given(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"time,x,y,z\n0,0,oops,1\n0.02,0,0,1\n"))
     with pytest.raises(HarnetError) as caught:
         list(load(path))
-    assert str(caught.value).startswith(f"{path}: 1 of 2 data rows are sound")
+    assert str(caught.value).startswith(f"{path}: 1 of 2 data rows are valid")
 
 
 @pytest.mark.parametrize("keep", [12, 40_000])
@@ -132,8 +132,8 @@ def test_one_device_file_in_an_archive(name: str, cwa: Path, tmp_path: Path) -> 
     [
         ({"a_dot_csv": E4, "b_dot_csv": E4}, r"a zip archive of 2 device files \(a.csv, b.csv\): unpack it and ingest"),
         ({"a_dot_txt": b"hello"}, r"a zip archive without a device file that can be read in it \(1 other files\)"),
-        ({"a_dot_zip": b"PK\x03\x04" + bytes(99)}, "what is packed twice is not unpacked: do that by hand"),
-        ({"a_dot_csv_dot_gz": gzip.compress(E4)}, "what is packed twice is not unpacked: do that by hand"),
+        ({"a_dot_zip": b"PK\x03\x04" + bytes(99)}, "nested archives are not unpacked: unpack them manually"),
+        ({"a_dot_csv_dot_gz": gzip.compress(E4)}, "nested archives are not unpacked: unpack them manually"),
         ({}, "zip archive"),
     ],
 )

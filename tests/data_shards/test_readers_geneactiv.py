@@ -143,7 +143,7 @@ def test_a_damaged_header_is_refused(tmp_path: Path, pages: list[str], head: str
 
 
 def test_no_page(tmp_path: Path) -> None:
-    with pytest.raises(HarnetError, match="no sound page among 0"):
+    with pytest.raises(HarnetError, match="no intact page among 0"):
         list(load(write(tmp_path / "none.bin", [])))
 
 

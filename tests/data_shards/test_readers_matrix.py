@@ -91,7 +91,7 @@ def test_a_damaged_header_is_refused(tmp_path: Path, packets: list[bytes], head:
 
 
 def test_nothing_sound_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(HarnetError, match="no sound packet of acceleration among 6"):
+    with pytest.raises(HarnetError, match="no intact acceleration packet among 6"):
         list(load(write(tmp_path / "none.BIN", [])))
 
 

@@ -235,7 +235,9 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HarnetError, match=r"logs\.tar: a tar without files called GT3XPLUS"):
         list(load(path))
     path = write(tmp_path / "bad.tar.bz2", {name(0): b"bad", name(1): b"bad"}, "w:bz2")
-    with pytest.raises(HarnetError, match=r"bad\.tar\.bz2: none of 2 hours is sound \(2000-01-06-12-30-00: ") as caught:
+    with pytest.raises(
+        HarnetError, match=r"bad\.tar\.bz2: none of 2 hours is intact \(2000-01-06-12-30-00: "
+    ) as caught:
         list(load(path))
     assert "\n" not in str(caught.value)
     monkeypatch.setattr(nhanes, "MAX_HOURS", 3)

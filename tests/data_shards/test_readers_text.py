@@ -88,7 +88,7 @@ def test_table_units_and_columns(tmp_path: Path, units: str, per_g: float) -> No
         (table(["0,0,0,1"], "time,x,y,w"), r"p\.csv: no column 'z'; it has time, x, y, w: name yours with --columns"),
         (table(["0,0,0,1"], "a,b,c,d"), r"its first line is 'a,b,c,d': name four of these with --columns"),
         (table(["0,0,0,1", "0.1,oops,0,1"]), r"foreign lines: 1 \(the first in line 3, column 'x'\)"),
-        (table(["0,0,0,1", "0.1,0,,1"]), r"1 of 2 data rows are sound: .*missing values: 1 \(the first in line 3\)"),
+        (table(["0,0,0,1", "0.1,0,,1"]), r"1 of 2 data rows are valid: .*missing values: 1 \(the first in line 3\)"),
         (table(["0,0,0,1", "0.1,0,0,inf", "0.2,0,0,inf"]), r"missing values: 2 of 3, the first in line 3; up to 1 %"),
         (table(["0,0,0,1", "0.2,0,0,1", "0.1,0,0,1", "0.1,0,0,1"]), r"backward times: 2 of 4, the first in line 4"),
         (table(["0,0,0,1", "0.1,0,0,1", "0.1,1,0,1", "0.1,0,0,1"]), r"duplicate samples: 2 of 4, the first in line 4"),

@@ -59,7 +59,7 @@ def test_dates_with_the_year_last(order: str, day: int, told: bool, tmp_path: Pa
 
 
 def test_dates_of_which_nobody_knows_the_order(tmp_path: Path) -> None:
-    with pytest.raises(HarnetError, match=r"day or month first\? Give --day-first"):
+    with pytest.raises(HarnetError, match=r"day or month first\? Pass --day-first"):
         recording(tmp_path, text(rows(stamp=dated("dm", 5))))
 
 

@@ -52,7 +52,7 @@ def test_stamps_that_many_samples_share(
     monkeypatch.setattr(parquet, "PIECE_ROWS", piece)
     monkeypatch.setattr(timeline, "LEAST_SETTLED", piece)
     if unit * rate < 3:
-        pytest.skip("few samples share a stamp")
+        pytest.skip("few samples share a timestamp")
     true = START + begin + np.arange(int(max(60, 6 * unit) * rate)) / rate
     found = table(tmp_path, np.floor(true / unit + 1e-6) * unit)
     assert list(notes(found)) == ["times spread"]
@@ -65,7 +65,7 @@ def test_stamps_that_many_samples_share(
 def test_seconds_with_irregular_numbers_are_refused_or_take_a_rate(tmp_path: Path) -> None:
     counts = np.random.default_rng(1).integers(40, 101, 60)
     stamps = np.repeat(START + np.arange(60.0), counts)
-    with pytest.raises(HarnetError, match=r"many samples share a stamp \(each 1 s\).*irregular.*--rate"):
+    with pytest.raises(HarnetError, match=r"many samples share a timestamp \(each 1 s\).*irregular.*--rate"):
         table(tmp_path, stamps)
     found = table(tmp_path, stamps, rate=100.0)
     assert found.nominal_rate == 100
@@ -216,7 +216,7 @@ def test_an_hour_back_without_the_right_zone(timezone: str | None, message: str,
 
 
 def test_a_clock_that_was_reset_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(HarnetError, match=r"goes back by 7,200 s in line 1,002 and goes on.*Split the file there"):
+    with pytest.raises(HarnetError, match=r"goes back by 7,200 s in line 1,002 and continues.*Split the file there"):
         written(tmp_path, wall(BACK - 86400 + np.arange(2000) / 50, BACK - 86380, -7200))
 
 
@@ -282,7 +282,7 @@ def test_actilife(form: str, stamped: bool, names: bool, separator: str, tmp_pat
     ("change", "message"),
     [
         ({"epoch": "Epoch Period (hh:mm:ss) 00:00:10"}, "counts per epoch"),
-        ({"date": "Start Date 45.03.2020"}, "is no date in the format dd.MM.yyyy of line 1"),
+        ({"date": "Start Date 45.03.2020"}, "is not a date in the format dd.MM.yyyy of line 1"),
         ({"date": "Beginn 06.03.2020"}, "the header lacks the rate"),
         ({"first": FIRST.format(device="GT3X+", form="dd.MM.yyyy", rate="many")}, "the header lacks the rate"),
     ],

@@ -68,10 +68,10 @@ def recording_of(
 def _pieces(placed: Iterable[TableRows], values: Values, timeline: Timeline, tally: Tally) -> Iterator[SampleChunk]:
     count = 0
     for rows, last in _with_last(placed):
-        sound = values.feed(rows, last)
-        count += len(sound)
-        if len(sound):
-            yield SampleChunk(sound.times, sound.acceleration)
+        usable = values.feed(rows, last)
+        count += len(usable)
+        if len(usable):
+            yield SampleChunk(usable.times, usable.acceleration)
     tally.judge(_met(timeline, tally))
     if count < 2:
         _refuse(count, timeline, tally)
@@ -87,7 +87,7 @@ def _refuse(count: int, timeline: Timeline, tally: Tally) -> NoReturn:
     tally.judge(met)
     why = "; ".join(map(str, tally.notes()))
     told = f" ({why})" if why else ""
-    raise HarnetError(f"{tally.named}: {count} of {met} data rows are sound: nothing to ingest{told}")
+    raise HarnetError(f"{tally.named}: {count} of {met} data rows are valid: nothing to ingest{told}")
 
 
 def _placed(rows: Iterable[TableRows], timeline: Timeline) -> Iterator[TableRows]:

@@ -87,7 +87,7 @@ class Stamps:
                 self.date_order = "month"
             else:
                 raise HarnetError(
-                    f"{stamps[0]!r}: day or month first? Give --day-first if it is the day, else write dates as "
+                    f"{stamps[0]!r}: day or month first? Pass --day-first if it is the day, otherwise write dates as "
                     "2024-05-31"
                 )
         shape = _shape(stamps[0], self.date_order or "day")
@@ -159,8 +159,8 @@ def _evaluate(characters: NDArray[np.uint8], shape: _Shape) -> NDArray[np.float6
     hour, minute, second = part("hour"), part("minute"), part("second")
     if "half:a" in shape.spans or "half:p" in shape.spans:
         hour = np.where((hour >= 1) & (hour <= 12), hour % 12 + (12 if "half:p" in shape.spans else 0), 99)
-    days, sound = _days(part("year"), part("month"), part("day"))
-    sound &= (hour <= 23) & (minute <= 59) & (second <= 59)
+    days, valid = _days(part("year"), part("month"), part("day"))
+    valid &= (hour <= 23) & (minute <= 59) & (second <= 59)
     sign = -1 if "sign:-" in shape.spans else 1
     seconds = days * 86400 + hour * 3600 + minute * 60 + second
     seconds -= sign * (part("zone_hour") * 3600 + part("zone_minute") * 60)
@@ -168,7 +168,7 @@ def _evaluate(characters: NDArray[np.uint8], shape: _Shape) -> NDArray[np.float6
     scale = 10 ** (stop - start)
     # A single division of integers gives the double nearest to the decimal number.
     times: NDArray[np.float64] = (seconds * scale + part("fraction")) / scale
-    times[~sound] = np.nan
+    times[~valid] = np.nan
     return times
 
 
@@ -181,5 +181,5 @@ def _days(
     first = (unique // 32).astype("datetime64[M]")
     date = first.astype("datetime64[D]") + (unique % 32 - 1)
     real = (date.astype("datetime64[M]") == first) & (unique % 32 >= 1)
-    sound = (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
-    return date.astype(np.int64)[inverse], sound & real[inverse]
+    valid = (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+    return date.astype(np.int64)[inverse], valid & real[inverse]

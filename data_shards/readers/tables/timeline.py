@@ -122,7 +122,7 @@ class Timeline:
             first = int(np.argmax(back > RESET))
             raise HarnetError(
                 f"{self._tally.named}: the clock goes back by {back[first]:,.0f} s in {self._where} {number[first]:,} "
-                "and goes on from there: was it reset? Split the file there; if summer time ended, give --timezone"
+                "and continues from there: was it reset? Split the file there; if summer time ended, pass --timezone"
             )
 
     def _placed(self, rows: TableRows, last: bool) -> NDArray[np.float64]:
@@ -142,7 +142,7 @@ class Timeline:
             period = self._period
         self._period = period
         if not period:
-            raise HarnetError(f"{self._tally.named}: all samples have one stamp: give their rate with --rate")
+            raise HarnetError(f"{self._tally.named}: all samples have the same timestamp: give their rate with --rate")
         if not self._bunched:
             late = sum(int(bunched(times[part], period).sum()) for part in parts)
             close = int((np.diff(times) < 0.5 * period).sum())
@@ -159,8 +159,8 @@ class Timeline:
         irregular = sum(each.irregular for each in groups)
         if irregular > max(1, IRREGULAR_SHARE * len(whole.stamps)) or len(whole.stamps) < 3:
             raise HarnetError(
-                f"{self._tally.named}: many samples share a stamp (each {whole.unit:g} s), first in {self._where} "
-                f"{rows.number[0]}, in irregular numbers: give the rate at which they were taken with --rate"
+                f"{self._tally.named}: many samples share a timestamp (each {whole.unit:g} s), first in {self._where} "
+                f"{rows.number[0]}, in irregular numbers: pass the sampling rate with --rate"
             )
         for each in groups:
             each.unit, each.usual = whole.unit, whole.usual
@@ -176,7 +176,7 @@ class Timeline:
             number = rows.number[int(np.argmax(ahead > max(LOOK_AHEAD, 2 * unit)))]
             raise HarnetError(
                 f"{self._tally.named}: --rate {rate:g}: there are more samples than that before {self._where} "
-                f"{number}, or stamps run backwards there: give the rate at which they were taken"
+                f"{number}, or timestamps run backwards there: pass the actual sampling rate"
             )
         return placed
 

@@ -1,31 +1,29 @@
 """The progress bar of all long-running work: live on a terminal, complete lines in a log file."""
 
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from tqdm import tqdm
 
 _SECONDS_BETWEEN_LOG_LINES = 600.0
 """In a log file a stage prints one line when it ends, and one at this interval if it takes longer."""
+_LINE = "{desc}: {percentage:.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 
 
 class _Lines(tqdm):
-    """A bar for output that is not a terminal: each update is a line of its own, nothing is overwritten."""
+    """Progress where output is not a terminal: plain lines, each whole as soon as it is written."""
 
-    @staticmethod
-    def status_printer(file: Any) -> Callable[[str], None]:
-        """Return the function that writes one update; tqdm ends the last line. The initial empty bar is skipped."""
-        states = 0
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """Write the current state as a line; the constructor's call, before anything is done, writes none."""
+        if hasattr(self, "start_t"):
+            self.fp.write(f"{self}\n")
+            self.fp.flush()
 
-        def write(state: str) -> None:
-            nonlocal states
-            states += 1
-            if states > 1:
-                file.write(f"\n{state}" if states > 2 else state)
-                file.flush()
-
-        return write
+    def close(self) -> None:
+        """Write the final state as a line, once."""
+        if not self.disable:
+            self.disable = True
+            self.display()
 
 
 def bar(total: int | None, description: str, unit: str, initial: int = 0, show: bool = True) -> "tqdm[Any]":
@@ -35,4 +33,6 @@ def bar(total: int | None, description: str, unit: str, initial: int = 0, show: 
         about["disable"] = True
     if sys.stderr.isatty():
         return tqdm(**about, dynamic_ncols=True)
-    return _Lines(**about, ncols=100, ascii=True, mininterval=_SECONDS_BETWEEN_LOG_LINES)
+    # miniters=1: otherwise tqdm's monitor prints a second line ten seconds after each. smoothing=0: the mean rate.
+    about |= {"mininterval": _SECONDS_BETWEEN_LOG_LINES, "miniters": 1, "smoothing": 0}
+    return _Lines(**about, bar_format=_LINE if total else None, ncols=1000)

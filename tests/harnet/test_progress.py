@@ -5,6 +5,9 @@ import subprocess
 import sys
 
 import pytest
+from tqdm._monitor import TMonitor
+
+from harnet import progress
 
 STAGES = """
 import sys
@@ -43,11 +46,44 @@ def test_the_environment_hides_all_bars() -> None:
 def test_a_stage_that_takes_long_tells_in_between(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from harnet import progress
-
+    """Each line is whole at once: a program that forwards a log line by line would hold back an unfinished one."""
     monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LOG_LINES", 0.0)
     with progress.bar(3, "long", "file") as shown:
-        for _ in range(3):
+        for done in range(1, 4):
             shown.update()
-    lines = capsys.readouterr().err.splitlines()
-    assert ["1/3" in lines[0], "2/3" in lines[1], "3/3" in lines[-1]] == [True, True, True]
+            (line,) = capsys.readouterr().err.splitlines(keepends=True)
+            assert f" {done}/3 [" in line
+            assert line.endswith("]\n")
+    assert "long: 100% 3/3 [" in capsys.readouterr().err
+
+
+class Once:
+    """Ends tqdm's monitor after one round."""
+
+    rounds = 0
+
+    def wait(self, seconds: float) -> None:
+        self.rounds += 1
+
+    def is_set(self) -> bool:
+        return self.rounds > 1
+
+
+def test_one_line_per_interval_however_uneven_the_work(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half an hour of steps of a second, then one of twenty minutes; tqdm's monitor looks after each step."""
+    now = 0.0
+    monkeypatch.setattr(progress._Lines, "monitor_interval", 0)
+    monitor = TMonitor.__new__(TMonitor)
+    monitor.__dict__.update(tqdm_cls=progress._Lines, sleep_interval=0, _time=lambda: now)
+    with progress.bar(2000, "training", "step") as shown:
+        shown.start_t = shown.last_print_t = now
+        shown._time = lambda: now
+        for seconds in [1.0] * 1800 + [1200.0]:
+            now += seconds
+            shown.update()
+            monitor.was_killed = Once()
+            monitor.run()
+    done = [line.split()[2] for line in capsys.readouterr().err.splitlines()]
+    assert done == [f"{step}/2000" for step in (600, 1200, 1800, 1801, 1801)]

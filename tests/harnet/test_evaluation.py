@@ -2,8 +2,11 @@
 
 import csv
 import json
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,15 +68,28 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_labelled(tmp_path_factory.mktemp("data") / "tiny").parent
 
 
-@pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PROTOCOLS, "robust", ROBUST_SHORT)
-    monkeypatch.setitem(PROTOCOLS, "published", PUBLISHED_SHORT)
+@pytest.fixture(scope="module", autouse=True)
+def short() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PROTOCOLS, "robust", ROBUST_SHORT)
+        patch.setitem(PROTOCOLS, "published", PUBLISHED_SHORT)
+        yield
 
 
 @pytest.fixture
 def config(labelled: Path, weights: str, tmp_path: Path) -> SuiteConfig:
     return SuiteConfig(weights, tmp_path / "results", labelled, seeds=1)
+
+
+@pytest.fixture(scope="module")
+def finished(
+    labelled: Path, weights: str, short: None, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    """Folder and results of an undisturbed suite in one process. Read-only: tests that change it copy the folder."""
+    out = tmp_path_factory.mktemp("finished") / "results"
+    results = evaluate(SuiteConfig(weights, out, labelled, seeds=1))
+    assert results is not None
+    return out, results
 
 
 def test_all_arms_with_intervals_and_paired_differences(config: SuiteConfig) -> None:
@@ -105,8 +121,9 @@ def test_all_arms_with_intervals_and_paired_differences(config: SuiteConfig) -> 
     assert json.loads((config.out / "results.json").read_text()) == results
 
 
-def test_a_stopped_suite_continues_to_the_same_numbers(config: SuiteConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = evaluate(config)
+def test_a_stopped_suite_continues_to_the_same_numbers(
+    config: SuiteConfig, finished: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     stopped = replace(config, out=config.out.with_name("stopped"))
     done: list[Trial] = []
 
@@ -123,26 +140,29 @@ def test_a_stopped_suite_continues_to_the_same_numbers(config: SuiteConfig, monk
     pieces = sorted(stopped.out.rglob("seed*.json"))
     assert len(pieces) == 5
     times = [path.stat().st_mtime_ns for path in pieces]
-    assert evaluate(stopped) == whole
+    assert evaluate(stopped) == finished[1]
     assert [path.stat().st_mtime_ns for path in pieces] == times, "a finished piece is not done again"
 
 
-def test_what_is_not_pretrained_does_not_depend_on_the_weights(config: SuiteConfig, tmp_path: Path) -> None:
-    evaluate(config)
+def test_what_is_not_pretrained_does_not_depend_on_the_weights(
+    config: SuiteConfig, finished: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
     other = replace(config, weights=make_weights(tmp_path / "other", seed=1), out=tmp_path / "others")
     evaluate(other)
     for arm in ARMS:
         one, same = ([json.loads(path.read_text()) for path in sorted(out.glob(f"pieces/tiny/robust/{arm}/*.json"))]
-                     for out in (config.out, other.out))  # fmt: skip
+                     for out in (finished[0], other.out))  # fmt: skip
         assert len(one) == 3
         if arm in ("forest", "handmade-linear", "scratch", "untrained", "untrained-linear", "untrained-handmade"):
             assert one == same
-    features = (np.load(out / "features" / "tiny-stages.npy") for out in (config.out, other.out))
+    features = (np.load(out / "features" / "tiny-stages.npy") for out in (finished[0], other.out))
     assert not np.array_equal(*features), "the weights differ"
 
 
-def test_more_seeds_are_added_and_other_weights_or_data_refused(config: SuiteConfig, tmp_path: Path) -> None:
-    evaluate(config)
+def test_more_seeds_are_added_and_other_weights_or_data_refused(
+    config: SuiteConfig, finished: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    shutil.copytree(finished[0], config.out)
     assert evaluate(replace(config, seeds=2))["tables"][0]["arms"][0]["seeds"] == 2
     other = make_weights(tmp_path / "other", seed=1)
     with pytest.raises(HarnetError, match=r"other settings \(weights differ"):
@@ -166,11 +186,13 @@ def test_arms_may_be_chosen_and_added_later(config: SuiteConfig) -> None:
     assert [row["arm"] for row in more["tables"][0]["arms"]] == ["forest", "handmade-linear", "frozen-linear"]
 
 
-def test_processes_give_the_same_numbers(config: SuiteConfig, tmp_path: Path) -> None:
-    assert evaluate(replace(config, out=tmp_path / "two", workers=2)) == evaluate(config)
+def test_processes_give_the_same_numbers(config: SuiteConfig, finished: tuple[Path, dict[str, Any]]) -> None:
+    assert evaluate(replace(config, workers=2)) == finished[1]
 
 
-def test_parts_of_an_array_give_the_same_tables(config: SuiteConfig, tmp_path: Path) -> None:
+def test_parts_of_an_array_give_the_same_tables(
+    config: SuiteConfig, finished: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
     parts = replace(config, out=tmp_path / "parts")
     for part in ("2/2", "1/2"):
         assert evaluate(replace(parts, part=part)) is None
@@ -179,7 +201,7 @@ def test_parts_of_an_array_give_the_same_tables(config: SuiteConfig, tmp_path: P
     assert {str(path.relative_to(parts.out)) for path in before} == set(suite.piece_names(parts))
     evaluate(parts)
     assert {path: path.stat().st_mtime_ns for path in (parts.out / "pieces").rglob("*.json")} == before
-    assert evaluate(config)["tables"] == json.loads((parts.out / "results.json").read_text())["tables"]
+    assert finished[1]["tables"] == json.loads((parts.out / "results.json").read_text())["tables"]
 
 
 def test_fewer_labels_and_both_protocols(config: SuiteConfig) -> None:

@@ -6,15 +6,18 @@ BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test coverage docs site gpu gpu-quick lint notebooks drop-in open-weights clean
+.PHONY: demo test cluster coverage docs site gpu gpu-quick lint notebooks drop-in open-weights clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m launch.demo
 
-# The Slurm cluster is tested separately: a machine has room for one, and its nodes need the cores.
-# COVERAGE=1 measures the coverage of all other tests, including subprocesses, and takes a third longer.
+# Every test that needs nothing but Python. Files are kept together, and tests/conftest.py puts the longest first.
+# COVERAGE=1 measures the coverage, including subprocesses, and takes a third longer.
 test: $(VENV)/.dev
-	$(BIN)/python -m $(if $(COVERAGE),coverage run -m )pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --durations 10 --ignore tests/cluster
+	$(BIN)/python -m $(if $(COVERAGE),coverage run -m )pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations 10 --ignore tests/cluster
+
+# Faults on a real Slurm cluster of twelve nodes on this machine, after the other tests: its nodes need the cores.
+cluster: $(VENV)/.dev
 	$(BIN)/python -m pytest --durations 10 tests/cluster
 
 # The documentation: served and rebuilt at every change, or built once into site/ with warnings as errors.

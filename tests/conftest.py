@@ -1,6 +1,7 @@
-"""Small synthetic cohorts and shards, for tests on machines without real recordings."""
+"""Small synthetic cohorts and shards, for tests on machines without real recordings; and the order of test files."""
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,29 @@ from data_shards.quality.policy import POLICIES
 from data_shards.shards import writer
 from data_shards.shards.shard_plan import ShardOptions
 from tests.recording_info import INFO
+
+LONGEST_FILES = (
+    "docs/notebooks/engineer.ipynb",
+    "docs/notebooks/methods.ipynb",
+    "docs/notebooks/epidemiologist.ipynb",
+    "tests/harnet/test_evaluation.py",
+    "tests/harnet/test_feature_map.py",
+    "tests/pretrain/test_compilation.py",
+    "tests/launch/test_open_weights.py",
+    "tests/launch/test_road.py",
+    "tests/docs/test_site.py",
+    "tests/harnet/test_graphs.py",
+)
+"""Files that several test processes begin with; see `pytest_collection_modifyitems`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several processes, long files come first and small ones last, so that none works alone at the end."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        files = {item.nodeid: item.nodeid.split("::")[0] for item in items}
+        sizes = Counter(files.values())
+        ranks = dict(zip(LONGEST_FILES, range(-len(LONGEST_FILES), 0), strict=True))
+        items.sort(key=lambda item: (ranks.get(files[item.nodeid], 0), -sizes[files[item.nodeid]], files[item.nodeid]))
 
 
 def signal(seed: int, seconds: int) -> np.ndarray:

@@ -30,7 +30,10 @@ def refuse_rate(nominal: float, measured: float, named: str) -> None:
     """Raise `HarnetError`, prefixed with `named`, for sampling rates in Hz that cannot be resampled to 30 Hz."""
     for rate, origin in ((nominal, "nominal"), (measured, "by its times")):
         if not SLOWEST * (1 - CLOCK_DRIFT) <= rate <= FASTEST:
-            raise HarnetError(f"{named}: {rate:.4g} Hz {origin}; {SLOWEST:g} to {FASTEST:g} Hz can be used: exclude it")
+            raise HarnetError(
+                f"{named}: {rate:.4g} Hz {origin}; {SLOWEST:g} to {FASTEST:g} Hz can be used: exclude it, unless the "
+                "times are not in the unit that their column's name states (seconds by default)"
+            )
 
 
 def refuse_span(first: float, last: float, named: str) -> None:

@@ -20,10 +20,10 @@ from data_shards.readers.tables.stamps import Stamps, number_of
 from data_shards.readers.tables.text import CellTimes, CountedTimes, TextRows, Times
 from harnet.errors import HarnetError
 
-FIRST_LINE = re.compile(r"-+ *Data (?:File|Table) Created By ActiGraph .*", re.IGNORECASE)
+FIRST_LINE = re.compile(r"-+ *Data (?:File|Table|Table File) Created By ActiGraph .*", re.IGNORECASE)
 HEADER_LINES = 10
 
-_FORMAT = re.compile(r"date format (\S+)", re.IGNORECASE)
+_FORMAT = re.compile(r"date format (\S.*?)(?: at |  |$)", re.IGNORECASE)
 _RATE = re.compile(r" at ([\d.,]+) *Hz", re.IGNORECASE)
 _MODEL = re.compile(r"Created By ActiGraph ([\w+\-]{1,20})", re.IGNORECASE)
 _SERIAL = re.compile(r"[A-Z]{2,4}[0-9A-Z]{6,14}")

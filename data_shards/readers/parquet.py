@@ -42,6 +42,9 @@ class Parquet(DeviceReader):
         """Yield the only recording. Raises `HarnetError` for a missing column, or damage that cannot be repaired."""
         with _readable(path), pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
             names = tuple(file.schema_arrow.names)
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise HarnetError(f"{path}: more than one column is called {twice!r}: rename them, and write it again")
             places = Dialect(",", False, names, len(names), 0).places(options.columns, path)
             tally = Tally(path)
             clock, rows = _Content(file, [names[place] for place in places], options, tally).begun()
@@ -68,9 +71,10 @@ class _Content:
         self._per_g = PER_G[options.units]
         self._tally = tally
         self._path = Path(str(tally.named))
-        self._cells = CellTimes(self._path, "day" if options.day_first else "")
+        self._cells = CellTimes(self._path, "day" if options.day_first else "", columns[0])
         self._count = 0
         self._clock = ""
+        self._per_second = 1.0
 
     def begun(self) -> tuple[str, Iterator[TableRows]]:
         """The clock, and an iterator over all rows in chunks."""
@@ -109,10 +113,13 @@ class _Content:
             seconds = self._cells.seconds([column.cast(pa.string())], len(column))
             self._clock = self._cells.clock
             return seconds
+        if pa.types.is_duration(kind):
+            self._clock = "none"
+            column = pc.divide(column.cast(pa.duration("ns")).cast(pa.int64()).cast(pa.float64(), safe=False), 1e9)
         seconds = self._floats(column, self._columns[0])
         if not self._clock:
-            self._clock = clock_of(seconds[np.isfinite(seconds)], self._path)
-        return np.where(np.isfinite(seconds), seconds, np.nan)
+            self._clock, self._per_second = clock_of(seconds[np.isfinite(seconds)], self._path, self._columns[0])
+        return np.where(np.isfinite(seconds), seconds / self._per_second, np.nan)
 
     def _floats(self, column: pa.Array, name: str) -> NDArray[np.float64]:
         if _is_text(column.type):

@@ -43,8 +43,8 @@ class Table(DeviceReader):
         if dialect is None:
             raise HarnetError(f"{path}: not a readable table: its first lines are neither a header row nor data")
         tally = Tally(path)
-        times = CellTimes(path, "day" if options.day_first else "")
         places = dialect.places(options.columns, path)
+        times = CellTimes(path, "day" if options.day_first else "", dialect.names[places[0]] if dialect.names else "")
         text = TextRows(path, dialect, places, times, PER_G[options.units], tally)
         clock, rows = text.begun()
         yield Found(recording_of(rows, clock, options, tally), label=path.stem)

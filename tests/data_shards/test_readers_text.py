@@ -92,7 +92,11 @@ def test_table_units_and_columns(tmp_path: Path, units: str, per_g: float) -> No
         (table(["0,0,0,1", "0.1,0,0,inf", "0.2,0,0,inf"]), r"missing values: 2 of 3, the first in line 3; up to 1 %"),
         (table(["0,0,0,1", "0.2,0,0,1", "0.1,0,0,1", "0.1,0,0,1"]), r"backward times: 2 of 4, the first in line 4"),
         (table(["0,0,0,1", "0.1,0,0,1", "0.1,1,0,1", "0.1,0,0,1"]), r"duplicate samples: 2 of 4, the first in line 4"),
-        (table(["1700000000000,0,0,1", "1700000000010,0,0,1"]), r"1700000000000 is not in UNIX seconds"),
+        (table(["170000000000,0,0,1", "170000000010,0,0,1"]), r"170000000000 is not a UNIX time in s, ms, µs or ns"),
+        (
+            table(["14-11-23 22:13:20.00,0,0,1", "14-11-23 22:13:20.02,0,0,1"]),
+            r"which number is the year\? Give --day-f",
+        ),
         (table(["yesterday,0,0,1", "today,0,0,1"]), r"time 'yesterday' is neither UNIX seconds nor ISO"),
         (
             table(["2023-01-01T00:00:00,0,0,1", "2023-01-01T00:00:01Z,0,0,1"]),
@@ -134,6 +138,9 @@ STAMPS = pd.to_datetime(["2023-11-14T22:13:20.5", "2023-11-14T22:13:20.75"])
         (STAMPS.tz_localize("UTC"), "utc", START + 0.5),
         (STAMPS.tz_localize("Europe/Dublin"), "utc", START + 0.5),
         (["2023-11-14T22:13:20.5Z", "2023-11-14T22:13:20.75Z"], "utc", START + 0.5),
+        (STAMPS.as_unit("ms").astype("int64"), "utc", START + 0.5),
+        (STAMPS.as_unit("us").astype("int64"), "utc", START + 0.5),
+        (pd.to_timedelta([0.5, 0.75], "s"), "none", 0.5),
     ],
 )
 def test_parquet_times(tmp_path: Path, times: list[float], clock: str, seconds: float) -> None:
@@ -176,6 +183,15 @@ def test_parquet_refusals_are_those_of_a_table(tmp_path: Path, columns: dict[str
     with pytest.raises(HarnetError, match=rf"p\.parquet: {message}") as caught:
         list(load(parquet(tmp_path / "p.parquet", **columns)))
     assert "\n" not in str(caught.value)
+
+
+def test_parquet_columns_of_one_name_and_usual_names(tmp_path: Path) -> None:
+    columns = [[0.0, 0.02], [0.0, 0.0], [0.0, 0.0], [1.0, 1.0]]
+    pq.write_table(pa.table([*columns, [9, 9]], names=["time", "x", "y", "z", "x"]), tmp_path / "p.parquet")
+    with pytest.raises(HarnetError, match="more than one column is called 'x'"):
+        list(load(tmp_path / "p.parquet"))
+    pq.write_table(pa.table(columns, names=["Time", "acc_x", "acc_y", "acc_z"]), tmp_path / "p.parquet")
+    assert len(list(load(tmp_path / "p.parquet"))) == 1
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])

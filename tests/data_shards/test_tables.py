@@ -31,6 +31,9 @@ STAMPS: dict[str, tuple[Callable[[int], str], str]] = {
     "basic": (lambda i: local(i).replace("-", "").replace(":", "").replace(" ", "T") + "Z", "utc"),
     "comma": (lambda i: '"' + local(i).replace(".", ",") + '"', "local"),
     "milliseconds after a colon": (lambda i: local(i).replace(".", ":"), "local"),
+    "milliseconds since 1970": (lambda i: f"{START * 1000 + i * 10}", "utc"),
+    "microseconds since 1970": (lambda i: f"{START * 10**6 + i * 10**4}", "utc"),
+    "nanoseconds since 1970": (lambda i: f"{START * 10**9 + i * 10**7}", "utc"),
     "exponent": (lambda i: f"{START + i / RATE:.12E}", "utc"),
 }
 
@@ -41,6 +44,12 @@ def test_stamps(name: str, tmp_path: Path) -> None:
     found = recording(tmp_path, text(rows(stamp=stamp)))
     assert_plain(found, clock)
     assert found.times[0] == START
+
+
+@pytest.mark.parametrize(("name", "unit"), [("time", 1), ("time_ms", 1e3), ("Time (ms)", 1e3), ("timestamp [us]", 1e6)])
+def test_the_unit_of_seconds_from_the_start(name: str, unit: float, tmp_path: Path) -> None:
+    table = text(rows(stamp=lambda i: f"{i / RATE * unit:.2f}"), f"{name},x,y,z")
+    assert_plain(recording(tmp_path, table), "none")
 
 
 def dated(order: str, day: int) -> Callable[[int], str]:
@@ -115,7 +124,7 @@ def test_every_row_twice(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("days", [-40, 0.001, 100])
-@pytest.mark.parametrize("index", [0, 1500, COUNT - 1])
+@pytest.mark.parametrize("index", [0, 1, 1500, COUNT - 2, COUNT - 1])
 def test_one_row_stamped_elsewhere(index: int, days: float, tmp_path: Path) -> None:
     def stamp(i: int) -> str:
         return f"{START + i / RATE + (86400 * days if i == index else 0):.3f}"
@@ -185,7 +194,11 @@ def test_a_long_file_that_is_no_table_is_given_up(tmp_path: Path, monkeypatch: p
 @given(data=st.data())
 def test_any_mixture_of_forms_and_a_few_odd_rows(data: st.DataObject, tmp_path: Path) -> None:
     separator = data.draw(st.sampled_from([",", ";", "\t", "  "]))
-    stamp, clock = STAMPS[data.draw(st.sampled_from([name for name in STAMPS if name not in ("comma", "exponent")]))]
+    stamp, clock = STAMPS[
+        data.draw(
+            st.sampled_from([name for name in STAMPS if name not in ("comma", "exponent") and "since" not in name])
+        )
+    ]
     table = rows(separator, stamp)
     expected: dict[str, int] = {}
     lost: list[int] = []

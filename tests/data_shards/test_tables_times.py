@@ -178,6 +178,7 @@ def written(folder: Path, local: NDArray[np.float64], **options: object) -> Load
 
 
 BACK = 1_698_544_800.0  # 2023-10-29 02:00, when clocks in London go back to 01:00
+ISLAND = 1_696_125_600.0  # 2023-10-01 02:00 on Lord Howe Island, when they go forward by half an hour
 FORWARD = 1_679_792_400.0  # 2023-03-26 01:00, when they go forward to 02:00
 
 
@@ -197,6 +198,17 @@ def test_changes_of_the_clocks(
     assert found.clock == "local"
     np.testing.assert_allclose(found.times, true, atol=1e-6)
     assert not found.notes
+
+
+def test_half_an_hour_of_summer_time(tmp_path: Path) -> None:
+    true = ISLAND - 20 + np.arange(2000) / 50
+    found = written(tmp_path, wall(true, ISLAND, 1800), timezone="Australia/Lord_Howe")
+    np.testing.assert_allclose(found.times, true, atol=1e-6)
+
+
+def test_a_table_in_reverse_order_is_refused_without_false_advice(tmp_path: Path) -> None:
+    with pytest.raises(HarnetError, match="backward times: 2,999 of 3,000"):
+        table(tmp_path, START - np.arange(3000) / 100)
 
 
 @pytest.mark.parametrize(
@@ -228,6 +240,10 @@ FORMATS: dict[str, Callable[[str, str, str], str]] = {
     "M/d/yyyy": lambda y, m, d: f"{int(m)}/{int(d)}/{y}",
     "dd/MM/yyyy": lambda y, m, d: f"{d}/{m}/{y}",
     "yyyy-MM-dd": lambda y, m, d: f"{y}-{m}-{d}",
+    "dd.MM.yy": lambda y, m, d: f"{d}.{m}.{y[2:]}",
+    "M/d/yy": lambda y, m, d: f"{int(m)}/{int(d)}/{y[2:]}",
+    "d. M. yyyy": lambda y, m, d: f"{int(d)}. {int(m)}. {y}",
+    "yyyy. MM. dd.": lambda y, m, d: f"{y}. {m}. {d}.",
     "d-M-yyyy": lambda y, m, d: f"{int(d)}-{int(m)}-{y}",
 }
 

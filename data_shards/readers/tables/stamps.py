@@ -30,8 +30,8 @@ _TIME = (
     r"\s*(?P<zone>[Zz]|UTC|GMT|(?P<sign>[+-])(?P<zone_hour>\d\d):?(?P<zone_minute>\d\d)?)?"
     r"\s*(?:\[[\w+\-/]+\])?"
 )
-_YEAR_FIRST = r"(?P<year>\d{4})(?P<mark>[-/.]?)(?P<month>\d{1,2})(?P=mark)(?P<day>\d{1,2})"
-_YEAR_LAST = r"(?P<first>\d{1,2})(?P<mark>[-/.])(?P<other>\d{1,2})(?P=mark)(?P<year>\d{4})"
+_YEAR_FIRST = r"(?P<year>\d{4})(?P<mark>[-/]?|\. ?)(?P<month>\d{1,2})(?P=mark)(?P<day>\d{1,2})\.?"
+_YEAR_LAST = r"(?P<first>\d{1,2})(?P<mark>[-/]|\. ?)(?P<other>\d{1,2})(?P=mark)(?P<year>\d{4}|\d\d)"
 _BETWEEN = r"(?:\s*[T_,]\s*|\s+|:)"
 _STAMPS = tuple(re.compile(date + _BETWEEN + _TIME) for date in (_YEAR_FIRST, _YEAR_LAST))
 
@@ -81,6 +81,11 @@ class Stamps:
             return False
         year_last = [match for text in stamps if (match := _STAMPS[1].fullmatch(text))]
         if year_last and not self.date_order:
+            if any(len(match["year"]) == 2 for match in year_last):
+                raise HarnetError(
+                    f"{stamps[0]!r}: which number is the year? Give --day-first for day, month, year, "
+                    "else write dates as 2024-05-31"
+                )
             if any(int(match["first"]) > 12 for match in year_last):
                 self.date_order = "day"
             elif any(int(match["other"]) > 12 for match in year_last):
@@ -159,7 +164,9 @@ def _evaluate(characters: NDArray[np.uint8], shape: _Shape) -> NDArray[np.float6
     hour, minute, second = part("hour"), part("minute"), part("second")
     if "half:a" in shape.spans or "half:p" in shape.spans:
         hour = np.where((hour >= 1) & (hour <= 12), hour % 12 + (12 if "half:p" in shape.spans else 0), 99)
-    days, valid = _days(part("year"), part("month"), part("day"))
+    start, stop = shape.spans["year"]
+    century = 2000 if stop - start == 2 else 0
+    days, valid = _days(century + part("year"), part("month"), part("day"))
     valid &= (hour <= 23) & (minute <= 59) & (second <= 59)
     sign = -1 if "sign:-" in shape.spans else 1
     seconds = days * 86400 + hour * 3600 + minute * 60 + second

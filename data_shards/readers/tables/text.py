@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from data_shards.readers.oddities import Tally
 from data_shards.readers.tables.cells import Cells, numbers, texts
+from data_shards.readers.tables.column_names import units_per_second
 from data_shards.readers.tables.dialect import Dialect
 from data_shards.readers.tables.lines import pieces
 from data_shards.readers.tables.stamps import FIRST_CLOCK_SECOND, LAST_CLOCK_SECOND, Stamps, is_stamp
@@ -18,6 +19,8 @@ from data_shards.readers.tables.table_rows import TableRows
 from harnet.errors import HarnetError
 
 _FIRST_CELLS = 1000
+UNITS_PER_SECOND = (1.0, 1e3, 1e6, 1e9)
+"""UNIX times are in seconds, milliseconds, microseconds or nanoseconds: the numbers of 1980 to 2100 do not overlap."""
 MANY = 100_000
 """Number of rows after which a table of mostly foreign lines is refused."""
 
@@ -35,10 +38,13 @@ class Times(Protocol):
 class CellTimes:
     """Times from the cells of a column: numbers or timestamps, like most of the first ones."""
 
-    def __init__(self, path: Path, date_order: str = "") -> None:
+    def __init__(self, path: Path, date_order: str = "", column: str = "") -> None:
+        """`column` is the name of the column, which may state a unit."""
         self.clock = ""
+        self._column = column
         self._path = path
         self._stamps: Stamps | None = None
+        self._per_second = 1.0
         self._date_order = date_order
 
     def seconds(self, cells: Sequence[pa.Array], rows: int) -> NDArray[np.float64]:
@@ -48,7 +54,7 @@ class CellTimes:
             self._begin(column)
         if self._stamps is not None:
             return self._stamps.seconds(texts(column))
-        return numbers(column)[0]
+        return numbers(column)[0] / self._per_second
 
     def _begin(self, column: pa.Array) -> None:
         some = [cell or "" for cell in column[:_FIRST_CELLS].to_pylist()]
@@ -69,7 +75,7 @@ class CellTimes:
                 f"{self._path}: time {first[:40]!r} is neither UNIX seconds nor ISO 8601 (2024-05-31T23:59:59.5): name "
                 "the column of times with --columns"
             )
-        self.clock = clock_of(values, self._path)
+        self.clock, self._per_second = clock_of(values, self._path, self._column)
 
 
 class CountedTimes:
@@ -139,9 +145,18 @@ class TextRows:
             self._tally.judge(self._met)
 
 
-def clock_of(times: NDArray[np.float64], path: Path) -> str:
-    """Clock of times in seconds, "utc" or "none". Raises `HarnetError` for milliseconds and finer."""
+def clock_of(times: NDArray[np.float64], path: Path, column: str) -> tuple[str, float]:
+    """Clock of numeric times, "utc" or "none", and their units per second.
+
+    The unit of UNIX times, s to ns, follows from their size; that of seconds from the start from the column's name.
+
+    Raises:
+        HarnetError: they are of this century in no unit.
+    """
     usual = float(np.median(times)) if len(times) else 0.0
-    if usual > LAST_CLOCK_SECOND:
-        raise HarnetError(f"{path}: time {times[0]:.0f} is not in UNIX seconds (milliseconds?): divide it first")
-    return "utc" if usual >= FIRST_CLOCK_SECOND else "none"
+    if usual < FIRST_CLOCK_SECOND:
+        return "none", units_per_second(column)
+    for per_second in UNITS_PER_SECOND:
+        if FIRST_CLOCK_SECOND <= usual / per_second <= LAST_CLOCK_SECOND:
+            return "utc", per_second
+    raise HarnetError(f"{path}: time {times[0]:.0f} is not a UNIX time in s, ms, µs or ns: name another with --columns")

@@ -141,6 +141,8 @@ class Timeline:
         if abs(period / self._period - 1) < SAME_PERIOD or (len(times) < LEAST_SETTLED and self._period < np.inf):
             period = self._period
         self._period = period
+        if not period and (np.diff(times) < 0).any():
+            return times
         if not period:
             raise HarnetError(f"{self._tally.named}: all samples have the same timestamp: give their rate with --rate")
         if not self._bunched:
@@ -214,9 +216,10 @@ def _isolated(times: NDArray[np.float64], at_start: bool, at_end: bool) -> NDArr
             first, last = index == 0, index == len(runs) - 1
             between = before <= times[start] and times[stop - 1] <= after
             far = min(times[start] - before, after - times[stop - 1]) > AWAY
+            ahead = np.isinf(after) and not last and before <= times[stop] < times[stop - 1]
             if (first and not at_start) or (last and not at_end):
                 pass  # the samples before or after are not known yet
-            elif (before <= after and not between) or (far and (first or last)):
+            elif (before <= after and not between) or (far and (first or last)) or ahead:
                 odd[start:stop] = True
                 continue
         before = times[stop - 1]

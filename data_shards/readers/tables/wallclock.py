@@ -12,6 +12,8 @@ from data_shards.readers.tables.table_rows import TableRows
 from harnet.errors import HarnetError
 
 HOUR = 3600.0
+CHANGES = (HOUR, HOUR / 2)
+"""Seconds by which clocks go forward in spring; half an hour on Lord Howe Island."""
 NEAR = 60.0
 """Tolerance in seconds when a step of an hour is taken for a clock change, since samples may be missing."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -38,7 +40,8 @@ class WallClock:
         step = np.diff(rows.times, prepend=self._last)
         self._last = float(rows.times[-1])
         shift = np.full(len(rows), self._shift)
-        for index in np.flatnonzero((step < -NEAR) | (np.abs(step - HOUR) < NEAR)).tolist():
+        forward = np.logical_or.reduce([np.abs(step - change) < NEAR for change in CHANGES])
+        for index in np.flatnonzero((step < -NEAR) | forward).tolist():
             change = self._change(float(rows.times[index] - step[index]), float(step[index]))
             if change is None and abs(step[index] + HOUR) < NEAR:
                 raise HarnetError(self._advice(int(rows.number[index])))

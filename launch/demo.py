@@ -87,7 +87,7 @@ def picture(run: Path, tables: dict[int, dict[str, Any]], path: Path) -> None:
     plt.close(figure)
 
 
-def verdict(table: dict[str, Any], people: int) -> str:
+def conclusion(table: dict[str, Any], people: int) -> str:
     """Whether pretraining helps with the labels of this many people, judged by the interval of the difference."""
     row = next(row for row in table["differences"] if row["metric"] == "macro_f1"
                and {row["one"], row["other"]} == {"frozen-linear", "untrained-linear"})  # fmt: skip
@@ -121,7 +121,7 @@ def demo() -> int:
     picture(run, tables, out / "demo.png")
     print()
     for people, table in tables.items():
-        print(verdict(table, people))
+        print(conclusion(table, people))
     print(f"\nmade by this demo, after a few steps: {weights.resolve()}\npicture: {(out / 'demo.png').resolve()}")
     print(f"""load weights in one line:\n  python -c "import harnet; print(harnet.load_encoder('{WEIGHTS}'))" """)
     return 0

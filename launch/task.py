@@ -34,7 +34,7 @@ class Crash(Exception):
     """A retryable error; keeps its traceback."""
 
 
-def train(folder: Path, arguments: Sequence[str]) -> int:
+def train_as_task(folder: Path, arguments: Sequence[str]) -> int:
     """Train as an srun task; returns exit code 0, 130 or `NON_RETRYABLE`, or raises.
 
     A failing process records its reason in the run folder, because the largest exit code may come from another process
@@ -106,7 +106,7 @@ def main() -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, _stop)
     try:
-        code = train(Path(sys.argv[1]), sys.argv[2:])
+        code = train_as_task(Path(sys.argv[1]), sys.argv[2:])
         sys.stdout.flush()
     except KeyboardInterrupt:
         code = INTERRUPTED

@@ -39,7 +39,7 @@ def seal(folder: Path) -> None:
     """Seal the complete recording in `folder`; not yet fsynced."""
     path = folder / METADATA
     document = json.loads(path.read_bytes())
-    files = {name: list(fingerprint(folder / name)) for name in files_of_group(folder)}
+    files = {name: list(size_and_hash(folder / name)) for name in files_of_group(folder)}
     document["attributes"][ATTRIBUTE] = {"files": files}
     document["attributes"][ATTRIBUTE]["xxh3"] = _digest(document)
     path.write_text(json.dumps(document, indent=2))
@@ -102,7 +102,7 @@ def files_of_group(folder: Path) -> list[str]:
     return sorted(name for path in found if (name := os.path.relpath(path, folder)) != METADATA)
 
 
-def fingerprint(path: Path) -> tuple[int, str]:
+def size_and_hash(path: Path) -> tuple[int, str]:
     """Size and xxh3-128 of a file."""
     digest = xxhash.xxh3_128()
     with path.open("rb") as file:

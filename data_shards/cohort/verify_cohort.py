@@ -74,7 +74,7 @@ def verify_recording(root: Path, recording: str) -> RecordingCheck:
         if path not in there:
             problems.append(Problem(str(folder / path), "missing", integrity.REMEDY))
             continue
-        found = integrity.fingerprint(folder / path)
+        found = integrity.size_and_hash(folder / path)
         size += found[0]
         if found != sealed:
             what = "its bytes differ" if found[0] == sealed[0] else f"{found[0]} bytes, expected {sealed[0]}"

@@ -36,7 +36,7 @@ def opener_of(head: bytes) -> Opener | None:
     return next((opener for magic, opener in OPENERS.items() if head.startswith(magic)), None)
 
 
-def pieces(opener: Opener, path: Path, size: int) -> Iterator[bytes]:
+def decompressed(opener: Opener, path: Path, size: int) -> Iterator[bytes]:
     """The decompressed content, at most `size` bytes at a time; `HarnetError` if it is damaged or truncated."""
     try:
         with opener(path, "rb") as file:
@@ -52,7 +52,7 @@ def pieces(opener: Opener, path: Path, size: int) -> Iterator[bytes]:
 
 def unpacked_head(opener: Opener, path: Path) -> bytes:
     """The first bytes of the decompressed content."""
-    return next(pieces(opener, path, HEAD_BYTES), b"")
+    return next(decompressed(opener, path, HEAD_BYTES), b"")
 
 
 class Compressed(DeviceReader):
@@ -93,7 +93,7 @@ class Compressed(DeviceReader):
     def _unpack(self, path: Path, content: Path) -> None:
         written = 0
         with content.open("wb") as target:
-            for piece in pieces(self.opener, path, PIECE_BYTES):
+            for piece in decompressed(self.opener, path, PIECE_BYTES):
                 written += len(piece)
                 if written > MAX_BYTES:
                     raise HarnetError(f"{path}: unpacks to more than {MAX_BYTES >> 30} GiB: unpack it manually")

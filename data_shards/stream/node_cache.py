@@ -106,7 +106,7 @@ class NodeCache:
         try:
             index = json.loads((folder / _INDEX).read_bytes())
             facts, files = index["facts"], index["files"]
-            if {path.name: _fingerprint(path) for path in folder.glob("*.npy")} != files:
+            if {path.name: _size_and_hash(path) for path in folder.glob("*.npy")} != files:
                 return None
         except (OSError, ValueError, KeyError, TypeError):
             # Missing, pruned meanwhile or damaged: computed again in any case.
@@ -123,7 +123,7 @@ class NodeCache:
         try:
             temporary.mkdir(mode=0o700)
             facts = dict(make(temporary))
-            files = {path.name: _fingerprint(path) for path in sorted(temporary.glob("*.npy"))}
+            files = {path.name: _size_and_hash(path) for path in sorted(temporary.glob("*.npy"))}
             (temporary / _INDEX).write_text(json.dumps({"files": files, "facts": facts}))
             fsync_folder(temporary)
             if final.exists() and self._read(key) is None:
@@ -177,7 +177,7 @@ class NodeCache:
                     yield found.st_mtime, path
 
 
-def _fingerprint(path: Path) -> list[Any]:
+def _size_and_hash(path: Path) -> list[Any]:
     """Size and xxh3-128 of a file, read in chunks: mapping it would count as this process's memory."""
     digest, buffer = xxhash.xxh3_128(), bytearray(_CHUNK)
     with path.open("rb", buffering=0) as file:

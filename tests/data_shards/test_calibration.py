@@ -13,7 +13,7 @@ from data_shards.ingest.calibration import calibrate, correction
 from data_shards.ingest.survey import Survey
 from data_shards.layout import COUNTS_PER_G, MISSING
 from data_shards.recording import Loaded, Temperature
-from tests.data_shards.whole import prepare, resample, survey
+from tests.data_shards.in_memory import prepare, resample, survey
 
 START = 1_700_000_000 // 86400 * 86400.0
 GAIN = np.array([1.04, 0.97, 1.02])

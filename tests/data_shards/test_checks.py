@@ -12,7 +12,7 @@ from data_shards.ingest.preparation import mean_enmo_mg
 from data_shards.ingest.survey import Surveyor
 from data_shards.recording import Loaded
 from harnet.errors import HarnetError
-from tests.data_shards.whole import check, prepare, survey, surveyor
+from tests.data_shards.in_memory import check, prepare, survey, surveyor
 
 START = 1_700_000_000.25
 

@@ -18,7 +18,7 @@ from data_shards.readers import ReadOptions
 from data_shards.recording import Loaded
 from harnet.errors import HarnetError
 from launch.cli import main
-from tests.data_shards.whole import check
+from tests.data_shards.in_memory import check
 
 START = 1_700_000_400.0
 STRESS = Path(__file__).parents[3] / "shared" / "data" / "stress_predict"

@@ -16,7 +16,7 @@ from data_shards.notes import Note
 from data_shards.recording import Loaded
 from harnet.errors import HarnetError
 from launch.cli import main
-from tests.data_shards.whole import prepare
+from tests.data_shards.in_memory import prepare
 
 GAIN, OFFSET = np.array([1.05, 0.96, 1.03]), np.array([0.03, -0.04, 0.02])
 

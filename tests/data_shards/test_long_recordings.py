@@ -25,7 +25,7 @@ from data_shards.layout import MISSING, SAMPLES_PER_HOUR, SECONDS_PER_HOUR
 from data_shards.readers import DeviceReader, Found, ReadOptions
 from data_shards.recording import Loaded, SampleChunk
 from harnet.errors import HarnetError
-from tests.data_shards.whole import check, prepare
+from tests.data_shards.in_memory import check, prepare
 
 START = 1_700_000_400.0
 

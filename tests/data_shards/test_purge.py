@@ -132,7 +132,15 @@ def test_killed_before_any_step_it_is_closed_and_the_next_one_finishes(
     shards: Path, copy: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "ids.txt").write_text("\n".join(GONE))
-    command = [sys.executable, "-m", "tests.data_shards.forks", "killed", "purge", str(copy), str(tmp_path / "ids.txt")]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.data_shards.killed_runs",
+        "killed",
+        "purge",
+        str(copy),
+        str(tmp_path / "ids.txt"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.split()[0]) > 10

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from data_shards.ingest.resampling import gap_threshold, hours_spanned, measured_rate, stretches, to_counts
 from data_shards.layout import COUNTS_PER_G, MISSING, RATE, SAMPLES_PER_HOUR
-from tests.data_shards.whole import resample
+from tests.data_shards.in_memory import resample
 
 START = 1_700_000_000.0
 RATES = [20, 25.6, 30, 32, 50, 85.7, 98.9, 100, 200, 1000, 3200]

@@ -101,7 +101,7 @@ def test_parts_one_after_the_other_write_the_same_bytes(cohort: Cohort, shards: 
 
 
 def in_forks(*arguments: str | Path) -> str:
-    command = [sys.executable, "-m", "tests.data_shards.forks", *map(str, arguments)]
+    command = [sys.executable, "-m", "tests.data_shards.killed_runs", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

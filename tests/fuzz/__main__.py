@@ -1,10 +1,10 @@
-"""Fuzz a reader with atheris (libFuzzer), which changes sound files towards code that no input has reached yet.
+"""Fuzz a reader with atheris (libFuzzer), which mutates valid files to reach code that no input has covered yet.
 
     python -m tests.fuzz axivity --minutes 10
     python -m tests.fuzz all --minutes 10 --jobs 4
 
-A fault is any exception but a refusal in one line, a read of more than 30 s, or more than 1 GB of memory. The input
-that caused it is kept in fuzz-out/READER, and `python -m tests.fuzz READER fuzz-out/READER/crash-...` reads it again.
+A fault is any exception except a one-line HarnetError, a read of more than 30 s, or more than 1 GB of memory. The input
+that caused it is saved in fuzz-out/READER; `python -m tests.fuzz READER fuzz-out/READER/crash-...` reads it again.
 """
 
 import argparse
@@ -16,16 +16,16 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-SECONDS_A_READ = 30
+SECONDS_PER_READ = 30
 MEGABYTES = 1024
 LONGEST_INPUT = 1 << 16
-MINUTES_A_PROCESS = 2.0
+MINUTES_PER_PROCESS = 2.0
 """Atheris keeps the results of array comparisons, some 12 kB per input: a process must end before they reach 1 GB."""
 RAM_DISK = Path("/dev/shm")
 
 
 def fuzz(reader: str, options: list[str]) -> None:
-    """Never returns: libFuzzer ends the process."""
+    """Never returns: libFuzzer exits the process."""
     import atheris
 
     with atheris.instrument_imports(include=["data_shards.readers"]):
@@ -34,7 +34,7 @@ def fuzz(reader: str, options: list[str]) -> None:
     folder = Path(tempfile.mkdtemp(prefix="harnet-fuzz-", dir=RAM_DISK if RAM_DISK.is_dir() else None))
 
     def one(data: bytes) -> None:
-        # The first byte says whether the rest gets correct checksums.
+        # The first byte determines whether the rest gets correct checksums.
         content = target.seal(data[1:]) if data[:1] >= b"\x80" else data[1:]
         try_to_read(target, content, folder)
 
@@ -43,7 +43,7 @@ def fuzz(reader: str, options: list[str]) -> None:
 
 
 def run(reader: str, minutes: float, out: Path) -> int:
-    """Fuzz one reader in its own process and return the exit code. libFuzzer's log is kept beside the faults."""
+    """Fuzz one reader in its own process and return the exit code. libFuzzer's log is saved beside the faults."""
     from tests.fuzz.targets import TARGETS
 
     corpus = out / reader / "corpus"
@@ -51,10 +51,10 @@ def run(reader: str, minutes: float, out: Path) -> int:
     for number, seed in enumerate(TARGETS[reader].seeds()):
         for flag in (b"\x00", b"\xff"):
             (corpus / f"seed-{number}-{flag.hex()}").write_bytes(flag + seed)
-    processes = max(1, round(minutes / MINUTES_A_PROCESS))
+    processes = max(1, round(minutes / MINUTES_PER_PROCESS))
     options = [
         f"-max_total_time={round(60 * minutes / processes)}",
-        f"-timeout={SECONDS_A_READ}",
+        f"-timeout={SECONDS_PER_READ}",
         f"-rss_limit_mb={MEGABYTES}",
         f"-max_len={LONGEST_INPUT}",
         f"-artifact_prefix={out / reader}/",
@@ -71,26 +71,26 @@ def run(reader: str, minutes: float, out: Path) -> int:
             done += 1
     inputs, peak = sum(_statistic("number_of_executed_units", log)), max(_statistic("peak_rss_mb", log), default=0)
     outcome = "no fault" if code == 0 else f"FAULT in process {done} of {processes}, see {log}"
-    print(f"{reader}: {outcome}; {inputs} inputs in {minutes:g} min, at most {peak} MB", flush=True)
+    print(f"{reader}: {outcome}; {inputs} inputs in {minutes:g} min, peak memory {peak} MB", flush=True)
     return code
 
 
 def _statistic(name: str, log: Path) -> list[int]:
-    """The values of a statistic that each process printed at its end."""
+    """The values of a statistic that each process printed on exit."""
     return [
         int(value) for value in re.findall(rf"^stat::{name}: +(\d+)$", log.read_text(errors="replace"), re.MULTILINE)
     ]
 
 
 def main() -> int:
-    """The command line."""
+    """Run the command line; returns the exit code."""
     from tests.fuzz.targets import TARGETS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("reader", choices=[*TARGETS, "all"])
-    parser.add_argument("inputs", nargs="*", type=Path, help="read these again, and show what happens")
-    parser.add_argument("--minutes", type=float, default=10.0, help="for each reader")
-    parser.add_argument("--jobs", type=int, default=1, help="readers at a time")
+    parser.add_argument("inputs", nargs="*", type=Path, help="files to read again, showing the result")
+    parser.add_argument("--minutes", type=float, default=10.0, help="minutes per reader")
+    parser.add_argument("--jobs", type=int, default=1, help="number of readers to fuzz in parallel")
     parser.add_argument("--out", type=Path, default=Path("fuzz-out"))
     arguments = parser.parse_args()
     if arguments.inputs:

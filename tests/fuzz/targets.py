@@ -1,7 +1,7 @@
-"""What is fuzzed: for each reader, a few small valid files and a function that corrects the checksums of a changed one.
+"""Fuzzing targets: for each reader, a few small valid files and a function that corrects checksums after mutation.
 
-In a file with checksums, a flipped bit is caught by the checksum and the code behind it is never reached. Half of the
-inputs are therefore sealed: after they are changed, their checksums, or the archive around them, are made again.
+In a file with checksums, a flipped bit is caught by the checksum, and the code behind it is never reached. Half of the
+inputs are therefore sealed: after mutation, their checksums, or the archive around them, are recomputed.
 """
 
 import gzip
@@ -48,7 +48,7 @@ class Target:
 
 
 def try_to_read(target: Target, content: bytes, folder: Path) -> None:
-    """Read a whole file; any exception or warning is a fault, except a refusal in one line."""
+    """Read a whole file; any exception or warning is a fault, except a one-line HarnetError."""
     path = folder / target.name
     path.write_bytes(content)
     refusal = ""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from launch.demo import ARMS, picture, verdict
+from launch.demo import ARMS, conclusion, picture
 
 
 def table(difference: tuple[float, float, float]) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def table(difference: tuple[float, float, float]) -> dict[str, Any]:
     ],
 )
 def test_the_words_are_those_of_the_interval(difference: tuple[float, float, float], said: str) -> None:
-    line = verdict(table(difference), 2)
+    line = conclusion(table(difference), 2)
     assert said in line
     assert f"{difference[0]:+.2f} [{difference[1]:+.2f}, {difference[2]:+.2f}]" in line
 

@@ -110,7 +110,7 @@ def test_a_task_with_a_mistake_says_so_by_its_code(
     monkeypatch.chdir(tmp_path)
     for name, value in (HERE | {"SLURM_PROCID": "3", "SLURM_RESTART_COUNT": "2"}).items():
         monkeypatch.setenv(name, value)
-    assert task.train(tmp_path, arguments) == task.NON_RETRYABLE
+    assert task.train_as_task(tmp_path, arguments) == task.NON_RETRYABLE
     assert says in capsys.readouterr().err
     (left,) = records.reasons(tmp_path, "7-2")
     assert (left.rank, left.code) == (3, task.NON_RETRYABLE)
@@ -126,7 +126,7 @@ def test_a_task_that_crashes_leaves_its_reason(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(task, "_run", lost)
     with pytest.raises(RuntimeError):
-        task.train(tmp_path, [])
+        task.train_as_task(tmp_path, [])
     (left,) = records.reasons(tmp_path, "7-0")
     assert (left.rank, left.code, left.text) == (1, task.CRASHED, "RuntimeError: Connection closed by peer")
 
@@ -173,7 +173,7 @@ def test_shards_that_are_away_for_long_are_a_crash_that_is_tried_again(
     for name, value in (HERE | {"SLURM_PROCID": "0"}).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(task.Crash, match="train-000000"):
-        task.train(tmp_path, [])
+        task.train_as_task(tmp_path, [])
     found = job.ERROR_LINE.search("0: __main__.Crash: shards/train-000000.tar: could not be read for 5 min")
     assert found is not None
     assert "train-000000" in found[0]

@@ -43,7 +43,7 @@ def encoding_of(head: bytes) -> str:
     return _UTF16.get(head[:2], "")
 
 
-def pieces(path: Path, skip: int = 0, size: int | None = None) -> Iterator[LineChunk]:
+def line_chunks(path: Path, skip: int = 0, size: int | None = None) -> Iterator[LineChunk]:
     """The file after its first `skip` lines, in UTF-8 or an 8-bit encoding. Lines may end with LF, CR LF or CR.
 
     Raises:

@@ -13,7 +13,7 @@ from data_shards.readers.oddities import Tally
 from data_shards.readers.tables.cells import Cells, numbers, texts
 from data_shards.readers.tables.column_names import units_per_second
 from data_shards.readers.tables.dialect import Dialect
-from data_shards.readers.tables.lines import pieces
+from data_shards.readers.tables.lines import line_chunks
 from data_shards.readers.tables.stamps import FIRST_CLOCK_SECOND, LAST_CLOCK_SECOND, Stamps, is_stamp
 from data_shards.readers.tables.table_rows import TableRows
 from harnet.errors import HarnetError
@@ -109,7 +109,7 @@ class TextRows:
         tally.add("preamble lines", dialect.preamble)
         self._met = 0
         cells = Cells(dialect, places, tally)
-        self._pieces = (cells.columns(piece) for piece in pieces(path, dialect.skip))
+        self._pieces = (cells.columns(piece) for piece in line_chunks(path, dialect.skip))
 
     def begun(self) -> tuple[str, Iterator[TableRows]]:
         """The clock, and an iterator over all rows in chunks."""

@@ -1,6 +1,6 @@
 """Killed runs and concurrent runs, forked from a fresh interpreter so that one import serves all.
 
-python -m tests.data_shards.forks killed|at-once WHAT FOLDER ARGUMENTS...
+python -m tests.data_shards.killed_runs killed|at-once WHAT FOLDER ARGUMENTS...
 """
 
 import os

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
@@ -71,6 +72,20 @@ def test_a_person_day_has_1500_windows_or_all_it_has() -> None:
         starts = manifest.columns["starts_10"][rows[day == one]]
         assert expected[day == one].sum() <= min(1500, starts.sum()) + 1e-6
         assert (expected[day == one] <= starts).all()
+
+
+def test_two_people_have_a_day_each_and_hours_without_windows_take_no_draws() -> None:
+    columns = {
+        "shard": np.zeros(8, np.int32),
+        "participant": np.repeat(np.arange(2, dtype=np.int32), 4),
+        "hour": np.tile(np.arange(4, dtype=np.int32), 2),
+        "motion_mass": np.tile(np.array([1, 1, 1, 100], np.float32), 2),
+        "starts_10": np.tile(np.array([3591, 3591, 3591, 0], np.int16), 2),
+    }
+    manifest = Manifest("none", "", (ShardInfo("train-000000.tar", "train", 0, "", 8),), columns, (), (), {})
+    rows, expected = expected_windows(manifest, "train", 10, 1500)
+    assert rows.tolist() == list(range(8))
+    np.testing.assert_allclose(expected, [500, 500, 500, 0] * 2)
 
 
 def test_with_even_motion_and_draws_enough_every_window_is_planned_once() -> None:
@@ -205,7 +220,7 @@ def test_hours_planned_piece_by_piece_are_those_planned_at_once(monkeypatch: pyt
     monkeypatch.setattr(expectation, "_PIECE", 40)
     days = person_days(manifest, "train")
     pieces = list(expectations(manifest, days, 10, 1500))
-    assert len(pieces) > 5
+    assert 5 < len(pieces) < days.count
     assert max(len(piece.windows) for piece in pieces) <= 40
     assert [piece.days.start for piece in pieces[1:]] == [piece.days.stop for piece in pieces[:-1]]
     plan = plan_epoch(manifest, "train", ORDER, 1)
@@ -238,6 +253,18 @@ def test_a_draw_keeps_the_probabilities_of_a_sequential_draw_without_replacement
     second = [sum(share[j] * share[i] / (1 - share[j]) for j in range(4) if j != i) for i in range(4)]
     # The standard error of a share of 20,000 is at most 0.0035.
     assert np.abs(count / draws - (share + second)).max() < 0.015
+
+
+def test_one_window_more_keeps_those_drawn_before() -> None:
+    motion = np.random.default_rng(0).exponential(1, 600).astype(np.float32)
+    drawn = [set(draw_starts(motion, np.ones(600, np.uint8), count, 10, key=3).tolist()) for count in range(1, 100)]
+    assert all(len(fewer) + 1 == len(more) and fewer < more for fewer, more in pairwise(drawn))
+
+
+def test_equal_random_numbers_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = (np.arange(1000) % 7).astype(np.uint64)
+    monkeypatch.setattr(keyed, "numbers", lambda key, count: drawn[:count])
+    assert keyed.permutation(0, 1000).tolist() == sorted(range(1000), key=lambda index: index % 7)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=200), st.integers(1, 60), st.sampled_from([5, 10, 30]))

@@ -15,8 +15,11 @@ from torch import Tensor
 
 import harnet
 from harnet.console import guarded
+from harnet.encoder import Encoder
 from harnet.errors import HarnetError
 from harnet.heads import ClassifierModel, PretextModel
+from harnet.linear_probe import LinearProbe
+from harnet.weights import contract
 from harnet.weights.bundle import BundleConfig, save
 from harnet.weights.bundle_source import listed_files, open_source, read_checked
 from harnet.weights.load import load_classifier, read_bundle
@@ -97,6 +100,19 @@ def test_features_come_back_to_the_bit(original: Path, model: PretextModel) -> N
     tuned = harnet.create_model("harnet5", num_classes=3, weights=original).eval()
     assert torch.equal(tuned.feature_extractor(x), model.feature_extractor(x))
     assert read_bundle(original).config == CONFIG
+
+
+def test_checks_and_loading_leave_the_random_generator_alone(original: Path) -> None:
+    tuned = ClassifierModel("harnet5", 2).state_dict()
+    probe = LinearProbe(Encoder("harnet5"), 2).state_dict()
+    probe = {name: tensor for name, tensor in probe.items() if name.startswith(contract.PROBE_PREFIX)}
+    contract._pretext_layout.cache_clear()
+    contract._classifier_layout.cache_clear()
+    before = torch.get_rng_state()
+    harnet.load_encoder(original)
+    contract.check_state(tuned, "harnet5", 64, 2, "tuned")
+    contract.check_probe(probe, "harnet5", 64, 2, "probe")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_loaded_encoder_can_be_trained(original: Path) -> None:

@@ -29,7 +29,7 @@ def write(run: Path, found: Holder) -> None:
 
 
 def test_a_second_process_is_refused_and_told_what_to_do(tmp_path: Path) -> None:
-    run = tmp_path / "run"
+    run = tmp_path / "runs" / "first"
     with run_lock(run):
         with (
             pytest.raises(HarnetError, match=rf"process {os.getpid()} on \S+ has written .* delete {run / LOCK}$"),

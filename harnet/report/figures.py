@@ -1,6 +1,7 @@
 """Figures of the report as inline SVG: sharp at any size, with selectable text and no external resources."""
 
 import io
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -47,8 +48,10 @@ def forest_plot(table: dict[str, Any]) -> str:
         axes = figure.subplots()
         for place, row in enumerate(reversed(table["arms"])):
             colour, found = COLOURS[row["arm"]], row["macro_f1"]
-            people = list(row["people"].values())
-            axes.plot(people, [place] * len(people), "|", color=colour, alpha=0.55, markersize=11)
+            # One line with gaps in it: a mark for each person would be most of the page.
+            x = [x for value in row["people"].values() for x in (value, value, math.nan)]
+            y = [place - 0.2, place + 0.2, math.nan] * len(row["people"])
+            axes.plot(x, y, color=colour, alpha=0.55, linewidth=1)
             axes.plot([found["low"], found["high"]], [place, place], color=colour, linewidth=2.5, solid_capstyle="butt")
             axes.plot(found["mean"], place, MARKERS[row["arm"]], color=colour, markersize=8, markeredgecolor="white")
         axes.set_yticks(range(len(table["arms"])), [row["arm"] for row in reversed(table["arms"])], color=INK)

@@ -232,6 +232,25 @@ def test_a_wrong_config_is_refused(bundle: Path, values: dict[str, object], said
     assert said in refusal(bundle)
 
 
+def test_the_smallest_config_has_these_entries() -> None:
+    """Other programs read them, and versions that know no more entries than these."""
+    assert json.loads(BundleConfig("harnet5", 5, "none").to_json()) == {
+        "format": "harnet weights 1",
+        "architecture": "harnet5",
+        "window_seconds": 5,
+        "normalisation": "none",
+        "sampling_rate": 30,
+        "units": "g",
+        "preprocessing": {},
+        "manifest_digest": "",
+        "training_steps": 0,
+        "git_revision": "",
+        "provenance": {},
+        "data_use_terms": "",
+        "classes": [],
+    }
+
+
 def test_a_config_that_is_not_json_is_refused(bundle: Path) -> None:
     rewrite(bundle, "config.json", b"{")
     assert "config.json: not JSON" in refusal(bundle)

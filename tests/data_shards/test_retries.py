@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,7 @@ from data_shards.cohort.store import Cohort
 from data_shards.quality.policy import POLICIES
 from data_shards.shards import manifest, writer
 from data_shards.shards.shard_plan import ShardOptions
-from data_shards.stream import descriptors, shard_files
+from data_shards.stream import descriptors, retries, shard_files
 from data_shards.stream.damage import DamagedBlock
 from data_shards.stream.plan import OrderConfig, plan_epoch
 from data_shards.stream.reader import LaneReader
@@ -150,6 +151,29 @@ class Failing(LocalStorage):
         if fault is not None:
             raise fault
         super().read_into(name, offset, out)
+
+
+def test_pauses_double_up_to_the_longest_and_the_last_attempt_is_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, pauses, calls = [0.0], [], []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        now[0] += seconds
+
+    def fail() -> None:
+        calls.append("read")
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(retries, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    monkeypatch.setattr(retries, "_JITTER", SimpleNamespace(uniform=lambda low, high: high))
+    policy = RetryPolicy(seconds=90, first_pause=1, longest_pause=20)
+    with pytest.raises(Unreachable, match=r"x: could not be read for 1.5 min \(Input/output error\)"):
+        policy.read(fail, "x", lambda: calls.append("again"))
+    assert pauses == [1, 2, 4, 8, 16, 20, 20, 19]
+    assert calls == ["read", "again"] * 8 + ["read"]
+    with pytest.raises(OSError, match="Input/output error"):
+        policy.read(fail, "x", retryable=(Missing,))
+    assert len(pauses) == 8, "what is not retryable is raised at once"
 
 
 @pytest.mark.parametrize("fault", [OSError(errno.EIO, "Input/output error"), Missing("it is missing")])

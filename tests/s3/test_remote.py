@@ -251,6 +251,7 @@ def test_blocks_are_kept_and_a_partial_one_is_never_used(
 
 def test_the_kept_blocks_stay_within_their_bound(tmp_path: Path) -> None:
     kept = BlockCache(tmp_path, 100_000, "corpus")
+    assert (tmp_path / "corpus").stat().st_mode & 0o777 == 0o700, "nobody else can read it"
     for number in range(300):
         kept.put("source", number, bytes(1000))
         assert kept.get("source", 0, 1000) is not None, "what is used stays"

@@ -169,12 +169,35 @@ def test_a_filler_becomes_a_gap(
 
 
 @pytest.mark.parametrize("cell", ["", "NaN"])
-def test_cells_left_empty_for_long_are_a_filler(cell: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("begin", [0, 1500, COUNT - 750])
+def test_cells_left_empty_for_long_are_a_filler(begin: int, cell: str, tmp_path: Path) -> None:
     table = rows()
-    table[1500:2250] = [f"{row.split(',')[0]},{cell},{cell},{cell}" for row in table[1500:2250]]
+    table[begin : begin + 750] = [f"{row.split(',')[0]},{cell},{cell},{cell}" for row in table[begin : begin + 750]]
     found = recording(tmp_path, text(table))
     assert notes(found) == {"repeated fillers": 750}
-    assert np.diff(found.times).max() == pytest.approx(7.51)
+    np.testing.assert_array_equal(
+        found.acceleration, np.delete(signal(), slice(begin, begin + 750), axis=0).astype("f4")
+    )
+
+
+@pytest.mark.parametrize("piece", [1 << 12, 1 << 23])
+@pytest.mark.parametrize(("value", "count"), [("last", 100), ("last", 2000), ("zeros", 3), ("zeros", 30)])
+def test_a_fine_sensor_repeats_nothing_for_long(
+    value: str, count: int, piece: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "PIECE_BYTES", piece)
+    values = signal()
+    values[900 : 900 + count] = values[900] if value == "last" else 0
+    found = recording(tmp_path, text(rows(values=values.tolist())))
+    assert notes(found) == {"repeated fillers": count}
+    kept = np.delete(values, slice(900, 900 + count), axis=0)
+    np.testing.assert_array_equal(found.acceleration, kept.astype(np.float32))
+
+
+def test_a_coarse_sensor_may_repeat_for_long(tmp_path: Path) -> None:
+    values = np.round(signal() * 64) / 64
+    values[900:1500] = values[900]
+    assert notes(recording(tmp_path, text(rows(values=values.tolist())))) == {}
 
 
 def test_a_still_device_with_a_coarse_sensor_is_no_filler(tmp_path: Path) -> None:

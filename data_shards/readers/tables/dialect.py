@@ -21,6 +21,8 @@ LINES_LOOKED_AT = 40
 BY_PLACE = (4, 7)
 """Possible numbers of columns in a table without header row: time, x, y, z, and optionally three gyroscope axes."""
 
+ABSENT = ("", "nan", "na", "null", "none", "-")
+"""Usual ways to write that a value is missing."""
 _SPACED_STAMP = re.compile(rb"(\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4})[ \t]+(\d{1,2}:)")
 _SPACED_ZONE = re.compile(rb"[ \t]+\[[\w+\-/]+\]")
 _DIGITS_OF_A_FRACTION = re.compile(r"0\d+")
@@ -193,8 +195,13 @@ def _has_numbers(lines: Sequence[str], separator: str, optional: bool) -> bool:
     """
     following = [line for line in lines[:LINES_LOOKED_AT] if line.strip()]
     looked_at = following if optional else following[:1]
-    rows = (split(line, separator) for line in looked_at)
-    return (optional and not following) or any(sum(number_of(cell) is not None for cell in row) >= 3 for row in rows)
+    return (optional and not following) or any(_is_row(split(line, separator)) for line in looked_at)
+
+
+def _is_row(cells: Sequence[str]) -> bool:
+    """Whether at least three cells are numbers, a stamp or empty, and not all of them empty."""
+    there = sum(number_of(cell) is not None or is_stamp(cell) for cell in cells)
+    return there > 0 and there + sum(cell.casefold() in ABSENT for cell in cells) >= 3
 
 
 def _is_data(lines: Sequence[str], separator: str, columns: Sequence[str]) -> bool:

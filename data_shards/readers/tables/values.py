@@ -12,8 +12,17 @@ MOST_OF_RANGE = 1.5
 """Largest plausible multiple of a known full scale, allowing for its tolerance."""
 FILLER_SECONDS = 0.5
 """A value far from 1 g that is repeated exactly for longer was inserted by a program: sensors always have noise."""
+LEAST_ZEROS = 3
+"""Exact zeros that occur together this often were inserted by a program, as no sensor is that quiet in free fall."""
+FINE_G = 0.005
+"""A sensor with smaller steps than this is never still to the last digit; one of an Empatica, 0.016 g, often is."""
+LEAST_REPEATS = 30
+"""Number of samples, and at least a second, that such a sensor never repeats."""
 NEAR_GRAVITY = (0.5, 1.5)
 """Norms in g close to gravity: a coarse sensor on a still wrist may repeat them for minutes."""
+LOOKED_AT = 20_000
+LEAST_STEPS = 60
+"""Number of samples from which the sensor's step is measured, and minimum number of steps in them."""
 PLAUSIBLE = (0.5, 4.0)
 """Plausible typical norm in g; outside it the unit is wrong, which is reported elsewhere."""
 
@@ -25,6 +34,8 @@ class Values:
         self._tally = tally
         self._where = where
         self._least = max(int(FILLER_SECONDS * rate), 2)
+        self._least_still = max(int(rate), LEAST_REPEATS)
+        self._fine: bool | None = None
         self._most = MOST_G if range_g is None else min(MOST_G, MOST_OF_RANGE * range_g)
         self._in_unit = False
         self._held: TableRows | None = None
@@ -43,30 +54,37 @@ class Values:
         if not len(rows):
             return rows
         self._in_unit = in_unit = self._in_unit or _in_unit(rows)
-        rows = self._without("repeated fillers", rows, self._fillers(rows, in_unit))
-        if not last and len(rows):
+        if self._fine is None:
+            self._fine = _is_fine(rows)
+        rows = self._without("repeated fillers", rows, self._fillers(rows))
+        if not last and len(rows) and self._filler is None:
             count = int(_run_lengths(rows)[-1])
-            if count < self._least and not _near_gravity(rows.acceleration[-1:])[0]:
+            if count < self._enough(rows.acceleration[-1:])[0] < np.inf:
                 rows, self._held = rows[: len(rows) - count], rows[len(rows) - count :]
         if in_unit:
             rows = self._without("absurd values", rows, _any(np.abs(rows.acceleration) > self._most))
         return rows
 
-    def _fillers(self, rows: TableRows, in_unit: bool) -> NDArray[np.bool_]:
-        """Mask of samples in long runs of one value far from gravity, or of exact zeros in any unit."""
-        suspect: NDArray[np.bool_] = (rows.acceleration == 0).all(axis=1)
-        if in_unit:
-            suspect |= ~_near_gravity(rows.acceleration)
-        fillers = suspect
-        if suspect.any():
-            lengths = _run_lengths(rows)
+    def _fillers(self, rows: TableRows) -> NDArray[np.bool_]:
+        """Mask of samples in runs of one value that are longer than a sensor repeats it."""
+        lengths = _run_lengths(rows)
+        values = rows.acceleration[np.cumsum(lengths) - lengths]
+        long = lengths >= self._enough(values)
+        if len(lengths) == 1:
             # A chunk with only one value is synthetic, or a test of the device: keep it, unless it is all zeros.
-            long = (lengths >= self._least) & ((len(lengths) > 1) | (rows.acceleration[0] == 0).all())
-            fillers = np.repeat(long, lengths) & suspect
-            if self._filler is not None and (rows.acceleration[0] == self._filler).all():
-                fillers[: lengths[0]] = True  # a run that continues from the previous chunk
-        self._filler = rows.acceleration[-1].copy() if fillers[-1] else None
-        return fillers
+            long &= (values == 0).all()
+        if self._filler is not None and (values[0] == self._filler).all():
+            long[0] = True  # a run that continues from the previous chunk
+        self._filler = values[-1].copy() if long[-1] else None
+        return np.repeat(long, lengths)
+
+    def _enough(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(n,) number of repeats that make each value (n, 3) a filler; infinite if a sensor may repeat it for long."""
+        zero = (values == 0).all(axis=1)
+        if not self._in_unit:
+            return np.where(zero, self._least, np.inf)
+        still = self._least_still if self._fine else np.inf
+        return np.where(zero, LEAST_ZEROS, np.where(_near_gravity(values), still, self._least))
 
     def _without(self, kind: Kind, rows: TableRows, odd: NDArray[np.bool_]) -> TableRows:
         count = int(odd.sum())
@@ -93,6 +111,13 @@ def _in_unit(rows: TableRows) -> bool:
     changes = np.flatnonzero(_any(np.diff(rows.acceleration, axis=0) != 0)) + 1
     some = _norm(rows.acceleration[changes])
     return bool(len(some)) and PLAUSIBLE[0] <= float(np.median(some)) <= PLAUSIBLE[1]
+
+
+def _is_fine(rows: TableRows) -> bool | None:
+    """Whether the sensor's steps are smaller than `FINE_G`; None if there are too few different values."""
+    values = [np.unique(rows.acceleration[:LOOKED_AT, axis]) for axis in range(3)]
+    steps = np.concatenate([np.diff(each) for each in values])
+    return None if len(steps) < LEAST_STEPS else bool(np.quantile(steps, 0.1) < FINE_G)
 
 
 def _norm(acceleration: NDArray[np.float32]) -> NDArray[np.float32]:

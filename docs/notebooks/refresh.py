@@ -1,4 +1,4 @@
-"""Execute the notebooks of this folder in place, so that the outputs that are kept are those of this version.
+"""Execute the notebooks of this folder in place, so that the saved outputs are those of this version.
 
 python docs/notebooks/refresh.py [NAME.ipynb ...]
 """

@@ -34,7 +34,7 @@ class Command:
     standardise: bool = True
     """With --weights none: standardise each window inside the encoder."""
     folds: int | None = None
-    """Number of folds, each with whole people; by default one person is left out at a time."""
+    """Number of folds; a person is never split over folds. By default one person is left out at a time."""
     compare_scratch: bool = False
     """Also train from scratch on the same folds."""
     final_model: bool = True

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pretrain.data.loading import LocalBatch, _joined
+from pretrain.data.loading import LocalBatch, _join
 
 
 @pytest.mark.parametrize(("rank", "world", "workers"), [(0, 1, 1), (0, 1, 2), (1, 2, 3), (3, 4, 1)])
@@ -12,7 +12,7 @@ def test_lanes_of_all_workers_come_in_the_order_of_positions(rank: int, world: i
     position = torch.arange(batch).view(-1, per_lane)
     pieces = [position[rank + world * worker :: world * workers].flatten() for worker in range(workers)]
     parts = [LocalBatch(piece[:, None, None].short().repeat(1, 3, 4), piece, 7, 5, 1) for piece in pieces]
-    whole = next(_joined(iter(parts), workers, per_lane, torch.device("cpu")))
+    whole = next(_join(iter(parts), workers, per_lane, torch.device("cpu")))
     assert torch.equal(whole.positions, position[rank::world].flatten())
     assert torch.equal(whole.windows[:, 2, 3].long(), whole.positions)
     assert whole.windows.is_contiguous()

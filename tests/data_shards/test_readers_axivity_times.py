@@ -8,12 +8,13 @@ from pathlib import Path
 
 import cwa_reader_rs
 import numpy as np
-import pandas as pd
 import pytest
 
 from data_shards.readers import load
 from data_shards.readers.axivity_blocks import BLOCK_BYTES
 from tests.data_shards.test_readers_axivity import START, header, packed
+
+pd = pytest.importorskip("pandas", reason="needs pandas: pip install 'harnet[apply]'")
 
 BLOCKS = 300
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,6 +10,8 @@ import pytest
 from data_shards.notes import Note
 from data_shards.readers import Found, ReadOptions, load
 from harnet.errors import HarnetError
+
+pd = pytest.importorskip("pandas", reason="needs pandas: pip install 'harnet[apply]'")
 
 START = 1_700_000_000
 

@@ -13,10 +13,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from tests.data_shards.test_readers_nhanes import LOGS, write
+
+pd = pytest.importorskip("pandas", reason="needs pandas: pip install 'harnet[apply]'")
 
 PAGE = (Path(__file__).parents[2] / "docs" / "nhanes.md").read_text()
 STEPS = re.findall(r"^```(bash|python)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'harnet[apply]'")
+
 from harnet.errors import HarnetError
 from harnet.evaluation.across import CLASSES, Across
 from harnet.evaluation.protocols import PROTOCOLS, ROBUST

@@ -3,9 +3,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 from torch.backends import cudnn
+
+pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'harnet[apply]'")
 
 import harnet
 from harnet.apply.inference import outputs

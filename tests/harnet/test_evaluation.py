@@ -13,6 +13,8 @@ import pytest
 import torch
 from torch import nn
 
+pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'harnet[apply]'")
+
 from harnet.errors import HarnetError
 from harnet.evaluation import suite, suite_context
 from harnet.evaluation.arms import ARMS, LINEAR, QUESTIONS, train_arm

@@ -7,6 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'harnet[apply]'")
+
 from harnet.errors import HarnetError
 from harnet.evaluation import drawing, feature_map
 from harnet.heads import PretextModel

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'harnet[apply]'")
+
 from harnet.errors import HarnetError
 from harnet.heads import ClassifierModel, PretextModel
 from harnet.transfer.classifier_fit import TrainingConfig, fit_classifier, predict

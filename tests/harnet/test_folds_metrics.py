@@ -3,6 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytest.importorskip("sklearn", reason="needs scikit-learn: pip install 'harnet[apply]'")
+
 from harnet.errors import HarnetError
 from harnet.transfer.folds import people_folds
 from harnet.transfer.metrics import confusion, score_person, summarise

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+pytest.importorskip("sklearn", reason="needs scikit-learn: pip install 'harnet[apply]'")
+
 from harnet.evaluation import linear
 from harnet.evaluation.linear import STANDARD, STRENGTHS, choose_strength, classify
 

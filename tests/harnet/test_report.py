@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'harnet[apply]'")
+
 from harnet.errors import HarnetError
 from harnet.evaluation.result_tables import write_tables
 from harnet.evaluation.trials import Budget, Trial

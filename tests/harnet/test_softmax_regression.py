@@ -1,6 +1,10 @@
 """The optimiser of logistic regression against scikit-learn's, for several weightings of the windows at once."""
 
 import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="needs scikit-learn: pip install 'harnet[apply]'")
+
 from sklearn.linear_model import LogisticRegression
 
 from harnet.evaluation.softmax_regression import fit_path

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'harnet[apply]'")
+
 from launch.demo import ARMS, conclusion, picture
 
 

@@ -8,6 +8,8 @@ import pytest
 import torch
 from pyarrow import parquet
 
+pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'harnet[apply]'")
+
 from harnet.errors import HarnetError
 from harnet.evaluation import activity
 from harnet.evaluation.figures_block import refresh

@@ -7,6 +7,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'harnet[apply]'")
+
 from harnet.console import guarded
 from harnet.weights.load import read_bundle
 from launch.open_weights import Rebuild

@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'harnet[apply]'")
+
 from data_shards.cohort.store import Cohort
 from harnet.apply.minutes_summary import minutes_lines
 from harnet.apply.week_plot import minutes_by_day

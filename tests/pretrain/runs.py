@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytest.importorskip("tensorboard", reason="needs tensorboard: pip install 'harnet[train]'")
+
 from harnet.run_folder import read_log
 from pretrain.config import DataConfig, PretrainConfig, RunConfig
 from pretrain.model import ModelConfig

@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+pytest.importorskip("tensorboard", reason="needs tensorboard: pip install 'harnet[train]'")
+
 from harnet.errors import HarnetError
 from pretrain.config import PretrainConfig
 from pretrain.data.loading import LocalBatch

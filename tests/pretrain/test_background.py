@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+pytest.importorskip("tensorboard", reason="needs tensorboard: pip install 'harnet[train]'")
+
 from pretrain.config import PretrainConfig
 from pretrain.data.loading import LocalBatch
 from pretrain.parallel.distributed import Process

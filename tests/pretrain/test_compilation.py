@@ -13,6 +13,8 @@ from torch import nn
 from torch._dynamo.backends.common import aot_autograd
 from torch.nn.parallel import DistributedDataParallel
 
+pytest.importorskip("tensorboard", reason="needs tensorboard: pip install 'harnet[train]'")
+
 from harnet.errors import HarnetError
 from pretrain import objectives
 from pretrain.config import PretrainConfig

@@ -10,6 +10,8 @@ from typing import get_args
 import pytest
 import torch
 
+pytest.importorskip("tensorboard", reason="needs tensorboard: pip install 'harnet[train]'")
+
 from data_shards.shards import manifest
 from harnet.encoder import CircularConv1d, Encoder
 from harnet.errors import HarnetError

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytest.importorskip("tensorboard", reason="needs tensorboard: pip install 'harnet[train]'")
+
 from data_shards.shards import manifest
 from harnet.encoder import Encoder
 from pretrain.config import PretrainConfig

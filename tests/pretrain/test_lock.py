@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("tensorboard", reason="needs tensorboard: pip install 'harnet[train]'")
+
 from harnet.errors import HarnetError
 from harnet.run_folder import LOCK
 from pretrain.config import PretrainConfig

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytest.importorskip("tensorboard", reason="needs tensorboard: pip install 'harnet[train]'")
+
 from harnet.errors import HarnetError
 from harnet.run_folder import NETWORK
 from pretrain.config import PretrainConfig

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytest.importorskip("tensorboard", reason="needs tensorboard: pip install 'harnet[train]'")
+
 from harnet.errors import HarnetError
 from pretrain.data.loading import LocalBatch
 from pretrain.parallel.distributed import Process

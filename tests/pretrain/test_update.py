@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+pytest.importorskip("tensorboard", reason="needs tensorboard: pip install 'harnet[train]'")
+
 from pretrain.config import PretrainConfig
 from pretrain.data.loading import LocalBatch
 from pretrain.optim import optimizers

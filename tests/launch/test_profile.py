@@ -87,9 +87,9 @@ def test_a_folder_with_a_per_cent_sign_is_one_that_slurm_does_not_change(tmp_pat
 
 
 def test_what_goes_into_a_script_is_a_line_each(tmp_path: Path) -> None:
-    with pytest.raises(HarnetError, match=r"job: its name is 'harnet-a\\nrm'; it must not contain a line break"):
+    with pytest.raises(HarnetError, match=r"job: name is 'harnet-a\\nrm'; it must not contain a line break"):
         BatchJob(tmp_path, Profile(), "harnet-a\nrm", ["true"], {})
-    with pytest.raises(HarnetError, match=r"job: the folder of its logs .* a line break"):
+    with pytest.raises(HarnetError, match=r"job: log folder .* a line break"):
         BatchJob(tmp_path / "a\nb", Profile(), "harnet-a", ["true"], {})
     command = ["python", "a file\nof two lines", "$HOME"]
     script = BatchJob(tmp_path, Profile(setup=("true\ntrue",)), "harnet-a", command, {}).script

@@ -63,7 +63,7 @@ def refuse_units(found: Survey, nominal_rate: float, named: str) -> None:
     if not PLAUSIBLE_G[0] <= norm <= PLAUSIBLE_G[1]:
         raise HarnetError(
             f"{named}: the norm is {norm:.4g} g when still, but gravity alone gives 1: pass the unit with --units "
-            "(g, m/s2 or mg), or exclude it if gravity was removed"
+            "(g, m/s2 or mg), divide raw counts by the counts per g, or exclude it if gravity was removed"
         )
 
 

@@ -223,8 +223,11 @@ def test_a_table_in_reverse_order_is_refused_without_false_advice(tmp_path: Path
 )
 def test_an_hour_back_without_the_right_zone(timezone: str | None, message: str, tmp_path: Path) -> None:
     local = wall(BACK - 20 + np.arange(2000) / 50, BACK, -3600)
-    with pytest.raises(HarnetError, match=message):
+    with pytest.raises(HarnetError, match=message) as caught:
         written(tmp_path, local, timezone=timezone)
+    if timezone is None:  # the page of examples quotes this message
+        page = (Path(__file__).parents[2] / "docs" / "ingest.md").read_text()
+        assert str(caught.value).partition("line 1,002")[2] in page
 
 
 def test_a_clock_that_was_reset_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import harnet
 from harnet.errors import HarnetError
 from harnet.heads import PretextModel
 from harnet.weights.bundle import BundleConfig, save
-from harnet.weights.model_hub import HubId, publish_folder
+from harnet.weights.model_hub import HubId, publish_folder, snapshot
 from launch.cli import main
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -52,6 +52,21 @@ def test_what_is_not_cached_or_damaged_is_refused(cache: Path) -> None:
     (cache / "model.safetensors").write_bytes(b"x")
     with pytest.raises(HarnetError, match="SHA-256"):
         harnet.load_encoder("org/encoder")
+
+
+@pytest.mark.parametrize("download", [True, False])
+def test_the_network_is_used_only_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, download: bool) -> None:
+    asked: dict[str, object] = {}
+
+    def snapshot_download(name: str, **options: object) -> str:
+        asked.update(options, name=name)
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    assert snapshot(HubId("org/encoder", "v1"), download) == tmp_path
+    files = ["model.safetensors", "config.json", "SHA256SUMS"]
+    expected = {"name": "org/encoder", "revision": "v1", "allow_patterns": files, "local_files_only": not download}
+    assert asked == expected
 
 
 def test_a_local_folder_of_that_form_comes_first(

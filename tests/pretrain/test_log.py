@@ -1,5 +1,6 @@
 """What a resumed run keeps of its log, and what it says to TensorBoard."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,20 @@ def test_a_resumed_log_keeps_what_will_not_be_repeated(tmp_path: Path) -> None:
     assert [(row["kind"], row["step"]) for row in read_log(tmp_path)] == [("train", 1), ("heldout", 1), ("train", 2)]
     after.write("heldout", 2, {"loss": 0.5})
     assert read_log(tmp_path)[-1] == {"kind": "heldout", "step": 2, "loss": 0.5}
+
+
+def test_a_line_is_on_the_disk_once_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, real = [], os.fsync
+    written = JsonLines(tmp_path, 0)
+
+    def fsync(descriptor: int) -> None:
+        real(descriptor)
+        sizes.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    written.write("train", 1, {"loss": 2.0})
+    assert sizes == [(tmp_path / LOG).stat().st_size]
+    assert sizes[0] > 0
 
 
 def test_curves_are_cut_where_a_run_resumes(tmp_path: Path) -> None:

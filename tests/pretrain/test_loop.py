@@ -153,13 +153,14 @@ def test_stopped_at_any_step_and_resumed_with_everything_on(
 
 
 def test_early_stopping_ends_the_run_keeps_the_best_and_stays_ended(
-    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     real, told = Run.evaluate, {1: 5.0, 2: 3.0, 3: 4.0, 4: 6.0}
     monkeypatch.setattr(Run, "evaluate", lambda self: real(self) | {"loss": told[self.state.step]})
     config = small(shards, tmp_path / "run", evaluate_every=1, patience=2, checkpoint_every=100)
     final = alone(config)
     assert final.name == "step-00000004"
+    assert "stopped early at step 4: best held-out loss 3.0 at step 2\n" in capsys.readouterr().out
     assert sorted(path.name for path in final.parent.iterdir()) == ["step-00000002", "step-00000004"]
     assert json.loads((final / "about.json").read_text())["early_stopping"]["best_step"] == 2
     assert alone(config) == final
@@ -167,7 +168,7 @@ def test_early_stopping_ends_the_run_keeps_the_best_and_stays_ended(
 
 
 def test_checkpoints_are_written_by_the_clock_too(
-    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A step takes 20.2 s: the third ends 60.6 s after the start, and the sixth as long after that checkpoint."""
     now, real = [1000.0], Run.gradient
@@ -181,6 +182,7 @@ def test_checkpoints_are_written_by_the_clock_too(
     alone(small(shards, tmp_path / "run", steps=7, checkpoint_every=100, checkpoint_minutes=1.0, keep=9))
     names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
     assert names == ["step-00000003", "step-00000006", "step-00000007"]
+    assert "stopped early" not in capsys.readouterr().out
 
 
 def test_patience_without_held_out_people_is_refused(shards: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import fsspec
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -302,6 +303,8 @@ def test_the_card_and_the_sums_describe_the_bundle(original: Path) -> None:
     card = (original / "README.md").read_text()
     for fact in ("harnet5", "(N, 3, 150)", "standardised window", "polyphase", "research only", "35"):
         assert fact in card
+    with safe_open(original / "model.safetensors", "pt") as file:
+        assert file.metadata() == {"format": "pt"}, "which other readers require"
     for line in (original / "SHA256SUMS").read_text().splitlines():
         digest, name = line.split("  ")
         assert hashlib.sha256((original / name).read_bytes()).hexdigest() == digest

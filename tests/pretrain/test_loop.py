@@ -23,6 +23,7 @@ from harnet.run_folder import read_log
 from pretrain import objectives
 from pretrain.config import PretrainConfig
 from pretrain.data.loading import LocalBatch, local_batches
+from pretrain.optim import schedules
 from pretrain.parallel.distributed import Process
 from pretrain.run import checkpoint, loop
 from pretrain.run.loop import Run
@@ -165,6 +166,23 @@ def test_early_stopping_ends_the_run_keeps_the_best_and_stays_ended(
     assert json.loads((final / "about.json").read_text())["early_stopping"]["best_step"] == 2
     assert alone(config) == final
     assert list(losses(tmp_path / "run")) == [1, 2, 3, 4]
+
+
+def test_every_step_uses_the_rate_of_the_schedule(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used, real = [], Run.gradient
+
+    def gradient(self: Run, part: LocalBatch) -> Gradient:
+        rates = {group["lr"] for group in self.state.optimizer.param_groups}
+        assert rates == {schedules.learning_rate(self.state.step, self.config.optimizer, self.horizon)}
+        used.extend(rates)
+        return real(self, part)
+
+    monkeypatch.setattr(Run, "gradient", gradient)
+    alone(small(shards, tmp_path / "run", steps=4, evaluate_every=100))
+    assert used[0] < used[1] > used[-1], "it warms up and decays"
+    assert [row["learning_rate"] for row in read_log(tmp_path / "run") if row["kind"] == "train"] == used
 
 
 def test_checkpoints_are_written_by_the_clock_too(

@@ -115,11 +115,12 @@ def first_names_of(paths: Sequence[str]) -> str:
 
 
 def known_reader(path: Path, options: IngestOptions) -> DeviceReader:
-    """The reader for a file; `HarnetError` if its format is unknown or it cannot be read."""
+    """The reader for a file; `HarnetError` if its format is unknown, `Unusable` if it cannot be read."""
     try:
         return reader_for(path, options.read)
     except OSError as error:
-        raise HarnetError(f"{path}: cannot be read ({error.strerror})") from error
+        # What it holds is unknown: behind a broken link there may be a whole site.
+        raise Unusable(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def unhashed(path: Path, reader: DeviceReader, options: IngestOptions) -> SourceFile:

@@ -135,7 +135,7 @@ def archive_errors(path: object) -> Iterator[None]:
 
 def _recording(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Recording:
     return Recording(
-        pieces=forward(_pieces(archive, info, tally), tally),
+        pieces=forward(_pieces(archive, info, tally), tally, info.rate),
         nominal_rate=info.rate,
         device=f"ActiGraph {info.fields.get('Device Type', '')}".strip(),
         clock="local",
@@ -164,21 +164,20 @@ def _utc_offset(text: str) -> int | None:
 
 def _info(archive: zipfile.ZipFile, path: Path) -> Info:
     found = _members(archive, path)
+    old = found["log"].lower().endswith(LOGS[1])
     with archive.open(found["info"]) as file:
         lines = file.read(1 << 16).decode("utf-8-sig", "replace").splitlines()
     fields = {key.strip(): value.strip() for key, colon, value in (line.partition(":") for line in lines) if colon}
     scale, range_g = SCALES.get(fields.get("Serial Number", "")[:3], (0.0, 0.0))
-    try:
-        info = Info(
-            rate=_number(fields["Sample Rate"]),
-            scale=_number(fields.get("Acceleration Scale", str(scale))),
-            range_g=_number(fields.get("Acceleration Max", str(range_g))),
-            start=(int(fields["Start Date"]) - TICKS_TO_1970) / TICKS_PER_SECOND,
-            log=found["log"],
-            fields=fields,
-        )
-    except (KeyError, ValueError, OverflowError) as error:
-        raise HarnetError(f"{path}: info.txt lacks a number for the rate, scale or start ({error})") from error
+    info = Info(
+        rate=_number(fields, "Sample Rate", path),
+        scale=_number(fields, "Acceleration Scale", path, scale),
+        range_g=_number(fields, "Acceleration Max", path, range_g),
+        # Records have times of their own.
+        start=(_number(fields, "Start Date", path) - TICKS_TO_1970) / TICKS_PER_SECOND if old else 0.0,
+        log=found["log"],
+        fields=fields,
+    )
     numbers = ((info.rate, RATES), (info.scale, SCALE_LIMITS), (info.range_g, RANGES_G), (info.start, STARTS))
     if not all(low <= number <= high for number, (low, high) in numbers):  # False for NaN
         serial = fields.get("Serial Number", "none")
@@ -189,9 +188,15 @@ def _info(archive: zipfile.ZipFile, path: Path) -> Info:
     return info
 
 
-def _number(text: str) -> float:
+def _number(fields: dict[str, str], key: str, path: Path, default: float | None = None) -> float:
     """Accepts a decimal point or comma: the program that writes the file uses the computer's locale."""
-    return float(text.replace(",", "."))
+    text = fields.get(key, "")
+    if not text and default is not None:
+        return default
+    try:
+        return float(text.replace(",", "."))
+    except ValueError:
+        raise HarnetError(f"{path}: info.txt gives {text!r} as {key!r}: export the file again") from None
 
 
 def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, str]:
@@ -201,6 +206,7 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, str]:
         folder = name.replace("\\", "/").rpartition("/")[0]
         folders.setdefault(folder, {})[bare_name(name)] = name
     found = [members for members in folders.values() if "info.txt" in members]
+    found = [members for members in found if members.keys() & {*LOGS}] or found[:1]
     if not found:
         raise HarnetError(f"{path}: a zip archive without info.txt: not a whole .gt3x file")
     if len(found) > 1:
@@ -223,7 +229,9 @@ def _pieces(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[Samp
             found = found or len(piece.times) > 0
             yield piece
     if not found:
-        raise HarnetError(f"{tally.named}: no second of acceleration in the log: exclude it")
+        harmed = tally.count("damaged blocks") or tally.count("cut end")
+        advice = "the log is damaged: copy it again" if harmed else "exclude it"
+        raise HarnetError(f"{tally.named}: no second of acceleration in the log: {advice}")
 
 
 def _seconds(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[SampleChunk]:

@@ -90,6 +90,7 @@ def choose_seconds(file: IO[bytes], largest: int, tally: Tally) -> Seconds:
         digests.append(zlib.crc32(record.payload))
     tally.add("damaged blocks", records.damaged, "places in the log")
     content.count_in(tally, "log.bin")
+    tally.add("cut end", int(records.cut and not content.trouble), "within a record of the log")
     stamps = np.array(times, np.int64)
     identities = stamps << 32 | np.array(digests, np.int64)
     keep = in_order(Pieces("records", stamps.astype(np.float64), identities, np.arange(len(stamps))), tally)
@@ -149,7 +150,11 @@ class _Records:
 
     def __init__(self, content: InflatedMember) -> None:
         self.damaged = 0
+        """Number of damaged places."""
+        self.cut = False
+        """Whether the log ends within a record."""
         self._done = 0
+        self._counted = 0
         self._content = content
 
     def __iter__(self) -> Iterator[Record]:
@@ -167,21 +172,32 @@ class _Records:
         position = 0
         while (start := data.find(SEPARATOR, position)) >= 0:
             # Zero bytes between records are not damage (ActiGraph's documentation).
-            self.damaged += any(data[position:start])
+            if any(data[position:start]):
+                self._count_place(position, start)
             stop = start + HEAD_SIZE + int.from_bytes(data[start + 6 : start + HEAD_SIZE], "little") + 1
             if stop > len(data) and not last:
                 return start
             # The checksum is the one's complement of the XOR of all other bytes, so the XOR of all bytes is all ones.
             if stop > len(data) or np.bitwise_xor.reduce(numbers[start:stop]) != 0xFF:
                 position = start + 1
-                self.damaged += 1
+                self._count_place(start, stop, cut=stop > len(data))
                 continue
+            self.damaged += self.cut  # it was not the end
+            self._counted, self.cut = 0, False
             time = int.from_bytes(data[start + 2 : start + 6], "little")
             first = start + HEAD_SIZE
             yield Record(data[start + 1], time, self._done + first, data[first : stop - 1])
             position = stop
-        self.damaged += any(data[position:])
+        if any(data[position:]):
+            self._count_place(position, len(data))
         return len(data)
+
+    def _count_place(self, start: int, stop: int, cut: bool = False) -> None:
+        """Count what is not a record, once: its bytes may look like the beginnings of others."""
+        if self._done + start >= self._counted:
+            self.damaged += not cut
+            self.cut |= cut
+            self._counted = self._done + stop
 
 
 def unpack(packed: NDArray[np.uint8]) -> NDArray[np.int16]:

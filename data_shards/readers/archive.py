@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from data_shards.readers.actigraph import LOGS, archive_errors, bare_name
+from data_shards.readers.actigraph import LOGS, ActiGraph, archive_errors, bare_name
 from data_shards.readers.compressed import MAX_BYTES, Compressed
 from data_shards.readers.device_reader import HEAD_BYTES, DeviceReader, ReadOptions, Unusable
 from harnet.errors import HarnetError
@@ -36,22 +36,25 @@ class Zipped(Compressed):
 
 
 def is_archive(head: bytes, path: Path) -> bool:
-    """Whether a file is a zip archive other than a .gt3x."""
+    """Whether a file is a zip archive whose directory can be read."""
     if not head.startswith(MAGIC):
         return False
     try:
-        with zipfile.ZipFile(path) as archive:
-            return not any(bare_name(name) in LOGS for name in archive.namelist())
+        with zipfile.ZipFile(path):
+            return True
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return False
 
 
 def archived(path: Path, readers: Sequence[DeviceReader], options: ReadOptions) -> DeviceReader:
-    """The reader for the one device file in a zip archive.
+    """The reader for the one device file in a zip archive, or for a .gt3x, which is an archive itself.
 
     Raises:
         HarnetError: there is none or more than one, or the archive is damaged, encrypted or too large.
     """
+    with archive_errors(path), zipfile.ZipFile(path) as archive:
+        if any(bare_name(name) in LOGS for name in archive.namelist()):
+            return next(reader for reader in readers if isinstance(reader, ActiGraph))
     found: list[tuple[DeviceReader, str]] = []
     others: list[str] = []
     for member, head in _heads(path):

@@ -60,7 +60,7 @@ def _decode(path: Path, blocks: Blocks, tally: Tally) -> Recording:
         raise _undecodable(path, error) from error
     thermometer = Thermometer()
     return Recording(
-        pieces=forward(_pieces(path, blocks, thermometer, tally), tally),
+        pieces=forward(_pieces(path, blocks, thermometer, tally), tally, blocks.rate),
         nominal_rate=blocks.rate,
         device=f"Axivity {header['hardware_type']}",
         clock="local",

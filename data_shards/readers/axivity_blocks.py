@@ -103,7 +103,8 @@ def choose_blocks(path: Path, tally: Tally) -> Blocks:
         raise HarnetError(f"{path}: the header (first 1,024 bytes) is damaged: copy the file again")
     intact, facts, written, useless, end = _checked(path)
     if not len(facts) or sum(useless.values()) > len(facts):
-        raise HarnetError(f"{path}: no usable data block among {written} written{_cause(useless)}")
+        found = f"only {len(facts)} usable data blocks" if len(facts) else "no usable data block"
+        raise HarnetError(f"{path}: {found} among {written} written{_cause(useless)}")
     sessions = facts["session"]
     own = sessions == _own_session(struct.unpack_from("<I", header, 7)[0], sessions, path)
     tally.add("other sessions", int((~own).sum()), f"blocks, of {len(own)}")

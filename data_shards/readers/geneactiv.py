@@ -60,8 +60,8 @@ class GENEActiv(DeviceReader):
             pages = choose_pages(file, fields.get("Device Unique Serial Code", "").encode(), lost, tally)
             decoder = _Decoder(fields, Path(folder) / "pages.bin", path)
             recording = Recording(
-                pieces=forward(_pieces(file, pages, decoder, thermometer, tally), tally),
-                nominal_rate=_number(fields, "Measurement Frequency", path),
+                pieces=forward(_pieces(file, pages, decoder, thermometer, tally), tally, pages.rate),
+                nominal_rate=pages.rate,
                 device=f"GENEActiv {fields.get('Device Model', '')}".strip(),
                 clock="local",
                 range_g=_number(fields, "Accelerometer Range", path),
@@ -101,12 +101,13 @@ def _header(file: IO[bytes], path: Path) -> tuple[dict[str, str], int]:
     fields: dict[str, str] = {}
     read = lost = 0
     while read < HEADER_BYTES and (line := file.readline(LONGEST_LINE)):
-        if line.startswith(PAGE_START) and all(name in fields for name in _NUMBERS):
+        calibrated = all(name in fields for name in _NUMBERS)
+        if line.startswith(PAGE_START) and calibrated:
             file.seek(-len(line), 1)
             break
         read += len(line)
         # A line of a page whose first line is damaged.
-        lost += line.startswith(b"Page Time:")
+        lost += line.startswith(b"Page Time:") and calibrated
         key, colon, value = line.decode("utf-8", "replace").partition(":")
         key, value = key.strip(), value.strip(" \0\r\n")
         if colon and (key in _NUMBERS or key not in fields):
@@ -123,8 +124,8 @@ def _plausible(fields: dict[str, str], axis: str) -> bool:
 
 
 def _number(fields: dict[str, str], key: str, path: Path) -> float:
-    """The last number in a field, ignoring its unit: "85.7 Hz", "-8 to 8"."""
-    words = fields.get(key, "").rstrip(" gHz").split()
+    """The last number in a field, ignoring its unit: "-8 to 8", "-8 g to 8 g"."""
+    words = fields.get(key, "").rstrip(" g").split()
     found = number(words[-1].encode()) if words else float("nan")
     if not found > 0:
         raise HarnetError(f"{path}: the header gives {fields.get(key)!r} as {key!r}: copy the file again")

@@ -58,6 +58,8 @@ class Pages:
     """(n,) offset of each page in the file, in bytes."""
     sizes: NDArray[np.int64]
     """(n,) size of each page in bytes."""
+    rate: float
+    """Samples per second, which every page states: the header does too, but nothing confirms it."""
 
 
 def choose_pages(file: IO[bytes], serial: bytes, lost: int, tally: Tally) -> Pages:
@@ -93,7 +95,8 @@ def choose_pages(file: IO[bytes], serial: bytes, lost: int, tally: Tally) -> Pag
     tally.add("other sessions", int((~own).sum()), f"pages of another device, of {len(own)}")
     # A recording has a single rate: a page with another one has a corrupted digit.
     rates = np.array([page.rate for page in pages])
-    usable = own & (rates == Counter(rates[own].tolist()).most_common(1)[0][0])
+    rate = float(Counter(rates[own].tolist()).most_common(1)[0][0])
+    usable = own & (rates == rate)
     damaged += int((own & ~usable).sum())
     tally.add("damaged blocks", damaged, f"pages, of {damaged + int(usable.sum())}")
     tally.add("cut end", int(walk.truncated), "within a page")
@@ -112,6 +115,7 @@ def choose_pages(file: IO[bytes], serial: bytes, lost: int, tally: Tally) -> Pag
     return Pages(
         offsets=np.array([facts[index][1] for index in chosen], np.int64),
         sizes=np.array([facts[index][2] for index in chosen], np.int64),
+        rate=rate,
     )
 
 

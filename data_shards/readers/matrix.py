@@ -33,6 +33,7 @@ _HEAD = struct.Struct("<IIIIIII")
 _CRC_BYTES = 4
 MOST_READINGS = 200_000
 """Maximum number of readings of one kind in a packet; the device writes 12,000. More means damage."""
+UNKNOWN = 0xFFFFFFFF
 FULL_SCALE = 32_768
 RANGES_G = (2, 4, 8, 16)
 MOST_SLIP = 0.1
@@ -77,7 +78,7 @@ class Matrix(DeviceReader):
                 tally, thermometer = Tally(path), Thermometer()
                 packets = _choose(content, announced, tally)
                 recording = Recording(
-                    pieces=forward(_pieces(content, packets, range_g, thermometer), tally),
+                    pieces=forward(_pieces(content, packets, range_g, thermometer), tally, _rate(packets)),
                     nominal_rate=_rate(packets),
                     device="Parmay Matrix",
                     clock="utc",
@@ -94,7 +95,7 @@ def _choose(content: mmap.mmap, announced: int, tally: Tally) -> list[_Packet]:
     Raises:
         HarnetError: there are none, or the clock was reset.
     """
-    intact = list(_intact_packets(content))
+    intact = list(_intact_packets(content, tally))
     packets = [packet for packet in intact if packet.readings and packet.last > packet.first]
     if not packets:
         raise HarnetError(f"{tally.named}: no intact acceleration packet among {announced}: copy the file again")
@@ -112,8 +113,11 @@ def _choose(content: mmap.mmap, announced: int, tally: Tally) -> list[_Packet]:
         ),
         tally,
     )
-    missing = announced - (len(intact) - tally.count("repeated blocks"))
-    tally.add("damaged blocks", max(missing, 0) + int((~likely).sum()), f"packets, of {announced}")
+    unusable = sum(packet.readings > 0 and packet.last <= packet.first for packet in intact) + int((~likely).sum())
+    # A header that was never completed announces 0 or 2^32 - 1; one of a copy may count repeated packets too.
+    missing = announced - len(intact) + (tally.count("repeated blocks") if announced < len(intact) else 0)
+    missing = 0 if announced == UNKNOWN else max(missing - tally.count("cut end"), 0)
+    tally.add("damaged blocks", missing + unusable, f"packets, of {max(announced % UNKNOWN, len(intact))}")
     return [packet for packet, each in zip(packets, keep.tolist(), strict=True) if each]
 
 
@@ -143,14 +147,15 @@ def _spread(first: int, last: int, count: int) -> NDArray[np.float64]:
     return first + np.arange(count, dtype=np.float64) * ((last - first) / max(count, 1))
 
 
-def _intact_packets(content: mmap.mmap) -> Iterator[_Packet]:
-    """Every packet whose CRC matches; after damage, the next one is searched for."""
+def _intact_packets(content: mmap.mmap, tally: Tally) -> Iterator[_Packet]:
+    """Every packet whose CRC matches; after damage, the next one is searched for. Counts the one cut off at the end."""
     number = 0
     position = content.find(PACKET_START, REMARKS_BYTES + _HEADER.size)
     while position >= 0:
         start = position + len(PACKET_START) + _CRC_BYTES
         head = content[position + len(PACKET_START) : position + len(PACKET_START) + _HEAD.size]
         if len(head) < _HEAD.size:
+            tally.add("cut end", 1, "within a packet")
             return
         crc, first, last, *counts = _HEAD.unpack(head)
         size = _HEAD.size - _CRC_BYTES + 6 * (counts[0] + counts[1]) + 4 * (counts[2] + counts[3])
@@ -162,3 +167,5 @@ def _intact_packets(content: mmap.mmap) -> Iterator[_Packet]:
             position += len(PACKET_START)
         number += 1
         position = content.find(PACKET_START, position)
+        if position < 0 and max(counts) <= MOST_READINGS and start + size > len(content):
+            tally.add("cut end", 1, "within a packet")

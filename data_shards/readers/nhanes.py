@@ -81,7 +81,7 @@ class Nhanes(DeviceReader):
                 hours = _hours(archive, path)
                 flagged = _flagged(archive, hours.logs)
                 recording = Recording(
-                    pieces=forward(_pieces(archive, hours, flagged, tally), tally),
+                    pieces=forward(_pieces(archive, hours, flagged, tally), tally, RATE),
                     nominal_rate=RATE,
                     device="ActiGraph GT3X+",
                     clock="local",

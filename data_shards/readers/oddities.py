@@ -64,7 +64,7 @@ ODDITIES: dict[Kind, Oddity] = {
     "absurd values": Oddity(
         "values that the device cannot have measured",
         "missing",
-        "are the unit and the columns right (--units, --columns)? Otherwise export the file again",
+        "in a table, check --units and --columns; otherwise copy or export the file again",
     ),
     "missing values": Oddity(
         "rows without a number in each column",

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_shards.readers.oddities import REPAIR_SHARE, Tally
+from harnet.errors import HarnetError
 
 DAY = 86_400.0
 PAUSE = 60.0
@@ -40,7 +41,8 @@ def in_order(pieces: Pieces, tally: Tally) -> NDArray[np.bool_]:
     """(n,) whether to read each: a longest selection with non-decreasing timestamps; the others are counted.
 
     Raises:
-        HarnetError: more than `REPAIR_SHARE` of the pieces, and more than one, are out of order.
+        HarnetError: more than `REPAIR_SHARE` of the pieces, and more than one, are out of order; or the clock was set
+            forward between two pieces with consecutive numbers.
     """
     stamps, sequence = pieces.stamps, pieces.sequence
     keep = _first_of_each(stamps, pieces.identities)
@@ -48,7 +50,10 @@ def in_order(pieces: Pieces, tally: Tally) -> NDArray[np.bool_]:
     once = np.flatnonzero(keep)
     chosen = once[in_time(stamps[once])]
     if sequence is not None:
-        chosen = chosen[_without_pause(stamps[chosen], sequence[chosen])]
+        chosen = chosen[_without_jump(stamps[chosen], sequence[chosen])]
+        jumps = np.flatnonzero(_jumps(stamps[chosen], sequence[chosen]))
+        if len(jumps):
+            _refuse_jump(pieces, int(chosen[jumps[0]]), int(chosen[jumps[0] + 1]), tally.named)
     keep[:] = False
     keep[chosen] = True
     left_out = once[~keep[once]]
@@ -107,6 +112,8 @@ def _spikes(stamps: NDArray[np.float64]) -> NDArray[np.bool_]:
     spikes = np.zeros(len(stamps), bool)
     before, here, after = stamps[:-2], stamps[1:-1], stamps[2:]
     spikes[1:-1] = (before <= after) & ((here < before) | (here > after))
+    # Two neighbours that changed places are both spikes; one of them fits.
+    spikes[1:] &= ~spikes[:-1]
     return spikes
 
 
@@ -134,17 +141,32 @@ def _longest_rise(stamps: NDArray[np.float64]) -> NDArray[np.bool_]:
     return keep
 
 
-def _without_pause(stamps: NDArray[np.float64], sequence: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(n,) False for a few at the ends whose timestamps are far from the next, although numbered consecutively."""
+def _jumps(stamps: NDArray[np.float64], sequence: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(n - 1,) whether the next piece is stamped much later, although numbered consecutively."""
+    jumps: NDArray[np.bool_] = (np.diff(stamps) > PAUSE) & (np.diff(sequence) == 1)
+    return jumps
+
+
+def _without_jump(stamps: NDArray[np.float64], sequence: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(n,) False for a few at the ends that such a jump separates from the others."""
     count = len(stamps)
     few = max(1, int(REPAIR_SHARE * count))
     keep = np.ones(count, bool)
     if count < 2 * few + 2:
         return keep
-    far = (np.diff(stamps) > PAUSE) & (np.diff(sequence) == 1)
-    keep[: int(np.flatnonzero(far[:few]).max(initial=-1)) + 1] = False
-    keep[int(np.flatnonzero(far[-few:]).min(initial=few)) + count - few :] = False
+    jumps = _jumps(stamps, sequence)
+    keep[: int(np.flatnonzero(jumps[:few]).max(initial=-1)) + 1] = False
+    keep[int(np.flatnonzero(jumps[-few:]).min(initial=few)) + count - few :] = False
     return keep
+
+
+def _refuse_jump(pieces: Pieces, before: int, after: int, named: object) -> None:
+    """Raise `HarnetError`: by their numbers nothing is missing between two pieces, by their timestamps much is."""
+    stamped = f"stamped {_written(pieces.stamps[after])} after {_written(pieces.stamps[before])}"
+    raise HarnetError(
+        f"{named}: the clock was set forward while recording: of the {pieces.name}, number {pieces.places[after] + 1} "
+        f"is {stamped}, although the device numbered them consecutively: split the file there, or exclude it"
+    )
 
 
 def _written(stamp: float) -> str:

@@ -5,26 +5,31 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from data_shards.readers.fillers import Fillers
 from data_shards.readers.oddities import Tally
 from data_shards.recording import SampleChunk, Temperature
+from harnet.errors import HarnetError
 
 MOST_READINGS = 1 << 22
 """Maximum number of temperature readings kept: 58 days of an AX3 at 1.2 s. Beyond, every second one is dropped."""
 
 
-def forward(pieces: Iterable[SampleChunk], tally: Tally) -> Iterator[SampleChunk]:
-    """Yield the samples that are later than all previous ones; the others are dropped and counted.
+def forward(pieces: Iterable[SampleChunk], tally: Tally, rate: float) -> Iterator[SampleChunk]:
+    """Yield the samples that are later than all previous ones and no fillers; the others are dropped and counted.
 
     Raises:
-        HarnetError: at the end, if there are more oddities than can be repaired, as after a clock reset.
+        HarnetError: at the end, if there are more oddities than can be repaired, as after a clock reset, or only
+            fillers.
     """
     latest = -np.inf
     total = 0
-    for times, acceleration in pieces:
+    fillers = Fillers(rate, tally)
+    for piece in pieces:
+        total += len(piece.times)
+        assert piece.acceleration.shape == (len(piece.times), 3)
+        times, acceleration = fillers.without(piece)
         if not len(times):
             continue
-        assert acceleration.shape == (len(times), 3)
-        total += len(times)
         if times[0] <= latest or not (np.diff(times) > 0).all():
             before = np.maximum.accumulate(np.concatenate([[latest], times]))[:-1]
             later, again = times > before, times == before
@@ -34,7 +39,10 @@ def forward(pieces: Iterable[SampleChunk], tally: Tally) -> Iterator[SampleChunk
         if len(times):
             latest = float(times[-1])
             yield SampleChunk(times, acceleration)
-    tally.judge(total)
+    # The readers have dropped absurd values before.
+    tally.judge(total + tally.count("absurd values"))
+    if total and tally.count("repeated fillers") == total:
+        raise HarnetError(f"{tally.named}: all {total:,} samples repeat a value that no sensor measures: exclude it")
 
 
 class Thermometer:

@@ -121,3 +121,54 @@ def test_a_record_of_more_samples_than_a_second_has_is_damaged(tmp_path: Path, l
     recording = recorded(tmp_path / "x.gt3x", log)
     assert recording.notes == (Note("damaged blocks", 1, "places in the log"),)
     assert len(recording.times) == 119 * 30
+
+
+@pytest.mark.parametrize("count", [1, 3, 60])
+def test_damaged_records_are_counted_one_by_one(tmp_path: Path, log: list[bytes], count: int) -> None:
+    log[:count] = [each[:20] + bytes([each[20] ^ 0x41]) + each[21:] for each in log[:count]]
+    recording = recorded(tmp_path / "x.gt3x", log)
+    assert recording.notes == (Note("damaged blocks", count, "places in the log"),)
+    assert len(recording.times) == (120 - count) * 30
+
+
+@pytest.mark.parametrize("left", [2, 100])
+def test_a_log_that_ends_within_a_record(tmp_path: Path, log: list[bytes], left: int) -> None:
+    recording = recorded(tmp_path / "x.gt3x", [*log[:-1], log[-1][:left]])
+    assert recording.notes == (Note("cut end", 1, "within a record of the log"),)
+    assert len(recording.times) == 119 * 30
+
+
+def test_records_need_no_start_in_info(tmp_path: Path, log: list[bytes]) -> None:
+    info = {key: value for key, value in INFO.items() if key != "Start Date"} | {"Acceleration Max": ""}
+    same(recorded(tmp_path / "x.gt3x", log, info), recorded(tmp_path / "plain.gt3x", log))
+
+
+@pytest.mark.parametrize("other", ["notes/info.txt", "a large file of another kind"])
+def test_what_else_is_in_the_archive(tmp_path: Path, log: list[bytes], other: str) -> None:
+    path = tmp_path / "more.gt3x"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(other, np.random.default_rng(0).bytes(10_000))
+        file.writestr("log.bin", b"".join(log))
+        file.writestr("info.txt", "\n".join(f"{key}: {value}" for key, value in INFO.items()))
+    same(next(load(path)).recording, recorded(tmp_path / "plain.gt3x", log))
+
+
+def test_absurd_values_of_every_second_are_counted_of_all(tmp_path: Path, log: list[bytes]) -> None:
+    for second in range(120):
+        values = counts(second).astype("<i2")
+        values[3, 1] = 20_000
+        log[second] = record(PLAIN, START + second, values.tobytes())
+    with pytest.raises(HarnetError, match=r"absurd values: 120 of 3,600, first 78\.12 g"):
+        recorded(tmp_path / "x.gt3x", log)
+
+
+def test_a_quarter_of_zeros_is_a_gap(tmp_path: Path, log: list[bytes]) -> None:
+    whole = recorded(tmp_path / "plain.gt3x", log)
+    for second in range(40, 70):
+        log[second] = record(PLAIN, START + second, bytes(180))
+    recording = recorded(tmp_path / "x.gt3x", log)
+    (note,) = recording.notes
+    assert (note.kind, note.count) == ("repeated fillers", 900)
+    np.testing.assert_array_equal(recording.times, np.delete(whole.times, slice(40 * 30, 70 * 30)))
+    with pytest.raises(HarnetError, match="all 3,600 samples repeat a value that no sensor measures"):
+        recorded(tmp_path / "zeros.gt3x", [record(PLAIN, START + second, bytes(180)) for second in range(120)])

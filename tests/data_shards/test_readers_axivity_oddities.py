@@ -162,3 +162,33 @@ def test_blocks_after_lost_and_stray_bytes_are_found_again(
     )
     assert {note.kind for note in recording.notes} <= {"damaged blocks", "cut end"}
     assert recording.notes
+
+
+@pytest.mark.parametrize("value", [(0, 0, 0), (-500, 20, 400)])
+def test_a_value_that_is_repeated_far_from_gravity_is_a_gap(
+    tmp_path: Path, blocks: list[bytes], value: tuple[int, int, int]
+) -> None:
+    whole = recorded(tmp_path / "whole.cwa", blocks)
+    for number in range(100, 150):
+        blocks[number] = block(number, np.tile(value, (PER_BLOCK, 1)))
+    recording = recorded(tmp_path / "x.cwa", blocks)
+    (note,) = recording.notes
+    assert (note.kind, note.count) == ("repeated fillers", 4000)
+    np.testing.assert_array_equal(recording.times, np.delete(whole.times, slice(8000, 12_000)))
+    still = [*blocks[:100], *(block(n, np.tile((0, 0, 251), (PER_BLOCK, 1))) for n in range(100, 150)), *blocks[150:]]
+    assert recorded(tmp_path / "still.cwa", still).notes == ()
+
+
+def test_most_blocks_of_rate_code_0(tmp_path: Path, blocks: list[bytes]) -> None:
+    blocks[:150] = [changed(each, "<B", 24, 0) for each in blocks[:150]]
+    with pytest.raises(HarnetError, match="only 50 usable data blocks among 200 written: 150 carry rate code 0"):
+        recorded(tmp_path / "x.cwa", blocks)
+
+
+@pytest.mark.parametrize(("first", "last", "days"), [(0, 20, -8000), (180, 200, 40), (100, 200, 0.05)])
+def test_numbered_blocks_of_another_day_are_no_gap(
+    tmp_path: Path, blocks: list[bytes], first: int, last: int, days: float
+) -> None:
+    blocks[first:last] = [block(n, counts(n), n * 0.8 + days * DAY) for n in range(first, last)]
+    with pytest.raises(HarnetError, match=r"x\.cwa: the clock was set forward while recording: of the blocks, number"):
+        recorded(tmp_path / "x.cwa", blocks)

@@ -80,7 +80,7 @@ def test_lost_and_stray_bytes(tmp_path: Path, packets: list[bytes]) -> None:
 @pytest.mark.parametrize("cut", [10, 3000])
 def test_a_cut_off_file_keeps_its_whole_packets(tmp_path: Path, packets: list[bytes], cut: int) -> None:
     recording = next(load(write(tmp_path / "cut.BIN", [*packets[:5], packets[5][:cut]]))).recording
-    assert recording.notes == (Note("damaged blocks", 1, "packets, of 6"),)
+    assert recording.notes == (Note("cut end", 1, "within a packet"),)
     np.testing.assert_array_equal(recording.acceleration, g(list(range(5))))
 
 
@@ -124,3 +124,23 @@ def test_a_packet_that_ends_at_another_time_is_damaged(tmp_path: Path, packets: 
     assert recording.notes == (Note("damaged blocks", 1, "packets, of 6"),)
     assert recording.nominal_rate == 25
     np.testing.assert_array_equal(recording.acceleration, g([0, 1, 3, 4, 5]))
+
+
+def test_a_packet_without_a_duration_is_damaged(tmp_path: Path, packets: list[bytes]) -> None:
+    body = bytearray(packets[2][12:])
+    struct.pack_into("<I", body, 4, START + 2 * SECONDS)
+    packets[2] = b"MDTCPACK" + struct.pack("<I", zlib.crc32(body)) + body
+    recording = next(load(write(tmp_path / "none.BIN", packets))).recording
+    assert recording.notes == (Note("damaged blocks", 1, "packets, of 6"),)
+
+
+@pytest.mark.parametrize("announced", [0, 3, 6, 0xFFFFFFFF])
+def test_a_header_may_announce_fewer_packets_or_an_unknown_number(
+    tmp_path: Path, packets: list[bytes], announced: int
+) -> None:
+    assert next(load(write(tmp_path / "x.BIN", packets, header(announced)))).recording.notes == ()
+
+
+def test_a_header_that_counts_repeated_packets(tmp_path: Path, packets: list[bytes]) -> None:
+    recording = next(load(write(tmp_path / "x.BIN", packets + packets, header(12)))).recording
+    assert recording.notes == (Note("repeated blocks", 6, "packets, of 12"),)

@@ -66,6 +66,24 @@ def test_a_clock_that_was_set_forward_is_a_gap() -> None:
     assert tally.notes() == ()
 
 
+@pytest.mark.parametrize("at", [5, 200, 395])
+def test_one_that_was_set_forward_between_numbered_pieces_is_refused(at: int) -> None:
+    stamps = np.array([START + number + (7200 if number >= at else 0) for number in range(COUNT)])
+    numbers = np.arange(COUNT)
+    with pytest.raises(HarnetError, match=rf"the clock was set forward .* blocks, number {at + 1} is stamped"):
+        in_order(Pieces("blocks", stamps, numbers, numbers, numbers), Tally("file"))
+    lost = np.where(numbers < at, numbers, numbers + 7200)
+    assert in_order(Pieces("blocks", stamps, numbers, numbers, lost), Tally("file")).all()
+
+
+@pytest.mark.parametrize("at", [0, 200, COUNT - 2])
+def test_of_two_neighbours_that_changed_places_one_is_left_out(at: int) -> None:
+    order = [*range(at), at + 1, at, *range(at + 2, COUNT)]
+    tally = Tally("file")
+    assert in_order(pieces([START + number for number in order], order), tally).sum() == COUNT - 1
+    assert tally.count("isolated stamps") == 1
+
+
 def test_half_a_million_in_disorder_are_no_matter_of_minutes() -> None:
     stamps = START + np.arange(500_000.0)
     stamps[::200] += 3e7

@@ -99,3 +99,15 @@ def test_a_folder_that_cannot_be_listed_is_told(inputs: Path, caplog: pytest.Log
     assert len(files_below([inputs])) == 21
     assert "z: cannot be listed" in caplog.text
     (inputs / "z").chmod(0o700)
+
+
+def test_links_that_lead_nowhere_or_to_themselves_are_refused(inputs: Path) -> None:
+    (inputs / "site_B").symlink_to("/nowhere/at/all")
+    (inputs / "itself").symlink_to("itself")
+    (inputs / "a" / "up").symlink_to("../..")
+    planned = plan_ingest([inputs], IngestOptions())
+    assert [reason for _, reason in planned.refused] == [
+        f"{inputs}/itself: cannot be read (Too many levels of symbolic links)",
+        f"{inputs}/site_B: cannot be read (No such file or directory)",
+    ]
+    assert len(planned.files) == 31

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from data_shards.readers.fillers import FILLER_SECONDS, NEAR_GRAVITY
 from data_shards.readers.oddities import Kind, Tally
 from data_shards.readers.tables.table_rows import TableRows
 
@@ -10,16 +11,12 @@ MOST_G = 20.0
 """Largest plausible value in g: wrist devices measure at most 16 g, and their axes may be off by some tenths of a g."""
 MOST_OF_RANGE = 1.5
 """Largest plausible multiple of a known full scale, allowing for its tolerance."""
-FILLER_SECONDS = 0.5
-"""A value far from 1 g that is repeated exactly for longer was inserted by a program: sensors always have noise."""
 LEAST_ZEROS = 3
 """Exact zeros that occur together this often were inserted by a program, as no sensor is that quiet in free fall."""
 FINE_G = 0.005
 """A sensor with smaller steps than this is never still to the last digit; one of an Empatica, 0.016 g, often is."""
 LEAST_REPEATS = 30
 """Number of samples, and at least a second, that such a sensor never repeats."""
-NEAR_GRAVITY = (0.5, 1.5)
-"""Norms in g close to gravity: a coarse sensor on a still wrist may repeat them for minutes."""
 LOOKED_AT = 20_000
 LEAST_STEPS = 60
 """Number of samples from which the sensor's step is measured, and minimum number of steps in them."""

@@ -17,6 +17,8 @@ from data_shards.cohort.info import WallShift
 from data_shards.notes import Note
 from harnet.errors import HarnetError
 
+LONGEST_SHIFT = 100 * 365 * 86_400
+"""Maximum shift of a clock in seconds; a device whose clock was never set is behind by decades."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -52,7 +54,10 @@ def seconds_of(text: str) -> int:
         raise HarnetError(f"--time-shift {text!r}: pass seconds, or hours and minutes, such as --time-shift=-1:00")
     sign, seconds, *clock = match.groups()
     hours, minutes, rest = (int(part or 0) for part in clock)
-    return (-1 if sign == "-" else 1) * (int(seconds) if seconds else 3600 * hours + 60 * minutes + rest)
+    behind = int(seconds) if seconds else 3600 * hours + 60 * minutes + rest
+    if behind > LONGEST_SHIFT:
+        raise HarnetError(f"--time-shift {text!r}: more than 100 years: pass seconds, or hours and minutes")
+    return -behind if sign == "-" else behind
 
 
 def wall_shifts(

@@ -61,6 +61,8 @@ def collect(infos: Iterable[RecordingInfo]) -> dict[str, Calibration]:
 
 TAKEN = "calibration taken"
 """Kind of the note on a recording that uses the calibration of another recording."""
+NOT_LISTED = "no calibration given"
+"""Kind of the note on a recording without a calibration of its own, whose device is not in the file."""
 
 
 def write(path: Path, devices: dict[str, Calibration]) -> None:

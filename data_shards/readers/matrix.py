@@ -100,6 +100,8 @@ def _choose(content: mmap.mmap, announced: int, tally: Tally) -> list[_Packet]:
     if not packets:
         raise HarnetError(f"{tally.named}: no intact acceleration packet among {announced}: copy the file again")
     rate = _rate(packets)
+    if not rate:
+        raise HarnetError(f"{tally.named}: the packets hold less than a sample in ten seconds: copy the file again")
     # Start and end of a packet are rounded to whole seconds.
     lasts = np.array([packet.last - packet.first - packet.readings / rate for packet in packets])
     likely = np.abs(lasts) <= 2 + MOST_SLIP * np.array([packet.readings / rate for packet in packets])

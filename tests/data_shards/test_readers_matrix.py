@@ -144,3 +144,12 @@ def test_a_header_may_announce_fewer_packets_or_an_unknown_number(
 def test_a_header_that_counts_repeated_packets(tmp_path: Path, packets: list[bytes]) -> None:
     recording = next(load(write(tmp_path / "x.BIN", packets + packets, header(12)))).recording
     assert recording.notes == (Note("repeated blocks", 6, "packets, of 12"),)
+
+
+def test_packets_that_last_for_years_are_refused(tmp_path: Path, packets: list[bytes]) -> None:
+    for number, content in enumerate(packets):
+        body = bytearray(content[12:])
+        struct.pack_into("<II", body, 0, 0, START)
+        packets[number] = b"MDTCPACK" + struct.pack("<I", zlib.crc32(body)) + body
+    with pytest.raises(HarnetError, match=r"x\.BIN: the packets hold less than a sample in ten seconds"):
+        list(load(write(tmp_path / "x.BIN", packets)))

@@ -20,7 +20,7 @@ BLOCKS = 300
 
 
 def block(number: int, code: int, bits: int, samples: int, at: float, taken: int, fractional: bool) -> bytes:
-    """An empty block whose clock read `at` seconds after START at sample `taken`, written as the firmware does."""
+    """A block of 1 g on z whose clock read `at` seconds after START at sample `taken`, written as the firmware does."""
     rate = 3200 / (1 << 15 - (code & 15))
     second = int(np.floor(at))
     fraction = int((at - second) * 32_768)
@@ -31,6 +31,12 @@ def block(number: int, code: int, bits: int, samples: int, at: float, taken: int
     struct.pack_into("<2sHHII", content, 0, b"AX", 508, 0x8000 | fraction if fractional else 0, 7, number)
     struct.pack_into("<I", content, 14, packed(START + datetime.timedelta(seconds=second)))
     struct.pack_into("<HHBBBBhH", content, 18, 0, 0, 0, 200, code, bits, taken, samples)
+    sample = {
+        0x30: np.array([256 << 20], "<u4"),
+        0x32: np.array([0, 0, 256], "<i2"),
+        0x62: np.array([0] * 5 + [256], "<i2"),
+    }[bits]
+    content[30:510] = np.tile(sample, samples).tobytes()
     struct.pack_into("<H", content, 510, -int(np.frombuffer(content, "<u2").sum(dtype=np.uint64)) % 65_536)
     return bytes(content)
 

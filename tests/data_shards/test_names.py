@@ -166,6 +166,7 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     ]
     outcomes, skipped = ingest([tmp_path / "in"], tmp_path / "c.zarr", IngestOptions())
     assert [outcome.recording for outcome in outcomes] == [None, "1", "2"]
+    assert (outcomes[0].status, "broken" in outcomes[0].reason) == ("refused", True)
     assert skipped == ()
     assert outside.exists()
     with pytest.raises(HarnetError, match="no device file found"):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 # Tiny networks on two cores shared by several processes: one thread each is faster, and results are bit-identical.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Numba, which UMAP uses, sets the number of OpenMP threads of the whole process, and so torch's.
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

@@ -8,6 +8,7 @@ reading is two numbers in tenths of a degree Celsius, for the body surface and t
 """
 
 import mmap
+import statistics
 import struct
 import zlib
 from collections.abc import Iterator
@@ -106,6 +107,8 @@ def _choose(content: mmap.mmap, announced: int, tally: Tally) -> list[_Packet]:
     lasts = np.array([packet.last - packet.first - packet.readings / rate for packet in packets])
     likely = np.abs(lasts) <= 2 + MOST_SLIP * np.array([packet.readings / rate for packet in packets])
     packets = [packet for packet, each in zip(packets, likely.tolist(), strict=True) if each]
+    if not packets:
+        raise HarnetError(f"{tally.named}: no two packets have the same sampling rate: copy the file again")
     keep = in_order(
         Pieces(
             "packets",
@@ -126,7 +129,8 @@ def _choose(content: mmap.mmap, announced: int, tally: Tally) -> list[_Packet]:
 def _rate(packets: list[_Packet]) -> float:
     """Sampling rate in Hz, which the header does not state: the rate of typical packets, averaged over these."""
     rates = [packet.readings / (packet.last - packet.first) for packet in packets]
-    usual = float(np.median(rates))
+    # Not the mean of the middle two, near which there may be no packet.
+    usual = statistics.median_low(rates)
     near = [packet for packet, rate in zip(packets, rates, strict=True) if abs(rate / usual - 1) <= 0.5]
     seconds = sum(packet.last - packet.first for packet in near)
     return round(sum(packet.readings for packet in near) / seconds, 1)

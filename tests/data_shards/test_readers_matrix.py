@@ -153,3 +153,11 @@ def test_packets_that_last_for_years_are_refused(tmp_path: Path, packets: list[b
         packets[number] = b"MDTCPACK" + struct.pack("<I", zlib.crc32(body)) + body
     with pytest.raises(HarnetError, match=r"x\.BIN: the packets hold less than a sample in ten seconds"):
         list(load(write(tmp_path / "x.BIN", packets)))
+
+
+def test_packets_without_a_common_rate_are_refused(tmp_path: Path, packets: list[bytes]) -> None:
+    body = bytearray(packets[1][12:])
+    struct.pack_into("<I", body, 4, struct.unpack_from("<I", body)[0] + 100 * SECONDS)
+    content = [packets[0], b"MDTCPACK" + struct.pack("<I", zlib.crc32(body)) + body]
+    with pytest.raises(HarnetError, match="no two packets have the same sampling rate"):
+        list(load(write(tmp_path / "x.BIN", content, header(2))))

@@ -92,7 +92,7 @@ class SuiteConfig:
     @property
     def across(self) -> Across | None:
         """The two data sets of a cross-dataset evaluation, or None."""
-        return Across(self.train_on, self.test_on, self.rotation == ROTATIONS[0]) if self.train_on else None
+        return Across(self.train_on, self.test_on, self.rotation != "none") if self.train_on else None
 
     @property
     def budgets(self) -> tuple[Budget, ...]:

@@ -22,26 +22,40 @@ SCRATCH, TUNED = "scratch", "fine-tuned"
 UNTRAINED, FROZEN = "untrained", "frozen"
 UNTRAINED_LINEAR, FROZEN_LINEAR = "untrained-linear", "frozen-linear"
 UNTRAINED_HANDMADE, FROZEN_HANDMADE = "untrained-handmade", "frozen-handmade"
+UNTRAINED_FUSED, FROZEN_FUSED = "untrained-fused", "frozen-fused"
+SCRATCH_FUSED, TUNED_FUSED = "scratch-fused", "fine-tuned-fused"
 ARMS = (
-    FOREST, HANDMADE_LINEAR, SCRATCH, UNTRAINED, UNTRAINED_LINEAR, UNTRAINED_HANDMADE, FROZEN, FROZEN_LINEAR,
-    FROZEN_HANDMADE, TUNED,
+    FOREST, HANDMADE_LINEAR, SCRATCH, SCRATCH_FUSED, UNTRAINED, UNTRAINED_LINEAR, UNTRAINED_HANDMADE, UNTRAINED_FUSED,
+    FROZEN, FROZEN_LINEAR, FROZEN_HANDMADE, FROZEN_FUSED, TUNED, TUNED_FUSED,
 )  # fmt: skip
 """Random forest and logistic regression on handcrafted features; the network trained from scratch; for an untrained
-and for the pretrained, frozen encoder: a small network on the last stage, logistic regression on several stages, and
-logistic regression on these plus handcrafted features; the pretrained network fine-tuned.
+and for the pretrained, frozen encoder: a small network on the last stage, logistic regression on several stages,
+logistic regression on these plus handcrafted features, and late fusion of the two; the pretrained network fine-tuned.
 
 Features of random convolutions are not bad (Saxe et al., ICML 2011), so only the advantage of frozen over untrained is
 due to pretraining, also when handcrafted features are added."""
 LINEAR = (HANDMADE_LINEAR, UNTRAINED_LINEAR, UNTRAINED_HANDMADE, FROZEN_LINEAR, FROZEN_HANDMADE)
 """Arms that use logistic regression."""
+FUSED = {
+    SCRATCH_FUSED: SCRATCH, UNTRAINED_FUSED: UNTRAINED_LINEAR, FROZEN_FUSED: FROZEN_LINEAR, TUNED_FUSED: TUNED,
+}  # fmt: skip
+"""Late fusion: each of these arms averages the log-probabilities of the arm named here and of `HANDMADE_LINEAR`, the
+logarithmic opinion pool (Genest and Zidek 1986). It trains nothing."""
 LAST_STAGE = SEVERAL_STAGES[-1]
 NETWORKS = (SCRATCH, TUNED)
 """Arms that train the encoder, which is where the time goes."""
 QUESTIONS = (
     (FROZEN, UNTRAINED), (FROZEN_LINEAR, UNTRAINED_LINEAR), (FROZEN_LINEAR, HANDMADE_LINEAR),
-    (FROZEN_HANDMADE, HANDMADE_LINEAR), (FROZEN_HANDMADE, UNTRAINED_HANDMADE), (TUNED, SCRATCH), (TUNED, FOREST),
+    (FROZEN_HANDMADE, HANDMADE_LINEAR), (FROZEN_HANDMADE, UNTRAINED_HANDMADE), (FROZEN_FUSED, HANDMADE_LINEAR),
+    (FROZEN_FUSED, UNTRAINED_FUSED), (TUNED, SCRATCH), (TUNED, FOREST), (TUNED_FUSED, SCRATCH_FUSED),
+    (TUNED_FUSED, HANDMADE_LINEAR),
 )  # fmt: skip
-"""The differences that measure the benefit of pretraining, out of the 45 pairs of ten arms."""
+"""The differences that measure the benefit of pretraining, out of all pairs of arms."""
+
+
+def parts_of(arm: str) -> tuple[str, ...]:
+    """The arms that must be run for this one: itself, or the two that it fuses."""
+    return (HANDMADE_LINEAR, FUSED[arm]) if arm in FUSED else (arm,)
 
 
 def is_question(difference: Mapping[str, Any]) -> bool:
@@ -98,8 +112,11 @@ def run_arm(
     setting: Setting,
     seed: int,
     on_step: Callable[[], object] = lambda: None,
-) -> tuple[NDArray[np.int64], Fitted | None]:
-    """Train an arm and classify the test windows; returns class indices (n,), and the outcome of network training."""
+) -> tuple[NDArray[np.float32], Fitted | None]:
+    """Train an arm that is not in `FUSED` and classify the test windows.
+
+    Returns log-probabilities (n, classes), and the outcome of network training.
+    """
     if arm == FOREST:
         return _forest(inputs, rows, setting, seed), None
     if arm in LINEAR:
@@ -113,8 +130,8 @@ def run_arm(
         network, rates, learnt, validation, len(data.classes), setting.recipe, seed, setting.device, on_step
     )
     tested = source[torch.from_numpy(rows.test)]
-    predicted = in_batches(lambda x: network(x).softmax(dim=1), tested, setting.device).numpy().argmax(axis=1)
-    return predicted.astype(np.int64), done
+    scores: NDArray[np.float32] = in_batches(lambda x: network(x).log_softmax(dim=1), tested, setting.device).numpy()
+    return scores, done
 
 
 def train_arm(
@@ -134,7 +151,7 @@ def train_arm(
     return train_with_early_stopping(network, rates, learnt, validation, weights, schedule, seed, device, on_step)
 
 
-def _forest(inputs: Inputs, rows: SplitIndices, setting: Setting, seed: int) -> NDArray[np.int64]:
+def _forest(inputs: Inputs, rows: SplitIndices, setting: Setting, seed: int) -> NDArray[np.float32]:
     """A forest needs no early stopping, so it is trained on the validation people too: a strong baseline."""
     from sklearn.ensemble import RandomForestClassifier
 
@@ -146,11 +163,12 @@ def _forest(inputs: Inputs, rows: SplitIndices, setting: Setting, seed: int) -> 
     )
     learnt = np.concatenate([rows.train, rows.validation])
     forest.fit(inputs.handmade[learnt], inputs.data.labels[learnt])
-    predicted: NDArray[np.int64] = forest.predict(inputs.handmade[rows.test])
-    return predicted
+    votes = np.zeros((len(rows.test), len(inputs.data.classes)))
+    votes[:, forest.classes_] = forest.predict_proba(inputs.handmade[rows.test])
+    return np.log(np.maximum(votes, np.finfo(np.float32).tiny)).astype(np.float32)
 
 
-def _linear(arm: str, inputs: Inputs, rows: SplitIndices, setting: Setting, seed: int) -> NDArray[np.int64]:
+def _linear(arm: str, inputs: Inputs, rows: SplitIndices, setting: Setting, seed: int) -> NDArray[np.float32]:
     """Like the forest, it needs no early stopping and is trained on the validation people too."""
     if arm == HANDMADE_LINEAR:
         features = inputs.handmade

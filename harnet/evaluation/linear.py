@@ -8,7 +8,7 @@ needs no early stopping, and has one hyperparameter. That is chosen by inner cro
 import numpy as np
 from numpy.typing import NDArray
 
-from harnet.evaluation.softmax_regression import fit_path
+from harnet.evaluation.softmax_regression import EXCLUDED, fit_path
 from harnet.transfer.folds import people_folds
 from harnet.transfer.metrics import score_person
 
@@ -32,8 +32,10 @@ def classify(
     tested: NDArray[np.int64],
     balance: bool,
     threads: int = 1,
-) -> tuple[NDArray[np.int64], float]:
-    """Fit on the windows `learnt` and classify the windows `tested`; returns class indices (t,) and the chosen λ.
+) -> tuple[NDArray[np.float32], float]:
+    """Fit on the windows `learnt` and classify the windows `tested`.
+
+    Returns log-probabilities (t, C), C being the largest label plus one, and the chosen λ.
 
     Args:
         features: (N, F) features of all windows.
@@ -44,13 +46,16 @@ def classify(
         balance: weight windows by the inverse frequency of their class.
         threads: threads of the linear algebra; the last bits of the result depend on it.
     """
+    from scipy.special import log_softmax
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(threads):
         strength = choose_strength(features, labels, people, learnt, balance)
         weight, bias = _fit(features[learnt], labels[learnt], balance, strength)
-        predicted = (features[tested] @ weight.T + bias).argmax(axis=1).astype(np.int64)
-    return predicted, strength
+        # The largest labels may be absent from the training windows.
+        logits = np.full((len(tested), labels.max() + 1), EXCLUDED, np.float64)
+        logits[:, : len(bias)] = features[tested] @ weight.T + bias
+    return log_softmax(logits, axis=1).astype(np.float32), strength
 
 
 def choose_strength(

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 MOST_ITERATIONS = 2000
 LEAST_REDUCTION = 1e-9
 """A step that reduces the loss by a smaller share ends the fit too; float32 products allow no better."""
+EXCLUDED = np.float32(-1e30)
+"""Logit of a class that has no weight."""
 _LEAST_CURVATURE = 1e-12
-_EXCLUDED = np.float32(-1e30)
 
 
 def fit_path(
@@ -55,7 +56,7 @@ class _Problem:
         self.x, self.labels, self.weights = x, labels, weights
         self.windows = np.arange(len(labels))
         seen = [np.bincount(labels, column) > 0 for column in weights.T]
-        self.absent = np.where(np.stack(seen), np.float32(0), _EXCLUDED)
+        self.absent = np.where(np.stack(seen), np.float32(0), EXCLUDED)
         """(M, C): 0, or hugely negative where a class has no weight."""
 
     def _probabilities(self, parameters: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ import torch
 from harnet.claims import SETTINGS, taken
 from harnet.errors import HarnetError
 from harnet.evaluation.across import Across
-from harnet.evaluation.arms import ARMS, NETWORKS
+from harnet.evaluation.arms import ARMS, FUSED, NETWORKS, parts_of
 from harnet.evaluation.protocols import PROTOCOLS, find_protocols
 from harnet.evaluation.result_tables import write_tables
 from harnet.evaluation.suite_context import SuiteContext, SuiteInputs
-from harnet.evaluation.trials import ALL, Budget, Trial, run_piece
+from harnet.evaluation.trials import ALL, Budget, Trial, fuse_pieces, run_piece
 from harnet.files import write_atomically
 from harnet.parts import WHOLE, Part
 from harnet.progress import bar
@@ -52,8 +52,8 @@ class SuiteConfig:
     seeds: int = 3
     """Number of seeds (0, 1, ...) per fold."""
     arms: tuple[str, ...] = ARMS
-    """Classifiers to compare. Arms that do not train an encoder (all but scratch and fine-tuned) take minutes; more
-    arms can be added later."""
+    """Classifiers to compare; a fused one includes those that it consists of. Arms that do not train an encoder (all
+    but scratch and fine-tuned) take minutes; more arms can be added later."""
     label_people: tuple[int, ...] = ()
     """Label-efficiency curve: also train with only this many labelled people, such as 1 2 4."""
     label_windows: tuple[float, ...] = ()
@@ -112,10 +112,11 @@ def evaluate(config: SuiteConfig) -> dict[str, Any] | None:
     names = dataset_names(config)
     settings = _claim(config, context, names)
     part = Part.parse(config.part)
-    pieces = list(part.of(list(plan_trials(config, context, names))))
+    trials = list(plan_trials(config, context, names))
+    pieces = list(part.of(trials))
     for name in names:
         context.prepare(name)
-    left = [piece for piece in pieces if not piece.path(config.out).exists()]
+    left = [piece for piece in pieces if not piece.finished(config.out)]
     units = {piece: _units(piece, context) for piece in pieces}
     done = sum(units[piece] for piece in pieces) - sum(units[piece] for piece in left)
     with bar(sum(units.values()), "evaluation", "step", initial=0) as shown:
@@ -136,6 +137,7 @@ def evaluate(config: SuiteConfig) -> dict[str, Any] | None:
         run(left, context, config, units, shown.update)
     if part.count > 1:
         return None
+    _fuse(trials, context, config)
     return write_tables(config.out, settings, context.bundle.config.to_json())
 
 
@@ -174,14 +176,26 @@ def dataset_names(config: SuiteConfig) -> tuple[str, ...]:
 
 
 def plan_trials(config: SuiteConfig, context: SuiteContext, names: Iterable[str]) -> Iterable[Trial]:
-    """Every piece of the suite. The curve belongs to the first protocol that is asked for."""
+    """Every piece of the suite that is trained; fused arms stand for their parts.
+
+    The curve belongs to the first protocol that is asked for.
+    """
+    arms = dict.fromkeys(part for arm in config.arms for part in parts_of(arm))
     for name in names:
         for number, protocol in enumerate(context.source.protocols):
             for budget in config.budgets if number == 0 else (ALL,):
                 for fold in range(len(context.splits(name, protocol))):
                     for seed in range(config.seeds):
-                        for arm in dict.fromkeys(config.arms):
+                        for arm in arms:
                             yield Trial(name, protocol.name, arm, seed, fold, budget)
+
+
+def _fuse(trials: Iterable[Trial], context: SuiteContext, config: SuiteConfig) -> None:
+    """Compute the fused arms, which takes no time, once everything that they fuse is there."""
+    fused = {FUSED[arm]: arm for arm in config.arms if arm in FUSED}
+    for trial in trials:
+        if trial.arm in fused and not (piece := replace(trial, arm=fused[trial.arm])).finished(config.out):
+            fuse_pieces(piece, context.inputs(piece.dataset), context.split(piece), config.out)
 
 
 def _units(piece: Trial, context: SuiteContext) -> int:

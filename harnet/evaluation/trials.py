@@ -1,8 +1,8 @@
-"""The unit of work: one arm on one fold with one seed, in one file, so that a stopped suite loses one piece at most."""
+"""The unit of work: one arm on one fold with one seed. Each has its own files, so a stopped suite loses one at most."""
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harnet.errors import HarnetError
-from harnet.evaluation.arms import Inputs, Setting, SplitIndices, run_arm
+from harnet.evaluation.arms import Inputs, Setting, SplitIndices, parts_of, run_arm
 from harnet.evaluation.splits import Split
-from harnet.files import write_atomically
+from harnet.files import atomic_path, write_atomically
 from harnet.transfer.metrics import confusion, score_person
+from harnet.transfer.supervised_loop import Fitted
 
 EVERYBODY = "all"
 PIECES = "pieces"
@@ -57,6 +58,14 @@ class Trial:
         extra = "" if self.budget == ALL else f"-{self.budget}"
         return out / PIECES / self.dataset / self.protocol / self.arm / f"seed{self.seed}-fold{self.fold}{extra}.json"
 
+    def predictions(self, out: Path) -> Path:
+        """File of its predictions: log-probabilities (n, classes) of the test windows, in the order of the data."""
+        return self.path(out).with_suffix(".npy")
+
+    def finished(self, out: Path) -> bool:
+        """Whether both files exist; results of earlier versions have no predictions."""
+        return self.path(out).exists() and self.predictions(out).exists()
+
     def stream(self) -> int:
         """Seed of everything random in the piece, the same for all arms."""
         return int(np.random.SeedSequence([self.seed, self.fold]).generate_state(1)[0])
@@ -65,11 +74,27 @@ class Trial:
 def run_piece(
     piece: Trial, inputs: Inputs, split: Split, setting: Setting, out: Path, on_step: Callable[[], object]
 ) -> None:
-    """Train and test one piece and write its file."""
+    """Train and test one piece and write its files."""
+    rows = choose_rows(inputs.data.people, split, piece)
+    scores, fitted = run_arm(piece.arm, inputs, rows, setting, piece.stream(), on_step)
+    _write(piece, scores, fitted, inputs, split, out)
+
+
+def fuse_pieces(piece: Trial, inputs: Inputs, split: Split, out: Path) -> None:
+    """Write the files of a piece whose arm is in `FUSED`, from the predictions of its two parts."""
+    parts = (replace(piece, arm=arm).predictions(out) for arm in parts_of(piece.arm))
+    one, other = (np.load(path, allow_pickle=False) for path in parts)
+    # The constant that would normalise it does not change which class is largest.
+    _write(piece, (one + other) / 2, None, inputs, split, out)
+
+
+def _write(
+    piece: Trial, scores: NDArray[np.float32], fitted: Fitted | None, inputs: Inputs, split: Split, out: Path
+) -> None:
+    """Write predictions, then the scores of people: a piece with scores is finished."""
     data = inputs.data
     rows = choose_rows(data.people, split, piece)
-    predicted, fitted = run_arm(piece.arm, inputs, rows, setting, piece.stream(), on_step)
-    truth, people = data.labels[rows.test], data.people[rows.test]
+    predicted, truth, people = scores.argmax(axis=1), data.labels[rows.test], data.people[rows.test]
     scored = []
     for person in split.test:
         own = people == person
@@ -83,9 +108,10 @@ def run_piece(
         "training": asdict(fitted) if fitted else None,
         "people": scored,
     }
-    path = piece.path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(result) + "\n")
+    piece.path(out).parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(piece.predictions(out)) as temporary, temporary.open("wb") as file:
+        np.save(file, scores, allow_pickle=False)
+    write_atomically(piece.path(out), json.dumps(result) + "\n")
 
 
 def choose_rows(people: NDArray[np.str_], split: Split, piece: Trial) -> SplitIndices:

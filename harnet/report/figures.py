@@ -11,15 +11,22 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harnet.evaluation.arms import ARMS
+from harnet.evaluation.arms import ARMS, FUSED
 from harnet.evaluation.drawing import PALETTE, scatter
 from harnet.evaluation.trials import EVERYBODY
 from harnet.report.report_inputs import Plane
 
-_SHADES = ("#8a6d3b", "#c7a252", "#8c96a0", "#b5669c", "#d9a3c6", "#7d4a6d", "#5aa0c8", "#2f7fb0", "#3f8f5a", "#14506b")
-COLOURS = dict(zip(ARMS, _SHADES, strict=True))
+COLOURS = dict(
+    zip(
+        [arm for arm in ARMS if arm not in FUSED],
+        ("#8a6d3b", "#c7a252", "#8c96a0", "#b5669c", "#d9a3c6", "#7d4a6d", "#5aa0c8", "#2f7fb0", "#3f8f5a", "#14506b"),
+        strict=True,
+    )
+)
 """Colour of each arm; distinguishable in print and with red-green colour blindness."""
-MARKERS = dict(zip(ARMS, "sP^v<pD>Xo", strict=True))
+COLOURS |= {fused: COLOURS[part] for fused, part in FUSED.items()}
+MARKERS = dict(zip(ARMS, "sP^2v<p1>XDxo+", strict=True))
+"""Marker of each arm; fused arms share a colour with one of their parts, and have markers made of lines."""
 INK, QUIET = "#1f2933", "#5b6770"
 
 _STYLE: Any = {

@@ -17,7 +17,7 @@ pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'harnet[
 
 from harnet.errors import HarnetError
 from harnet.evaluation import suite, suite_context
-from harnet.evaluation.arms import ARMS, LINEAR, QUESTIONS, train_arm
+from harnet.evaluation.arms import ARMS, FUSED, LINEAR, QUESTIONS, train_arm
 from harnet.evaluation.protocols import PROTOCOLS, PUBLISHED, ROBUST
 from harnet.evaluation.splits import Split
 from harnet.evaluation.suite import SuiteConfig, evaluate
@@ -155,7 +155,7 @@ def test_what_is_not_pretrained_does_not_depend_on_the_weights(
         one, same = ([json.loads(path.read_text()) for path in sorted(out.glob(f"pieces/tiny/robust/{arm}/*.json"))]
                      for out in (finished[0], other.out))  # fmt: skip
         assert len(one) == 3
-        if arm in ("forest", "handmade-linear", "scratch", "untrained", "untrained-linear", "untrained-handmade"):
+        if not arm.startswith(("frozen", "fine-tuned")):
             assert one == same
     features = (np.load(out / "features" / "tiny-stages.npy") for out in (finished[0], other.out))
     assert not np.array_equal(*features), "the weights differ"
@@ -188,6 +188,34 @@ def test_arms_may_be_chosen_and_added_later(config: SuiteConfig) -> None:
     assert [row["arm"] for row in more["tables"][0]["arms"]] == ["forest", "handmade-linear", "frozen-linear"]
 
 
+@pytest.mark.parametrize("part", ["frozen-linear", "scratch"])
+def test_a_fused_arm_averages_the_log_probabilities_of_its_parts(
+    config: SuiteConfig, finished: tuple[Path, dict[str, Any]], part: str
+) -> None:
+    fused = {part: arm for arm, part in FUSED.items()}[part]
+    results = evaluate(replace(config, arms=(fused,)))
+    assert {row["arm"] for row in results["tables"][0]["arms"]} == {"handmade-linear", part, fused}
+    one, other, both = (
+        np.load(config.out / f"pieces/tiny/robust/{arm}/seed0-fold0.npy") for arm in ("handmade-linear", part, fused)
+    )
+    assert one.shape == (12, 3)
+    np.testing.assert_allclose(np.exp(one).sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.exp(other).sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(both, (one + other) / 2, rtol=1e-6)
+    scored = (config.out / f"pieces/tiny/robust/{fused}/seed0-fold0.json").read_text()
+    assert np.array(json.loads(scored)["people"][0]["confusion"]).sum(axis=0).tolist() == [
+        int((both.argmax(axis=1) == label).sum()) for label in range(3)
+    ]
+
+
+def test_pieces_without_predictions_are_run_again(config: SuiteConfig, finished: tuple[Path, dict[str, Any]]) -> None:
+    shutil.copytree(finished[0], config.out)
+    for path in config.out.glob("pieces/tiny/robust/*/*.npy"):
+        path.unlink()
+    assert evaluate(replace(config, arms=("frozen-fused",))) == finished[1]
+    assert len(list(config.out.glob("pieces/tiny/robust/*/*.npy"))) == 3 * 3
+
+
 def test_processes_give_the_same_numbers(config: SuiteConfig, finished: tuple[Path, dict[str, Any]]) -> None:
     assert evaluate(replace(config, workers=2)) == finished[1]
 
@@ -202,7 +230,9 @@ def test_parts_of_an_array_give_the_same_tables(
     before = {path: path.stat().st_mtime_ns for path in (parts.out / "pieces").rglob("*.json")}
     assert {str(path.relative_to(parts.out)) for path in before} == set(suite.piece_names(parts))
     evaluate(parts)
-    assert {path: path.stat().st_mtime_ns for path in (parts.out / "pieces").rglob("*.json")} == before
+    after = {path: path.stat().st_mtime_ns for path in (parts.out / "pieces").rglob("*.json")}
+    assert before.items() <= after.items(), "nothing is run again"
+    assert {path.parent.name for path in after.keys() - before.keys()} == set(FUSED), "the last command fuses"
     assert finished[1]["tables"] == json.loads((parts.out / "results.json").read_text())["tables"]
 
 
@@ -358,4 +388,4 @@ def test_the_tested_person_never_reaches_the_training(
 
     monkeypatch.setattr(suite, "run_piece", watch)
     evaluate(config)
-    assert len(seen) == 3 * len(ARMS)
+    assert len(seen) == 3 * (len(ARMS) - len(FUSED))

@@ -21,9 +21,9 @@ def features(noise: float, columns: int = 4) -> np.ndarray:
 
 def test_classes_are_learnt_whatever_the_scale_of_features() -> None:
     learnt, tested = EVERYBODY[:240], EVERYBODY[240:]
-    predicted, strength = classify(features(0.3), LABELS, PEOPLE, learnt, tested, balance=True)
-    assert predicted.dtype == np.int64
-    assert (predicted == LABELS[tested]).mean() > 0.9
+    scores, strength = classify(features(0.3), LABELS, PEOPLE, learnt, tested, balance=True)
+    assert (scores.argmax(axis=1) == LABELS[tested]).mean() > 0.9
+    np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1, rtol=1e-6, err_msg="log-probabilities")
     assert strength in STRENGTHS
 
 
@@ -59,8 +59,18 @@ def test_one_person_and_one_class_are_no_failure() -> None:
     x = features(0.3)
     assert choose_strength(x, LABELS, PEOPLE, EVERYBODY[:60], True) == STANDARD
     only = EVERYBODY[LABELS == 2][:10]
-    predicted, _ = classify(x, LABELS, PEOPLE, only, EVERYBODY, balance=True)
-    assert set(predicted.tolist()) == {2}
+    scores, _ = classify(x, LABELS, PEOPLE, only, EVERYBODY, balance=True)
+    assert set(scores.argmax(axis=1).tolist()) == {2}
+
+
+def test_a_class_that_nobody_shows_in_training_is_never_predicted() -> None:
+    x = features(0.3)
+    for left_out in range(3):
+        learnt = EVERYBODY[np.isin(LABELS, [left_out], invert=True)]
+        scores, _ = classify(x, LABELS, PEOPLE, learnt, EVERYBODY, balance=True)
+        assert scores.shape == (len(LABELS), 3)
+        assert np.isfinite(scores).all()
+        assert set(scores.argmax(axis=1).tolist()) == {0, 1, 2} - {left_out}
 
 
 def test_the_same_numbers_again() -> None:

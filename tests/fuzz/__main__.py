@@ -65,13 +65,19 @@ def run(reader: str, minutes: float, out: Path) -> int:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(RAM_DISK)}
     with log.open("wb") as file:
         command = [sys.executable, "-m", "tests.fuzz", reader, "--inside", *options]
-        code, done = 0, 0
+        code, done, processor = 0, 0, 0.0
         while done < processes and code == 0:
-            code = subprocess.run(command, env=environment, stdout=file, stderr=file, check=False).returncode
+            process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+            _, status, used = os.wait4(process.pid, 0)
+            code, processor = os.waitstatus_to_exitcode(status), processor + used.ru_utime + used.ru_stime
             done += 1
     inputs, peak = sum(_statistic("number_of_executed_units", log)), max(_statistic("peak_rss_mb", log), default=0)
     outcome = "no fault" if code == 0 else f"FAULT in process {done} of {processes}, see {log}"
-    print(f"{reader}: {outcome}; {inputs} inputs in {minutes:g} min, peak memory {peak} MB", flush=True)
+    print(
+        f"{reader}: {outcome}; {inputs} inputs in {minutes:g} min ({processor / 60:.1f} min of processor), "
+        f"peak memory {peak} MB",
+        flush=True,
+    )
     return code
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from data_shards.readers.device_reader import PER_G, DeviceReader, Found, ReadOptions
 from data_shards.readers.oddities import Tally
+from data_shards.readers.parquet_pages import check_pages
 from data_shards.readers.table import Table
 from data_shards.readers.tables.assembly import recording_of
 from data_shards.readers.tables.cells import numbers
@@ -23,6 +24,8 @@ from harnet.errors import HarnetError
 
 MAGIC = b"PAR1"
 PIECE_ROWS = 1 << 18
+MOST_ITEMS = 100_000
+"""Maximum length of a list in the footer, such as that of the row groups: Arrow allocates it before it has read it."""
 
 
 class Parquet(DeviceReader):
@@ -40,14 +43,22 @@ class Parquet(DeviceReader):
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
         """Yield the only recording. Raises `HarnetError` for a missing column, or damage that cannot be repaired."""
-        with _readable(path), pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
+        with (
+            _readable(path),
+            pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20, thrift_container_size_limit=MOST_ITEMS) as file,
+        ):
             names = tuple(file.schema_arrow.names)
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:
                 raise HarnetError(f"{path}: more than one column is called {twice!r}: rename them, and write it again")
             places = Dialect(",", False, names, len(names), 0).places(options.columns, path)
+            columns = [names[place] for place in places]
+            for name in columns:
+                if pa.types.is_nested(file.schema_arrow.field(name).type):
+                    raise _not_numbers(path, name, file.schema_arrow.field(name).type)
+            check_pages(path, [place for place, column in enumerate(file.schema) if column.path in columns])
             tally = Tally(path)
-            clock, rows = _Content(file, [names[place] for place in places], options, tally).begun()
+            clock, rows = _Content(file, columns, options, tally).begun()
             yield Found(recording_of(rows, clock, options, tally, where="row"), label=path.stem)
 
 
@@ -129,10 +140,12 @@ class _Content:
                 zero_copy_only=False
             )
         except pa.ArrowNotImplementedError as error:
-            raise HarnetError(
-                f"{self._tally.named}: column {name!r} contains {column.type}, not numbers: pass another with --columns"
-            ) from error
+            raise _not_numbers(self._path, name, column.type) from error
         return values
+
+
+def _not_numbers(path: Path, name: str, kind: pa.DataType) -> HarnetError:
+    return HarnetError(f"{path}: column {name!r} contains {kind}, not numbers: pass another with --columns")
 
 
 def _is_text(kind: pa.DataType) -> bool:

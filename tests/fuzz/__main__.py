@@ -69,7 +69,8 @@ def run(reader: str, minutes: float, out: Path) -> int:
         while done < processes and code == 0:
             process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
             _, status, used = os.wait4(process.pid, 0)
-            code, processor = os.waitstatus_to_exitcode(status), processor + used.ru_utime + used.ru_stime
+            code = process.returncode = os.waitstatus_to_exitcode(status)
+            processor += used.ru_utime + used.ru_stime
             done += 1
     inputs, peak = sum(_statistic("number_of_executed_units", log)), max(_statistic("peak_rss_mb", log), default=0)
     outcome = "no fault" if code == 0 else f"FAULT in process {done} of {processes}, see {log}"

@@ -224,11 +224,17 @@ def _parquet() -> list[bytes]:
     for time in (
         pa.array(START + np.arange(120) / 50),
         pa.array((np.arange(120) * 20_000 + START * 1_000_000).astype("datetime64[us]")),
+        pa.array([f"2024-03-01 12:00:{number // 50:02d}.{number % 50 * 20:03d}" for number in range(120)]),
     ):
         columns = {"time": time, **{axis: pa.array(np.linspace(-1, 1, 120).astype("f4")) for axis in "xyz"}}
-        file = io.BytesIO()
-        pq.write_table(pa.table(columns), file)
-        seeds.append(file.getvalue())
+        for options in (
+            {},
+            {"compression": "zstd", "data_page_version": "2.0", "row_group_size": 60},
+            {"compression": "none", "use_dictionary": False},
+        ):
+            file = io.BytesIO()
+            pq.write_table(pa.table(columns), file, **options)
+            seeds.append(file.getvalue())
     return seeds
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from data_shards.readers.absurd import MOST_OF_RANGE, without_absurd
 from data_shards.readers.actigraph_log import PACKED, PIECE_BYTES, InflatedMember, choose_seconds, read_seconds, unpack
+from data_shards.readers.containers import open_zip
 from data_shards.readers.device_reader import DeviceReader, Found, ReadOptions
 from data_shards.readers.oddities import Tally
 from data_shards.readers.samples import forward
@@ -93,7 +94,7 @@ class ActiGraph(DeviceReader):
         tally = Tally(path)
         with ExitStack() as stack:
             with archive_errors(path):
-                archive = stack.enter_context(zipfile.ZipFile(path))
+                archive = stack.enter_context(open_zip(path))
                 info = _info(archive, path)
             yield Found(_recording(archive, info, tally), label=path.stem)
 
@@ -221,8 +222,9 @@ def _pieces(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[Samp
     with archive_errors(tally.named):
         size = archive.getinfo(info.log).file_size
         if size > MAX_BYTES:
+            name = bare_name(info.log)
             raise HarnetError(
-                f"{tally.named}: {info.log} unpacks to {size >> 20} MiB, more than any device records: exclude it"
+                f"{tally.named}: {name} unpacks to {size >> 20} MiB, more than any device records: exclude it"
             )
         found = False
         for piece in _old_samples(archive, info, tally) if info.old else _seconds(archive, info, tally):
@@ -276,4 +278,4 @@ def _old_samples(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator
             times = info.start + np.arange(done, done + len(counts)) / info.rate
             yield SampleChunk(times, (counts / np.float32(info.scale)).astype(np.float32))
             done += len(counts)
-    content.count_in(tally, info.log)
+    content.count_in(tally, bare_name(info.log))

@@ -6,11 +6,13 @@ are not opened, unless they are .gt3x.
 
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from data_shards.readers.actigraph import LOGS, ActiGraph, archive_errors, bare_name
-from data_shards.readers.compressed import MAX_BYTES, Compressed
+from data_shards.readers.compressed import Compressed, max_bytes, too_large
+from data_shards.readers.containers import open_zip
 from data_shards.readers.device_reader import HEAD_BYTES, DeviceReader, ReadOptions, Unusable
 from harnet.errors import HarnetError
 
@@ -22,7 +24,7 @@ class Zipped(Compressed):
     """Reader of a zip archive with one device file; the recording is named after the archive."""
 
     def __init__(self, inner: DeviceReader, member: str) -> None:
-        super().__init__(inner, lambda path, mode: _Member(path, member))
+        super().__init__(inner, lambda path, mode: _opened(path, member))
         self._suffix = Path(member).suffix
 
     def label(self, path: Path) -> str | None:
@@ -36,12 +38,14 @@ class Zipped(Compressed):
 
 
 def is_archive(head: bytes, path: Path) -> bool:
-    """Whether a file is a zip archive whose directory can be read."""
+    """Whether a file is a zip archive whose directory can be read. Raises `HarnetError` if that is too long."""
     if not head.startswith(MAGIC):
         return False
     try:
-        with zipfile.ZipFile(path):
+        with open_zip(path):
             return True
+    except HarnetError:
+        raise
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return False
 
@@ -52,7 +56,7 @@ def archived(path: Path, readers: Sequence[DeviceReader], options: ReadOptions) 
     Raises:
         HarnetError: there is none or more than one, or the archive is damaged, encrypted or too large.
     """
-    with archive_errors(path), zipfile.ZipFile(path) as archive:
+    with archive_errors(path), open_zip(path) as archive:
         if any(bare_name(name) in LOGS for name in archive.namelist()):
             return next(reader for reader in readers if isinstance(reader, ActiGraph))
     found: list[tuple[DeviceReader, str]] = []
@@ -66,7 +70,7 @@ def archived(path: Path, readers: Sequence[DeviceReader], options: ReadOptions) 
     if len(found) == 1:
         return Zipped(*found[0])
     if found:
-        names = ", ".join(Path(member).name for _, member in found[:3])
+        names = ", ".join(" ".join(Path(member).name.split()) for _, member in found[:3])
         raise Unusable(
             f"{path}: a zip archive of {len(found)} device files ({names}{', …' if len(found) > 3 else ''}): unpack it "
             "and ingest the folder"
@@ -80,13 +84,13 @@ def archived(path: Path, readers: Sequence[DeviceReader], options: ReadOptions) 
 
 def _heads(path: Path) -> Iterator[tuple[str, bytes]]:
     """The name and the first bytes of each file in the archive."""
-    with archive_errors(path), zipfile.ZipFile(path) as archive:
+    with archive_errors(path), open_zip(path) as archive:
         members = [each for each in archive.infolist() if each.file_size and not _is_clutter(each.filename)]
         if len(members) > MOST_MEMBERS:
             raise HarnetError(f"{path}: {len(members)} files in one zip archive: unpack it and ingest the folder")
         for member in members:
-            if member.file_size > MAX_BYTES:
-                raise HarnetError(f"{path}: unpacks to more than {MAX_BYTES >> 30} GiB: unpack it manually")
+            if member.file_size > max_bytes(path):
+                raise too_large(path)
             with archive.open(member) as file:
                 yield member.filename, file.read(HEAD_BYTES)
 
@@ -96,20 +100,8 @@ def _is_clutter(name: str) -> bool:
     return name.startswith("__MACOSX/") or name.rsplit("/", 1)[-1].startswith(".")
 
 
-class _Member:
-    """One file in an archive; closing it closes the archive."""
-
-    def __init__(self, path: Path, name: str) -> None:
-        self._archive = zipfile.ZipFile(path)
-        self._file: IO[bytes] = self._archive.open(name)
-
-    def __enter__(self) -> "_Member":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._archive.close()
-
-    def read(self, size: int) -> bytes:
-        """Like `read` of a file."""
-        return self._file.read(size)
+@contextmanager
+def _opened(path: Path, member: str) -> Iterator[IO[bytes]]:
+    """One file in an archive."""
+    with open_zip(path) as archive, archive.open(member) as file:
+        yield file

@@ -15,7 +15,10 @@ from data_shards.readers.device_reader import HEAD_BYTES, DeviceReader, Found, R
 from harnet.errors import HarnetError
 
 MAX_BYTES = 8 << 30
-"""Maximum decompressed size, three times a week at 100 Hz as text: a guard against decompression bombs."""
+"""Maximum decompressed size, three times a week at 100 Hz as text."""
+USUAL_BYTES = 1 << 30
+MAX_RATIO = 100
+"""A file that unpacks to more than 1 GiB and 100 times its size is a decompression bomb: text gets 3 to 30 times."""
 PIECE_BYTES = 1 << 22
 
 
@@ -55,6 +58,21 @@ def unpacked_head(opener: Opener, path: Path) -> bytes:
     return next(decompressed(opener, path, HEAD_BYTES), b"")
 
 
+def max_bytes(path: Path) -> int:
+    """To how much a compressed file may unpack."""
+    return min(MAX_BYTES, max(USUAL_BYTES, MAX_RATIO * path.stat().st_size))
+
+
+def too_large(path: Path) -> HarnetError:
+    """The error for a file that unpacks to more."""
+    if max_bytes(path) == MAX_BYTES:
+        return HarnetError(f"{path}: unpacks to more than {MAX_BYTES >> 30} GiB: unpack it manually")
+    return HarnetError(
+        f"{path}: {path.stat().st_size:,} bytes that unpack to more than {max_bytes(path) >> 20:,} MiB, "
+        "as no recording does: exclude it"
+    )
+
+
 class Compressed(DeviceReader):
     """Decompresses a file and passes it to the reader of its content, under its name without the last suffix."""
 
@@ -91,12 +109,12 @@ class Compressed(DeviceReader):
                     )
 
     def _unpack(self, path: Path, content: Path) -> None:
-        written = 0
+        written, most = 0, max_bytes(path)
         with content.open("wb") as target:
             for piece in decompressed(self.opener, path, PIECE_BYTES):
                 written += len(piece)
-                if written > MAX_BYTES:
-                    raise HarnetError(f"{path}: unpacks to more than {MAX_BYTES >> 30} GiB: unpack it manually")
+                if written > most:
+                    raise too_large(path)
                 try:
                     target.write(piece)
                 except OSError as error:

@@ -20,6 +20,7 @@ import pyarrow.csv as pcsv
 from numpy.typing import NDArray
 
 from data_shards.readers.absurd import without_absurd
+from data_shards.readers.containers import open_tar
 from data_shards.readers.device_reader import DeviceReader, Found, ReadOptions
 from data_shards.readers.oddities import REPAIR_SHARE, Kind, Tally
 from data_shards.readers.order import in_time
@@ -36,6 +37,8 @@ MAX_HOUR_BYTES = 64 << 20
 """Five times an hour of text; a member that decompresses to more is damaged or a decompression bomb."""
 MAX_HOURS = 1000
 """Five times the actual maximum of 194."""
+MAX_MEMBERS = 10_000
+"""tarfile remembers every member, in half a kilobyte."""
 GZIP = 16 + zlib.MAX_WBITS
 """zlib's code for the gzip format."""
 TAR_BLOCK = 512
@@ -77,7 +80,7 @@ class Nhanes(DeviceReader):
         """Yield the only recording, read hour by hour. Raises `HarnetError` if no hour can be read."""
         tally = Tally(path)
         try:
-            with tarfile.open(path, "r:") as archive:
+            with open_tar(path) as archive:
                 hours = _hours(archive, path)
                 flagged = _flagged(archive, hours.logs)
                 recording = Recording(
@@ -121,7 +124,7 @@ def _hours(archive: tarfile.TarFile, path: Path) -> Hours:
     count = 0
     logs = None
     end = 0
-    for member in _members(archive):
+    for number, member in enumerate(_members(archive)):
         end = member.offset_data + -(-member.size // TAR_BLOCK) * TAR_BLOCK
         name = member.name.rsplit("/", 1)[-1]
         if not member.isreg():
@@ -131,8 +134,9 @@ def _hours(archive: tarfile.TarFile, path: Path) -> Hours:
             count += 1
         elif _LOGS.fullmatch(name):
             logs = member
-        if count > MAX_HOURS:
-            raise HarnetError(f"{path}: more than {MAX_HOURS} hourly files in one tar: pass one tar per participant")
+        if count > MAX_HOURS or number >= MAX_MEMBERS:
+            most = f"{MAX_HOURS:,} hourly files" if count > MAX_HOURS else f"{MAX_MEMBERS:,} files"
+            raise HarnetError(f"{path}: more than {most} in one tar: pass one tar per participant")
     if not found:
         raise HarnetError(f"{path}: a tar without files called GT3XPLUS-AccelerationCalibrated-*.sensor.csv.gz")
     with path.open("rb") as file:

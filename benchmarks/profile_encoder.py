@@ -117,7 +117,7 @@ def stages(
     """
     speed = bandwidth(device)
     rows = arithmetic(encoder.architecture, batch, 2 if bf16 else 4, peak, speed)
-    x = encoder._entering(torch.randn(batch, AXES, encoder.architecture.length, device=device))
+    x = encoder._prepared(torch.randn(batch, AXES, encoder.architecture.length, device=device))
     for row, stage in zip(rows, encoder.children(), strict=False):
         run: Callable[[Tensor], Tensor] = torch.compile(stage, dynamic=False) if compiled else stage
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):

@@ -23,7 +23,7 @@ from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from benchmarks.layouts import CHANNELS_FIRST, LAYOUTS
 from benchmarks.profile_encoder import wait
@@ -37,6 +37,8 @@ TASKS = (0, 2, 3)
 LENGTH, SEGMENTS, LEAST, KNOTS, SIGMA = 300, 4, 10, 6, 0.2
 BATCH = 6000
 """Published batch size, on one GPU."""
+EPOCH = 10_000
+"""Batches in an epoch: more than any measurement takes."""
 
 
 def permuted(x: Window, draw: np.random.Generator) -> Window:
@@ -138,9 +140,10 @@ def measure(device: torch.device, batch: int, budget: float, folder: Path) -> di
     rows = {"in memory, fp32": Loop(device, bf16=False).rate(kept, budget)}
     rows["in memory, bf16"] = Loop(device, bf16=True).rate(kept, budget)
     for workers in sorted({min(2, os.cpu_count() or 1), min(16, os.cpu_count() or 1)}):
-        loader = DataLoader(data, batch, shuffle=True, num_workers=workers, pin_memory=cuda, drop_last=True)
-        epochs = (pair for _ in repeat(None) for pair in loader)
-        rows[f"from a file, {workers} loader processes"] = Loop(device, bf16=cuda).rate(epochs, budget)
+        # One long epoch: a file this small would keep only a few of the processes busy, and restart them all the time.
+        order = RandomSampler(data, replacement=True, num_samples=batch * EPOCH)
+        loader = DataLoader(data, batch, sampler=order, num_workers=workers, pin_memory=cuda, drop_last=True)
+        rows[f"from a file, {workers} loader processes"] = Loop(device, bf16=cuda).rate(loader, budget)
     return rows
 
 

@@ -63,8 +63,7 @@ class Benchmark:
         self.batch = arguments.batch or (4096 if self.cuda else 64)
         self.precision = "bf16" if self.cuda else "fp32"
         self.model = ModelConfig(arguments.architecture)
-        # Otherwise an epoch of so little data would have only a few steps, and reading would restart all the time.
-        self.least_draws = 0 if arguments.shards else -(-LEAST_STEPS * self.batch // TRAINING_DAYS)
+        self.synthetic = not arguments.shards
         self.slice = 3.0 if self.cuda else 6.0
         self.end = time.monotonic() + 60 * arguments.minutes
         self.results: dict[str, dict[str, Any]] = {}
@@ -84,6 +83,11 @@ class Benchmark:
         path.write_text(json.dumps({"settings": settings, "results": self.results, "on": self.about}, indent=2) + "\n")
         return path
 
+    def draws_per_day(self, batch: int) -> int:
+        """Windows per person-day: an epoch of so little data must still have `LEAST_STEPS` steps of `batch` windows."""
+        least = -(-LEAST_STEPS * batch // TRAINING_DAYS) if self.synthetic else 0
+        return max(DataConfig.draws_per_day, least)
+
     def config(self, fused: bool = True, batch: int = 0, workers: int = 0, **run: Any) -> PretrainConfig:
         """Configuration of a run longer than any benchmark."""
         batch = batch or self.batch
@@ -95,7 +99,7 @@ class Benchmark:
                 lanes=min(16, batch),
                 workers=workers,
                 heldout_windows=0,
-                draws_per_day=max(DataConfig.draws_per_day, self.least_draws * batch // self.batch),
+                draws_per_day=self.draws_per_day(batch),
             ),
             run=RunConfig(self.scratch / "run", **settings),
             model=self.model,
@@ -247,9 +251,11 @@ def processes(bench: Benchmark) -> dict[str, Any]:
 
 def _under_torchrun(bench: Benchmark, world: int) -> Any:
     out, steps = bench.scratch / f"processes-{world}", 120 if bench.cuda else 30
+    batch = bench.batch * world
     options = {
-        "data.shards": bench.shards, "data.batch": bench.batch * world, "data.lanes": 16, "data.workers": 0,
-        "data.heldout-windows": 0, "model.architecture": bench.model.architecture, "run.out": out, "run.steps": steps,
+        "data.shards": bench.shards, "data.batch": batch, "data.lanes": 16 * world, "data.workers": 0,
+        "data.heldout-windows": 0, "data.draws-per-day": bench.draws_per_day(batch),
+        "model.architecture": bench.model.architecture, "run.out": out, "run.steps": steps,
         "run.precision": bench.precision, "run.device": bench.device.type, "run.log-every": steps // 6,
         "run.checkpoint-every": 10_000, "optimizer.warmup-steps": 1,
     }  # fmt: skip
@@ -257,7 +263,7 @@ def _under_torchrun(bench: Benchmark, world: int) -> Any:
     command += ["-m", "pretrain", *(f"--{name}={value}" for name, value in options.items())]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     if done.returncode:
-        return f"failed: {done.stderr.strip().splitlines()[-1]}"
+        return f"failed: {(done.stderr.strip().splitlines() or [f'exit code {done.returncode}'])[-1]}"
     return statistics.median([row["windows_per_second"] for row in read_log(out) if row["kind"] == "train"][1:])
 
 

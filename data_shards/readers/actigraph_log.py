@@ -26,8 +26,8 @@ PACKED, PLAIN = 0, 26
 """Record types ACTIVITY (12 bits, y x z) and ACTIVITY2 (16 bits, x y z): a second of samples each."""
 PIECE_BYTES = 1 << 16
 """Bytes decompressed at a time; where the archive is damaged, the piece with the damage is lost."""
-MOST_SECONDS = 400 * 86_400
-"""A file with more is not a recording but an attempt to exhaust memory."""
+MOST_SECONDS = 200 * 86_400
+"""Devices have memory for 180 days. A file with more is an attempt to exhaust memory: each second takes 75 bytes."""
 BYTES_AT_A_TIME = 3 << 20
 """Payload bytes that are decoded together: 5,000 seconds at 100 Hz."""
 

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import os
+import resource
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -88,3 +89,19 @@ def test_an_hour_that_unpacks_a_thousandfold(tmp_path: Path, monkeypatch: pytest
     hour = gzip.compress(hours.text(0).encode() + b"\n" * (1 << 20))
     path = hours.write(tmp_path / "1.tar", {hours.name(0): hour})
     assert "none of 1 hours is intact (2000-01-06-12-30-00: more than 1 MiB)" in refusal(path)
+
+
+def test_no_room_to_unpack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    path = tmp_path / "P1.csv.gz"
+    path.write_bytes(gzip.compress(TABLE + b"\n" * (1 << 20)))
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, usual[1]))
+    try:
+        message = refusal(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert message == f"cannot be unpacked into {folder} (File too large): point TMPDIR to a disk with room"
+    assert not list(folder.iterdir())

@@ -145,7 +145,7 @@ def _timed(run: Callable[[Tensor], Tensor], stage: nn.Module, x: Tensor, device:
 def operations(work: Callable[[], object], device: torch.device, most: int = 12) -> list[dict[str, Any]]:
     """The operations that take most of the device's time during three runs of `work`."""
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
-    with profile(activities=activities) as recorded:
+    with profile(activities=activities, acc_events=True) as recorded:
         for _ in range(3):
             work()
         wait(device)

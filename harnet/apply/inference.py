@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from harnet.determinism import deterministic_convolutions
 from harnet.errors import HarnetError
+from harnet.prefetch import prefetched
 
 Pieces = Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]
 """Starts (n,) in seconds since 1970 on the recording's clock, and windows (n, 3, L) in g; n may be 0."""
@@ -73,15 +74,19 @@ def outputs(
     """
     device = next(model.parameters()).device
     launch = partial(_launch, model, device, finish, precision)
-    filled = prefetch(batches(recordings, batch, pinned=device.type == "cuda"))
+    filled = prefetched(batches(recordings, batch, device), depth=1)
     # torch's defaults would use TF32, with a 10-bit mantissa, for fp32. The flags apply to all threads of the process.
     with deterministic_convolutions():
         for batch_, (found, event) in map_in_order(launch, filled, threads if device.type == "cpu" else 1):
             yield from _by_share(batch_, found, event)
 
 
-def batches(recordings: Sequence[Callable[[], Pieces]], size: int, pinned: bool) -> Iterator[InferenceBatch]:
-    """Fill batches of `size` windows from consecutive pieces and recordings."""
+def batches(recordings: Sequence[Callable[[], Pieces]], size: int, device: torch.device) -> Iterator[InferenceBatch]:
+    """Fill batches of `size` windows from consecutive pieces and recordings; in pinned memory for a GPU."""
+    pinned = device.type == "cuda"
+    if pinned:
+        # Runs in a thread of its own, whose default device is the first GPU: pinning would allocate memory there.
+        torch.cuda.set_device(device)
     windows, used, shares = None, 0, list[Share]()
     for place, pieces in enumerate(recordings):
         error = None
@@ -105,16 +110,6 @@ def batches(recordings: Sequence[Callable[[], Pieces]], size: int, pinned: bool)
         windows[used:] = 0
     if shares:
         yield InferenceBatch(windows, tuple(shares))
-
-
-def prefetch(items: Iterator[T]) -> Iterator[T]:
-    """Prefetch: the same items, with the next one computed in a thread while the caller works on the current one."""
-    end = object()
-    with ThreadPoolExecutor(1, "read ahead") as thread:
-        coming = thread.submit(next, items, end)
-        while (item := coming.result()) is not end:
-            coming = thread.submit(next, items, end)
-            yield item  # type: ignore[misc]
 
 
 def map_in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[tuple[T, R]]:

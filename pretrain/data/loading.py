@@ -21,8 +21,8 @@ from data_shards.stream.retries import RetryPolicy
 from data_shards.stream.shard_files import Shards
 from data_shards.withdrawals import read_ids
 from harnet.errors import HarnetError
+from harnet.prefetch import prefetched
 from pretrain.config import DataConfig
-from pretrain.data.prefetch import prefetched
 from pretrain.parallel.distributed import Process
 from pretrain.run.signals import signals_blocked_in_children
 from pretrain.transforms.window_random import window_keys

@@ -1,5 +1,6 @@
 """SimCLR: contrastive learning of two views of each window (Chen et al., ICML 2020, arXiv:2002.05709)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -140,15 +141,23 @@ def gather_from_all_ranks(vectors: Tensor) -> tuple[Tensor, int]:
 
 
 class _Gather(torch.autograd.Function):
+    """All-gather, whose derivative is a reduce-scatter: no rank holds a second tensor as large as the result."""
+
     @staticmethod
     def forward(ctx: Any, vectors: Tensor) -> Tensor:
         everyone = vectors.new_empty(dist.get_world_size() * len(vectors), vectors.shape[1])
-        dist.all_gather(list(everyone.chunk(dist.get_world_size())), vectors.contiguous())
+        _collective("all_gather_single", "all_gather_into_tensor")(everyone, vectors.contiguous())
         ctx.rows = len(vectors)
         return everyone
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        total = gradient.contiguous().clone()
-        dist.all_reduce(total)
-        return total[dist.get_rank() * ctx.rows :][: ctx.rows]
+        own = gradient.new_empty(ctx.rows, gradient.shape[1])
+        _collective("reduce_scatter_single", "reduce_scatter_tensor")(own, gradient.contiguous())
+        return own
+
+
+def _collective(name: str, before: str) -> Callable[[Tensor, Tensor], object]:
+    """A collective (output, input) of torch, by its name since torch 2.13, which deprecates the one before."""
+    found: Callable[[Tensor, Tensor], object] = getattr(dist, name, None) or getattr(dist, before)
+    return found

@@ -68,9 +68,16 @@ class BatchStep:
 
     def compile(self) -> list[str]:
         """Compile network and transforms if configured; return at most one line about the result."""
-        mode, process = compile_mode(self._config.run.compile, self._process.device), self._process
+        mode = compile_mode(self._config.run.compile, self._process.device)
         if mode == "off":
             return []
+        with warnings.catch_warnings():
+            # The compiler recommends TF32, which `arithmetic.configure` switches off: fp32 means fp32.
+            warnings.filterwarnings("ignore", "TensorFloat32 tensor cores")
+            return [self._compile(mode)]
+
+    def _compile(self, mode: str) -> str:
+        process = self._process
         counts, keys = self._example()
         said = ""
         if process.device.type == "cuda":
@@ -79,9 +86,9 @@ class BatchStep:
             said = f"; {said}"
         if self._config.run.sync_batchnorm and process.world > 1:
             # The trial runs the network, which would hang waiting for a rank whose compiler has failed.
-            return ["not compiled: compilation is disabled with run.sync_batchnorm on several processes"]
+            return "not compiled: compilation is disabled with run.sync_batchnorm on several processes"
         inputs = self._objective.prepare(counts, keys).inputs
-        return [compile_or_fall_back(self._network, mode, partial(self._try_out, inputs), process) + said]
+        return compile_or_fall_back(self._network, mode, partial(self._try_out, inputs), process) + said
 
     def without_compilation(self) -> AbstractContextManager[object]:
         """While entered, nothing runs compiled. A run without compilation does not even load the compiler."""

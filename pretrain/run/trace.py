@@ -44,7 +44,8 @@ class Trace:
         elif self._recording is None:
             activities = [ProfilerActivity.CPU]
             activities += [ProfilerActivity.CUDA] if self._device.type == "cuda" else []
-            recorder = profile(activities=activities, record_shapes=True)
+            # torch 2.11 warns without `acc_events`, which changes nothing in a single recording.
+            recorder = profile(activities=activities, record_shapes=True, acc_events=True)
             recorder.start()
             self._recording = step, recorder
 

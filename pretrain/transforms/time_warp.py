@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from pretrain.transforms.constants import table
@@ -25,6 +24,8 @@ def spline_matrix(length: int, device: torch.device, dtype: torch.dtype) -> Tens
     """(T, 6): values at 0..T-1 of the not-a-knot cubic spline through six knots, as a linear map of the knots."""
 
     def make() -> Tensor:
+        from scipy.interpolate import CubicSpline  # takes half a second to import
+
         knots = np.linspace(0, length - 1, KNOTS)
         basis = CubicSpline(knots, np.eye(KNOTS), bc_type="not-a-knot")(np.arange(length))
         return torch.as_tensor(basis, dtype=dtype)

@@ -34,10 +34,16 @@ def mix_tensor(x: Tensor) -> Tensor:
     return x.bitwise_xor_(_shift(x, 31))
 
 
-@torch.compiler.assume_constant_result
+_SALTS: dict[str, int] = {}
+"""By name. The compiler cannot trace `zlib`, but finds existing entries; declaring `_salt` constant to it would import
+it, which takes seconds, even for `--help`."""
+
+
 def _salt(name: str) -> int:
     """Salt that separates the draws for one purpose from those for another."""
-    return zlib.crc32(name.encode())
+    if name not in _SALTS:
+        _SALTS[name] = zlib.crc32(name.encode())
+    return _SALTS[name]
 
 
 def window_keys(seed: int, epoch: int, positions: Tensor) -> Tensor:

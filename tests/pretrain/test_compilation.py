@@ -1,4 +1,5 @@
 import shutil
+import warnings
 from dataclasses import replace
 from functools import partialmethod
 from pathlib import Path
@@ -115,6 +116,22 @@ def test_every_objective_trains_on_where_the_compiler_fails(
 def test_a_network_that_exchanges_statistics_is_not_compiled(shards: Path, tmp_path: Path) -> None:
     together(small(shards, tmp_path / "run", steps=3, compile="default", sync_batchnorm=True), 2)
     assert list(losses(tmp_path / "run")) == [1, 2, 3]
+
+
+def test_advice_of_the_compiler_to_use_tf32_is_not_passed_on(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On recent GPUs the compiler warns that fp32 could be computed in TF32. Here warnings are errors."""
+    torch._dynamo.reset()
+
+    def advising(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> object:
+        warnings.warn("TensorFloat32 tensor cores for float32 matrix multiplication available", stacklevel=1)
+        return graph.forward
+
+    real = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda self, mode: real(self, backend=advising))
+    alone(small(shards, tmp_path / "run", steps=3, compile="default"))
+    assert "compiled, mode default" in capsys.readouterr().out
 
 
 class Counted:

@@ -1,6 +1,7 @@
 """Tests that need a GPU. Run by `make gpu`; skipped, with a message, where there is no GPU."""
 
 import math
+import os
 import signal
 from dataclasses import replace
 from itertools import repeat
@@ -34,6 +35,12 @@ from pretrain.run.update import update
 from pretrain.transforms.window_random import window_keys
 from tests.pretrain.runs import in_processes, losses, small, stop_before, train_in
 from tests.pretrain.test_update import everything
+
+# cuBLAS and torch read it once, at the first matrix product of the process: too late in a test of deterministic runs.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+# What the compiler warns of depends on the versions of torch and Triton, and on the GPU.
+the_compiler_may_warn = pytest.mark.filterwarnings("ignore")
 
 pytestmark = [
     pytest.mark.cuda,
@@ -95,6 +102,7 @@ def test_gradients_are_those_of_the_cpu(name: str, precision: str, most: float, 
     assert (other - gradient).norm() < most * gradient.norm()
 
 
+@the_compiler_may_warn
 @pytest.mark.parametrize("name", objectives.objective_names())
 def test_compiled_gradients_are_those_of_the_cpu(name: str, shards: Path, tmp_path: Path) -> None:
     torch._dynamo.reset()
@@ -187,6 +195,7 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_windows(
     assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "straight"), abs=1e-2)
 
 
+@the_compiler_may_warn
 def test_a_compiled_run_with_cuda_graphs_learns_what_one_without_does(
     shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,14 +1,17 @@
 import multiprocessing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pretrain.model import ModelConfig
-from pretrain.objectives.simclr import SimCLR, SimCLRConfig, nt_xent
+from pretrain.objectives.simclr import SimCLR, SimCLRConfig, _Gather, nt_xent
 from pretrain.transforms import counts
 from pretrain.transforms.window_random import window_keys
 
@@ -111,6 +114,26 @@ def gradients(model: nn.Module) -> list[torch.Tensor]:
 WORLDS = (4, 2, 1)
 
 
+class Allocations(TorchDispatchMode):
+    """The number of elements of the largest tensor that is made."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and not any(made is one for one in args):
+            self.largest = max(self.largest, made.numel())
+        return made
+
+
+def backward_of_gathering(world: int) -> dict[str, object]:
+    """Gradient that comes back to a rank's 5 rows, what it was made from, and the largest tensor made for it."""
+    gradient = torch.ones(5 * world, 3)
+    with Allocations() as made:
+        own = _Gather.backward(SimpleNamespace(rows=5), gradient)
+    return {"own": own, "gradient": gradient, "largest": made.largest}
+
+
 def step_of_one(rank: int, world: int) -> dict[str, object]:
     """Means over processes, and gradients, for one process's part of the batch."""
     wrapped = DistributedDataParallel(network())
@@ -132,7 +155,7 @@ def one_of_many(rank: int, out: Path) -> None:
         # Rendezvous through a file: a port could be taken, and its server ends with the first process to finish.
         dist.init_process_group("gloo", init_method=f"file://{out}/meet-{world}", rank=rank, world_size=world)
         # In its own function: a DDP-wrapped network that outlives its process group can hang when it is freed.
-        found = step_of_one(rank, world)
+        found = step_of_one(rank, world) | backward_of_gathering(world)
         if rank == 0:
             torch.save(found, out / f"{world}.pt")
         dist.destroy_process_group()
@@ -154,6 +177,15 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
             process.kill()
     assert [process.exitcode for process in processes] == [0] * len(processes)
     return out
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_gradients_are_exchanged_without_a_copy_of_all_of_them(world: int, found: Path) -> None:
+    """64 ranks with 4,096 windows each would hold 268 MB per copy."""
+    theirs = torch.load(found / f"{world}.pt", weights_only=True)
+    assert theirs["largest"] == 5 * 3
+    assert torch.equal(theirs["own"], torch.full((5, 3), float(world)))
+    assert torch.equal(theirs["gradient"], torch.ones(5 * world, 3))
 
 
 @pytest.mark.parametrize("world", WORLDS)

@@ -5,7 +5,7 @@ from itertools import count, islice
 
 import pytest
 
-from pretrain.data.prefetch import prefetched
+from harnet.prefetch import prefetched
 
 
 def test_the_elements_come_in_order_and_end() -> None:

@@ -1,4 +1,4 @@
-"""Prefetching by a thread, so that training does not wait for the last steps of loading."""
+"""Prefetching by a thread, so that training and inference do not wait for the last steps of loading."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

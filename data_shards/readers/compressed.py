@@ -69,7 +69,7 @@ def too_large(path: Path) -> HarnetError:
         return HarnetError(f"{path}: unpacks to more than {MAX_BYTES >> 30} GiB: unpack it manually")
     return HarnetError(
         f"{path}: {path.stat().st_size:,} bytes that unpack to more than {max_bytes(path) >> 20:,} MiB, "
-        "as no recording does: exclude it"
+        "as hardly any recording does: exclude it, or unpack it manually if it is one"
     )
 
 

@@ -41,7 +41,8 @@ def test_a_thousandfold(pack: Callable[[bytes], bytes], tmp_path: Path, monkeypa
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     path = tmp_path / "P1.csv.packed"
     path.write_bytes(pack(TABLE + b"\n" * (1 << 20)))
-    assert "bytes that unpack to more than 1 MiB, as no recording does: exclude it" in refusal(path)
+    error = refusal(path)
+    assert "bytes that unpack to more than 1 MiB, as hardly any recording does: exclude it, or unpack it" in error
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
     path.write_bytes(pack(TABLE + b"\n" * (1 << 19)))
     assert len(next(load(path)).recording.times) == 100

@@ -25,8 +25,8 @@ COLOURS = dict(
 )
 """Colour of each arm; distinguishable in print and with red-green colour blindness."""
 COLOURS |= {fused: COLOURS[part] for fused, part in FUSED.items()}
-MARKERS = dict(zip(ARMS, "sP^2v<p1>XDxo+", strict=True))
-"""Marker of each arm; fused arms share a colour with one of their parts, and have markers made of lines."""
+MARKERS = dict(zip(ARMS, "sP^dv<phD>X8o*", strict=True))
+"""Marker of each arm, since fused arms share a colour with one of their parts. Filled ones: their edges are white."""
 INK, QUIET = "#1f2933", "#5b6770"
 
 _STYLE: Any = {

@@ -13,10 +13,14 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'harnet[apply]'")
 
+from matplotlib.markers import MarkerStyle
+
 from harnet.errors import HarnetError
+from harnet.evaluation.arms import ARMS, FUSED
 from harnet.evaluation.result_tables import write_tables
 from harnet.evaluation.trials import Budget, Trial
 from harnet.files import write_atomically
+from harnet.report import figures
 from harnet.report.report_inputs import read_run_log
 from harnet.report.report_page import ReportConfig, verdict, write_page
 from launch.cli import main
@@ -215,3 +219,9 @@ def test_a_browser_shows_it_without_complaint(page: Path, tmp_path: Path) -> Non
     assert shot.stat().st_size > 50_000, "not an empty page"
     dumped = subprocess.run([*command, "--dump-dom"], capture_output=True, text=True, timeout=120, check=True).stdout
     assert len(re.findall("<svg", dumped)) == 11
+
+
+def test_arms_differ_by_a_marker_that_a_white_edge_does_not_hide() -> None:
+    assert len(set(figures.MARKERS.values())) == len(ARMS)
+    assert all(MarkerStyle(marker).is_filled() for marker in figures.MARKERS.values())
+    assert {figures.COLOURS[arm] for arm in FUSED} <= {figures.COLOURS[arm] for arm in ARMS if arm not in FUSED}

@@ -34,16 +34,10 @@ def mix_tensor(x: Tensor) -> Tensor:
     return x.bitwise_xor_(_shift(x, 31))
 
 
-_SALTS: dict[str, int] = {}
-"""By name. The compiler cannot trace `zlib`, but finds existing entries; declaring `_salt` constant to it would import
-it, which takes seconds, even for `--help`."""
-
-
-def _salt(name: str) -> int:
-    """Salt that separates the draws for one purpose from those for another."""
-    if name not in _SALTS:
-        _SALTS[name] = zlib.crc32(name.encode())
-    return _SALTS[name]
+def _salted(keys: Tensor, name: str) -> Tensor:
+    """Keys of the draws for one purpose, separate from those for another."""
+    # A table, which the compiler finds: it cannot trace `zlib`.
+    return keys ^ table(f"salt {name}", keys.device, lambda: torch.tensor(zlib.crc32(name.encode())))
 
 
 def window_keys(seed: int, epoch: int, positions: Tensor) -> Tensor:
@@ -55,12 +49,12 @@ def window_keys(seed: int, epoch: int, positions: Tensor) -> Tensor:
 
 def child_keys(keys: Tensor, name: str) -> Tensor:
     """(N,) int64 keys for another, independent set of draws for each window, such as those of its second view."""
-    return mix_tensor(mix_tensor(keys ^ _salt(name)) + _signed(GOLDEN))
+    return mix_tensor(mix_tensor(_salted(keys, name)) + _signed(GOLDEN))
 
 
 def uniform(keys: Tensor, name: str, count: int) -> Tensor:
     """(N, count) float64 numbers in [0, 1), a multiple of 2^-53, for the purpose `name`."""
-    stream = mix_tensor(keys ^ _salt(name))
+    stream = mix_tensor(_salted(keys, name))
     # A constant table: given `arange`, a compiler might multiply without wrapping around at 64 bits.
     counter = table(f"counter {count}", keys.device, lambda: torch.arange(1, count + 1) * _signed(GOLDEN))
     return _shift(mix_tensor(stream[:, None] + counter), 11).double().mul_(2.0**-53)

@@ -13,6 +13,7 @@ from harnet.errors import HarnetError
 from harnet.evaluation.arms import Inputs, Setting, SplitIndices, parts_of, run_arm
 from harnet.evaluation.splits import Split
 from harnet.files import atomic_path, write_atomically
+from harnet.transfer.labelled_windows import LabelledWindows
 from harnet.transfer.metrics import confusion, score_person
 from harnet.transfer.supervised_loop import Fitted
 
@@ -77,7 +78,7 @@ def run_piece(
     """Train and test one piece and write its files."""
     rows = choose_rows(inputs.data.people, split, piece)
     scores, fitted = run_arm(piece.arm, inputs, rows, setting, piece.stream(), on_step)
-    _write(piece, scores, fitted, inputs, split, out)
+    _write(piece, scores, fitted, inputs.data, rows, split, out)
 
 
 def fuse_pieces(piece: Trial, inputs: Inputs, split: Split, out: Path) -> None:
@@ -85,15 +86,19 @@ def fuse_pieces(piece: Trial, inputs: Inputs, split: Split, out: Path) -> None:
     parts = (replace(piece, arm=arm).predictions(out) for arm in parts_of(piece.arm))
     one, other = (np.load(path, allow_pickle=False) for path in parts)
     # The constant that would normalise it does not change which class is largest.
-    _write(piece, (one + other) / 2, None, inputs, split, out)
+    _write(piece, (one + other) / 2, None, inputs.data, choose_rows(inputs.data.people, split, piece), split, out)
 
 
 def _write(
-    piece: Trial, scores: NDArray[np.float32], fitted: Fitted | None, inputs: Inputs, split: Split, out: Path
+    piece: Trial,
+    scores: NDArray[np.float32],
+    fitted: Fitted | None,
+    data: LabelledWindows,
+    rows: SplitIndices,
+    split: Split,
+    out: Path,
 ) -> None:
-    """Write predictions, then the scores of people: a piece with scores is finished."""
-    data = inputs.data
-    rows = choose_rows(data.people, split, piece)
+    """Write the log-probabilities, and how well they classify each tested person."""
     predicted, truth, people = scores.argmax(axis=1), data.labels[rows.test], data.people[rows.test]
     scored = []
     for person in split.test:

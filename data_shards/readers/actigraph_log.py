@@ -27,7 +27,7 @@ PACKED, PLAIN = 0, 26
 PIECE_BYTES = 1 << 16
 """Bytes decompressed at a time; where the archive is damaged, the piece with the damage is lost."""
 MOST_SECONDS = 200 * 86_400
-"""Devices have memory for 180 days. A file with more is an attempt to exhaust memory: each second takes 75 bytes."""
+"""A second takes some 75 bytes of memory, so a file that is made to exhaust it gets about 1.3 GB."""
 BYTES_AT_A_TIME = 3 << 20
 """Payload bytes that are decoded together: 5,000 seconds at 100 Hz."""
 

@@ -1,4 +1,4 @@
-"""Checkpoints are written in the background: copied to the host first, then written by a thread."""
+"""Checkpoints are written in the background: copied on the device, then moved to the host and written by a thread."""
 
 from collections.abc import Callable
 from threading import Thread
@@ -58,12 +58,33 @@ class BackgroundWriter:
             self._thread.join()
 
 
-def on_host(value: Any) -> Any:
-    """A copy in host memory that training does not change: tensors in dictionaries, lists and tuples."""
+class Snapshot:
+    """A copy of tensors, in dictionaries, lists and tuples, that training does not change.
+
+    It is made on the tensors' device. On CUDA it is only queued there: the thread that asks for it in host memory
+    waits, not the one that trains. Until it is released it takes as much device memory again.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self._copy = _each(value, lambda tensor: tensor.detach().clone())
+        self._device = torch.cuda.current_device() if torch.cuda.is_initialized() else None
+        self._copied = None if self._device is None else torch.cuda.current_stream().record_event()
+
+    def on_host(self) -> Any:
+        """The copy in host memory; on CUDA it is moved beside the work of the current stream, not behind it."""
+        if self._copied is None:
+            return self._copy
+        with torch.cuda.stream(torch.cuda.Stream(self._device)):
+            torch.cuda.current_stream().wait_event(self._copied)
+            return _each(self._copy, lambda tensor: tensor.cpu())
+
+
+def _each(value: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """The same structure with `function` applied to its tensors."""
     if isinstance(value, torch.Tensor):
-        return value.detach().to("cpu", copy=True)
+        return function(value)
     if isinstance(value, dict):
-        return {key: on_host(one) for key, one in value.items()}
+        return {key: _each(one, function) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(on_host(one) for one in value)
+        return type(value)(_each(one, function) for one in value)
     return value

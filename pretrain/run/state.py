@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from pretrain.config import PretrainConfig, differences
 from pretrain.optim.ema import AverageNetwork
 from pretrain.parallel.distributed import Process
 from pretrain.run import checkpoint
-from pretrain.run.background import on_host
+from pretrain.run.background import Snapshot
 from pretrain.run.stopping import EarlyStopping
 
 
@@ -42,16 +41,14 @@ class State:
             tensors[run_folder.AVERAGE] = self.average.network.state_dict()
         # Without early stopping, the best checkpoint need not be kept.
         protected = {self.stopping.best_step} if self.stopping.patience else set()
-        return partial(
-            checkpoint.save,
-            run,
-            self.step,
-            on_host(tensors),
-            on_host(self.optimizer.state_dict()),
-            metadata | {"early_stopping": self.stopping.as_dict()},
-            keep,
-            protected,
-        )
+        snapshot = Snapshot((tensors, self.optimizer.state_dict()))
+        step, metadata = self.step, metadata | {"early_stopping": self.stopping.as_dict()}
+
+        def write() -> Path:
+            on_host, optimizer = snapshot.on_host()
+            return checkpoint.save(run, step, on_host, optimizer, metadata, keep, protected)
+
+        return write
 
     def resume(self, config: PretrainConfig, process: Process, manifest: Manifest, metadata: dict[str, Any]) -> None:
         """Resume from the newest valid checkpoint of the run folder, if there is one.

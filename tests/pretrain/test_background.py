@@ -18,7 +18,7 @@ from pretrain.config import PretrainConfig
 from pretrain.data.loading import LocalBatch
 from pretrain.parallel.distributed import Process
 from pretrain.run import checkpoint
-from pretrain.run.background import BackgroundWriter, on_host
+from pretrain.run.background import BackgroundWriter, Snapshot
 from pretrain.run.loop import Run
 from pretrain.run.step import Gradient
 from pretrain.run.training import train
@@ -123,10 +123,17 @@ def leave_with(error: BaseException, work: Callable[[], object]) -> None:
         raise error
 
 
-def test_a_copy_on_the_host_does_not_change_with_the_original() -> None:
-    tensor = torch.zeros(2)
-    copied = on_host({"state": {0: {"step": tensor}}, "groups": [{"lr": 0.1, "betas": (0.9, 0.999), "params": [0]}]})
+GPU = pytest.param(
+    "cuda", marks=[pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+)
+
+
+@pytest.mark.parametrize("device", ["cpu", GPU])
+def test_a_snapshot_does_not_change_with_the_original(device: str) -> None:
+    tensor = torch.zeros(2, device=device)
+    snapshot = Snapshot({"state": {0: {"step": tensor}}, "groups": [{"lr": 0.1, "betas": (0.9, 0.999), "params": [0]}]})
     tensor += 1
+    copied = snapshot.on_host()
     assert torch.equal(copied["state"][0]["step"], torch.zeros(2))
     assert copied["groups"] == [{"lr": 0.1, "betas": (0.9, 0.999), "params": [0]}]
 

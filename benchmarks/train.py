@@ -4,8 +4,8 @@
     python -m benchmarks.train --shards shards          your own
     python -m benchmarks.train --only fed variants      parts of it: fed published variants bounds transforms processes
 
-Prints tables and writes benchmarks/results/train-DEVICE.json. Parts that do not fit into --minutes are reported as not
-measured.
+Prints tables and writes benchmarks/results/train-DEVICE.json, or train-DEVICE-PARTS.json with --only. Parts that do not
+fit into --minutes are reported as not measured.
 """
 
 import argparse
@@ -64,6 +64,7 @@ class Benchmark:
         self.precision = "bf16" if self.cuda else "fp32"
         self.model = ModelConfig(arguments.architecture)
         self.synthetic = not arguments.shards
+        self.parts = [] if arguments.only == list(SECTIONS) else list(arguments.only)
         self.slice = 3.0 if self.cuda else 6.0
         self.end = time.monotonic() + 60 * arguments.minutes
         self.results: dict[str, dict[str, Any]] = {}
@@ -77,7 +78,7 @@ class Benchmark:
     def save(self) -> Path:
         """Write the results so far: an interrupted run loses only the part in progress."""
         name = torch.cuda.get_device_name(0).replace(" ", "-").lower() if self.cuda else "cpu"
-        path = RESULTS / f"train-{name}.json"
+        path = RESULTS / f"{'-'.join(['train', name, *self.parts])}.json"
         RESULTS.mkdir(exist_ok=True)
         settings = {"architecture": self.model.architecture, "batch": self.batch, "precision": self.precision}
         path.write_text(json.dumps({"settings": settings, "results": self.results, "on": self.about}, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""`harnet evaluate`: does it transfer? Compares ten classifiers on people and on data sets never seen in training."""
+"""`harnet evaluate`: does it transfer? Compares classifiers on people and on data sets never seen in training."""
 
 import json
 from dataclasses import dataclass

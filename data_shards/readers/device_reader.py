@@ -96,6 +96,8 @@ def speaking_of(path: Path, inner: Path) -> Iterator[None]:
     try:
         yield
     except HarnetError as error:
+        if not str(error).startswith(f"{inner}"):
+            raise
         raise HarnetError(f"{path}{str(error).removeprefix(str(inner))}") from error
 
 

@@ -12,6 +12,7 @@ import pytest
 from benchmarks.make_cwa import MakeOptions, make
 from data_shards.readers import ReadOptions, compressed, load, reader_for
 from harnet.errors import HarnetError
+from tests.data_shards.test_readers_axivity import block, header
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,19 @@ def test_errors_name_the_file_given(tmp_path: Path) -> None:
     with pytest.raises(HarnetError) as caught:
         list(load(path))
     assert str(caught.value).startswith(f"{path}: 1 of 2 data rows are valid")
+
+
+def test_an_error_in_a_cleaned_copy_names_the_file_once(tmp_path: Path) -> None:
+    absurd = np.tile([[30_000, 0, 0], *[[0, 0, 256]] * 9], (8, 1))
+    blocks = [block(number, absurd) for number in range(50)]
+    damaged = blocks[7][:100] + b"\x55" + blocks[7][101:]
+    content = header() + b"".join([*blocks[:7], damaged, *blocks[8:]])
+    for name, packed in (("x.cwa", content), ("x.cwa.gz", gzip.compress(content))):
+        path = tmp_path / name
+        path.write_bytes(packed)
+        with pytest.raises(HarnetError) as caught:
+            list(load(path))
+        assert str(caught.value).startswith(f"{path}: absurd values: 392 of 3,920"), caught.value
 
 
 @pytest.mark.parametrize("keep", [12, 40_000])

@@ -33,6 +33,9 @@ LEAST_HOURS = 24.0
 """Our choice: a day including the night. In less, the wrist rarely rests in enough directions, and the fit overfits."""
 LEAST_WINDOWS = 50
 """Our choice: there are nine unknowns, and windows come in long runs of one posture."""
+WORSE_MG = 1.0
+"""Our choice: the calibration of another recording is not taken if it moves the still windows further from gravity by
+more than this; a device that needs no calibration lies within the noise of 0.1 mg with or without."""
 REPEATED_G2 = 1e-12
 """A window in which no axis varies by more is a repeated value (idle sleep), not measured: every sensor has noise."""
 POINT_G = 0.05
@@ -84,9 +87,9 @@ class _Still:
     means: NDArray[np.float64]
     """(3, n) in g."""
     celsius: NDArray[np.float64]
-    """(n,) temperatures minus their mean; all 0 without a usable thermometer."""
+    """(n,) temperatures minus `mean_celsius`; all 0 without a usable thermometer."""
     mean_celsius: float
-    """That mean; 0 without a usable thermometer."""
+    """Temperature in °C to which they are relative; 0 without a usable thermometer."""
 
     @cached_property
     def weight(self) -> NDArray[np.float64]:
@@ -138,15 +141,13 @@ def take_over(own: Calibration, known: Calibration, found: Survey, temperature: 
 
     It stays uncalibrated if that moves its still windows, if there are enough, further away from gravity.
     """
-    still = _still_windows(found, temperature)
+    still = _still_windows(found, temperature, known["mean_celsius"])
     count = still.means.shape[1]
     before = after = -1.0
     if count:
-        celsius = still.celsius + (still.mean_celsius - known["mean_celsius"] if still.mean_celsius else 0.0)
-        coefficients = np.array([known["gain"], known["offset"], known["slope"]])
-        applied = _apply(coefficients, _Still(still.means, celsius, still.mean_celsius))
+        applied = _apply(np.array([known["gain"], known["offset"], known["slope"]]), still)
         before, after = _error_mg(still.means, still.weight), _error_mg(applied, still.weight)
-    if count >= LEAST_WINDOWS and after > before:
+    if count >= LEAST_WINDOWS and after > before + WORSE_MG:
         reason = f"{own['reason']}; with the calibration given, {after:.1f} mg from gravity, {before:.1f} without"
         return not_calibrated(reason, before, count)
     return {**known, "error_before_mg": before, "error_after_mg": after, "still_windows": count}
@@ -168,7 +169,12 @@ def correction(calibration: Calibration, temperature: Temperature | None) -> Cor
     return correct
 
 
-def _still_windows(found: Survey, temperature: Temperature | None) -> _Still:
+def _still_windows(found: Survey, temperature: Temperature | None, mean_celsius: float | None = None) -> _Still:
+    """The still windows, with temperatures relative to `mean_celsius`.
+
+    Without it they are relative to their own mean, and all 0 if they vary too little to fit a slope. A known slope
+    applies at any temperature.
+    """
     windows = found.windows(WINDOW_SECONDS)
     norm = np.linalg.norm(windows.means, axis=0)
     still = (
@@ -182,8 +188,10 @@ def _still_windows(found: Survey, temperature: Temperature | None) -> _Still:
     readings = _readings(temperature)
     if readings is not None and means.shape[1]:
         celsius = np.interp(windows.seconds[still] + WINDOW_SECONDS / 2, *readings)
-        if np.ptp(celsius) >= LEAST_CELSIUS_SPAN:
-            return _Still(means, celsius - celsius.mean(), float(celsius.mean()))
+        if mean_celsius is None and np.ptp(celsius) >= LEAST_CELSIUS_SPAN:
+            mean_celsius = float(celsius.mean())
+        if mean_celsius is not None:
+            return _Still(means, celsius - mean_celsius, mean_celsius)
     return _Still(means, np.zeros(means.shape[1]), 0.0)
 
 

@@ -13,7 +13,7 @@ from data_shards.ingest.known_devices import TAKEN, KnownDevices
 from data_shards.ingest.preparation import Preparation, PreparedRecording
 from data_shards.ingest.scratch import Scratch
 from data_shards.notes import Note
-from data_shards.recording import Loaded
+from data_shards.recording import Loaded, Temperature
 from harnet.errors import HarnetError
 from launch.cli import main
 from tests.data_shards.in_memory import prepare
@@ -78,6 +78,32 @@ def test_a_recording_with_a_calibration_of_its_own_keeps_it(known: KnownDevices)
     found, _ = prepared_with(replace(known, devices={"Axivity AX3 12345": wrong}), recording(25, seed=1))  # type: ignore[dict-item]
     np.testing.assert_allclose(found.calibration["gain"], GAIN, atol=0.003)
     assert found.notes == ()
+
+
+@pytest.mark.parametrize("off", [-12.0, 0.0])
+def test_a_laboratory_has_one_temperature(known: KnownDevices, off: float) -> None:
+    """The slope applies there too; it is what the device needs `off` degrees from the mean of its long recording."""
+    slope = [0.003, 0.002, -0.003]
+    listed = {**known.devices["Axivity AX3 12345"], "slope": slope, "mean_celsius": 32.0}
+    short = recording(0.5, seed=1)
+    colder = replace(
+        short,
+        acceleration=(short.acceleration - np.array(slope) * off / GAIN).astype(np.float32),
+        temperature=Temperature(short.times[::200], np.full(len(short.times[::200]), 32 + off, np.float32)),
+    )
+    found, error = prepared_with(replace(known, devices={"Axivity AX3 12345": listed}), colder)  # type: ignore[dict-item]
+    assert found.calibration["calibrated"], found.calibration["reason"]
+    assert found.calibration["error_before_mg"] > 20 > 3 > found.calibration["error_after_mg"]
+    assert error < 0.003
+
+
+def test_a_device_that_needs_no_calibration_takes_it_too(known: KnownDevices) -> None:
+    listed = {**known.devices["Axivity AX3 12345"], "gain": [1.0, 1.0, 1.0], "offset": [0.0004, -0.0004, 0.0004]}
+    short = recording(0.5, seed=1)
+    right = replace(short, acceleration=(short.acceleration * GAIN + OFFSET).astype(np.float32))
+    found, _ = prepared_with(replace(known, devices={"Axivity AX3 12345": listed}), right)  # type: ignore[dict-item]
+    assert found.calibration["error_before_mg"] < found.calibration["error_after_mg"] < 1
+    assert found.calibration["calibrated"], found.calibration["reason"]
 
 
 def test_one_that_makes_it_worse_is_not_taken(known: KnownDevices) -> None:

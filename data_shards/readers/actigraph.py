@@ -156,11 +156,11 @@ def _recording(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Recording:
 
 
 def _utc_offset(text: str) -> int | None:
-    """Seconds in "-04:00:00": the UTC offset of the computer that initialised the device (info.txt.md)."""
-    match = re.fullmatch(r"([+-]?)(\d{1,2}):(\d\d)(?::\d\d)?", text, re.ASCII)
+    """Seconds in "-04:00:00" or "-4": the UTC offset of the computer that initialised the device (info.txt.md)."""
+    match = re.fullmatch(r"(?:GMT|UTC)?([+-]?)(\d{1,2})(?::?(\d\d)(?::\d\d(?:\.0+)?)?)?", text, re.ASCII)
     if match is None or int(match[2]) > 14:
         return None
-    return (-60 if match[1] == "-" else 60) * (60 * int(match[2]) + int(match[3]))
+    return (-60 if match[1] == "-" else 60) * (60 * int(match[2]) + int(match[3] or 0))
 
 
 def _info(archive: zipfile.ZipFile, path: Path) -> Info:

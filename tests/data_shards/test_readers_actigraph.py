@@ -229,7 +229,10 @@ def test_other_zip_archives_are_not_recognised(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "offset"),
-    [("01:00:00", 3600), ("-04:00:00", -14400), ("05:30:00", 19800), ("x", None), ("99:00:00", None)],
+    [
+        *(("01:00:00", 3600), ("-04:00:00", -14400), ("05:30:00", 19800), ("x", None), ("99:00:00", None)),
+        *(("-04:00", -14400), ("+0530", 19800), ("-4", -14400), ("UTC+01:00", 3600), ("01:00:00.0000000", 3600)),
+    ],
 )
 def test_the_offset_by_which_the_device_was_set(tmp_path: Path, text: str, offset: int | None) -> None:
     path = archive(tmp_path / "x.gt3x", b"".join(plain(second) for second in range(10)), {**INFO, "TimeZone": text})

@@ -21,6 +21,7 @@ from data_shards import readers
 from data_shards.cohort.store import Cohort
 from data_shards.ingest.ingest_options import IngestOptions
 from data_shards.ingest.run import ingest
+from data_shards.readers.oddities import Tally
 from data_shards.readers.samples import Thermometer
 from data_shards.recording import Recording, SampleChunk
 
@@ -41,7 +42,7 @@ class Formula(readers.DeviceReader):
 
     def read(self, path: Path, options: readers.ReadOptions) -> Iterator[readers.Found]:
         """The one recording."""
-        thermometer = Thermometer()
+        thermometer = Thermometer(Tally("long recording"))
         recording = Recording(
             pieces=pieces(float(path.read_bytes().removeprefix(HEAD)), thermometer),
             nominal_rate=RATE,

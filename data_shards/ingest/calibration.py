@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from data_shards.cohort.info import Calibration
 from data_shards.ingest.survey import WINDOW_SECONDS, Survey
+from data_shards.readers.samples import CELSIUS
 from data_shards.recording import Temperature
 
 Correction = Callable[[NDArray[np.float64], NDArray[np.float32]], NDArray[np.float32]]
@@ -46,8 +47,6 @@ LEAST_FILLED = 0.9
 """Minimum share of a full window's samples: a window with few samples looks still."""
 GRAVITY_G = (0.7, 1.3)
 """Plausible norm of a still window in g; outside it is not gravity but zeros, or clipped."""
-CELSIUS = (-40.0, 85.0)
-"""Plausible readings of a device's thermometer; anything else is a fault."""
 LEAST_CELSIUS_SPAN = 1.0
 """Minimum temperature range in °C over the still windows; below it slope and offset cannot be separated."""
 WEIGHT_FLOOR_G = 0.01

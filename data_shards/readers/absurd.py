@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_shards.readers.oddities import Tally
+from data_shards.readers.order import written
 
 MOST_OF_RANGE = 1.1
 """Tolerated multiple of full scale: ±6 g devices reach 6.006 g, and factory calibration may stretch it further."""
@@ -19,5 +20,6 @@ def without_absurd(
     possible = (np.abs(acceleration) <= limit).all(axis=1)
     first = int(np.argmin(possible))
     worst = float(acceleration[first, np.argmax(np.abs(acceleration[first]))])
-    tally.add("absurd values", int((~possible).sum()), f"first {worst:.4g} g, of a device of ±{range_g:g} g")
+    where = f"first {worst:.4g} g at {written(times[first])}, of a device of ±{range_g:g} g"
+    tally.add("absurd values", int((~possible).sum()), where)
     return times[possible], acceleration[possible]

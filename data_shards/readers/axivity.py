@@ -58,7 +58,7 @@ def _decode(path: Path, blocks: Blocks, tally: Tally) -> Recording:
         header = cwa_reader_rs.read_metadata(str(path))
     except (RuntimeError, ValueError, OverflowError) as error:
         raise _undecodable(path, error) from error
-    thermometer = Thermometer()
+    thermometer = Thermometer(tally)
     return Recording(
         pieces=forward(_pieces(path, blocks, thermometer, tally), tally, blocks.rate),
         nominal_rate=blocks.rate,

@@ -4,7 +4,6 @@ Layout: `cwa.h` in the Open Movement project. The header of 1,024 bytes begins w
 with "AX". The 16-bit little-endian words of an intact block sum to 0 modulo 65,536.
 """
 
-import struct
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data_shards.readers.axivity_times import anchor
+from data_shards.readers.axivity_sessions import of_session
+from data_shards.readers.axivity_times import anchor, has_date, seconds
 from data_shards.readers.oddities import Tally
 from data_shards.readers.order import Pieces, in_order
 from harnet.errors import HarnetError
@@ -26,10 +26,8 @@ BLOCK_START = b"AX\xfc\x01"
 """Tag and length (508) of a data block."""
 CAPACITY = {0x30: 120, 0x32: 80, 0x62: 40, 0x92: 26}
 """Axes and packing (`numAxesBPS`, as cwa.h defines it) → number of samples in a full block."""
-DAYS = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 0, 0, 0])
-"""Maximum number of days in each month; 0 for values that are not months."""
-UNKNOWN_SESSIONS = (0, 0xFFFFFFFF)
-"""Session numbers in the header that mean "unknown": 0 according to cwa.h, all ones if it was never written."""
+BLANK, HEADER = 1, 2
+"""What a file holds besides data blocks: unused memory, one byte repeated (0x00 or 0xFF), and appended headers."""
 
 BLOCKS_AT_A_TIME = 2048
 """A quarter of a million samples: decoding a week at 100 Hz needs hardly more memory than the result."""
@@ -63,7 +61,7 @@ class Blocks:
     alone: bool
     """Whether the file consists of its header and the chosen blocks only."""
     written: int
-    """Number of blocks that the device wrote; the others are unused memory, one byte repeated (0x00 or 0xFF)."""
+    """Number of blocks that the device wrote; blank ones at the end are unused memory."""
     counts: NDArray[np.int64]
     """(chosen blocks,) number of samples in each."""
     anchor_times: NDArray[np.float64]
@@ -102,18 +100,19 @@ def choose_blocks(path: Path, tally: Tally) -> Blocks:
     if len(header) < HEADER_BYTES or not header.startswith(HEADER_START):
         raise HarnetError(f"{path}: the header (first 1,024 bytes) is damaged: copy the file again")
     intact, facts, written, useless, end = _checked(path)
+    if not written:
+        raise HarnetError(
+            f"{path}: no data block after the header: copy the file again from the device; if it recorded nothing, "
+            "exclude it"
+        )
     if not len(facts) or sum(useless.values()) > len(facts):
         found = f"only {len(facts)} usable data blocks" if len(facts) else "no usable data block"
         raise HarnetError(f"{path}: {found} among {written} written{_cause(useless)}")
-    sessions = facts["session"]
-    own = sessions == _own_session(struct.unpack_from("<I", header, 7)[0], sessions, path)
-    tally.add("other sessions", int((~own).sum()), f"blocks, of {len(own)}")
-    # A recording has a single rate: a block with another one is damage that the checksum missed.
-    code = int(np.bincount(facts["rate"][own]).argmax())
-    usable = own & (facts["rate"] == code)
-    tally.add("damaged blocks", written - int(intact.sum()) + int((own & ~usable).sum()), f"of {written}")
+    usable, code = of_session(header, facts, tally)
+    damaged = len(usable) - int(usable.sum()) - tally.count("other sessions")
+    tally.add("damaged blocks", written - int(intact.sum()) + damaged, f"of {written}")
     mine = facts[usable]
-    stamps = _seconds(mine["stamp"])
+    stamps = seconds(mine["stamp"])
     sequence = mine["sequence"].astype(np.int64)
     identities = sequence << 32 | mine["stamp"] ^ mine["checksum"].astype(np.uint32) << 16
     ordered = in_order(
@@ -144,7 +143,7 @@ def _checked(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.void], int, Coun
     intact: list[NDArray[np.bool_]] = [np.zeros(0, bool)]
     facts: list[NDArray[np.void]] = [np.zeros(0, _FACTS)]
     useless: Counter[str] = Counter()
-    written = 0
+    empty: list[NDArray[np.int8]] = [np.zeros(0, np.int8)]
     in_header = False
     end = HEADER_BYTES
     for offset, blocks in _blocks(path):
@@ -155,7 +154,7 @@ def _checked(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.void], int, Coun
         # A single block without a time, or in an unknown format, makes the library reject the whole file.
         lacks = {
             "rate": blocks[:, 24] == 0,
-            "date": ~_has_time(np.ascontiguousarray(blocks[:, 14:18]).view("<u4")[:, 0]),
+            "date": ~has_date(np.ascontiguousarray(blocks[:, 14:18]).view("<u4")[:, 0]),
             "format": ~np.isin(blocks[:, 25], list(CAPACITY)),
         }
         usable = whole & (words[:, 14] <= _capacity(blocks[:, 25]))
@@ -168,10 +167,24 @@ def _checked(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.void], int, Coun
         headers[0] |= in_header
         in_header = bool(headers[-1]) and blocks[-1, :4].tobytes() == HEADER_START
         blank = (blocks == blocks[:, :1]).all(axis=1) & np.isin(blocks[:, 0], (0x00, 0xFF))
-        written += int((usable | ~(blank | headers)).sum())
+        empty.append(np.where(usable, 0, np.where(headers, HEADER, np.where(blank, BLANK, 0))).astype(np.int8))
         facts.append(_facts(blocks[usable], sum(map(len, intact)) + np.flatnonzero(usable)))
         intact.append(usable)
-    return np.concatenate(intact), np.concatenate(facts), written, useless, end
+    kept = np.concatenate(intact)
+    return kept, np.concatenate(facts), _number_written(np.concatenate(empty), kept), useless, end
+
+
+def _number_written(empty: NDArray[np.int8], usable: NDArray[np.bool_]) -> int:
+    """Number of blocks that the device wrote; `empty` is BLANK or HEADER where there is no block.
+
+    Memory is used from its start, so blank blocks before a usable one were lost in copying.
+    """
+    index = np.arange(len(empty))
+    usable_next, header_next = (
+        np.minimum.accumulate(np.where(each, index, len(index))[::-1])[::-1] for each in (usable, empty == HEADER)
+    )
+    lost = (empty == BLANK) & (usable_next < np.minimum(header_next, len(index)))
+    return int((lost | (empty == 0)).sum())
 
 
 def _capacity(formats: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -204,36 +217,6 @@ def _cause(useless: Counter[str]) -> str:
         "date": f": {count} carry no date, since the device's clock was never set: exclude it",
         "format": f": {count} are of a format that cwa.h does not define: exclude it",
     }[what]
-
-
-def _own_session(session: int, sessions: NDArray[np.uint32], path: Path) -> int:
-    """The session to read. Blocks of others are left over in the device's memory, maybe from another wearer."""
-    present = np.unique(sessions).tolist()
-    if session in present:
-        return session
-    if len(present) == 1 and (session in UNKNOWN_SESSIONS or present[0] == 0):
-        return int(present[0])
-    others = ", ".join(map(str, present[:5])) + (", ..." if len(present) > 5 else "")
-    raise HarnetError(
-        f"{path}: the header is of session {session}, but the {len(sessions)} intact data blocks are of {others}: left "
-        "over in a device that was not erased, they may be of another wearer; exclude it"
-    )
-
-
-def _has_time(stamp: NDArray[np.uint32]) -> NDArray[np.bool_]:
-    """Whether `cwa_timestamp_t` is a valid date: YYYYYYMM MMDDDDDh hhhhmmmm mmssssss."""
-    month, day, hour = stamp >> 22 & 0xF, stamp >> 17 & 0x1F, stamp >> 12 & 0x1F
-    clock = (hour < 24) & ((stamp >> 6 & 0x3F) < 60) & ((stamp & 0x3F) < 60)
-    date = (day >= 1) & (day <= DAYS[month]) & ((month != 2) | (day < 29) | ((stamp >> 26) % 4 == 0))
-    return clock & date
-
-
-def _seconds(stamp: NDArray[np.uint32]) -> NDArray[np.float64]:
-    """`cwa_timestamp_t` in seconds since 1970; years count from 2000."""
-    months = (stamp >> 26).astype(np.int64) * 12 + (stamp >> 22 & 0xF) + (30 * 12 - 1)
-    days = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) + (stamp >> 17 & 0x1F) - 1
-    clock = (stamp >> 12 & 0x1F).astype(np.int64) * 3600 + (stamp >> 6 & 0x3F) * 60 + (stamp & 0x3F)
-    return (days * 86_400 + clock).astype(np.float64)
 
 
 def _blocks(path: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:

@@ -19,6 +19,24 @@ FRACTION_THERE = 0x8000
 """Top bit of `deviceFractional`; without it the field is a device number."""
 NEIGHBOURS = 16
 """Number of anchors from which the rate at an end of a stretch is measured."""
+DAYS = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 0, 0, 0])
+"""Maximum number of days in each month; 0 for values that are not months."""
+
+
+def has_date(stamp: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Whether `cwa_timestamp_t` is a valid date: YYYYYYMM MMDDDDDh hhhhmmmm mmssssss."""
+    month, day, hour = stamp >> 22 & 0xF, stamp >> 17 & 0x1F, stamp >> 12 & 0x1F
+    clock = (hour < 24) & ((stamp >> 6 & 0x3F) < 60) & ((stamp & 0x3F) < 60)
+    date = (day >= 1) & (day <= DAYS[month]) & ((month != 2) | (day < 29) | ((stamp >> 26) % 4 == 0))
+    return clock & date
+
+
+def seconds(stamp: NDArray[np.uint32]) -> NDArray[np.float64]:
+    """`cwa_timestamp_t` in seconds since 1970; years count from 2000."""
+    months = (stamp >> 26).astype(np.int64) * 12 + (stamp >> 22 & 0xF) + (30 * 12 - 1)
+    days = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) + (stamp >> 17 & 0x1F) - 1
+    clock = (stamp >> 12 & 0x1F).astype(np.int64) * 3600 + (stamp >> 6 & 0x3F) * 60 + (stamp & 0x3F)
+    return (days * 86_400 + clock).astype(np.float64)
 
 
 def anchor(

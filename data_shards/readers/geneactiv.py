@@ -56,11 +56,12 @@ class GENEActiv(DeviceReader):
         """Yield the only recording. Raises `HarnetError` if the header is damaged or no page is usable."""
         with path.open("rb") as file, tempfile.TemporaryDirectory(prefix="harnet-") as folder:
             fields, lost = _header(file, path)
-            tally, thermometer = Tally(path), Thermometer()
+            tally = Tally(path)
+            thermometer = Thermometer(tally)
             pages = choose_pages(file, fields.get("Device Unique Serial Code", "").encode(), lost, tally)
             decoder = _Decoder(fields, Path(folder) / "pages.bin", path)
             recording = Recording(
-                pieces=forward(_pieces(file, pages, decoder, thermometer, tally), tally, pages.rate),
+                pieces=forward(_pieces(file, pages, decoder, thermometer), tally, pages.rate),
                 nominal_rate=pages.rate,
                 device=f"GENEActiv {fields.get('Device Model', '')}".strip(),
                 clock="local",
@@ -80,14 +81,10 @@ class GENEActiv(DeviceReader):
             yield Found(recording, label=path.stem)
 
 
-def _pieces(
-    file: IO[bytes], pages: Pages, decoder: "_Decoder", thermometer: Thermometer, tally: Tally
-) -> Iterator[SampleChunk]:
+def _pieces(file: IO[bytes], pages: Pages, decoder: "_Decoder", thermometer: Thermometer) -> Iterator[SampleChunk]:
     for some in read_pages(file, pages, PAGES_AT_A_TIME):
         celsius = np.array([page.celsius for page in some], np.float32)
-        there = ~np.isnan(celsius)
-        tally.add("missing temperatures", int((~there).sum()))
-        thermometer.add(np.array([page.stamp for page in some])[there], celsius[there])
+        thermometer.add(np.array([page.stamp for page in some]), celsius)
         yield decoder.samples(some)
 
 

@@ -77,7 +77,7 @@ def choose_pages(file: IO[bytes], serial: bytes, lost: int, tally: Tally) -> Pag
     walk = _Walk(file)
     facts = [
         # The samples are not kept: a week has 200,000 pages of 3,600 bytes each.
-        (number, offset, len(raw), xxhash.xxh3_64_intdigest(raw.strip()), page._replace(samples=b""))
+        (number, offset, len(raw), xxhash.xxh3_64_intdigest(raw.strip()), page._replace(samples=b""), len(page.samples))
         for number, offset, raw, page in walk
     ]
     damaged = walk.damaged + lost
@@ -97,6 +97,9 @@ def choose_pages(file: IO[bytes], serial: bytes, lost: int, tally: Tally) -> Pag
     rates = np.array([page.rate for page in pages])
     rate = float(Counter(rates[own].tolist()).most_common(1)[0][0])
     usable = own & (rates == rate)
+    # Only the last page may hold fewer samples; elsewhere some were lost, and what follows them may be of another page.
+    stamps = np.array([page.stamp for page in pages])
+    usable &= (np.array([each[5] for each in facts]) == FULL_LINE) | (stamps == stamps[own].max())
     damaged += int((own & ~usable).sum())
     tally.add("damaged blocks", damaged, f"pages, of {damaged + int(usable.sum())}")
     tally.add("cut end", int(walk.truncated), "within a page")
@@ -104,7 +107,7 @@ def choose_pages(file: IO[bytes], serial: bytes, lost: int, tally: Tally) -> Pag
     ordered = in_order(
         Pieces(
             "pages",
-            stamps=np.array([pages[index].stamp for index in chosen]),
+            stamps=stamps[chosen],
             identities=np.array([facts[index][3] for index in chosen], np.uint64),
             places=np.array([facts[index][0] for index in chosen]),
             sequence=np.array([pages[index].sequence for index in chosen]),
@@ -181,9 +184,11 @@ class _Walk:
         astray = False
         while line := self._file.readline(LONGEST_LINE):
             at += len(line)
-            if line.startswith(PAGE_START):
+            begin = line.find(PAGE_START)
+            if begin >= 0:
+                # Within a line if the end of the previous page was lost.
                 self.damaged += bool(page)
-                page, filled, start = [line], 1, at - len(line)
+                page, filled, start = [line[begin:]], 1, at - len(line) + begin
                 continue
             if not page:
                 # Lines outside a page: the first line of their page is damaged, and they count as one page. If another

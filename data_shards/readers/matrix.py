@@ -76,7 +76,8 @@ class Matrix(DeviceReader):
             if tag != HEADER_START or range_g not in RANGES_G:
                 raise HarnetError(f"{path}: the header (bytes 513 to 524) is damaged: copy the file again")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                tally, thermometer = Tally(path), Thermometer()
+                tally = Tally(path)
+                thermometer = Thermometer(tally)
                 packets = _choose(content, announced, tally)
                 recording = Recording(
                     pieces=forward(_pieces(content, packets, range_g, thermometer), tally, _rate(packets)),

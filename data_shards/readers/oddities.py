@@ -28,6 +28,7 @@ Kind = Literal[
     "damaged blocks",
     "other sessions",
     "repeated blocks",
+    "numbered again",
     "times spread",
     "flagged ranges",
 ]
@@ -71,7 +72,9 @@ ODDITIES: dict[Kind, Oddity] = {
         "missing",
         "name the columns that hold the signal (--columns), or export the file again",
     ),
-    "missing temperatures": Oddity("thermometer readings that are not numbers", "left out"),
+    "missing temperatures": Oddity(
+        "thermometer readings that are not numbers, or below -40 or above 85 °C", "left out"
+    ),
     "foreign lines": Oddity(
         "lines that are not rows of the table", "left out", "leave such lines out, or export the file again"
     ),
@@ -86,6 +89,11 @@ ODDITIES: dict[Kind, Oddity] = {
     "damaged blocks": Oddity("blocks, pages, packets, seconds or hours that fail their check", "a gap"),
     "other sessions": Oddity("blocks of another recording session than the header's", "left out"),
     "repeated blocks": Oddity("blocks, records or rows that occur again, byte for byte", "read once"),
+    "numbered again": Oddity(
+        "places where the device began to number its blocks or pages again: it restarted, or the file holds two "
+        "recordings",
+        "kept",
+    ),
     "times spread": Oddity(
         "samples that share a timestamp, in regular numbers", "spread evenly, at the recording's rate"
     ),

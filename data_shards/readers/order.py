@@ -19,6 +19,10 @@ from harnet.errors import HarnetError
 DAY = 86_400.0
 PAUSE = 60.0
 """Maximum distance in seconds between pieces with consecutive sequence numbers."""
+ALONE = 3600.0
+"""A single piece at an end is out of place if it is this many seconds from all others."""
+RESTARTED = 10
+"""A sequence number up to this, after a higher one, is from a device that began to count again."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +45,22 @@ def in_order(pieces: Pieces, tally: Tally) -> NDArray[np.bool_]:
     """(n,) whether to read each: a longest selection with non-decreasing timestamps; the others are counted.
 
     Raises:
-        HarnetError: more than `REPAIR_SHARE` of the pieces, and more than one, are out of order; or the clock was set
-            forward between two pieces with consecutive numbers.
+        HarnetError: more than `REPAIR_SHARE` of the pieces, and more than one, are out of order; or the clock stood
+            still, or was set forward between two pieces with consecutive numbers.
     """
     stamps, sequence = pieces.stamps, pieces.sequence
     keep = _first_of_each(stamps, pieces.identities)
     tally.add("repeated blocks", int((~keep).sum()), f"{pieces.name}, of {len(keep)}")
     once = np.flatnonzero(keep)
     chosen = once[in_time(stamps[once])]
+    chosen = chosen[_in_company(stamps[chosen])]
+    _refuse_stopped(pieces, chosen, tally.named)
     if sequence is not None:
         chosen = chosen[_without_jump(stamps[chosen], sequence[chosen])]
         jumps = np.flatnonzero(_jumps(stamps[chosen], sequence[chosen]))
         if len(jumps):
             _refuse_jump(pieces, int(chosen[jumps[0]]), int(chosen[jumps[0] + 1]), tally.named)
+        _count_restarts(pieces, chosen, tally)
     keep[:] = False
     keep[chosen] = True
     left_out = once[~keep[once]]
@@ -62,9 +69,9 @@ def in_order(pieces: Pieces, tally: Tally) -> NDArray[np.bool_]:
         reset = len(left_out) > max(1, REPAIR_SHARE * len(once), 2 * len(backward)) and len(backward) > 0
         # After a clock reset everything that follows is out of order: report the reset itself.
         first = int(backward[0] if reset else left_out[0])
-        before = f" after {_written(stamps[first - 1])}" if first else ""
+        before = f" after {written(stamps[first - 1])}" if first else ""
         where = (
-            f"{pieces.name}; the first is number {pieces.places[first] + 1}, stamped {_written(stamps[first])}{before}"
+            f"{pieces.name}; the first is number {pieces.places[first] + 1}, stamped {written(stamps[first])}{before}"
         )
         judged = Tally(tally.named)
         judged.add("backward times" if reset else "isolated stamps", len(left_out), where)
@@ -105,6 +112,15 @@ def _near_the_rest(stamps: NDArray[np.float64]) -> NDArray[np.bool_]:
     far = max(DAY, high - low)
     near: NDArray[np.bool_] = (stamps >= low - far) & (stamps <= high + far)
     return near
+
+
+def _in_company(stamps: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(n,) False for a single piece at an end, far from all others, of so many that it hardly matters."""
+    keep = np.ones(len(stamps), bool)
+    if len(stamps) * REPAIR_SHARE >= 1:
+        keep[0] = stamps[1] - stamps[0] < ALONE
+        keep[-1] = stamps[-1] - stamps[-2] < ALONE
+    return keep
 
 
 def _spikes(stamps: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -162,12 +178,40 @@ def _without_jump(stamps: NDArray[np.float64], sequence: NDArray[np.int64]) -> N
 
 def _refuse_jump(pieces: Pieces, before: int, after: int, named: object) -> None:
     """Raise `HarnetError`: by their numbers nothing is missing between two pieces, by their timestamps much is."""
-    stamped = f"stamped {_written(pieces.stamps[after])} after {_written(pieces.stamps[before])}"
+    stamped = f"stamped {written(pieces.stamps[after])} after {written(pieces.stamps[before])}"
     raise HarnetError(
         f"{named}: the clock was set forward while recording: of the {pieces.name}, number {pieces.places[after] + 1} "
         f"is {stamped}, although the device numbered them consecutively: split the file there, or exclude it"
     )
 
 
-def _written(stamp: float) -> str:
+def _refuse_stopped(pieces: Pieces, chosen: NDArray[np.int64], named: object) -> None:
+    """Raise `HarnetError` if more than two consecutive pieces, and `REPAIR_SHARE` of all, have the same timestamp."""
+    starts = np.flatnonzero(np.diff(pieces.stamps[chosen], prepend=-np.inf) > 0)
+    lengths = np.diff(starts, append=len(chosen))
+    longest = int(lengths.argmax()) if len(lengths) else 0
+    if len(lengths) and lengths[longest] > max(2, REPAIR_SHARE * len(chosen)):
+        first = chosen[starts[longest]]
+        raise HarnetError(
+            f"{named}: the clock stood still while recording: {lengths[longest]:,} of {len(chosen):,} {pieces.name}, "
+            f"from number {pieces.places[first] + 1} on, are stamped {written(pieces.stamps[first])}: split the file "
+            "there, or exclude it"
+        )
+
+
+def _count_restarts(pieces: Pieces, chosen: NDArray[np.int64], tally: Tally) -> None:
+    """Note where the device began to number again: it restarted, or another recording begins."""
+    assert pieces.sequence is not None
+    sequence = pieces.sequence[chosen]
+    at = np.flatnonzero((np.diff(sequence) < 0) & (sequence[1:] <= RESTARTED) & (sequence[1:] >= 0)) + 1
+    if len(at):
+        first, before = chosen[at[0]], chosen[at[0] - 1]
+        stamped = f"stamped {written(pieces.stamps[first])} after {written(pieces.stamps[before])}"
+        tally.add(
+            "numbered again", len(at), f"{pieces.name}; the first is number {pieces.places[first] + 1}, {stamped}"
+        )
+
+
+def written(stamp: float) -> str:
+    """A time in seconds since 1970 as people write it."""
     return f"{datetime.fromtimestamp(stamp, UTC):%Y-%m-%d %H:%M:%S}"

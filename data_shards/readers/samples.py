@@ -7,9 +7,12 @@ from numpy.typing import NDArray
 
 from data_shards.readers.fillers import Fillers
 from data_shards.readers.oddities import Tally
+from data_shards.readers.order import written
 from data_shards.recording import SampleChunk, Temperature
 from harnet.errors import HarnetError
 
+CELSIUS = (-40.0, 85.0)
+"""Plausible readings of a device's thermometer, the range in which electronics work; anything else is a fault."""
 MOST_READINGS = 1 << 22
 """Maximum number of temperature readings kept: 58 days of an AX3 at 1.2 s. Beyond, every second one is dropped."""
 
@@ -33,8 +36,9 @@ def forward(pieces: Iterable[SampleChunk], tally: Tally, rate: float) -> Iterato
         if times[0] <= latest or not (np.diff(times) > 0).all():
             before = np.maximum.accumulate(np.concatenate([[latest], times]))[:-1]
             later, again = times > before, times == before
-            tally.add("duplicate samples", int(again.sum()))
-            tally.add("backward times", int((~later & ~again).sum()))
+            back = ~later & ~again
+            tally.add("duplicate samples", int(again.sum()), f"the first at {written(times[np.argmax(again)])}")
+            tally.add("backward times", int(back.sum()), f"the first at {written(times[np.argmax(back)])}")
             times, acceleration = times[later], acceleration[later]
         if len(times):
             latest = float(times[-1])
@@ -48,13 +52,21 @@ def forward(pieces: Iterable[SampleChunk], tally: Tally, rate: float) -> Iterato
 class Thermometer:
     """Collects a device's temperature while its samples are read."""
 
-    def __init__(self) -> None:
+    def __init__(self, tally: Tally) -> None:
+        """`tally` counts the readings that are left out."""
+        self._tally = tally
         self._times: list[NDArray[np.float64]] = []
         self._celsius: list[NDArray[np.float32]] = []
         self._count = 0
 
     def add(self, times: NDArray[np.float64], celsius: NDArray[np.float32]) -> None:
-        """Add readings (m,) in the order of the file."""
+        """Add readings (m,) in the order of the file, without those that cannot be a temperature."""
+        possible = (celsius >= CELSIUS[0]) & (celsius <= CELSIUS[1])  # False for NaN
+        if not possible.all():
+            first = int(np.argmin(possible))
+            where = f"the first {celsius[first]:.4g} °C at {written(times[first])}"
+            self._tally.add("missing temperatures", int((~possible).sum()), where)
+            times, celsius = times[possible], celsius[possible]
         self._times.append(times.copy())  # a view would keep the whole array in memory
         self._celsius.append(celsius.astype(np.float32))
         self._count += len(times)

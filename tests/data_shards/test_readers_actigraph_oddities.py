@@ -172,3 +172,25 @@ def test_a_quarter_of_zeros_is_a_gap(tmp_path: Path, log: list[bytes]) -> None:
     np.testing.assert_array_equal(recording.times, np.delete(whole.times, slice(40 * 30, 70 * 30)))
     with pytest.raises(HarnetError, match="all 3,600 samples repeat a value that no sensor measures"):
         recorded(tmp_path / "zeros.gt3x", [record(PLAIN, START + second, bytes(180)) for second in range(120)])
+
+
+@pytest.mark.parametrize("at", [0, 119])
+def test_a_single_second_hours_from_all_others_is_left_out(tmp_path: Path, log: list[bytes], at: int) -> None:
+    for hours, count in ((2, 1), (0.5, 0)):
+        away = START + at + int(hours * 3600) * (1 if at else -1)
+        log[at] = record(PLAIN, away, counts(at).astype("<i2").tobytes())
+        recording = recorded(tmp_path / "x.gt3x", log)
+        assert [(note.kind, note.count) for note in recording.notes] == [("isolated stamps", 1)] * count
+        assert len(recording.times) == (120 - count) * 30
+
+
+def test_a_clock_that_stood_still_is_refused(tmp_path: Path, log: list[bytes]) -> None:
+    log[60:] = [record(PLAIN, START + 60, counts(at).astype("<i2").tobytes()) for at in range(60, 120)]
+    with pytest.raises(HarnetError, match=r"x\.gt3x: the clock stood still .*: 60 of 120 records, from number 61 on"):
+        recorded(tmp_path / "x.gt3x", log)
+
+
+def test_two_records_of_one_second_are_told_where(tmp_path: Path, log: list[bytes]) -> None:
+    twice = [each for at in range(120) for each in (log[at], plain(at, samples=15))]
+    with pytest.raises(HarnetError, match=r"backward times: .* of 5,400, the first at 2024-03-01 11:00:00; up to"):
+        recorded(tmp_path / "x.gt3x", twice)

@@ -117,7 +117,7 @@ def test_a_clock_that_jumps_back_is_refused(tmp_path: Path, blocks: list[bytes])
 
 
 def test_nothing_sound_is_refused(tmp_path: Path, blocks: list[bytes]) -> None:
-    with pytest.raises(HarnetError, match="no usable data block among 0"):
+    with pytest.raises(HarnetError, match=r"no data block after the header: .* if it recorded nothing, exclude it"):
         list(load(write(tmp_path / "empty.cwa", [])))
     with pytest.raises(HarnetError, match="no usable data block among 3"):
         list(load(write(tmp_path / "bad.cwa", [b"AX\xfc\x01" + b"\x01" * 508] * 3)))

@@ -1,5 +1,6 @@
 """Foreign, repeated and misplaced blocks: which ones the .cwa reader uses and what it reports."""
 
+import datetime
 import struct
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from data_shards.notes import Note
 from data_shards.readers import load
-from data_shards.recording import Recording
+from data_shards.recording import Loaded
 from harnet.errors import HarnetError
 from tests.data_shards.test_readers_axivity import PER_BLOCK, START, block, counts, header, packed, write
 
@@ -27,7 +28,7 @@ def changed(one: bytes, form: str, at: int, value: int) -> bytes:
     return resealed(broken)
 
 
-def recorded(path: Path, blocks: list[bytes]) -> Recording:
+def recorded(path: Path, blocks: list[bytes]) -> Loaded:
     return next(load(write(path, blocks))).recording
 
 
@@ -141,7 +142,7 @@ def test_what_a_sound_checksum_does_not_show(
 def test_a_value_beyond_the_devices_range_is_missing(tmp_path: Path, blocks: list[bytes]) -> None:
     blocks[50] = changed(blocks[50], "<h", 30 + 6 * 10, 30_000)
     recording = recorded(tmp_path / "x.cwa", blocks)
-    assert recording.notes == (Note("absurd values", 1, "first 117.2 g, of a device of ±8 g"),)
+    assert recording.notes == (Note("absurd values", 1, "first 117.2 g at 2024-03-01 12:00:40, of a device of ±8 g"),)
     assert len(recording.times) == 200 * PER_BLOCK - 1
     assert np.abs(recording.acceleration).max() < 2
 
@@ -192,3 +193,76 @@ def test_numbered_blocks_of_another_day_are_no_gap(
     blocks[first:last] = [block(n, counts(n), n * 0.8 + days * DAY) for n in range(first, last)]
     with pytest.raises(HarnetError, match=r"x\.cwa: the clock was set forward while recording: of the blocks, number"):
         recorded(tmp_path / "x.cwa", blocks)
+
+
+@pytest.fixture
+def unnumbered() -> list[bytes]:
+    """Sixty blocks of three days before, with the session number of `blocks`."""
+    return [block(number, counts(1000 + number), number * 0.8 - 3 * DAY) for number in range(60)]
+
+
+def test_a_session_number_that_was_used_twice_is_noted(
+    tmp_path: Path, blocks: list[bytes], unnumbered: list[bytes]
+) -> None:
+    recording = recorded(tmp_path / "x.cwa", unnumbered + blocks)
+    where = "blocks; the first is number 61, stamped 2024-03-01 12:00:00 after 2024-02-27 12:00:47"
+    assert recording.notes == (Note("numbered again", 1, where),)
+    assert len(recording.times) == 260 * PER_BLOCK
+
+
+@pytest.mark.parametrize(("start", "there"), [(START, 200), (START.replace(day=2), 260), (START.replace(month=2), 260)])
+def test_blocks_from_before_the_start_of_logging_are_of_another_session(
+    tmp_path: Path, blocks: list[bytes], unnumbered: list[bytes], start: datetime.datetime, there: int
+) -> None:
+    path = tmp_path / "x.cwa"
+    head = bytearray(header())
+    struct.pack_into("<I", head, 13, packed(start))
+    path.write_bytes(bytes(head) + b"".join(unnumbered + blocks))
+    recording = next(load(path)).recording
+    assert len(recording.times) == there * PER_BLOCK
+    (note,) = recording.notes
+    assert (note.kind, note.count) == (("other sessions", 60) if there == 200 else ("numbered again", 1))
+    path.write_bytes(bytes(head) + b"".join(blocks))
+    assert next(load(path)).recording.notes == ()
+
+
+@pytest.mark.parametrize("code", [0x49, 0x8A])
+@pytest.mark.parametrize("older", [60, 300])
+def test_blocks_of_another_setting_are_of_another_session(
+    tmp_path: Path, blocks: list[bytes], older: int, code: int
+) -> None:
+    others = [block(number, counts(1000 + number), number * 0.8 - 3 * DAY, rate=code) for number in range(older)]
+    whole = recorded(tmp_path / "whole.cwa", blocks)
+    recording = recorded(tmp_path / "two.cwa", others + blocks)
+    assert recording.notes == (
+        Note("other sessions", older, f"blocks of another rate or range, of {older + len(blocks)}"),
+    )
+    np.testing.assert_array_equal(recording.times, whole.times)
+    assert recording.range_g == 8
+
+
+@pytest.mark.parametrize("byte", [b"\0", b"\xff"])
+def test_blank_blocks_are_unused_memory_only_at_the_end(tmp_path: Path, blocks: list[bytes], byte: bytes) -> None:
+    blank = [byte * 512] * 40
+    recording = recorded(tmp_path / "x.cwa", [*blocks[:50], *blank, *blocks[90:], *blank])
+    assert recording.notes == (Note("damaged blocks", 40, "of 200"),)
+    assert len(recording.times) == 160 * PER_BLOCK
+    recording = recorded(tmp_path / "twice.cwa", [*blocks, *blank, header(), *blocks, *blank])
+    assert recording.notes == (Note("repeated blocks", 200, "blocks, of 400"),)
+
+
+@pytest.mark.parametrize("since", [0, 100, 190])
+def test_a_clock_that_stood_still_is_refused(tmp_path: Path, blocks: list[bytes], since: int) -> None:
+    still = [block(number, counts(number), since * 0.8) for number in range(since, 200)]
+    with pytest.raises(
+        HarnetError, match=rf"x\.cwa: the clock stood still .* {200 - since} of 200 .* number {since + 1} on"
+    ):
+        recorded(tmp_path / "x.cwa", blocks[:since] + still)
+
+
+def test_a_temperature_that_cannot_be_is_left_out(tmp_path: Path, blocks: list[bytes]) -> None:
+    blocks = [changed(each, "<H", 20, 1023 if number == 50 else 256) for number, each in enumerate(blocks)]
+    recording = recorded(tmp_path / "x.cwa", blocks)
+    assert recording.notes == (Note("missing temperatures", 1, "the first 249.7 °C at 2024-03-01 12:00:40"),)
+    assert recording.temperature is not None
+    assert recording.temperature.celsius.tolist() == [25] * 199

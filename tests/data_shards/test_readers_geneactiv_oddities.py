@@ -81,7 +81,7 @@ def test_a_temperature_that_is_no_number_is_no_zero(tmp_path: Path, pages: list[
     pages[3] = pages[3].replace("Temperature:30.3", "Temperature:")
     pages[4] = pages[4].replace("Temperature:30.4", "Temperature:3O.4")
     recording = recorded(tmp_path / "x.bin", pages)
-    assert recording.notes == (Note("missing temperatures", 2),)
+    assert recording.notes == (Note("missing temperatures", 2, "the first nan °C at 2024-03-01 12:00:09"),)
     assert recording.temperature is not None
     assert len(recording.temperature.celsius) == PAGES - 2
     assert recording.temperature.celsius.min() == 30
@@ -179,3 +179,29 @@ def test_a_clock_that_was_set_forward_is_refused(tmp_path: Path, pages: list[str
     pages[20:] = [each.replace("Page Time:2024", "Page Time:2025") for each in pages[20:]]
     with pytest.raises(HarnetError, match=r"x\.bin: the clock was set forward .* pages, number 21 is stamped 2025"):
         recorded(tmp_path / "x.bin", pages)
+
+
+def test_a_temperature_that_cannot_be_is_left_out(tmp_path: Path, pages: list[str]) -> None:
+    pages[3] = pages[3].replace("Temperature:30.3", "Temperature:-3276,8")
+    recording = recorded(tmp_path / "x.bin", pages)
+    assert recording.notes == (Note("missing temperatures", 1, "the first -3277 °C at 2024-03-01 12:00:09"),)
+    assert recording.temperature is not None
+    assert recording.temperature.celsius.min() == 30
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+@pytest.mark.parametrize("left", [100, 3600 - 1200, 3600 - 1201])
+def test_a_page_that_lost_its_end(tmp_path: Path, pages: list[str], left: int, end: str) -> None:
+    plain = recorded(tmp_path / "plain.bin", pages)
+    head, _, samples = pages[10].rstrip("\n").rpartition("\n")
+    pages[10] = f"{head}\n{samples[:left]}{end}"
+    recording = recorded(tmp_path / "x.bin", pages)
+    assert recording.notes == (Note("damaged blocks", 1, f"pages, of {PAGES}"),)
+    np.testing.assert_array_equal(recording.times, np.delete(plain.times, slice(10 * PER_PAGE, 11 * PER_PAGE)))
+
+
+def test_the_last_page_may_be_short(tmp_path: Path, pages: list[str]) -> None:
+    pages[-1] = pages[-1][: -1 - 1200] + "\n"
+    recording = recorded(tmp_path / "x.bin", pages)
+    assert recording.notes == ()
+    assert len(recording.times) == PAGES * PER_PAGE - 100

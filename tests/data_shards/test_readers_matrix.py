@@ -161,3 +161,13 @@ def test_packets_without_a_common_rate_are_refused(tmp_path: Path, packets: list
     content = [packets[0], b"MDTCPACK" + struct.pack("<I", zlib.crc32(body)) + body]
     with pytest.raises(HarnetError, match="no two packets have the same sampling rate"):
         list(load(write(tmp_path / "x.BIN", content, header(2))))
+
+
+def test_a_temperature_that_cannot_be_is_left_out(tmp_path: Path, packets: list[bytes]) -> None:
+    body = bytearray(packets[2][12:])
+    struct.pack_into("<h", body, 24 + 6 * (PER_PACKET + 10), -32_768)
+    packets[2] = b"MDTCPACK" + struct.pack("<I", zlib.crc32(body)) + body
+    recording = next(load(write(tmp_path / "x.BIN", packets))).recording
+    assert recording.notes == (Note("missing temperatures", 1, "the first -3277 °C at 2024-03-01 11:02:00"),)
+    assert recording.temperature is not None
+    assert len(recording.temperature.celsius) == 11

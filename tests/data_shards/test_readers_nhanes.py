@@ -155,7 +155,11 @@ def test_what_one_row_can_do_to_an_hour(tmp_path: Path) -> None:
     for old, new, note in (
         (stamps[300], "2000-01-09 13:00:03.738", "isolated stamps: 1"),
         (stamps[300], "2000-01-06 13:40:03.738", "isolated stamps: 1"),
-        (f",{values(1)[299, 0]},", ",9999,", "absurd values: 1 (first 9999 g, of a device of ±6 g)"),
+        (
+            f",{values(1)[299, 0]},",
+            ",9999,",
+            "absurd values: 1 (first 9999 g at 2000-01-06 13:00:03, of a device of ±6 g)",
+        ),
     ):
         assert old in rows
         changed = gzip.compress(rows.replace(old, new, 1).encode())

@@ -70,8 +70,7 @@ def reader_for(path: Path, options: ReadOptions) -> DeviceReader:
         if reader.recognises(head, options):
             return reader if opener is None else Compressed(reader, opener)
     kinds = ", ".join(reader.kind for reader in READERS)
-    header = Table.header(head)
-    hint = f"; its first line is {','.join(header)[:100]!r}: name four of these with --columns" if header else ""
+    hint = f"; {found}" if (found := Table.hint(head)) else ""
     raise HarnetError(f"{path}: not a known device file{hint}; known are: {kinds}")
 
 

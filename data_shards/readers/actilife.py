@@ -22,6 +22,9 @@ from harnet.errors import HarnetError
 
 FIRST_LINE = re.compile(r"-+ *Data (?:File|Table|Table File) Created By ActiGraph .*", re.IGNORECASE)
 HEADER_LINES = 10
+"""Usual number of lines of the header, not counting blank ones."""
+HEADING = b"Created By ActiGraph"
+"""Part of the first line."""
 
 _FORMAT = re.compile(r"date format (\S.*?)(?: at |  |$)", re.IGNORECASE)
 _RATE = re.compile(r" at ([\d.,]+) *Hz", re.IGNORECASE)
@@ -98,7 +101,10 @@ def _header(lines: list[str], path: Path) -> Header:
     stamps = Stamps(order)
     start = stamps.seconds(np.array([stamp.encode()]))[0] if stamps.begin([stamp]) else np.nan
     if np.isnan(start):
-        raise HarnetError(f"{path}: start {stamp!r} is not a date in the format {form[1]} of line 1: export it again")
+        raise HarnetError(
+            f"{path}: start {stamp!r} is not a date in the format {form[1]} of line 1: export it "
+            "again, with numbers for day, month and four-digit year"
+        )
     serial = fields.get("Serial Number:", "")
     model = _MODEL.search(lines[0])
     device = f"ActiGraph {model[1]}" if model and not model[1].startswith("ActiLife") else "ActiGraph"
@@ -109,18 +115,30 @@ def _dialect(lines: list[str], path: Path) -> Dialect:
     """How the rows below the header are written."""
     met = 0
     for index, line in enumerate(lines):
-        met += bool(line.strip())
-        if met <= HEADER_LINES or not line.strip():
+        if not line.strip():
             continue
+        met += 1
         for separator in SEPARATORS[:3]:
             cells = split(line, separator)
-            if len(cells) in (3, 4):
-                named = any(number_of(cell) is None for cell in cells[-3:])
-                if named and any("axis" in cell.casefold() for cell in cells):
-                    raise HarnetError(f"{path}: counts per epoch, not acceleration: export RAW data")
-                skip = index + named
-                return Dialect(separator, any('"' in other for other in lines[skip:]), (), len(cells), skip)
-    raise HarnetError(f"{path}: no rows of x,y,z or of a stamp and x,y,z below the header: export RAW data again")
+            numbers = [number_of(cell) is not None for cell in cells[-3:]]
+            # Below a shorter header, rows begin earlier.
+            if len(cells) not in (3, 4) or (met <= HEADER_LINES and not all(numbers)):
+                continue
+            if any("axis" in cell.casefold() for cell in cells):
+                raise HarnetError(f"{path}: counts per epoch, not acceleration: export RAW data")
+            skip = index + (not any(numbers))
+            first = next((split(other, separator) for other in lines[skip:] if other.strip()), cells)
+            if len(first) > len(cells):
+                raise HarnetError(
+                    f"{path}: rows have {len(first)} cells below {len(cells)} names: if that comes from decimal "
+                    "commas, export with another separator"
+                )
+            blank = sum(not other.strip() for other in lines[:skip])
+            return Dialect(separator, (), len(cells), skip, blank=blank, heading=HEADING)
+    raise HarnetError(
+        f"{path}: no rows of x,y,z or of a stamp and x,y,z below the header: export RAW data again; if commas are also "
+        "decimal signs, with another separator"
+    )
 
 
 def _bare(line: str) -> str:

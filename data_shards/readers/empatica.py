@@ -4,7 +4,7 @@ Layout, from the manufacturer's note in each export: row 1 is the UNIX time (UTC
 sampling rate, both repeated for each axis; then `x,y,z` in units of 1/64 g.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from data_shards.readers.device_reader import HEAD_BYTES, DeviceReader, Found, ReadOptions
@@ -12,6 +12,7 @@ from data_shards.readers.oddities import Tally
 from data_shards.readers.tables.assembly import recording_of
 from data_shards.readers.tables.dialect import SEPARATORS, Dialect, split, text_lines
 from data_shards.readers.tables.stamps import FIRST_CLOCK_SECOND, LAST_CLOCK_SECOND, number_of
+from data_shards.readers.tables.table_rows import TableRows
 from data_shards.readers.tables.text import CountedTimes, TextRows
 from harnet.errors import HarnetError
 
@@ -50,8 +51,21 @@ class Empatica(DeviceReader):
         tally = Tally(path)
         text = TextRows(path, dialect, range(3), CountedTimes(start, rate, "utc"), UNITS_PER_G, tally)
         clock, rows = text.begun()
+        rows = _of_one_session(rows, path)
         recording = recording_of(rows, clock, options, tally, rate=rate, device="Empatica E4", range_g=RANGE_G)
         yield Found(recording, label=self.label(path))
+
+
+def _of_one_session(rows: Iterable[TableRows], path: Path) -> Iterator[TableRows]:
+    """The same rows; `HarnetError` if one is the start of another session, whose samples would get wrong times."""
+    for some in rows:
+        start = (some.acceleration >= FIRST_CLOCK_SECOND / UNITS_PER_G).all(axis=1)
+        if start.any():
+            raise HarnetError(
+                f"{path}: line {some.number[start][0]:,} is the start of another session: files were joined: split it "
+                "there"
+            )
+        yield some
 
 
 def _two_rows(lines: list[str]) -> tuple[Dialect, float, float] | None:
@@ -66,5 +80,5 @@ def _two_rows(lines: list[str]) -> tuple[Dialect, float, float] | None:
             start, rate = (each.pop() for each in values)
             assert start is not None
             assert rate is not None
-            return Dialect(separator, '"' in lines[there[0]], (), 3, there[1] + 1, blank=there[1] - 1), start, rate
+            return Dialect(separator, (), 3, there[1] + 1, blank=there[1] - 1), start, rate
     return None

@@ -51,7 +51,7 @@ class Parquet(DeviceReader):
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:
                 raise HarnetError(f"{path}: more than one column is called {twice!r}: rename them, and write it again")
-            places = Dialect(",", False, names, len(names), 0).places(options.columns, path)
+            places = Dialect(",", names, len(names), 0).places(options.columns, path)
             columns = [names[place] for place in places]
             for name in columns:
                 if pa.types.is_nested(file.schema_arrow.field(name).type):
@@ -151,4 +151,6 @@ def _not_numbers(path: Path, name: str, kind: pa.DataType) -> HarnetError:
 def _is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    # Some writers of columnar files do not mark texts as such.
+    return any(is_one(kind) for is_one in (*kinds, pa.types.is_binary, pa.types.is_large_binary))

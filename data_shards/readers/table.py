@@ -6,7 +6,7 @@ from pathlib import Path
 from data_shards.readers.device_reader import PER_G, DeviceReader, Found, ReadOptions
 from data_shards.readers.oddities import Tally
 from data_shards.readers.tables.assembly import recording_of
-from data_shards.readers.tables.dialect import column_names, sniff, text_lines
+from data_shards.readers.tables.dialect import column_names, no_header_hint, sniff, text_lines
 from data_shards.readers.tables.text import CellTimes, TextRows
 from harnet.errors import HarnetError
 
@@ -20,9 +20,12 @@ class Table(DeviceReader):
     kind = "CSV with the columns time,x,y,z (or those named with --columns)"
 
     @staticmethod
-    def header(head: bytes) -> list[str]:
-        """The column names in the first line; empty unless it reads as a line of at least four names."""
-        return column_names(text_lines(head))
+    def hint(head: bytes) -> str:
+        """What to do about a text table that is not recognised; empty if it does not look like one."""
+        lines = text_lines(head)
+        if names := column_names(lines):
+            return f"its first line is {','.join(names)[:100]!r}: name four of these with --columns"
+        return no_header_hint(lines)
 
     def recognises(self, head: bytes, options: ReadOptions) -> bool:
         """By a header row with at least two of the wanted columns, so that a missing one can be reported; or, without a

@@ -36,6 +36,15 @@ def test_empatica(tmp_path: Path) -> None:
     np.testing.assert_array_equal(one.recording.times, START + np.arange(16) / 32)
 
 
+@pytest.mark.parametrize("line", [3, 4, 18])
+def test_empatica_of_two_sessions_is_refused(line: int, tmp_path: Path) -> None:
+    rows = ["-2,43,64"] * 16
+    rows[line - 3 : line - 3] = [f"{START + 9000}.0,{START + 9000}.0,{START + 9000}.0", "32.0,32.0,32.0"]
+    content = f"{START}.0,{START}.0,{START}.0\n32.0,32.0,32.0\n" + "\n".join(rows) + "\n"
+    with pytest.raises(HarnetError, match=rf"ACC\.csv: line {line} is the start of another session: .*split it there"):
+        found(tmp_path / "S" / "ACC.csv", content)
+
+
 def test_empatica_cut_off_within_a_row(tmp_path: Path) -> None:
     one = found(tmp_path / "S09" / "ACC.csv", f"{START},{START},{START}\n32,32,32\n1,2,3\n4,5,6\n7,8")
     assert len(one.recording.times) == 2
@@ -139,6 +148,8 @@ STAMPS = pd.to_datetime(["2023-11-14T22:13:20.5", "2023-11-14T22:13:20.75"])
         (STAMPS.tz_localize("UTC"), "utc", START + 0.5),
         (STAMPS.tz_localize("Europe/Dublin"), "utc", START + 0.5),
         (["2023-11-14T22:13:20.5Z", "2023-11-14T22:13:20.75Z"], "utc", START + 0.5),
+        (pa.array(["2023-11-14 22:13:20.5", "2023-11-14 22:13:20.75"], pa.string_view()), "local", START + 0.5),
+        (pa.array([b"2023-11-14 22:13:20.5", b"2023-11-14 22:13:20.75"]), "local", START + 0.5),
         (STAMPS.as_unit("ms").astype("int64"), "utc", START + 0.5),
         (STAMPS.as_unit("us").astype("int64"), "utc", START + 0.5),
         (pd.to_timedelta([0.5, 0.75], "s"), "none", 0.5),

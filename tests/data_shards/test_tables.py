@@ -23,6 +23,7 @@ STAMPS: dict[str, tuple[Callable[[int], str], str]] = {
     "space": (local, "local"),
     "T and Z": (lambda i: local(i).replace(" ", "T") + "Z", "utc"),
     "offset and zone": (lambda i: local(i) + "+0000 [Europe/London]", "utc"),
+    "offset after UTC": (lambda i: local(i + 360_000) + " UTC+01:00", "utc"),
     "offset with colon": (lambda i: local(i).replace(" ", "T") + "+00:00", "utc"),
     "java": (lambda i: local(i).replace(" ", "T").replace(".000", "") + "+00:00[Etc/UTC]", "utc"),
     "python": (lambda i: local(i).replace(".000", ""), "local"),
@@ -252,7 +253,7 @@ def test_any_mixture_of_forms_and_a_few_odd_rows(data: st.DataObject, tmp_path: 
 
 def test_a_table_that_was_read_leaves_memory() -> None:
     """A worker reads thousands of files; Arrow's options keep references that the garbage collector cannot see."""
-    cells = Cells(Dialect(",", False, (), fields=4, skip=0), range(4), Tally("x"))
+    cells = Cells(Dialect(",", (), fields=4, skip=0), range(4), Tally("x"))
     assert cells.columns(LineChunk(b"0,0,0,1\n1,0,0\n2,0,0,1\n", 1, last=True))[0].tolist() == [1, 3]
     gone = weakref.ref(cells)
     del cells

@@ -47,7 +47,7 @@ def test_decimal_commas_between_commas_are_refused(stamp: Callable[[int], str], 
     table = [row.replace(".", ",").replace(";", ",") for row in rows(";", stamp)]
     with pytest.raises(HarnetError, match=r"header row names 4 columns, but rows have \d cells: .*another separator"):
         recording(tmp_path, text(table))
-    with pytest.raises(HarnetError, match="not a known device file"):
+    with pytest.raises(HarnetError, match="not a known device file; commas are both separators and decimal signs: exp"):
         recording(tmp_path, text(table, None))
 
 
@@ -118,6 +118,12 @@ def test_a_quote_that_is_never_closed(line: str | None, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.acceleration, signal().astype(np.float32))
 
 
+@pytest.mark.parametrize("every", [1, 500])
+def test_quoted_separators_far_below_the_header_row(every: int, tmp_path: Path) -> None:
+    table = [f'{row},"sitting, reading"' if i >= 1000 and not i % every else f"{row}," for i, row in enumerate(rows())]
+    assert_plain(recording(tmp_path, text(table, "time,x,y,z,note")))
+
+
 def test_prose_about_a_table_is_no_table(tmp_path: Path) -> None:
     with pytest.raises(HarnetError, match="not a known device file"):
         recording(tmp_path, "# Watches\n\nTables have the columns time, x, y, z\nas all have, had, and will have.\n")
@@ -130,6 +136,19 @@ def test_no_header_row(columns: int, separator: str, tmp_path: Path) -> None:
     table = text([row + more for row in rows(separator, local)], None)
     assert_plain(recording(tmp_path, table), "local")
     assert_plain(recording(tmp_path, table, columns=("1", "2", "3", "4")), "local")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize(("stamp", "more"), [(local, 1), (unix, 4), (lambda index: f"{index / 100}", 0)])
+def test_no_header_row_and_other_columns(
+    stamp: Callable[[int], str], more: int, separator: str, tmp_path: Path
+) -> None:
+    table = text([row + (separator + "1.5") * more for row in rows(separator, stamp)], None)
+    hint = f"; it has no header row and {4 + more} columns: pass the numbers of .* such as --columns 1 2 3 4;"
+    with pytest.raises(HarnetError, match=hint):
+        recording(tmp_path, table)
+    found = recording(tmp_path, table, columns=("1", "2", "3", "4"))
+    np.testing.assert_array_equal(found.acceleration, signal().astype(np.float32))
 
 
 def test_columns_by_number(tmp_path: Path) -> None:

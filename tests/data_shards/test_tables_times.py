@@ -311,6 +311,32 @@ def test_actilife_headers_that_are_refused(change: dict[str, str], message: str,
         actilife(tmp_path, "dd.MM.yyyy", True, True, ",", **change)
 
 
+@pytest.mark.parametrize("stamped", [True, False])
+@pytest.mark.parametrize("names", [True, False])
+def test_actilife_with_a_shorter_header(names: bool, stamped: bool, tmp_path: Path) -> None:
+    found = actilife(tmp_path, "dd.MM.yyyy", stamped, names, ",", dtime="", battery="")
+    assert (len(found.times), notes(found)) == (600, {"blank lines": 2})
+    np.testing.assert_array_equal(found.acceleration, signal(600).round(3))
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+def test_actilife_of_two_recordings_is_refused(stamped: bool, tmp_path: Path) -> None:
+    actilife(tmp_path, "dd.MM.yyyy", stamped, True, ",")
+    path = tmp_path / "P1.csv"
+    path.write_text(path.read_text() * 2)
+    with pytest.raises(HarnetError, match=r"P1\.csv: line 612 is the header of another recording: files were joined"):
+        list(load(path))
+
+
+@pytest.mark.parametrize(("names", "message"), [(True, "rows have 6 cells below 3 names"), (False, "no rows of x,y,z")])
+def test_actilife_with_commas_as_separators_and_decimal_signs(names: bool, message: str, tmp_path: Path) -> None:
+    actilife(tmp_path, "dd.MM.yyyy", False, names, ";")
+    path = tmp_path / "P1.csv"
+    path.write_text(path.read_text().replace(";", ","))
+    with pytest.raises(HarnetError, match=rf"P1\.csv: {message}.*with another separator"):
+        list(load(path))
+
+
 E4 = "{start}{sep}{start}{sep}{start}\n{rate}{sep}{rate}{sep}{rate}\n"
 
 

@@ -15,6 +15,7 @@ from data_shards.readers.oddities import Tally
 from data_shards.readers.tables.dialect import Dialect, split, without_spaces
 from data_shards.readers.tables.lines import LF, LineChunk
 from data_shards.readers.tables.stamps import LONGEST_STAMP
+from harnet.errors import HarnetError
 
 NO_VALUE = (
     *("", '""', "nan", "NaN", "NAN", "na", "NA", "n/a", "N/A", "<NA>", "null", "NULL", "nil", "None"),
@@ -41,7 +42,7 @@ class Cells:
         self._names = [f"{place}" for place in places]
         self._separator = dialect.separator
         self._needs_last_cell = max(places) >= dialect.fields - 1
-        self._quote: str | bool = '"' if dialect.quoted else False
+        self._heading = dialect.heading
         self._convert = pcsv.ConvertOptions(
             include_columns=self._names,
             column_types=dict.fromkeys(self._names, pa.string()),
@@ -53,12 +54,18 @@ class Cells:
         self._before = b""
 
     def columns(self, piece: LineChunk) -> tuple[NDArray[np.int64], list[pa.Array]]:
-        """The line number of each row, (n,), and the cells of each column as strings, null where there is none."""
+        """The line number of each row, (n,), and the cells of each column as strings, null where there is none.
+
+        Raises:
+            HarnetError: there is another header, below which times and device are those of another recording.
+        """
+        self._refuse_joined(piece)
         content = self._ending_whole(piece)
         blank = _blank_lines(content.rstrip() if piece.last else content)
         self._tally.add("blank lines", blank)
         content = self._plain(content)
-        if self._quote:
+        quoted = b'"' in content
+        if quoted:
             content = _without_open_quotes(content)
         self._odd = []
         if not content.strip():
@@ -72,7 +79,7 @@ class Cells:
             ),
             # Not stored: the garbage collector cannot see Arrow's reference to its handler, so each file would leak.
             parse_options=pcsv.ParseOptions(
-                delimiter=self._separator, quote_char=self._quote, invalid_row_handler=self._foreign
+                delimiter=self._separator, quote_char='"' if quoted else False, invalid_row_handler=self._foreign
             ),
             convert_options=self._convert,
         )
@@ -83,6 +90,14 @@ class Cells:
         else:
             number = np.arange(piece.first_line, piece.first_line + table.num_rows)
         return number, columns
+
+    def _refuse_joined(self, piece: LineChunk) -> None:
+        place = piece.content.find(self._heading) if self._heading else -1
+        if place >= 0:
+            raise HarnetError(
+                f"{self._tally.named}: line {piece.first_line + piece.content.count(LF, 0, place):,} is the header of "
+                "another recording: files were joined: split it there"
+            )
 
     def _foreign(self, row: pcsv.InvalidRow) -> str:
         if row.text.strip():

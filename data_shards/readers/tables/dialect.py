@@ -1,4 +1,4 @@
-"""Detects the dialect of a text table from its first lines: separator, quotes, column names, start of the data."""
+"""Detects the dialect of a text table from its first lines: separator, column names, start of the data."""
 
 import csv
 import re
@@ -34,8 +34,6 @@ class Dialect:
 
     separator: str
     """One of `SEPARATORS`."""
-    quoted: bool
-    """Whether cells may be in double quotes."""
     names: tuple[str, ...]
     """Column names as written, stripped; empty if there is no header row."""
     fields: int
@@ -46,6 +44,8 @@ class Dialect:
     """Number of skipped lines that are neither blank nor the header row."""
     blank: int = 0
     """Number of skipped lines that are blank."""
+    heading: bytes = b""
+    """Text that every header has: if it occurs again, below the header, recordings were joined."""
 
     def places(self, columns: Sequence[str], path: Path) -> list[int]:
         """Index of each column, given by name or by number from 1; `HarnetError` if one does not exist."""
@@ -140,12 +140,12 @@ def sniff(lines: Sequence[str], columns: Sequence[str]) -> Dialect | None:
                 names = _names_of_fields(cells, after, separator)
                 usual = _usual_fields(after, separator)
                 fields = usual if usual > 1 else len(cells)
-                return Dialect(separator, _quoted(after), names, fields, index + 1, index - blank, blank)
+                return Dialect(separator, names, fields, index + 1, index - blank, blank)
             if _is_data(lines[index:], separator, columns):
                 above = next((line for line in reversed(lines[:index]) if line.strip()), "")
                 if _names_columns(split(above, separator), len(cells)):
                     return None
-                return Dialect(separator, _quoted(after), (), len(cells), index, index - blank, blank)
+                return Dialect(separator, (), len(cells), index, index - blank, blank)
     return None
 
 
@@ -177,6 +177,23 @@ def column_names(lines: Sequence[str]) -> list[str]:
         if len(names) >= 4 and not any(number_of(name) is not None for name in names):
             return names
     return []
+
+
+def no_header_hint(lines: Sequence[str]) -> str:
+    """What to do about a table without a header row whose columns are not known by position; empty if it is none."""
+    lines = [line for line in lines[:LINES_LOOKED_AT] if line.strip()]
+    for separator in SEPARATORS[:3]:
+        rows = [split(line, separator) for line in lines]
+        fields = len(rows[0]) if rows else 0
+        if len(rows) < 2 or fields < 4 or not all(len(row) == fields and _is_row(row) for row in rows):
+            continue
+        if separator == "," and any(_DIGITS_OF_A_FRACTION.fullmatch(cell) for row in rows for cell in row):
+            return "commas are both separators and decimal signs: export with another separator"
+        return (
+            f"it has no header row and {fields} columns: pass the numbers of those of time, x, y and z, such as "
+            "--columns 1 2 3 4"
+        )
+    return ""
 
 
 def _is_header(cells: Sequence[str], columns: Sequence[str]) -> bool:
@@ -226,7 +243,3 @@ def _is_data(lines: Sequence[str], separator: str, columns: Sequence[str]) -> bo
 def _usual_fields(lines: Sequence[str], separator: str) -> int:
     counts = Counter(len(split(line, separator)) for line in lines[:LINES_LOOKED_AT] if line.strip())
     return max(counts, key=lambda fields: counts[fields]) if counts else 0
-
-
-def _quoted(lines: Sequence[str]) -> bool:
-    return any('"' in line for line in lines[:LINES_LOOKED_AT])

@@ -27,7 +27,7 @@ cells are not timestamps."""
 _TIME = (
     r"(?P<hour>\d{1,2}):?(?P<minute>\d\d)(?::?(?P<second>\d\d)(?:[.,:](?P<fraction>\d{1,9})\d*)?)?"
     r"(?:\s*(?P<half>[AaPp])\.?[Mm]\.?)?"
-    r"\s*(?P<zone>[Zz]|UTC|GMT|(?P<sign>[+-])(?P<zone_hour>\d\d):?(?P<zone_minute>\d\d)?)?"
+    r"\s*(?P<zone>[Zz]|UTC|GMT|(?:UTC|GMT)?(?P<sign>[+-])(?P<zone_hour>\d\d):?(?P<zone_minute>\d\d)?)?"
     r"\s*(?:\[[\w+\-/]+\])?"
 )
 _YEAR_FIRST = r"(?P<year>\d{4})(?P<mark>[-/]?|\. ?)(?P<month>\d{1,2})(?P=mark)(?P<day>\d{1,2})\.?"

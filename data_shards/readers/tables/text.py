@@ -73,7 +73,7 @@ class CellTimes:
             first = next((cell for cell in some if cell.strip()), "")
             raise HarnetError(
                 f"{self._path}: time {first[:40]!r} is neither UNIX seconds nor ISO 8601 (2024-05-31T23:59:59.5): name "
-                "the column of times with --columns"
+                "the column of times with --columns; if date and time of day are in two columns, join them"
             )
         self.clock, self._per_second = clock_of(values, self._path, self._column)
 

@@ -62,6 +62,22 @@ def test_stamps_that_many_samples_share(
     assert longest_step(found) < 2 / rate
 
 
+@pytest.mark.parametrize("by", [0.3, 0.9])
+@pytest.mark.parametrize("count", [1, 9])
+@pytest.mark.parametrize("index", [0, 1, 2000])
+@pytest.mark.parametrize("piece", [500, 1 << 18])
+def test_a_few_stamps_less_than_a_second_ahead(
+    by: float, count: int, index: int, piece: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "PIECE_ROWS", piece)
+    monkeypatch.setattr(timeline, "LEAST_SETTLED", piece)
+    true = START + np.arange(4000) / 100
+    stamps = true + by * ((np.arange(4000) >= index) & (np.arange(4000) < index + count))
+    found = table(tmp_path, stamps)
+    assert notes(found) == {"isolated stamps": count}
+    np.testing.assert_array_equal(found.times, np.delete(true, slice(index, index + count)))
+
+
 def test_seconds_with_irregular_numbers_are_refused_or_take_a_rate(tmp_path: Path) -> None:
     counts = np.random.default_rng(1).integers(40, 101, 60)
     stamps = np.repeat(START + np.arange(60.0), counts)

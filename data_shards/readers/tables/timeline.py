@@ -101,6 +101,10 @@ class Timeline:
         keep &= ~astray & ~repeated
         times = np.full(len(window), np.nan)
         times[keep] = self._placed(window[keep], last)
+        ahead = np.zeros(len(window), bool)
+        ahead[keep] = _ahead(times[keep])
+        self._count("isolated stamps", window, ahead, start, stop)
+        keep &= ~ahead
         least = mean_period(window.times) / 2 if self._bunched else 1e-6
         moved = keep & (np.abs(times - window.times) > least)
         self._count("times spread", window, moved, start, stop)
@@ -223,6 +227,19 @@ def _isolated(times: NDArray[np.float64], at_start: bool, at_end: bool) -> NDArr
                 odd[start:stop] = True
                 continue
         before = times[stop - 1]
+    return odd
+
+
+def _ahead(times: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Mask of a few consecutive samples whose timestamps are ahead of more samples after them, which would be lost."""
+    odd = np.zeros(len(times), bool)
+    back = np.diff(times, prepend=-np.inf) < 0
+    for stop in np.flatnonzero(back).tolist() if len(times) > 2 * FEW else ():
+        count = int((times[max(stop - FEW, 0) : stop] > times[stop]).sum())
+        before, after = slice(stop - count, stop), slice(stop, stop + count + 1)
+        outnumbered = count < FEW and len(times[after]) > count and times[after].max() < times[before].min()
+        if outnumbered and not back[before].any() and not back[after][1:].any():
+            odd[before] = True
     return odd
 
 

@@ -179,13 +179,17 @@ def _info(archive: zipfile.ZipFile, path: Path) -> Info:
         log=found["log"],
         fields=fields,
     )
-    numbers = ((info.rate, RATES), (info.scale, SCALE_LIMITS), (info.range_g, RANGES_G), (info.start, STARTS))
-    if not all(low <= number <= high for number, (low, high) in numbers):  # False for NaN
-        serial = fields.get("Serial Number", "none")
-        raise HarnetError(
-            f"{path}: info.txt gives {info.rate:g} Hz, {info.scale:g} counts per g and a range of {info.range_g:g} g "
-            f"for the device {serial}: not usable, export the file again"
-        )
+    for key, number, (low, high) in (
+        ("Sample Rate", info.rate, RATES),
+        ("Acceleration Scale", info.scale, SCALE_LIMITS),
+        ("Acceleration Max", info.range_g, RANGES_G),
+        ("Start Date", info.start, STARTS),
+    ):
+        if not low <= number <= high:  # True for NaN
+            raise HarnetError(
+                f"{path}: info.txt gives {fields.get(key, '')!r} as {key!r} for the device "
+                f"{fields.get('Serial Number', 'none')}: not usable, export the file again"
+            )
     return info
 
 

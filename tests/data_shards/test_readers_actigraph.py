@@ -164,12 +164,10 @@ def test_unpacking_undoes_packing(values: list[tuple[int, int, int]]) -> None:
     ("change", "message"),
     [
         ({"Sample Rate": "fast"}, "info.txt gives 'fast' as 'Sample Rate': export"),
-        ({"Sample Rate": "0"}, "info.txt gives 0 Hz"),
-        (
-            {"Acceleration Scale": "0"},
-            "info.txt gives 30 Hz, 0 counts per g and a range of 8 g for the device TAS1H00000001",
-        ),
-        ({"Acceleration Scale": "nan"}, "info.txt gives 30 Hz, nan counts per g"),
+        ({"Sample Rate": "0"}, "info.txt gives '0' as 'Sample Rate' for the device TAS1H00000001: not usable"),
+        ({"Acceleration Scale": "0"}, "info.txt gives '0' as 'Acceleration Scale'"),
+        ({"Acceleration Scale": "nan"}, "info.txt gives 'nan' as 'Acceleration Scale'"),
+        ({"Acceleration Max": "-8"}, "info.txt gives '-8' as 'Acceleration Max'"),
     ],
 )
 def test_bad_info_is_refused(tmp_path: Path, change: dict[str, str], message: str) -> None:
@@ -178,9 +176,15 @@ def test_bad_info_is_refused(tmp_path: Path, change: dict[str, str], message: st
     assert "\n" not in str(caught.value)
 
 
+def test_an_old_file_without_a_usable_start_is_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path / "old.gt3x", packed(counts(0)), INFO | {"Start Date": "0"}, name="activity.bin")
+    with pytest.raises(HarnetError, match=r"old\.gt3x: info\.txt gives '0' as 'Start Date' for the device TAS1H"):
+        list(load(path))
+
+
 def test_an_unknown_device_without_a_scale_is_refused(tmp_path: Path) -> None:
     info = {"Serial Number": "XYZ1", "Sample Rate": "30", "Start Date": INFO["Start Date"]}
-    with pytest.raises(HarnetError, match="0 counts per g and a range of 0 g for the device XYZ1"):
+    with pytest.raises(HarnetError, match=r"info\.txt gives '' as 'Acceleration Scale' for the device XYZ1"):
         list(load(archive(tmp_path / "unknown.gt3x", plain(0), info)))
 
 

@@ -45,8 +45,8 @@ def in_order(pieces: Pieces, tally: Tally) -> NDArray[np.bool_]:
     """(n,) whether to read each: a longest selection with non-decreasing timestamps; the others are counted.
 
     Raises:
-        HarnetError: more than `REPAIR_SHARE` of the pieces, and more than one, are out of order; or the clock stood
-            still, or was set forward between two pieces with consecutive numbers.
+        HarnetError: more than `REPAIR_SHARE` of the pieces, and more than one, are out of order, in the file or by a
+            clock that was reset; or the clock stood still, or was set forward between two consecutive numbers.
     """
     stamps, sequence = pieces.stamps, pieces.sequence
     keep = _first_of_each(stamps, pieces.identities)
@@ -66,6 +66,8 @@ def in_order(pieces: Pieces, tally: Tally) -> NDArray[np.bool_]:
     left_out = once[~keep[once]]
     if len(left_out):
         backward = once[1:][np.diff(stamps[once]) < 0]
+        if len(left_out) > max(1, REPAIR_SHARE * len(once)):
+            _refuse_disorder(pieces, once, tally.named)
         reset = len(left_out) > max(1, REPAIR_SHARE * len(once), 2 * len(backward)) and len(backward) > 0
         # After a clock reset everything that follows is out of order: report the reset itself.
         first = int(backward[0] if reset else left_out[0])
@@ -183,6 +185,21 @@ def _refuse_jump(pieces: Pieces, before: int, after: int, named: object) -> None
         f"{named}: the clock was set forward while recording: of the {pieces.name}, number {pieces.places[after] + 1} "
         f"is {stamped}, although the device numbered them consecutively: split the file there, or exclude it"
     )
+
+
+def _refuse_disorder(pieces: Pieces, once: NDArray[np.int64], named: object) -> None:
+    """Raise `HarnetError` if, in the order of the device's numbers, the timestamps are in order too."""
+    if pieces.sequence is None:
+        return
+    sequence = pieces.sequence[once]
+    by_number = once[np.argsort(sequence, kind="stable")]
+    if (np.diff(pieces.sequence[by_number]) > 0).all() and (np.diff(pieces.stamps[by_number]) >= 0).all():
+        first = once[int(np.argmax(np.diff(sequence) < 0)) + 1]
+        raise HarnetError(
+            f"{named}: the {pieces.name} are not in the order in which the device numbered them: number "
+            f"{pieces.places[first] + 1} is stamped {written(pieces.stamps[first])} after "
+            f"{written(pieces.stamps[first - 1])}: copy the file again from the device, or exclude it"
+        )
 
 
 def _refuse_stopped(pieces: Pieces, chosen: NDArray[np.int64], named: object) -> None:

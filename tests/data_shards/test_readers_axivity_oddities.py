@@ -266,3 +266,18 @@ def test_a_temperature_that_cannot_be_is_left_out(tmp_path: Path, blocks: list[b
     assert recording.notes == (Note("missing temperatures", 1, "the first 249.7 °C at 2024-03-01 12:00:40"),)
     assert recording.temperature is not None
     assert recording.temperature.celsius.tolist() == [25] * 199
+
+
+@pytest.mark.parametrize("how", ["halves", "backwards", "pairs"])
+def test_blocks_that_are_not_in_the_order_of_their_numbers_are_refused(
+    tmp_path: Path, blocks: list[bytes], how: str
+) -> None:
+    mixed, first = {
+        "halves": (blocks[100:] + blocks[:100], 101),
+        "backwards": (blocks[::-1], 2),
+        "pairs": ([each for at in range(0, 200, 2) for each in (blocks[at + 1], blocks[at])], 2),
+    }[how]
+    with pytest.raises(
+        HarnetError, match=rf"x\.cwa: the blocks are not in the order .*: number {first} is .*: copy the"
+    ):
+        recorded(tmp_path / "x.cwa", mixed)

@@ -149,7 +149,12 @@ def test_a_page_of_another_time_is_left_out(tmp_path: Path, pages: list[str], at
 
 def test_a_clock_that_was_reset_is_refused(tmp_path: Path, pages: list[str]) -> None:
     with pytest.raises(HarnetError, match=r"reset\.bin: backward times: 10 of 30, pages; the first is number 21, stam"):
-        recorded(tmp_path / "reset.bin", pages[10:] + pages[:10])
+        recorded(tmp_path / "reset.bin", pages[:20] + [each.replace("-01 12:", "-01 11:") for each in pages[20:]])
+
+
+def test_pages_that_are_not_in_the_order_of_their_numbers_are_refused(tmp_path: Path, pages: list[str]) -> None:
+    with pytest.raises(HarnetError, match=r"x\.bin: the pages are not in the order .*: number 21 is .*: copy the file"):
+        recorded(tmp_path / "x.bin", pages[10:] + pages[:10])
 
 
 def test_a_page_of_another_rate_is_damaged(tmp_path: Path, pages: list[str]) -> None:

@@ -1,5 +1,6 @@
 """What a user decides about an ingest."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +40,7 @@ class IngestOptions:
     """File in which the first part stores the list of files for the others; None: each part lists them itself."""
 
     def __post_init__(self) -> None:
-        if self.min_seconds <= 0:
+        if not 0 < self.min_seconds < math.inf:
             raise HarnetError(f"--min-seconds {self.min_seconds:g}: pass the length of a window, such as 10")
         self.clocks()
         if self.participant_pattern is None:

@@ -1,5 +1,6 @@
 """The interface of device readers, implemented by the modules in this folder."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,10 @@ class ReadOptions:
     """Whether a table's dates such as 05/06/2024 start with the day."""
     timezone: str | None = None
     """Time zone of the wearers; shows when a table's local times went back by an hour."""
+
+    def __post_init__(self) -> None:
+        if self.rate is not None and not 0 < self.rate < math.inf:
+            raise HarnetError(f"--rate {self.rate:g}: pass the sampling rate in Hz, such as 100")
 
 
 @dataclass(frozen=True)

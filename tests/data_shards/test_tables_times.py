@@ -101,6 +101,30 @@ def test_the_nominal_rate_whatever_the_digits(rate: int, digits: int, tmp_path: 
     assert len(found.times) == len(true)
 
 
+@pytest.mark.parametrize("rate", [20.0, 100.0])
+@pytest.mark.parametrize("piece", [700, 1 << 18])
+def test_pauses_among_stamps_that_many_samples_share(
+    rate: float, piece: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "PIECE_ROWS", piece)
+    monkeypatch.setattr(timeline, "LEAST_SETTLED", piece)
+    seconds = np.arange(int(60 * rate)) / rate
+    paused = (seconds % 20 >= 7.3) & (seconds % 20 < 10.6)
+    true = START + 0.3 + seconds[~paused]
+    found = table(tmp_path, np.floor(true + 1e-6))
+    assert np.abs(found.times - true).max() < 2 / rate
+    assert (np.diff(found.times) > 1).sum() == 3
+
+
+def test_samples_that_catch_up_after_a_pause_are_irregular(tmp_path: Path) -> None:
+    true = START + np.arange(6000) / 100
+    stamps = np.floor(true + 1e-6)
+    for second in (20, 40):
+        stamps[(stamps >= START + second) & (stamps < START + second + 3)] = START + second + 3
+    with pytest.raises(HarnetError, match=r"irregular numbers: pass the sampling rate"):
+        table(tmp_path, stamps)
+
+
 def test_a_lost_second_stays_a_gap(tmp_path: Path) -> None:
     stamps = np.repeat(START + np.delete(np.arange(60.0), 30), 50)
     found = table(tmp_path, stamps)

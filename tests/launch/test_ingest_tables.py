@@ -41,6 +41,14 @@ def test_slow_devices(rate: float, tmp_path: Path) -> None:
     assert (stored(out, "p") != MISSING).all(axis=0).sum() == pytest.approx(60 * 30, abs=3)
 
 
+@pytest.mark.parametrize("number", ["0", "-5", "nan", "inf"])
+@pytest.mark.parametrize("option", ["--rate", "--min-seconds"])
+def test_impossible_numbers(option: str, number: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "p.csv", 50, 20)
+    assert ingest(tmp_path, f"{option}={number}")[0] == 1
+    assert f"{option} {number}: pass the" in capsys.readouterr().err
+
+
 def test_too_slow_a_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "p.csv", 18, 60)
     assert ingest(tmp_path)[0] == 1

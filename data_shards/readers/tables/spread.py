@@ -74,9 +74,10 @@ class Groups:
 
     @property
     def irregular(self) -> int:
-        """Number of runs with an unusual number of samples, not counting the first and the last run."""
-        inner = self.counts[1:-1]
-        return int((np.abs(inner - self.usual) > max(1.0, REGULAR * self.usual)).sum())
+        """Number of runs with an unusual number of samples; the first and the last one may have fewer."""
+        surplus = self.counts - self.usual
+        surplus[[0, -1]] = np.maximum(surplus[[0, -1]], 0)
+        return int((np.abs(surplus) > max(1.0, REGULAR * self.usual)).sum())
 
     def spread(self) -> NDArray[np.float64]:
         """Times of all samples, evenly spaced over the unit of their timestamp."""

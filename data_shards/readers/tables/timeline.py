@@ -137,7 +137,8 @@ class Timeline:
         if len(times) < FEW or is_even(times):
             return times
         groups = Groups(times)
-        pauses = np.flatnonzero(np.abs(np.diff(times)) > max(LOOK_AHEAD, 2.5 * groups.unit)) + 1
+        pause = 1.5 * groups.unit if groups.rounded else max(LOOK_AHEAD, 2.5 * groups.unit)
+        pauses = np.flatnonzero(np.abs(np.diff(times)) > pause) + 1
         parts = [slice(*ends) for ends in pairwise([0, *pauses.tolist(), len(times)])]
         if groups.rounded:
             return self._spread(rows, parts)
@@ -162,6 +163,8 @@ class Timeline:
         """Sampling times of rows whose timestamps are rounded to a unit, so that many samples share one."""
         groups = [Groups(rows.times[part]) for part in parts]
         whole = Groups(rows.times)
+        for each in groups:
+            each.usual = each.usual if len(each.counts) > 2 else whole.usual
         irregular = sum(each.irregular for each in groups)
         if irregular > max(1, IRREGULAR_SHARE * len(whole.stamps)) or len(whole.stamps) < 3:
             raise HarnetError(

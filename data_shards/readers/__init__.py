@@ -8,10 +8,10 @@ from pathlib import Path
 
 from data_shards.readers.actigraph import ActiGraph
 from data_shards.readers.actilife import ActiLife
-from data_shards.readers.archive import archived, is_archive
+from data_shards.readers.archive import MAGIC, archived, is_archive
 from data_shards.readers.axivity import Axivity
 from data_shards.readers.compressed import Compressed, opener_of, unpacked_head
-from data_shards.readers.device_reader import HEAD_BYTES, DeviceReader, Found, FoundLoaded, ReadOptions, Units
+from data_shards.readers.device_reader import HEAD_BYTES, DeviceReader, Found, FoundLoaded, ReadOptions, Units, Unusable
 from data_shards.readers.empatica import Empatica
 from data_shards.readers.geneactiv import GENEActiv
 from data_shards.readers.matrix import Matrix
@@ -50,6 +50,11 @@ READERS: tuple[DeviceReader, ...] = (
 """Readers in the order in which they are tried: the strictest first, tables with named columns last."""
 
 
+SUFFIXES = {".cwa", ".gt3x", ".bin", ".gz", ".bz2", ".zip"}
+"""Suffixes of recordings. They matter only for an empty file, whose content does not show whether it was one; an empty
+.csv is usual: an E4's tags.csv if its wearer never pressed the button."""
+
+
 def head_of(path: Path) -> bytes:
     """The first bytes of a file, which identify its format."""
     with path.open("rb") as file:
@@ -60,7 +65,8 @@ def reader_for(path: Path, options: ReadOptions) -> DeviceReader:
     """The reader that recognises this file's first bytes; `HarnetError` if none does."""
     head = head_of(path)
     if not head:
-        raise HarnetError(f"{path}: empty file (0 bytes): copy it again from the device, or exclude it")
+        refusal = Unusable if path.suffix.lower() in SUFFIXES else HarnetError
+        raise refusal(f"{path}: empty file (0 bytes): copy it again from the device, or exclude it")
     if is_archive(head, path):
         return archived(path, READERS, options)
     opener = opener_of(head)
@@ -69,6 +75,10 @@ def reader_for(path: Path, options: ReadOptions) -> DeviceReader:
     for reader in READERS:
         if reader.recognises(head, options):
             return reader if opener is None else Compressed(reader, opener)
+    if opener is not None and (head.startswith(MAGIC) or opener_of(head)):
+        raise Unusable(f"{path}: an archive inside another one: nested archives are not unpacked: unpack it manually")
+    if head.startswith(MAGIC):
+        raise Unusable(f"{path}: the zip archive is damaged or cut off: copy it again, or exclude it")
     kinds = ", ".join(reader.kind for reader in READERS)
     hint = f"; {found}" if (found := Table.hint(head)) else ""
     raise HarnetError(f"{path}: not a known device file{hint}; known are: {kinds}")

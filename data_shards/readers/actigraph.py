@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from data_shards.readers.absurd import MOST_OF_RANGE, without_absurd
 from data_shards.readers.actigraph_log import PACKED, PIECE_BYTES, InflatedMember, choose_seconds, read_seconds, unpack
 from data_shards.readers.containers import open_zip
-from data_shards.readers.device_reader import DeviceReader, Found, ReadOptions
+from data_shards.readers.device_reader import DeviceReader, Found, ReadOptions, Unusable
 from data_shards.readers.oddities import Tally
 from data_shards.readers.samples import forward
 from data_shards.recording import Recording, SampleChunk
@@ -120,7 +120,7 @@ def bare_name(member: str) -> str:
 
 @contextmanager
 def archive_errors(path: object) -> Iterator[None]:
-    """Convert exceptions from a damaged, encrypted or unsupported zip archive to a one-line HarnetError."""
+    """Convert exceptions from a damaged, encrypted or unsupported zip archive to a one-line `Unusable`."""
     try:
         yield
     except HarnetError:
@@ -129,9 +129,9 @@ def archive_errors(path: object) -> Iterator[None]:
         # A damaged directory makes zipfile seek to before the start of the file: "invalid argument", "negative seek".
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
-        raise HarnetError(f"{path}: the zip archive is damaged or cut off ({error}): copy it again") from error
+        raise Unusable(f"{path}: the zip archive is damaged or cut off ({error}): copy it again") from error
     except (RuntimeError, NotImplementedError) as error:
-        raise HarnetError(f"{path}: the zip archive cannot be read ({error}): unpack it manually") from error
+        raise Unusable(f"{path}: the zip archive cannot be read ({error}): unpack it manually") from error
 
 
 def _recording(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Recording:

@@ -76,10 +76,10 @@ def archived(path: Path, readers: Sequence[DeviceReader], options: ReadOptions) 
             "and ingest the folder"
         )
     nested = any(member.lower().endswith((".zip", ".gz", ".bz2", ".7z", ".rar")) for member in others)
-    advice = "nested archives are not unpacked: unpack them manually" if nested else "if it is a table, name --columns"
-    raise HarnetError(
-        f"{path}: a zip archive without a device file that can be read in it ({len(others)} other files): {advice}"
-    )
+    without = f"{path}: a zip archive without a device file that can be read in it ({len(others)} other files)"
+    if nested:
+        raise Unusable(f"{without}: nested archives are not unpacked: unpack them manually")
+    raise HarnetError(f"{without}: if it is a table, name --columns")
 
 
 def _heads(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -87,7 +87,7 @@ def _heads(path: Path) -> Iterator[tuple[str, bytes]]:
     with archive_errors(path), open_zip(path) as archive:
         members = [each for each in archive.infolist() if each.file_size and not _is_clutter(each.filename)]
         if len(members) > MOST_MEMBERS:
-            raise HarnetError(f"{path}: {len(members)} files in one zip archive: unpack it and ingest the folder")
+            raise Unusable(f"{path}: {len(members)} files in one zip archive: unpack it and ingest the folder")
         for member in members:
             if member.file_size > max_bytes(path):
                 raise too_large(path)

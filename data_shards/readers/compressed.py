@@ -11,7 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from data_shards.readers.device_reader import HEAD_BYTES, DeviceReader, Found, ReadOptions, pieces_of, speaking_of
+from data_shards.readers.device_reader import (
+    HEAD_BYTES,
+    DeviceReader,
+    Found,
+    ReadOptions,
+    Unusable,
+    pieces_of,
+    speaking_of,
+)
 from harnet.errors import HarnetError
 
 MAX_BYTES = 8 << 30
@@ -40,17 +48,17 @@ def opener_of(head: bytes) -> Opener | None:
 
 
 def decompressed(opener: Opener, path: Path, size: int) -> Iterator[bytes]:
-    """The decompressed content, at most `size` bytes at a time; `HarnetError` if it is damaged or truncated."""
+    """The decompressed content, at most `size` bytes at a time; `Unusable` if it is damaged or truncated."""
     try:
         with opener(path, "rb") as file:
             while piece := file.read(size):
                 yield piece
     except (EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise HarnetError(f"{path}: the compressed file is damaged or cut off ({error}): copy it again") from error
+        raise Unusable(f"{path}: the compressed file is damaged or cut off ({error}): copy it again") from error
     except OSError as error:
         if error.errno is not None:  # an error of the disk, not of the content
             raise
-        raise HarnetError(f"{path}: the compressed file is damaged ({error}): copy it again") from error
+        raise Unusable(f"{path}: the compressed file is damaged ({error}): copy it again") from error
 
 
 def unpacked_head(opener: Opener, path: Path) -> bytes:
@@ -63,11 +71,11 @@ def max_bytes(path: Path) -> int:
     return min(MAX_BYTES, max(USUAL_BYTES, MAX_RATIO * path.stat().st_size))
 
 
-def too_large(path: Path) -> HarnetError:
+def too_large(path: Path) -> Unusable:
     """The error for a file that unpacks to more."""
     if max_bytes(path) == MAX_BYTES:
-        return HarnetError(f"{path}: unpacks to more than {MAX_BYTES >> 30} GiB: unpack it manually")
-    return HarnetError(
+        return Unusable(f"{path}: unpacks to more than {MAX_BYTES >> 30} GiB: unpack it manually")
+    return Unusable(
         f"{path}: {path.stat().st_size:,} bytes that unpack to more than {max_bytes(path) >> 20:,} MiB, "
         "as hardly any recording does: exclude it, or unpack it manually if it is one"
     )

@@ -92,7 +92,10 @@ class DeviceReader(ABC):
 
 
 class Unusable(HarnetError):
-    """A file that certainly contains recordings but cannot be read: refused rather than skipped, in folders too."""
+    """A file that cannot be read although it holds recordings, or may hold some: an archive that cannot be opened.
+
+    It is refused rather than skipped, in folders too.
+    """
 
 
 @contextmanager

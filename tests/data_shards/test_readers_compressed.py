@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from benchmarks.make_cwa import MakeOptions, make
+from data_shards.ingest.ingest_options import IngestOptions
+from data_shards.ingest.ingest_plan import plan_ingest
 from data_shards.readers import ReadOptions, compressed, load, reader_for
 from harnet.errors import HarnetError
 from tests.data_shards.test_readers_axivity import block, header
@@ -108,7 +110,9 @@ def test_a_bomb_is_refused_before_it_fills_the_disk(cwa: Path, tmp_path: Path, m
 def test_compressed_twice_is_not_unpacked_twice(cwa: Path, tmp_path: Path) -> None:
     path = tmp_path / "twice.cwa.gz.gz"
     path.write_bytes(gzip.compress(gzip.compress(cwa.read_bytes())))
-    with pytest.raises(HarnetError, match="not a known device file"):
+    with pytest.raises(
+        HarnetError, match=r"twice\.cwa\.gz\.gz: an archive inside another one: nested archives are not"
+    ):
         list(load(path))
 
 
@@ -175,7 +179,7 @@ def test_an_archive_of_a_version_that_does_not_exist(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[content.rindex(b"PK\x01\x02") + 6] = 235
     path.write_bytes(content)
-    with pytest.raises(HarnetError, match=r"p\.zip: not a known device file"):
+    with pytest.raises(HarnetError, match=r"p\.zip: the zip archive is damaged or cut off: copy it again"):
         list(load(path))
 
 
@@ -184,3 +188,26 @@ def test_an_archive_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(compressed, "MAX_BYTES", 1 << 18)
     with pytest.raises(HarnetError, match=r"p\.zip: unpacks to more than"):
         list(load(path))
+
+
+def test_files_that_may_hold_recordings_are_not_skipped_in_folders(cwa: Path, tmp_path: Path) -> None:
+    content = cwa.read_bytes()
+    folder = tmp_path / "site"
+    folder.mkdir()
+    whole = zip_of(folder / "cut.zip", visit1_dot_cwa=content)
+    whole.write_bytes(whole.read_bytes()[:-2000])
+    locked = bytearray(zip_of(folder / "locked.zip", visit2_dot_cwa=content).read_bytes())
+    for flags in (6, locked.rindex(b"PK\x01\x02") + 8):
+        locked[flags] |= 1
+    (folder / "locked.zip").write_bytes(locked)
+    zip_of(folder / "nested.zip", visit3_dot_cwa_dot_gz=gzip.compress(content))
+    (folder / "twice.cwa.gz.gz").write_bytes(gzip.compress(gzip.compress(content)))
+    (folder / "start.cwa.gz").write_bytes(gzip.compress(content)[:20])
+    zip_of(folder / "papers.zip", paper_dot_pdf=b"%PDF-1.7")
+    for name in ("empty.CWA", "tags.csv", "COPIED"):
+        (folder / name).touch()
+    planned = plan_ingest([folder], IngestOptions())
+    assert sorted(path.name for path, _ in planned.refused) == [
+        *("cut.zip", "empty.CWA", "locked.zip", "nested.zip", "start.cwa.gz", "twice.cwa.gz.gz")
+    ]
+    assert [Path(path).name for path in planned.skipped] == ["COPIED", "papers.zip", "tags.csv"]

@@ -6,7 +6,6 @@ HEADER_TIMESTAMP,X,Y,Z in g; `[SEQN]_Logs.csv` lists the ranges that the agency'
 shifted to the first week of January 2000, keeping the day of the week.
 """
 
-import io
 import re
 import tarfile
 import zlib
@@ -16,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pcsv
 from numpy.typing import NDArray
 
 from data_shards.readers.absurd import without_absurd
 from data_shards.readers.containers import open_tar
 from data_shards.readers.device_reader import DeviceReader, Found, ReadOptions
+from data_shards.readers.nhanes_rows import parse_hour
 from data_shards.readers.oddities import REPAIR_SHARE, Kind, Tally
 from data_shards.readers.order import in_time
 from data_shards.readers.samples import forward
@@ -31,7 +30,6 @@ from harnet.errors import HarnetError
 RATE = 80.0
 RANGE_G = 6.0
 """Values from -6.006 to 6.006 occur, "typically" ±6.000 (the data documentation)."""
-COLUMNS = ("HEADER_TIMESTAMP", "X", "Y", "Z")
 SAMPLES_PER_HOUR = 288_000
 MAX_HOUR_BYTES = 64 << 20
 """Five times an hour of text; a member that decompresses to more is damaged or a decompression bomb."""
@@ -119,7 +117,7 @@ def _pieces(archive: tarfile.TarFile, hours: Hours, flagged: int | None, tally: 
 
 
 def _hours(archive: tarfile.TarFile, path: Path) -> Hours:
-    """List the members. Raises `HarnetError` if there are no hourly files, or more than `MAX_HOURS`."""
+    """List the members. Raises `HarnetError` if there are none, too many, or those of two devices."""
     found: dict[str, list[tuple[tarfile.TarInfo, re.Match[str]]]] = {}
     count = 0
     logs = None
@@ -142,6 +140,12 @@ def _hours(archive: tarfile.TarFile, path: Path) -> Hours:
     with path.open("rb") as file:
         file.seek(end)
         whole = file.read(TAR_BLOCK) == bytes(TAR_BLOCK)
+    sensors = sorted({match[2] for copies in found.values() for _, match in copies})
+    if len(sensors) > 1:
+        raise HarnetError(
+            f"{path}: hours of {len(sensors)} devices ({', '.join(sensors[:3])}) in one tar: pass one tar per "
+            "participant"
+        )
     ordered = [found[start] for start in sorted(found)]
     first = ordered[0][0][1]
     return Hours(
@@ -230,40 +234,6 @@ def _milliseconds(written: str) -> int:
     """Milliseconds since 1970 of a time such as `2000-01-06-12-30-00`."""
     date, clock = written[:10], written[11:].replace("-", ":")
     return int(np.datetime64(f"{date}T{clock}", "ms").astype(np.int64))
-
-
-def parse_hour(content: bytes) -> tuple[NDArray[np.int64], NDArray[np.float32], int]:
-    """An hourly file: milliseconds since 1970 (n,), acceleration (n, 3) in g, NaN if missing, count of other lines.
-
-    Raises:
-        ValueError: it is not an hourly file.
-    """
-    lines: list[str] = []
-
-    def skip(line: pcsv.InvalidRow) -> str:
-        lines.append(line.text)
-        return "skip"
-
-    if not content.isascii():
-        content = content.decode("utf-8", "replace").encode()  # the library passes on invalid rows as text
-    table = pcsv.read_csv(
-        io.BytesIO(content),
-        read_options=pcsv.ReadOptions(use_threads=False),
-        parse_options=pcsv.ParseOptions(invalid_row_handler=skip),
-        convert_options=pcsv.ConvertOptions(
-            include_columns=list(COLUMNS),
-            column_types={COLUMNS[0]: pa.timestamp("ms"), **dict.fromkeys(COLUMNS[1:], pa.float32())},
-        ),
-    )
-    if len(lines) > max(1, REPAIR_SHARE * table.num_rows):
-        raise ValueError(f"{len(lines)} lines without four columns")
-    acceleration = np.empty((table.num_rows, 3), np.float32)
-    for axis, name in enumerate(COLUMNS[1:]):
-        acceleration[:, axis] = table[name].to_numpy()
-    stamps = table[COLUMNS[0]]
-    if stamps.null_count:
-        raise ValueError("a row without a time")
-    return stamps.to_numpy().astype("datetime64[ms]").astype(np.int64), acceleration, len(lines)
 
 
 def on_grid(milliseconds: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -117,7 +117,7 @@ def spoilt(how: str) -> bytes:
     return b"not gzip" if how == "not gzip" else gzip.compress(rows.encode())
 
 
-@pytest.mark.parametrize("how", ["flipped", "not gzip", "empty", "column", "text", "time"])
+@pytest.mark.parametrize("how", ["flipped", "not gzip", "empty", "column", "text"])
 def test_a_damaged_hour_is_dropped_and_named(tmp_path: Path, how: str) -> None:
     recording = next(load(write(tmp_path / "1.tar", members() | {name(1): spoilt(how)}))).recording
     np.testing.assert_array_equal(recording.acceleration, g([0, 2, 3]))
@@ -147,6 +147,28 @@ def test_a_line_that_is_no_row(tmp_path: Path, line: str) -> None:
     recording = next(load(write(tmp_path / "1.tar", members() | {name(1): changed}))).recording
     assert recording.notes[0] == Note("foreign lines", 1, "rows of 2000-01-06-13-00-00")
     np.testing.assert_array_equal(recording.acceleration, g([0, 1, 2, 3]))
+
+
+@pytest.mark.parametrize(
+    "row", ["the,end,of,it", ",1,1,1", "2000-13-06 13:00:09.98,0,0,1", "2000-01-06 13:00:09.98,0,x,1"]
+)
+@pytest.mark.parametrize("place", [1, 400, ROWS + 1])
+def test_a_row_with_an_unreadable_cell(row: str, place: int, tmp_path: Path) -> None:
+    lines = text(1).splitlines()
+    lines.insert(place, row)
+    changed = gzip.compress(("\n".join(lines) + "\n").encode())
+    recording = next(load(write(tmp_path / "1.tar", members() | {name(1): changed}))).recording
+    assert recording.notes[0] == Note("foreign lines", 1, "rows of 2000-01-06-13-00-00")
+    np.testing.assert_array_equal(recording.acceleration, g([0, 1, 2, 3]))
+    np.testing.assert_array_equal(recording.times, exact([0, 1, 2, 3]))
+
+
+def test_hours_of_two_devices_are_refused(tmp_path: Path) -> None:
+    contents = {name(0): b"", name(1).replace("NEO1G22051089", "NEO1G22050000"): b""}
+    with pytest.raises(
+        HarnetError, match=r"1\.tar: hours of 2 devices \(NEO1G22050000, NEO1G22051089\) in one tar: pass"
+    ):
+        list(load(write(tmp_path / "1.tar", contents)))
 
 
 def test_what_one_row_can_do_to_an_hour(tmp_path: Path) -> None:

@@ -97,6 +97,17 @@ def test_a_foreign_line(index: int, line: str, tmp_path: Path) -> None:
     assert len(found.times) == COUNT
 
 
+@pytest.mark.parametrize("header", ["time,x,z,y", "Z, Y, X, time", '"time","x","y","temperature"'])
+def test_a_second_header_row_with_other_columns_is_refused(header: str, tmp_path: Path) -> None:
+    with pytest.raises(HarnetError, match=r"line 1,502 is a header row with other columns than the first one"):
+        recording(tmp_path, at(1500, lambda row: [header, row]))
+
+
+def test_the_same_header_row_again_is_left_out(tmp_path: Path) -> None:
+    found = recording(tmp_path, at(1500, lambda row: ["TIME,x,y,z", row]))
+    assert notes(found) == {"foreign lines": 1}
+
+
 @pytest.mark.parametrize("values", ["1,0.5,0.5", "0.0000,0.0000,1.0000"])
 @pytest.mark.parametrize("index", [1, 1500, COUNT - 1])
 def test_a_time_twice(index: int, values: str, tmp_path: Path) -> None:

@@ -104,6 +104,7 @@ class TextRows:
         self._tally = tally
         self._times = times
         self._per_g = per_g
+        self._header = [dialect.names[place].casefold() for place in places] if dialect.names else []
         self._names = [repr(dialect.names[place]) if dialect.names else f"{place + 1}" for place in places]
         tally.add("blank lines", dialect.blank)
         tally.add("preamble lines", dialect.preamble)
@@ -132,12 +133,24 @@ class TextRows:
         if odd.any():
             # An empty cell is a missing value; a cell with words means that the line is not a row of the table.
             rows = odd.any(axis=0)
+            self._refuse_joined(number, columns, odd)
             first = int(np.argmax(rows))
             where = f"the first in line {number[first]:,}, column {self._names[int(np.argmax(odd[:, first]))]}"
             self._tally.add("foreign lines", int(rows.sum()), where)
             self._judge_early()
             number, times, acceleration = number[~rows], times[~rows], acceleration[~rows]
         return TableRows(number, times, acceleration)
+
+    def _refuse_joined(self, number: NDArray[np.int64], columns: Sequence[pa.Array], odd: NDArray[np.bool_]) -> None:
+        """Refuse a file with a second header row that has the columns in other places: its axes would be swapped."""
+        for row in np.flatnonzero(odd.all(axis=0)).tolist():
+            cells = [bytes(column[row].as_buffer() or b"").decode(errors="replace") for column in columns]
+            cells = [cell.strip().casefold() for cell in cells]
+            if cells != self._header and not set(cells).isdisjoint(self._header):
+                raise HarnetError(
+                    f"{self._tally.named}: line {number[row]:,} is a header row with other columns than the first one: "
+                    "files were joined: split it there"
+                )
 
     def _judge_early(self) -> None:
         """Stop early if the file is not a table, without reading gigabytes to the end."""

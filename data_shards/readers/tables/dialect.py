@@ -24,6 +24,7 @@ BY_PLACE = (4, 7)
 ABSENT = ("", "nan", "na", "null", "none", "-")
 """Usual ways to write that a value is missing."""
 _SPACED_STAMP = re.compile(rb"(\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4})[ \t]+(\d{1,2}:)")
+_SPACED_OFFSET = re.compile(rb"(?<=\d)[ \t]+(UTC|GMT)(?=[+\- \t])")
 _SPACED_ZONE = re.compile(rb"[ \t]+\[[\w+\-/]+\]")
 _DIGITS_OF_A_FRACTION = re.compile(r"0\d+")
 
@@ -120,7 +121,7 @@ def split(line: str, separator: str) -> list[str]:
 
 def without_spaces(text: bytes) -> bytes:
     """Text whose cells are separated by white space, with the spaces inside timestamps removed."""
-    return _SPACED_ZONE.sub(b"", _SPACED_STAMP.sub(rb"\1T\2", text))
+    return _SPACED_ZONE.sub(b"", _SPACED_OFFSET.sub(rb"\1", _SPACED_STAMP.sub(rb"\1T\2", text)))
 
 
 def sniff(lines: Sequence[str], columns: Sequence[str]) -> Dialect | None:

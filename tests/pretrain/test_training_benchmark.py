@@ -19,10 +19,18 @@ from pretrain.model import ModelConfig
 
 @pytest.fixture
 def bench(shards: Path, tmp_path: Path) -> train.Benchmark:
-    arguments = Namespace(shards=shards, batch=16, architecture="harnet5", minutes=5.0)
+    arguments = Namespace(shards=shards, batch=16, architecture="harnet5", minutes=5.0, only=["fed", "bounds"])
     made = train.Benchmark(arguments, shards, tmp_path)
     made.model, made.slice = ModelConfig("harnet5", width=8), 0.01
     return made
+
+
+def test_parts_do_not_overwrite_the_results_of_the_whole(
+    bench: train.Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "RESULTS", tmp_path)
+    assert bench.save().name.endswith("-fed-bounds.json")
+    assert len(list(tmp_path.glob("train-*.json"))) == 1
 
 
 def test_every_stage_is_timed_against_its_floor() -> None:

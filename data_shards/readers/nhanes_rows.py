@@ -77,6 +77,7 @@ def _parsed(table: pa.Table) -> Rows:
     odd = np.isnan(seconds)
     acceleration = np.empty((len(odd), 3), np.float32)
     for axis, column in enumerate(axes):
-        acceleration[:, axis], words = numbers(column)
+        with np.errstate(over="ignore"):  # infinite, and so missing
+            acceleration[:, axis], words = numbers(column)
         odd |= words
     return np.rint(seconds[~odd] * 1000).astype(np.int64), acceleration[~odd]

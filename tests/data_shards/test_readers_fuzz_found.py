@@ -33,6 +33,25 @@ def test_rows_of_fewer_cells_than_the_header_row(tmp_path: Path) -> None:
         list(load(path))
 
 
+@pytest.mark.parametrize("place", [0, 30, 100, 200])
+def test_a_time_that_is_infinite(place: int, tmp_path: Path) -> None:
+    lines = ROWS.splitlines(keepends=True)
+    lines.insert(place, "1e999,0.1,0.2,0.97\n")
+    path = tmp_path / "x.csv"
+    path.write_text("time,x,y,z\n" + "".join(lines))
+    found = next(load(path)).recording
+    assert (len(found.times), found.notes[0].kind, found.notes[0].count) == (200, "foreign lines", 1)
+
+
+def test_a_value_beyond_float32_in_an_hour_with_a_row_of_text(tmp_path: Path) -> None:
+    text = nhanes.text(1) + "2000-01-06 13:00:09.98,1e40,0,1\nthe,end,of,it\n"
+    path = nhanes.write(tmp_path / "1.tar", {nhanes.name(0): gzip.compress(nhanes.text(0).encode()),
+                                             nhanes.name(1): gzip.compress(text.encode())})  # fmt: skip
+    found = next(load(path)).recording
+    assert {note.kind: note.count for note in found.notes} == {"foreign lines": 1, "missing values": 1}
+    assert len(found.times) == 2 * nhanes.ROWS
+
+
 @pytest.mark.parametrize("times", [[0.0, 5e-324] * 3, [0, 1, 1e9, 1e9 + 1], [0, 1e300], [0, np.inf]])
 def test_times_of_no_rate(tmp_path: Path, times: list[float]) -> None:
     columns = {"time": pa.array(times), **{axis: pa.array([0.1] * len(times)) for axis in "xyz"}}

@@ -124,7 +124,7 @@ class TextRows:
         acceleration = np.empty((len(number), 3), np.float32)
         odd = np.zeros((len(columns), len(number)), bool)
         if len(columns) == 4:
-            odd[0] = np.isnan(times)
+            odd[0] = ~np.isfinite(times)
         for axis, column in enumerate(columns[-3:]):
             values, odd[axis - 3] = numbers(column)
             with np.errstate(over="ignore"):

@@ -141,7 +141,7 @@ class _Content:
             )
         except pa.ArrowNotImplementedError as error:
             raise _not_numbers(self._path, name, column.type) from error
-        return values
+        return np.where(np.isnan(values), np.nan, values)  # arithmetic on a signalling NaN is an error
 
 
 def _not_numbers(path: Path, name: str, kind: pa.DataType) -> HarnetError:

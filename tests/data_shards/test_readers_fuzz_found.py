@@ -60,6 +60,16 @@ def test_times_of_no_rate(tmp_path: Path, times: list[float]) -> None:
         list(load(tmp_path / "x.parquet"))
 
 
+@pytest.mark.parametrize("column", ["time", "x"])
+def test_a_signalling_nan(column: str, tmp_path: Path) -> None:
+    columns = {"time": 1_700_000_000 + np.arange(200) / 50, **{axis: np.full(200, 0.5) for axis in "xyz"}}
+    columns["x"] += np.arange(200) % 7 / 100
+    columns[column][100:101] = np.array([0x7FF0000000000001], np.uint64).view(np.float64)
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet")
+    found = next(load(tmp_path / "x.parquet")).recording
+    assert (len(found.times), found.notes[0].kind, found.notes[0].count) == (199, "missing values", 1)
+
+
 def test_a_tar_that_announces_more_than_can_be_counted(tmp_path: Path) -> None:
     path = nhanes.write(tmp_path / "1.tar", {nhanes.name(0): gzip.compress(nhanes.text(0).encode())})
     with tarfile.open(path, "a", format=tarfile.PAX_FORMAT) as archive:

@@ -60,6 +60,15 @@ def test_times_of_no_rate(tmp_path: Path, times: list[float]) -> None:
         list(load(tmp_path / "x.parquet"))
 
 
+def test_values_at_both_ends_of_float32(tmp_path: Path) -> None:
+    lines = [f"{1_700_000_000 + number / 50:.2f},0.1,{number % 7 / 100},0.97\n" for number in range(200)]
+    lines[100:102] = ["1700000002.00,3e38,0.2,0.97\n", "1700000002.02,-3e38,0.2,0.97\n"]
+    path = tmp_path / "x.csv"
+    path.write_text("time,x,y,z\n" + "".join(lines))
+    found = next(load(path)).recording
+    assert (len(found.times), found.notes[0].kind, found.notes[0].count) == (198, "absurd values", 2)
+
+
 @pytest.mark.parametrize("column", ["time", "x"])
 def test_a_signalling_nan(column: str, tmp_path: Path) -> None:
     columns = {"time": 1_700_000_000 + np.arange(200) / 50, **{axis: np.full(200, 0.5) for axis in "xyz"}}

@@ -252,7 +252,7 @@ def _repeated(window: TableRows) -> NDArray[np.bool_]:
     shared = np.diff(window.times) == 0
     if shared.mean() < 0.25 if len(shared) else True:
         return odd
-    equal = (np.diff(window.acceleration, axis=0) == 0).all(axis=1)
+    equal = (window.acceleration[1:] == window.acceleration[:-1]).all(axis=1)
     if equal[shared].mean() > 0.99 and (shared.all() or equal[~shared].mean() < 0.5):
         odd[1:] = equal & shared
     return odd

@@ -99,13 +99,13 @@ def _any(axes: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _run_lengths(rows: TableRows) -> NDArray[np.int64]:
     """Lengths of the runs of samples with equal values, in order."""
-    changes = np.flatnonzero((np.diff(rows.acceleration, axis=0) != 0).any(axis=1)) + 1
+    changes = np.flatnonzero(_any(rows.acceleration[1:] != rows.acceleration[:-1])) + 1
     return np.diff(np.concatenate([[0], changes, [len(rows)]]))
 
 
 def _in_unit(rows: TableRows) -> bool:
     """Whether the typical norm is plausible for a wrist, in g; samples that repeat the previous one are ignored."""
-    changes = np.flatnonzero(_any(np.diff(rows.acceleration, axis=0) != 0)) + 1
+    changes = np.flatnonzero(_any(rows.acceleration[1:] != rows.acceleration[:-1])) + 1
     some = _norm(rows.acceleration[changes])
     return bool(len(some)) and PLAUSIBLE[0] <= float(np.median(some)) <= PLAUSIBLE[1]
 
@@ -113,7 +113,8 @@ def _in_unit(rows: TableRows) -> bool:
 def _is_fine(rows: TableRows) -> bool | None:
     """Whether the sensor's steps are smaller than `FINE_G`; None if there are too few different values."""
     values = [np.unique(rows.acceleration[:LOOKED_AT, axis]) for axis in range(3)]
-    steps = np.concatenate([np.diff(each) for each in values])
+    with np.errstate(over="ignore"):
+        steps = np.concatenate([np.diff(each) for each in values])
     return None if len(steps) < LEAST_STEPS else bool(np.quantile(steps, 0.1) < FINE_G)
 
 

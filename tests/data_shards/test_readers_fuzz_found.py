@@ -13,7 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_shards.readers import load
+from data_shards.readers.oddities import Tally
 from data_shards.readers.tables.spread import evened
+from data_shards.readers.tables.table_rows import TableRows
+from data_shards.readers.tables.values import Values
 from harnet.errors import HarnetError
 from tests.data_shards import test_readers_nhanes as nhanes
 
@@ -67,6 +70,12 @@ def test_values_at_both_ends_of_float32(tmp_path: Path) -> None:
     path.write_text("time,x,y,z\n" + "".join(lines))
     found = next(load(path)).recording
     assert (len(found.times), found.notes[0].kind, found.notes[0].count) == (198, "absurd values", 2)
+
+
+def test_a_rate_beyond_any_integer() -> None:
+    values = Values(Tally("x"), "row", 1e22)
+    rows = TableRows(np.arange(4), np.arange(4) * 1e-22, np.float32([[0.1, 0.2, 1], [0.2, 0.1, 1]] * 2))
+    assert len(values.feed(rows, last=True)) == 4
 
 
 @pytest.mark.parametrize("column", ["time", "x"])

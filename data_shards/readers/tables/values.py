@@ -30,8 +30,9 @@ class Values:
     def __init__(self, tally: Tally, where: str, rate: float, range_g: float | None = None) -> None:
         self._tally = tally
         self._where = where
-        self._least = max(int(FILLER_SECONDS * rate), 2)
-        self._least_still = max(int(rate), LEAST_REPEATS)
+        # Whole floats: times from a damaged file may give a rate beyond any integer of NumPy.
+        self._least = max(FILLER_SECONDS * rate // 1, 2.0)
+        self._least_still = max(rate // 1, float(LEAST_REPEATS))
         self._fine: bool | None = None
         self._most = MOST_G if range_g is None else min(MOST_G, MOST_OF_RANGE * range_g)
         self._in_unit = False

@@ -138,7 +138,7 @@ def calibrate(found: Survey, temperature: Temperature | None) -> Calibration:
 def take_over(own: Calibration, known: Calibration, found: Survey, temperature: Temperature | None) -> Calibration:
     """Apply the calibration `known` of the same device to a recording that has none of its `own`.
 
-    It stays uncalibrated if that moves its still windows, if there are enough, further away from gravity.
+    It stays uncalibrated if that moves its still windows, if there are enough, more than `WORSE_MG` away from gravity.
     """
     still = _still_windows(found, temperature, known["mean_celsius"])
     count = still.means.shape[1]

@@ -98,16 +98,19 @@ def _any(axes: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.logical_or.reduce(axes, axis=1)
 
 
+def _changes(rows: TableRows) -> NDArray[np.int64]:
+    """Indices of the samples that differ from the previous one."""
+    return np.flatnonzero(_any(rows.acceleration[1:] != rows.acceleration[:-1])) + 1
+
+
 def _run_lengths(rows: TableRows) -> NDArray[np.int64]:
     """Lengths of the runs of samples with equal values, in order."""
-    changes = np.flatnonzero(_any(rows.acceleration[1:] != rows.acceleration[:-1])) + 1
-    return np.diff(np.concatenate([[0], changes, [len(rows)]]))
+    return np.diff(np.concatenate([[0], _changes(rows), [len(rows)]]))
 
 
 def _in_unit(rows: TableRows) -> bool:
     """Whether the typical norm is plausible for a wrist, in g; samples that repeat the previous one are ignored."""
-    changes = np.flatnonzero(_any(rows.acceleration[1:] != rows.acceleration[:-1])) + 1
-    some = _norm(rows.acceleration[changes])
+    some = _norm(rows.acceleration[_changes(rows)])
     return bool(len(some)) and PLAUSIBLE[0] <= float(np.median(some)) <= PLAUSIBLE[1]
 
 

@@ -1,4 +1,4 @@
-"""Empatica's ACC.csv and tables with named columns."""
+"""Tables with named columns, as text and as Parquet."""
 
 from pathlib import Path
 
@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_shards.notes import Note
 from data_shards.readers import Found, ReadOptions, load
 from harnet.errors import HarnetError
 
@@ -25,43 +24,6 @@ def found(path: Path, content: str, options: ReadOptions | None = None) -> Found
 
 def table(rows: list[str], header: str = "time,x,y,z") -> str:
     return "\n".join([header, *rows]) + "\n"
-
-
-def test_empatica(tmp_path: Path) -> None:
-    content = f"{START}.0, {START}.0, {START}.0\n32.0, 32.0, 32.0\n" + "-2,43,64\n0,1,2\n" * 8
-    one = found(tmp_path / "S09" / "ACC.csv", content)
-    assert one.label == "S09"
-    assert (one.recording.clock, one.recording.nominal_rate, one.recording.range_g) == ("utc", 32.0, 2.0)
-    np.testing.assert_array_equal(one.recording.acceleration[0], np.array([-2 / 64, 43 / 64, 1], np.float32))
-    np.testing.assert_array_equal(one.recording.times, START + np.arange(16) / 32)
-
-
-@pytest.mark.parametrize("line", [3, 4, 18])
-def test_empatica_of_two_sessions_is_refused(line: int, tmp_path: Path) -> None:
-    rows = ["-2,43,64"] * 16
-    rows[line - 3 : line - 3] = [f"{START + 9000}.0,{START + 9000}.0,{START + 9000}.0", "32.0,32.0,32.0"]
-    content = f"{START}.0,{START}.0,{START}.0\n32.0,32.0,32.0\n" + "\n".join(rows) + "\n"
-    with pytest.raises(HarnetError, match=rf"ACC\.csv: line {line} is the start of another session: .*split it there"):
-        found(tmp_path / "S" / "ACC.csv", content)
-
-
-def test_empatica_cut_off_within_a_row(tmp_path: Path) -> None:
-    one = found(tmp_path / "S09" / "ACC.csv", f"{START},{START},{START}\n32,32,32\n1,2,3\n4,5,6\n7,8")
-    assert len(one.recording.times) == 2
-    assert one.recording.notes == (Note("cut end", 1, "line 5"),)
-
-
-@pytest.mark.parametrize(
-    ("row", "trouble"),
-    [
-        ("a,2,3", "foreign lines: 2 of 5, the first in line 4, column 1"),
-        ("1,,3", "missing values: 2 of 5, the first in line 4"),
-        ("4", "foreign lines: 2 of 5, the first in line 4"),
-    ],
-)
-def test_empatica_with_more_bad_rows_than_are_mended(tmp_path: Path, row: str, trouble: str) -> None:
-    with pytest.raises(HarnetError, match=trouble):
-        found(tmp_path / "S" / "ACC.csv", f"{START},{START},{START}\n32,32,32\n1,2,3\n{row}\n{row}\n4,5,6\n7,8,9\n")
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def _dialect(lines: list[str], path: Path) -> Dialect:
         if not line.strip():
             continue
         met += 1
-        for separator in SEPARATORS[:3]:
+        for separator in SEPARATORS[:-1]:
             cells = split(line, separator)
             numbers = [number_of(cell) is not None for cell in cells[-3:]]
             # Below a shorter header, rows begin earlier.

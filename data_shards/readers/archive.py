@@ -63,7 +63,8 @@ def archived(path: Path, readers: Sequence[DeviceReader], options: ReadOptions) 
     others: list[str] = []
     for member, head in _heads(path):
         reader = next((reader for reader in readers if reader.recognises(head, options)), None)
-        if reader is None:
+        other_archive = isinstance(reader, ActiGraph) and not member.lower().endswith(".gt3x")
+        if reader is None or other_archive:
             others.append(member)
         else:
             found.append((reader, member))

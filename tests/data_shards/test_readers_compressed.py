@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -126,6 +127,15 @@ def zip_of(path: Path, **members: bytes) -> Path:
     return path
 
 
+def packed_session() -> bytes:
+    """An E4 session: a zip archive with an info.txt, as a .gt3x has."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("info.txt", "ACC.csv: the accelerometer")
+        archive.writestr("ACC.csv", E4)
+    return packed.getvalue()
+
+
 @pytest.mark.parametrize("folder", ["", "S1__", "data__S1__"])
 def test_an_empatica_session_is_named_after_its_archive(folder: str, tmp_path: Path) -> None:
     others = {"TEMP": b"1594920460.0\n4.0\n31\n", "IBI": b"1594920460.0, IBI\n1.2,0.8\n", "tags": b"", "info": b"What"}
@@ -151,6 +161,7 @@ def test_one_device_file_in_an_archive(name: str, cwa: Path, tmp_path: Path) -> 
         ({"a_dot_csv": E4, "b_dot_csv": E4}, r"a zip archive of 2 device files \(a.csv, b.csv\): unpack it and ingest"),
         ({"a_dot_txt": b"hello"}, r"a zip archive without a device file that can be read in it \(1 other files\)"),
         ({"a_dot_zip": b"PK\x03\x04" + bytes(99)}, "nested archives are not unpacked: unpack them manually"),
+        ({"a_dot_zip": packed_session()}, "nested archives are not unpacked: unpack them manually"),
         ({"a_dot_csv_dot_gz": gzip.compress(E4)}, "nested archives are not unpacked: unpack them manually"),
         ({}, "zip archive"),
     ],

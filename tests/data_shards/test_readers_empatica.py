@@ -58,7 +58,17 @@ def test_empatica_with_more_bad_rows_than_are_mended(tmp_path: Path, row: str, t
 E4 = "{start}{sep}{start}{sep}{start}\n{rate}{sep}{rate}{sep}{rate}\n"
 
 
-@pytest.mark.parametrize("start", ["1594920460", "1594920460.000000", "1.594920460E9", "1.59492046e+09"])
+@pytest.mark.parametrize(
+    "start",
+    [
+        "1594920460",
+        "1594920460.000000",
+        "1.594920460E9",
+        "1.59492046e+09",
+        "2020-07-16 17:27:40",
+        "2020-07-16T17:27:40Z",
+    ],
+)
 @pytest.mark.parametrize("separator", [",", ", ", ";", "\t"])
 @pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b"\r\n"])
 def test_empatica_headers(start: str, separator: str, before: bytes, tmp_path: Path) -> None:
@@ -84,3 +94,17 @@ def test_an_odd_row_of_an_empatica_moves_no_other(row: str, kind: str, lost: int
     (found,) = load(path)
     assert notes(found.recording) == {kind: 1}
     assert found.recording.times[-1] == 1594920460 + 639 / 32
+
+
+def test_an_empatica_that_starts_with_a_date(tmp_path: Path) -> None:
+    day_last = E4.format(start="07/08/2020 17:27:40", rate="32", sep=",") + "1,2,60\n4,5,60\n" * 40
+    with pytest.raises(HarnetError, match=r"ACC\.csv: '07/08/2020 17:27:40': day or month first\? Pass --day-first"):
+        found(tmp_path / "S" / "ACC.csv", day_last)
+    options = ReadOptions(day_first=True)
+    times = found(tmp_path / "S" / "ACC.csv", day_last, options).recording.times
+    assert times[0] == np.datetime64("2020-08-07T17:27:40").astype("datetime64[s]").astype(int)
+    joined = E4.format(start="2020-07-16 17:27:40", rate="32", sep=",") + "1,2,60\n" * 300
+    with pytest.raises(HarnetError, match=r"ACC\.csv: line 303 is the header of another recording: .*split it there"):
+        found(tmp_path / "S" / "ACC.csv", joined * 2)
+    with pytest.raises(HarnetError, match=r"ACC\.csv: row 1 gives a start of 1920-07-16 17:27:40, not UNIX seconds"):
+        found(tmp_path / "S" / "ACC.csv", joined.replace("2020-", "1920-"))

@@ -57,12 +57,12 @@ def test_row_names_of_r(tmp_path: Path) -> None:
         recording(tmp_path, text([f"{row},21.5" for row in rows()]))
 
 
-@pytest.mark.parametrize("separator", [",", ";", "\t", " ", " ; ", ",  ", "   "])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|", " ", " ; ", " | ", ",  ", "   "])
 def test_separators(separator: str, tmp_path: Path) -> None:
     assert_plain(recording(tmp_path, text(rows(separator), separator.join(("time", "x", "y", "z")))))
 
 
-@pytest.mark.parametrize("separator", [";", "\t", " "])
+@pytest.mark.parametrize("separator", [";", "\t", "|", " "])
 def test_decimal_commas(separator: str, tmp_path: Path) -> None:
     table = text(rows(separator), separator.join(("time", "x", "y", "z"))).replace(".", ",")
     assert_plain(recording(tmp_path, table))
@@ -191,6 +191,15 @@ def test_characters_of_another_encoding(tmp_path: Path) -> None:
     found = recording(tmp_path, text(table, "time,x,y,z,Gr\u00f6\u00dfe").encode("latin-1"))
     assert notes(found) == {"foreign lines": 1}
     assert len(found.times) == COUNT
+
+
+@pytest.mark.parametrize("piece", [333, 1 << 23])
+@pytest.mark.parametrize("separator", [",", ";", " "])
+def test_minus_signs(separator: str, piece: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "PIECE_BYTES", piece)
+    table = [row.replace("-", "\N{MINUS SIGN}") for row in rows(separator)]
+    assert_plain(recording(tmp_path, text(table, separator.join(("time", "x", "y", "z")))))
+    assert_plain(recording(tmp_path, text(table, None)))
 
 
 def test_a_table_of_hundreds_of_columns(tmp_path: Path) -> None:

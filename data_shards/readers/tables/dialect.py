@@ -9,12 +9,12 @@ from itertools import takewhile
 from pathlib import Path
 
 from data_shards.readers.tables.column_names import meaning_of
-from data_shards.readers.tables.lines import BOM, encoding_of
+from data_shards.readers.tables.lines import BOM, MINUS, encoding_of
 from data_shards.readers.tables.stamps import FIRST_CLOCK_SECOND, is_stamp, number_of
 from harnet.errors import HarnetError
 
-SEPARATORS = ("\t", ";", ",", " ")
-"""Separators in the order in which they are tried; a space means any white space. A comma may be a decimal comma."""
+SEPARATORS = ("\t", ";", "|", ",", " ")
+"""Separators in the order in which they are tried. A comma may be a decimal comma; a space means any white space."""
 MOST_PREAMBLE = 100
 """Maximum number of lines of other text before the header row, which are skipped."""
 LINES_LOOKED_AT = 40
@@ -23,7 +23,7 @@ BY_PLACE = (4, 7)
 
 ABSENT = ("", "nan", "na", "null", "none", "-")
 """Usual ways to write that a value is missing."""
-_SPACED_STAMP = re.compile(rb"(\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4})[ \t]+(\d{1,2}:)")
+_SPACED_STAMP = re.compile(rb"(\d{1,4}[-/.](?:\d{1,2}|[A-Za-z]{3,9})[-/.]\d{1,4})[ \t]+(\d{1,2}:)")
 _SPACED_OFFSET = re.compile(rb"(?<=\d)[ \t]+(UTC|GMT)(?=[+\- \t])")
 _SPACED_ZONE = re.compile(rb"[ \t]+\[[\w+\-/]+\]")
 _DIGITS_OF_A_FRACTION = re.compile(r"0\d+")
@@ -105,7 +105,7 @@ def text_lines(head: bytes) -> list[str]:
     except UnicodeDecodeError as error:
         # A character may be cut off at the end of the head; anywhere else this means that it is not UTF-8.
         text = head[: error.start].decode() if error.start > len(head) - 4 else head.decode("latin-1")
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = text.replace(MINUS, "-").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if len(lines) > 2:
         lines.pop()  # cut off, or empty
     return list(takewhile(lambda line: line.replace("\t", "").isprintable(), lines))
@@ -173,7 +173,7 @@ def _names_columns(cells: Sequence[str], count: int) -> bool:
 def column_names(lines: Sequence[str]) -> list[str]:
     """Cells of the first line that looks like at least four column names, at the top; empty if there is none."""
     first = next((line for line in lines if line.strip()), "")
-    for separator in SEPARATORS[:3]:
+    for separator in SEPARATORS[:-1]:
         names = split(first, separator)
         if len(names) >= 4 and not any(number_of(name) is not None for name in names):
             return names
@@ -183,7 +183,7 @@ def column_names(lines: Sequence[str]) -> list[str]:
 def no_header_hint(lines: Sequence[str]) -> str:
     """What to do about a table without a header row whose columns are not known by position; empty if it is none."""
     lines = [line for line in lines[:LINES_LOOKED_AT] if line.strip()]
-    for separator in SEPARATORS[:3]:
+    for separator in SEPARATORS[:-1]:
         rows = [split(line, separator) for line in lines]
         fields = len(rows[0]) if rows else 0
         if len(rows) < 2 or fields < 4 or not all(len(row) == fields and _is_row(row) for row in rows):

@@ -15,9 +15,12 @@ LONGEST_LINE = 1 << 16
 LF = b"\n"
 BOM = b"\xef\xbb\xbf"
 """Byte order mark in UTF-8."""
+MINUS = "\N{MINUS SIGN}"
+"""How some programs write a minus in Nordic languages."""
 
 _UTF16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 _LOOKED_AT = 64
+_MINUS_BYTES = MINUS.encode()
 _ZEROS = re.compile(rb"\0+")
 
 
@@ -44,7 +47,8 @@ def encoding_of(head: bytes) -> str:
 
 
 def line_chunks(path: Path, skip: int = 0, size: int | None = None) -> Iterator[LineChunk]:
-    """The file after its first `skip` lines, in UTF-8 or an 8-bit encoding. Lines may end with LF, CR LF or CR.
+    """The file after its first `skip` lines, in UTF-8 or an 8-bit encoding. Lines may end with LF, CR LF or CR; each
+    minus sign becomes a hyphen.
 
     Raises:
         HarnetError: a line is longer than `LONGEST_LINE`.
@@ -69,7 +73,7 @@ def line_chunks(path: Path, skip: int = 0, size: int | None = None) -> Iterator[
             content = content[content.find(LF) + 1 :] if b"\n" in content else b""
         line = first + content.count(LF)
         if content:
-            yield LineChunk(content, first, not more)
+            yield LineChunk(content.replace(_MINUS_BYTES, b"-"), first, not more)
 
 
 def _chunks(path: Path, size: int) -> Iterator[bytes]:

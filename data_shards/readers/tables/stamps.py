@@ -1,4 +1,4 @@
-"""Parses timestamps: ISO 8601 and similar, dates with the day or the month first, UTC offsets, zone names.
+"""Parses timestamps: ISO 8601 and similar, dates with the day or the month first, English months, UTC offsets, zones.
 
 A column of a million timestamps has few shapes (positions of its digits), so only the first of each shape is parsed
 with a regular expression; the others are computed from their bytes.
@@ -32,8 +32,16 @@ _TIME = (
 )
 _YEAR_FIRST = r"(?P<year>\d{4})(?P<mark>[-/]?|\. ?)(?P<month>\d{1,2})(?P=mark)(?P<day>\d{1,2})\.?"
 _YEAR_LAST = r"(?P<first>\d{1,2})(?P<mark>[-/]|\. ?)(?P<other>\d{1,2})(?P=mark)(?P<year>\d{4}|\d\d)"
+_MONTHS = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
+_MONTH_NAMED = (
+    r"(?P<day>\d{1,2})(?P<mark>[-/ .]?)"
+    rf"(?P<name>{'|'.join(f'{name[:3]}(?:{name[3:]})?' for name in _MONTHS)})(?P=mark)(?P<year>\d{{4}})"
+)
 _BETWEEN = r"(?:\s*[T_,]\s*|\s+|:)"
-_STAMPS = tuple(re.compile(date + _BETWEEN + _TIME) for date in (_YEAR_FIRST, _YEAR_LAST))
+_STAMPS = tuple(re.compile(date + _BETWEEN + _TIME, re.IGNORECASE) for date in (_YEAR_FIRST, _YEAR_LAST, _MONTH_NAMED))
 
 DateOrder = str
 """What comes first in dates that end with the year: "day" or "month"; "" if unknown."""
@@ -59,6 +67,8 @@ class _Shape:
     spans: dict[str, tuple[int, int]]
     utc: bool
     """Whether it has a UTC offset."""
+    month: int
+    """The month, from 1, if it is named; 0 if it is a number."""
 
 
 class Stamps:
@@ -148,7 +158,9 @@ def _shape(text: str, date_order: DateOrder) -> _Shape | None:
     constants = {name: match[name] for name in ("half", "sign") if name in spans}
     for name, value in constants.items():
         spans[f"{name}:{value.lower()}"] = spans.pop(name)
-    return _Shape(spans, "zone" in spans)
+    month_name = (match.groupdict().get("name") or "").lower()
+    named = 1 + next(index for index, each in enumerate(_MONTHS) if each.startswith(month_name)) if month_name else 0
+    return _Shape(spans, "zone" in spans, named)
 
 
 def _evaluate(characters: NDArray[np.uint8], shape: _Shape) -> NDArray[np.float64]:
@@ -166,7 +178,7 @@ def _evaluate(characters: NDArray[np.uint8], shape: _Shape) -> NDArray[np.float6
         hour = np.where((hour >= 1) & (hour <= 12), hour % 12 + (12 if "half:p" in shape.spans else 0), 99)
     start, stop = shape.spans["year"]
     century = 2000 if stop - start == 2 else 0
-    days, valid = _days(century + part("year"), part("month"), part("day"))
+    days, valid = _days(century + part("year"), part("month") + shape.month, part("day"))
     valid &= (hour <= 23) & (minute <= 59) & (second <= 59)
     sign = -1 if "sign:-" in shape.spans else 1
     seconds = days * 86400 + hour * 3600 + minute * 60 + second

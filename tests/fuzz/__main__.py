@@ -19,7 +19,7 @@ from pathlib import Path
 SECONDS_PER_READ = 30
 MEGABYTES = 1024
 LONGEST_INPUT = 1 << 16
-MINUTES_PER_PROCESS = 1.0
+MINUTES_PER_PROCESS = 0.5
 """Atheris keeps the results of array comparisons, some 12 kB per input: a process must end before they reach 1 GB."""
 RAM_DISK = Path("/dev/shm")
 

@@ -62,6 +62,23 @@ def test_separators(separator: str, tmp_path: Path) -> None:
     assert_plain(recording(tmp_path, text(rows(separator), separator.join(("time", "x", "y", "z")))))
 
 
+@pytest.mark.parametrize("more", ["", " 21.5"])
+@pytest.mark.parametrize("names", ["date time x y z", "n Date Time x y z", "date time zone x y z"])
+def test_stamps_with_spaces_between_spaces(names: str, more: str, tmp_path: Path) -> None:
+    zone = "zone" in names
+    table = [row + more for row in rows(" ", lambda i: local(i) + " UTC" * zone)]
+    table = [f"{number} {row}" if names.startswith("n") else row for number, row in enumerate(table)]
+    names += " temperature" * bool(more)
+    stamp = "date time zone" if zone else "time"
+    assert_plain(recording(tmp_path, text(table, names), columns=(stamp, "x", "y", "z")), "utc" if zone else "local")
+
+
+def test_names_without_cells_between_spaces(tmp_path: Path) -> None:
+    for header in ("time label x y z", "time x y z label"):
+        with pytest.raises(HarnetError, match=r"names 5 columns, but rows have 4 cells: .*white space within cells"):
+            recording(tmp_path, text(rows(" "), header))
+
+
 @pytest.mark.parametrize("separator", [";", "\t", "|", " "])
 def test_decimal_commas(separator: str, tmp_path: Path) -> None:
     table = text(rows(separator), separator.join(("time", "x", "y", "z"))).replace(".", ",")

@@ -51,10 +51,13 @@ class Dialect:
     def places(self, columns: Sequence[str], path: Path) -> list[int]:
         """Index of each column, given by name or by number from 1; `HarnetError` if one does not exist."""
         by_number = all(column.isdecimal() for column in columns)
-        if 0 < len(self.names) < self.fields and not by_number:
+        surplus = len(self.names) - self.fields
+        # In columns separated by white space, names without cells are not necessarily the last ones.
+        if self.names and not by_number and (surplus < 0 or (surplus > 0 and self.separator == " ")):
+            cause = "white space within cells, or empty cells" if self.separator == " " else "decimal commas"
             raise HarnetError(
                 f"{path}: the header row names {len(self.names)} columns, but rows have {self.fields} cells: if that "
-                "comes from decimal commas, export with another separator; else pass columns by number, such as "
+                f"comes from {cause}, export with another separator; else pass columns by number, such as "
                 "--columns 1 2 3 4"
             )
         places = [self._place(column, tuple(columns), path) for column in columns]
@@ -153,9 +156,15 @@ def sniff(lines: Sequence[str], columns: Sequence[str]) -> Dialect | None:
 def _names_of_fields(names: Sequence[str], lines: Sequence[str], separator: str) -> tuple[str, ...]:
     """The names with those that a program left out: of row numbers before, or of empty cells after the others.
 
-    Fewer names than cells mean that the columns cannot be identified by name.
+    Names of the parts of a timestamp that contains spaces become one. If there are still fewer names than cells, the
+    columns cannot be identified by name.
     """
-    rows = [split(line, separator) for line in lines[:LINES_LOOKED_AT] if line.strip()]
+    lines = [line for line in lines[:LINES_LOOKED_AT] if line.strip()]
+    rows = [split(line, separator) for line in lines]
+    if separator == " " and lines and len(lines[0].split()) == len(names) > len(rows[0]):
+        stamp = next((index for index, cell in enumerate(rows[0]) if is_stamp(cell)), 0)
+        parts = len(names) - len(rows[0]) + 1
+        names = [*names[:stamp], " ".join(names[stamp : stamp + parts]), *names[stamp + parts :]]
     rows = [row for row in rows if len(row) > len(names)]
     if rows and not any(cell for row in rows for cell in row[len(names) :]):
         return (*names, *[""] * (max(map(len, rows)) - len(names)))

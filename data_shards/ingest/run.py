@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -62,15 +63,15 @@ def ingest(
     Raises `HarnetError` if there is no device file, and OSError (disk full) with finished work kept.
     """
     planned = plan_ingest(paths, options)
-    # A path that does not exist is a typing error, not a file of the cohort.
-    if not planned.files and not any(path.exists() for path, _ in planned.refused):
+    # A path that does not exist is a typing error, not a file of the cohort; a folder is none either.
+    if not planned.files and not any(os.path.isfile(path) for path, _ in planned.refused):
         return [IngestOutcome(str(path), "refused", reason) for path, reason in planned.refused], planned.skipped
     cohort = Cohort.create(out)
     taken = _taken(cohort, planned.files, options)
     outcomes = []
     for path, reason in (*planned.refused, *taken.items()):
         outcomes.append(IngestOutcome(str(path), "refused", reason))
-        if path.exists():
+        if os.path.isfile(path):
             _note(cohort, path, outcomes[-1:], options)
     files = [file.path for file in planned.files if file.path not in taken]
     work = partial(ingest_file, cohort=cohort, options=options)

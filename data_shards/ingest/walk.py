@@ -5,14 +5,11 @@ A hundred tasks of a job array need the same list of 100,000 files. Walking read
 files arrive meanwhile.
 """
 
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_shards.listing import damaged, listed
-
-_LOG = logging.getLogger(__name__)
 
 
 def listed_below(paths: Sequence[Path], listing: Path) -> list[tuple[Path, bool]]:
@@ -37,7 +34,7 @@ def files_below(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
     found: dict[str, tuple[Path, bool]] = {}
     seen: set[str] = set()
     for path in paths:
-        if not path.is_dir():
+        if not os.path.isdir(path):  # unlike Path.is_dir, never raises
             found.setdefault(os.path.realpath(path), (path, True))
             continue
         roots = [path]
@@ -50,7 +47,8 @@ def files_below(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
 def _walk(root: Path, links: list[Path], seen: set[str]) -> Iterator[tuple[str, Path]]:
     """Yield (real path, path) of the files below a folder, without following links to folders.
 
-    Those links are added to `links`. Entry types come from the directory listing, without a stat except for links.
+    Those links are added to `links`. Entry types come from the directory listing, without a stat except for links. A
+    folder that cannot be listed is yielded itself, so that it is refused like a file that cannot be read.
     """
     folders = [(os.path.realpath(root), root)]
     while folders:
@@ -59,7 +57,12 @@ def _walk(root: Path, links: list[Path], seen: set[str]) -> Iterator[tuple[str, 
             continue
         seen.add(real)
         below = []
-        for entry in _entries(folder):
+        try:
+            entries = _entries(folder)
+        except OSError:
+            yield real, folder
+            continue
+        for entry in entries:
             path = folder / entry.name
             if entry.name.startswith("."):
                 continue
@@ -74,12 +77,8 @@ def _walk(root: Path, links: list[Path], seen: set[str]) -> Iterator[tuple[str, 
 
 
 def _entries(folder: Path) -> list["os.DirEntry[str]"]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        _LOG.warning("%s: cannot be listed (%s): its contents are skipped", folder, error.strerror)
-        return []
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

@@ -3,6 +3,7 @@
 To add a device, write a module with a `DeviceReader` and add it to `READERS`.
 """
 
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,7 +57,10 @@ SUFFIXES = {".cwa", ".gt3x", ".bin", ".gz", ".bz2", ".zip"}
 
 
 def head_of(path: Path) -> bytes:
-    """The first bytes of a file, which identify its format."""
+    """The first bytes of a file, which identify its format; `HarnetError` for a pipe or the like."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a pipe may block forever
+        raise HarnetError(f"{path}: a pipe, socket or device: write its content to a file, and pass that")
     with path.open("rb") as file:
         return file.read(HEAD_BYTES)
 

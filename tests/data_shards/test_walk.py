@@ -1,5 +1,6 @@
 """Finding 100,000 files without a system call for each, and once for all tasks of an array."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -15,6 +16,7 @@ from data_shards.ingest.ingest_plan import plan_ingest
 from data_shards.ingest.walk import files_below, listed_below
 from harnet.errors import HarnetError
 from harnet.parts import Part
+from launch.cli import main
 
 
 @pytest.fixture
@@ -92,13 +94,38 @@ def test_nothing_is_asked_of_a_single_file(inputs: Path) -> None:
     assert counts[0] == counts[1] > 0
 
 
-def test_a_folder_that_cannot_be_listed_is_told(inputs: Path, caplog: pytest.LogCaptureFixture) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may list everything")
-    (inputs / "z").chmod(0)
-    assert len(files_below([inputs])) == 21
-    assert "z: cannot be listed" in caplog.text
-    (inputs / "z").chmod(0o700)
+def test_a_folder_that_cannot_be_listed_is_refused(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scandir = os.scandir
+
+    def forbidden(folder: Path) -> object:
+        if Path(folder).name == "z":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    planned = plan_ingest([inputs], IngestOptions())
+    assert [path for path, _ in planned.refused] == [inputs / "z"]
+    assert planned.refused[0][1].startswith(f"{inputs}/z: cannot be read (")
+    assert len(planned.files) == 21
+    assert main(["ingest", str(inputs / "z"), "--out", str(tmp_path / "c.zarr")]) == 1
+    assert f"refused: {inputs}/z: cannot be read (" in capsys.readouterr().out
+    assert not (tmp_path / "c.zarr").exists()
+
+
+def test_a_path_that_cannot_be_looked_up_stops_nobody(inputs: Path) -> None:
+    long = inputs / ("x" * 300)
+    planned = plan_ingest([long, inputs], IngestOptions())
+    assert planned.refused == ((long, f"{long}: cannot be read (File name too long)"),)
+    assert len(planned.files) == 31
+
+
+def test_a_pipe_is_not_waited_for(inputs: Path) -> None:
+    os.mkfifo(inputs / "pipe")
+    assert plan_ingest([inputs], IngestOptions()).skipped == (f"{inputs}/pipe",)
+    (refused,) = plan_ingest([inputs / "pipe"], IngestOptions()).refused
+    assert refused[1].startswith(f"{inputs}/pipe: a pipe, socket or device: write its content to a file")
 
 
 def test_links_that_lead_nowhere_or_to_themselves_are_refused(inputs: Path) -> None:

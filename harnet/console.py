@@ -1,12 +1,13 @@
 """Exit codes and error lines, the same for every program of this project."""
 
+import io
 import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from harnet.errors import HarnetError
+from harnet.errors import HarnetError, one_line
 from harnet.redaction import redacted
 
 USER_MISTAKE = 1
@@ -26,9 +27,9 @@ def guarded(program: str, extra: str, action: Callable[[], int]) -> int:
             raise
         print(f"{program}: needs the package {error.name!r}: pip install 'harnet[{extra}]'", file=sys.stderr)
     except HarnetError as error:
-        print(f"{program}: {redacted(str(error))}", file=sys.stderr)
+        print(f"{program}: {one_line(redacted(str(error)))}", file=sys.stderr)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
+        where = one_line(f"{error.filename}: ") if error.filename else ""
         print(
             f"{program}: {where}{error.strerror or error}; finished work is kept, "
             "fix this and run the same command again",
@@ -43,6 +44,8 @@ def guarded(program: str, extra: str, action: Callable[[], int]) -> int:
 def exit_with(action: Callable[[], int]) -> NoReturn:
     """Exit the process with the code that `action` returns. SIGTERM, which schedulers send, acts like Ctrl-C."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: paths may hold bytes that are not text
     code = action()
     sys.stdout.flush()
     sys.exit(code)

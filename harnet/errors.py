@@ -1,6 +1,11 @@
 """The exceptions that are shown to users, and what their messages must say."""
 
 
+def one_line(text: str) -> str:
+    """The text with control characters and bytes that are not text escaped: a file's name may contain any."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 class HarnetError(ValueError):
     """An error that the user can fix: bad input, a wrong option, a damaged file.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from data_shards.ingest.ingest_plan import IngestPlan, PlannedFile, first_names_of
 from data_shards.ingest.run import IngestOutcome
+from harnet.errors import one_line
 
 
 def plan_as_text(planned: IngestPlan, exclude: frozenset[str]) -> str:
@@ -24,7 +25,7 @@ def plan_as_text(planned: IngestPlan, exclude: frozenset[str]) -> str:
     lines.append(f"{len(files)} files of {len(people)} people, {len(planned.refused)} refused, "
                  f"{len(planned.files) - len(files)} excluded, {len(planned.skipped)} skipped; nothing was read or "
                  "written")  # fmt: skip
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def plan_as_json(planned: IngestPlan, exclude: frozenset[str]) -> str:
@@ -49,7 +50,12 @@ def _kept(planned: IngestPlan, exclude: frozenset[str]) -> list[PlannedFile]:
 def _row(file: PlannedFile) -> tuple[str, str, str, str]:
     names = file.identity
     inside = "(in the file)"
-    return str(file.path), file.kind, names.participant if names else inside, names.recording if names else inside
+    return (
+        one_line(str(file.path)),
+        file.kind,
+        names.participant if names else inside,
+        names.recording if names else inside,
+    )
 
 
 def outcomes_as_text(outcomes: list[IngestOutcome], skipped: tuple[str, ...], out: Path) -> str:
@@ -73,7 +79,7 @@ def outcomes_as_text(outcomes: list[IngestOutcome], skipped: tuple[str, ...], ou
         f"{out}: {len(outcomes)} recordings in, {count['ingested']} ingested, {count['already there']} already there, "
         f"{count['refused']} refused, {count['excluded']} excluded; {signal:.1f} h of signal, {worn:.1f} h worn"
     )
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def outcomes_as_json(

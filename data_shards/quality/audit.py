@@ -12,6 +12,7 @@ from pathlib import Path
 from data_shards.cohort.info import SYNTHETIC, RecordingInfo
 from data_shards.cohort.store import Cohort
 from data_shards.quality.policy import RULES, Flow, QualityPolicy, Rule, flow
+from harnet.errors import one_line
 from harnet.files import atomic_path
 
 
@@ -44,7 +45,7 @@ class Audit:
 def audit(cohort: Cohort, policy: QualityPolicy, table: Path) -> Audit:
     """Apply the policy to every recording of a store and write one row per recording to the CSV file `table`."""
     infos = _Statistics()
-    unreadable = tuple(cohort.unreadable())
+    unreadable = tuple((one_line(file), one_line(reason)) for file, reason in cohort.unreadable())
     with atomic_path(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
@@ -140,4 +141,5 @@ def row(info: RecordingInfo, broken: Sequence[Rule], policy: QualityPolicy) -> d
 
 def _text(value: str) -> str:
     """Text from a file, escaped so that a spreadsheet does not interpret it as a formula."""
-    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    value = one_line(value)
+    return f"'{value}" if value.startswith(("=", "+", "-", "@")) else value

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -171,3 +173,28 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     assert outside.exists()
     with pytest.raises(HarnetError, match="no device file found"):
         plan_ingest([tmp_path / "nothing"], IngestOptions()) if (tmp_path / "nothing").mkdir() is None else None
+
+
+def test_names_that_are_not_text_or_have_several_lines(tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(b"odd\n\xff.csv"))
+    path = table(tmp_path / "in" / odd)
+    path.write_text(path.read_text().replace("\n", "\n\n", 1))
+    (tmp_path / "in" / f"cut{odd}.gz").write_bytes(b"\x1f\x8b\x08")
+    shown = r"odd\n\udcff.csv"
+
+    def lines(*command: str) -> list[str]:
+        strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+        run = [sys.executable, "-c", "from launch.cli import entry_point; entry_point()", *command]
+        done = subprocess.run(run, capture_output=True, text=True, env=strict, cwd=tmp_path, check=False)
+        assert "Traceback" not in done.stderr
+        return done.stdout.splitlines()
+
+    printed = lines("ingest", "in", "--out", "c.zarr", "--quality", "none")
+    assert printed[0] == f"note: in/{shown}: blank lines: 1"
+    assert printed[1].startswith(f"refused: in/cut{shown}.gz: the compressed file is damaged")
+    assert printed[2].startswith("c.zarr: 2 recordings in, 1 ingested")
+    planned = lines("ingest", "in", "--out", "c.zarr", "--dry-run")
+    assert [planned[1].split()[0], planned[2][:30]] == [f"in/{shown}", f"refused: in/cut{shown}.gz"[:30]]
+    lines("quality", "c.zarr", "--out", "report", "--quality", "none")
+    assert shown in (tmp_path / "report" / "recordings.csv").read_text()
+    assert f"cut{shown}.gz" in (tmp_path / "report" / "index.html").read_text()

@@ -18,6 +18,7 @@ from data_shards.readers.table import Table
 from data_shards.readers.tables.assembly import recording_of
 from data_shards.readers.tables.cells import numbers
 from data_shards.readers.tables.dialect import Dialect
+from data_shards.readers.tables.one_device import OneDevice
 from data_shards.readers.tables.table_rows import TableRows
 from data_shards.readers.tables.text import CellTimes, clock_of
 from harnet.errors import HarnetError
@@ -56,9 +57,12 @@ class Parquet(DeviceReader):
             for name in columns:
                 if pa.types.is_nested(file.schema_arrow.field(name).type):
                     raise _not_numbers(path, name, file.schema_arrow.field(name).type)
+            plain = [field.name if _is_plain(field.type) else "" for field in file.schema_arrow]
+            device = OneDevice(plain, places, path, "row")
+            columns += [names[place] for place in device.places]
             check_pages(path, [place for place, column in enumerate(file.schema) if column.path in columns])
             tally = Tally(path)
-            clock, rows = _Content(file, columns, options, tally).begun()
+            clock, rows = _Content(file, columns, device, options, tally).begun()
             yield Found(recording_of(rows, clock, options, tally, where="row"), label=path.stem)
 
 
@@ -76,9 +80,13 @@ def _readable(path: Path) -> Iterator[None]:
 class _Content:
     """The rows of a file in chunks; the clock is known from the first chunk on."""
 
-    def __init__(self, file: pq.ParquetFile, columns: list[str], options: ReadOptions, tally: Tally) -> None:
+    def __init__(
+        self, file: pq.ParquetFile, columns: list[str], device: OneDevice, options: ReadOptions, tally: Tally
+    ) -> None:
+        """`columns` are those of time and the axes, then those in `device.places`."""
         self._batches = file.iter_batches(PIECE_ROWS, columns=columns, use_threads=False)
-        self._columns = columns
+        self._columns, self._of_device = columns[:4], columns[4:]
+        self._device = device
         self._per_g = PER_G[options.units]
         self._tally = tally
         self._path = Path(str(tally.named))
@@ -102,6 +110,7 @@ class _Content:
     def _rows(self, batch: pa.RecordBatch) -> TableRows:
         number = np.arange(self._count + 1, self._count + batch.num_rows + 1)
         self._count += batch.num_rows
+        self._device.check(number, [batch.column(name) for name in self._of_device])
         times = self._times(batch.column(self._columns[0]))
         acceleration = np.empty((len(number), 3), np.float32)
         for axis, name in enumerate(self._columns[1:]):
@@ -146,6 +155,13 @@ class _Content:
 
 def _not_numbers(path: Path, name: str, kind: pa.DataType) -> HarnetError:
     return HarnetError(f"{path}: column {name!r} contains {kind}, not numbers: pass another with --columns")
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Whether cells are short and can be written as text."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind))
 
 
 def _is_text(kind: pa.DataType) -> bool:

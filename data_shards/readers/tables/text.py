@@ -14,6 +14,7 @@ from data_shards.readers.tables.cells import Cells, numbers, texts
 from data_shards.readers.tables.column_names import units_per_second
 from data_shards.readers.tables.dialect import Dialect
 from data_shards.readers.tables.lines import line_chunks
+from data_shards.readers.tables.one_device import OneDevice
 from data_shards.readers.tables.stamps import FIRST_CLOCK_SECOND, LAST_CLOCK_SECOND, Stamps, is_stamp
 from data_shards.readers.tables.table_rows import TableRows
 from harnet.errors import HarnetError
@@ -109,7 +110,8 @@ class TextRows:
         tally.add("blank lines", dialect.blank)
         tally.add("preamble lines", dialect.preamble)
         self._met = 0
-        cells = Cells(dialect, places, tally)
+        self._device = OneDevice(dialect.names[: dialect.fields], places, tally.named, "line")
+        cells = Cells(dialect, [*self._device.places, *places], tally)
         self._pieces = (cells.columns(piece) for piece in line_chunks(path, dialect.skip))
 
     def begun(self) -> tuple[str, Iterator[TableRows]]:
@@ -120,6 +122,7 @@ class TextRows:
 
     def _rows(self, number: NDArray[np.int64], columns: Sequence[pa.Array]) -> TableRows:
         self._met += len(number)
+        device, columns = columns[: len(self._device.places)], columns[len(self._device.places) :]
         times = self._times.seconds(columns[:-3], len(number))
         acceleration = np.empty((len(number), 3), np.float32)
         odd = np.zeros((len(columns), len(number)), bool)
@@ -139,6 +142,8 @@ class TextRows:
             self._tally.add("foreign lines", int(rows.sum()), where)
             self._judge_early()
             number, times, acceleration = number[~rows], times[~rows], acceleration[~rows]
+            device = [column.filter(pa.array(~rows)) for column in device]
+        self._device.check(number, device)
         return TableRows(number, times, acceleration)
 
     def _refuse_joined(self, number: NDArray[np.int64], columns: Sequence[pa.Array], odd: NDArray[np.bool_]) -> None:

@@ -269,6 +269,19 @@ def test_an_hour_back_without_the_right_zone(timezone: str | None, message: str,
         assert str(caught.value).partition("line 1,002")[2] in page
 
 
+@pytest.mark.parametrize("piece", [500, 1 << 18])
+@pytest.mark.parametrize("first", [1.5, 29.0, 90.0])
+def test_seconds_from_the_start_that_start_again_are_refused(
+    first: float, piece: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "PIECE_ROWS", piece)
+    monkeypatch.setattr(timeline, "LEAST_SETTLED", piece)
+    parts = [np.arange(0, first, 0.01), np.arange(0, 100 * first, 0.01)]
+    where = rf"row {len(parts[0]) + 1:,} and continue from there: another recording begins: split the file there"
+    with pytest.raises(HarnetError, match=where):
+        table(tmp_path, np.concatenate(parts))
+
+
 def test_a_clock_that_was_reset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HarnetError, match=r"goes back by 7,200 s in line 1,002 and continues.*Split the file there"):
         written(tmp_path, wall(BACK - 86400 + np.arange(2000) / 50, BACK - 86380, -7200))

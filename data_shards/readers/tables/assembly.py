@@ -46,7 +46,7 @@ def recording_of(
     if clock == "local":
         place = None if options.timezone is None else ZoneInfo(options.timezone)
         rows = map(WallClock(place, tally.named, where).feed, rows)
-    timeline = Timeline(tally, options.rate, where)
+    timeline = Timeline(tally, options.rate, where, clock=clock)
     placed = _placed(rows, timeline)
     first = next(placed, None)
     if first is not None:

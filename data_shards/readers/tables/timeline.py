@@ -23,6 +23,8 @@ FEW = 10
 """Fewer samples than this that are far from their neighbours in time have wrong timestamps."""
 RESET = 60.0
 """A clock that goes back by at least this many seconds and stays there was reset."""
+RESTART = 1.0
+"""Likewise, of seconds that count from the start of a recording: another one begins."""
 AWAY = 3600.0
 """A few samples at either end of a recording that are this many seconds from all others have wrong timestamps."""
 LEAST_LOOK = 64
@@ -42,13 +44,15 @@ WHOLE = 5e-4
 class Timeline:
     """Takes rows in chunks and returns them, with some delay, with strictly increasing times."""
 
-    def __init__(self, tally: Tally, rate: float | None, where: str) -> None:
-        """`rate` is the sampling rate in Hz given by the user; `where` is "line" or "row", for messages."""
+    def __init__(self, tally: Tally, rate: float | None, where: str, *, clock: str) -> None:
+        """`rate` is the sampling rate in Hz given by the user; `where` is "line" or "row", for messages; `clock` is
+        `Recording.clock`."""
         self.rate = rate
         self.rows = 0
         """Number of samples so far."""
         self._tally = tally
         self._where = where
+        self._counts_from_start = clock == "none"
         self._window: TableRows | None = None
         self._done = 0
         self._latest = -np.inf
@@ -122,8 +126,14 @@ class Timeline:
 
     def _refuse_reset(self, number: NDArray[np.int64], times: NDArray[np.float64]) -> None:
         back = -np.diff(times, prepend=self._latest)
-        if len(times) and back.max() > RESET:
-            first = int(np.argmax(back > RESET))
+        most = RESTART if self._counts_from_start else RESET
+        if len(times) and back.max() > most:
+            first = int(np.argmax(back > most))
+            if self._counts_from_start:
+                raise HarnetError(
+                    f"{self._tally.named}: times go back by {back[first]:,.0f} s in {self._where} {number[first]:,} "
+                    "and continue from there: another recording begins: split the file there"
+                )
             raise HarnetError(
                 f"{self._tally.named}: the clock goes back by {back[first]:,.0f} s in {self._where} {number[first]:,} "
                 "and continues from there: was it reset? Split the file there; if summer time ended, pass --timezone"

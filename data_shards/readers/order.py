@@ -7,8 +7,10 @@ timestamps before any is decoded.
 """
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,7 +168,7 @@ def _jumps(stamps: NDArray[np.float64], sequence: NDArray[np.int64]) -> NDArray[
 
 
 def _without_jump(stamps: NDArray[np.float64], sequence: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(n,) False for a few at the ends that such a jump separates from the others."""
+    """(n,) False for a few that such a jump separates from the others, at an end or beside lost pieces."""
     count = len(stamps)
     few = max(1, int(REPAIR_SHARE * count))
     keep = np.ones(count, bool)
@@ -175,7 +177,24 @@ def _without_jump(stamps: NDArray[np.float64], sequence: NDArray[np.int64]) -> N
     jumps = _jumps(stamps, sequence)
     keep[: int(np.flatnonzero(jumps[:few]).max(initial=-1)) + 1] = False
     keep[int(np.flatnonzero(jumps[-few:]).min(initial=few)) + count - few :] = False
+    for before, after in _misplaced(stamps, sequence, jumps, few) if jumps.any() else ():
+        keep[before + 1 : after] = False
     return keep
+
+
+def _misplaced(
+    stamps: NDArray[np.float64], sequence: NDArray[np.int64], jumps: NDArray[np.bool_], few: int
+) -> Iterator[tuple[int, int]]:
+    """Pieces before and after a few that lie between a jump and lost pieces, if they agree in time and number."""
+    numbered = np.diff(sequence) == 1
+    period = float(np.median(np.diff(stamps)[numbered]))
+    ends = [*np.flatnonzero(jumps | ~numbered).tolist(), len(stamps) - 1]
+    for before, last in pairwise(ends):
+        after = last + 1
+        if after < len(stamps) and last - before <= few and (jumps[before] or jumps[last]):
+            lasted = (sequence[after] - sequence[before]) * period
+            if abs(stamps[after] - stamps[before] - lasted) <= PAUSE:
+                yield before, after
 
 
 def _refuse_jump(pieces: Pieces, before: int, after: int, named: object) -> None:

@@ -76,6 +76,24 @@ def test_one_that_was_set_forward_between_numbered_pieces_is_refused(at: int) ->
     assert in_order(Pieces("blocks", stamps, numbers, numbers, lost), Tally("file")).all()
 
 
+@pytest.mark.parametrize(("at", "far"), [(199, 3600), (199, 61), (200, -3600), (200, -61)])
+def test_a_piece_of_another_time_beside_lost_pieces_is_left_out(at: int, far: int) -> None:
+    numbers = np.arange(COUNT) + np.where(np.arange(COUNT) < 200, 0, 7200)
+    stamps = START + numbers.astype(np.float64)
+    stamps[at] += far
+    tally = Tally("file")
+    keep = in_order(Pieces("blocks", stamps, numbers, np.arange(COUNT), numbers), tally)
+    assert np.flatnonzero(~keep).tolist() == [at]
+    assert [(note.kind, note.count) for note in tally.notes()] == [("isolated stamps", 1)]
+
+
+def test_a_clock_set_forward_shortly_before_lost_pieces_is_refused() -> None:
+    numbers = np.arange(COUNT) + np.where(np.arange(COUNT) < 200, 0, 10)
+    stamps = START + numbers + np.where(np.arange(COUNT) < 198, 0.0, 7200.0)
+    with pytest.raises(HarnetError, match="the clock was set forward while recording: of the blocks, number 199"):
+        in_order(Pieces("blocks", stamps, numbers, np.arange(COUNT), numbers), Tally("file"))
+
+
 @pytest.mark.parametrize("at", [0, 200, COUNT - 2])
 def test_of_two_neighbours_that_changed_places_one_is_left_out(at: int) -> None:
     order = [*range(at), at + 1, at, *range(at + 2, COUNT)]

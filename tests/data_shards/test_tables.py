@@ -56,10 +56,38 @@ def test_stamps(name: str, tmp_path: Path) -> None:
     assert found.times[0] == START
 
 
-@pytest.mark.parametrize(("name", "unit"), [("time", 1), ("time_ms", 1e3), ("Time (ms)", 1e3), ("timestamp [us]", 1e6)])
-def test_the_unit_of_seconds_from_the_start(name: str, unit: float, tmp_path: Path) -> None:
-    table = text(rows(stamp=lambda i: f"{i / RATE * unit:.2f}"), f"{name},x,y,z")
-    assert_plain(recording(tmp_path, table), "none")
+@pytest.mark.parametrize("start", [0, 4000])
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        *[("time", 1), ("Time/s", 1), ("time_ms", 1e3), ("Time (ms)", 1e3), ("timestamp_millis", 1e3)],
+        *[("timestamp [us]", 1e6), ("Time (\u00b5s)", 1e6), ("time in \u03bcs", 1e6), ("time microseconds", 1e6)],
+        *[
+            ("time_ns", 1e9),
+            ("Time [min]", 1 / 60),
+            ("time (hours)", 1 / 3600),
+            ("time_h", 1 / 3600),
+            ("time d", 1 / 86400),
+        ],
+    ],
+)
+def test_the_unit_of_seconds_from_the_start(name: str, unit: float, start: int, tmp_path: Path) -> None:
+    written = rows(stamp=lambda i: f"{(start + i / RATE) * unit:.{2 if unit >= 1 else 13}f}")
+    table = text(written, f"{name},x,y,z")
+    for encoding in ("utf-8", *(["latin-1"] if table.isascii() or "\u00b5" in table else [])):
+        found = recording(tmp_path, table.encode(encoding))
+        assert_plain(found, "none")
+        assert found.times[0] == pytest.approx(start, abs=1e-6)
+
+
+@pytest.mark.parametrize(("scale", "rate"), [(1e3, 0.1), (1e6, 1e-4)])
+def test_a_unit_that_nothing_states_gives_an_impossible_rate(scale: float, rate: float, tmp_path: Path) -> None:
+    assert recording(tmp_path, text(rows(stamp=lambda i: f"{i / RATE * scale:.0f}"))).nominal_rate == rate
+
+
+def test_columns_of_features_are_no_axes(tmp_path: Path) -> None:
+    with pytest.raises(HarnetError, match="name four of these with --columns"):
+        recording(tmp_path, text(rows(), "time,x_min,y_min,z_min"))
 
 
 def dated(order: str, day: int) -> Callable[[int], str]:

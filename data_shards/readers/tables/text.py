@@ -166,14 +166,16 @@ class TextRows:
 def clock_of(times: NDArray[np.float64], path: Path, column: str) -> tuple[str, float]:
     """Clock of numeric times, "utc" or "none", and their units per second.
 
-    The unit of UNIX times, s to ns, follows from their size; that of seconds from the start from the column's name.
+    The unit is the one that the column's name states, if any. Otherwise that of UNIX times, s to ns, follows from their
+    size, and smaller numbers are seconds from the start.
 
     Raises:
         HarnetError: they are of this century in no unit.
     """
     usual = float(np.median(times)) if len(times) else 0.0
-    if usual < FIRST_CLOCK_SECOND:
-        return "none", units_per_second(column)
+    stated = units_per_second(column) or 1.0
+    if usual / stated < FIRST_CLOCK_SECOND:
+        return "none", stated
     for per_second in UNITS_PER_SECOND:
         if FIRST_CLOCK_SECOND <= usual / per_second <= LAST_CLOCK_SECOND:
             return "utc", per_second

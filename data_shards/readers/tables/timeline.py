@@ -281,4 +281,4 @@ def nominal_rate(times: NDArray[np.float64]) -> float:
     period = mean_period(times) or mean
     # Timestamps in hundredths of a second at 80 Hz are typically 0.01 s apart, but not on average.
     rate = 1 / (mean if abs(mean - period) < 0.05 * period else period)
-    return float(round(rate)) if abs(rate - round(rate)) < WHOLE * rate else round(rate, 3)
+    return float(round(rate)) if abs(rate - round(rate)) < WHOLE * rate else round(rate, 3) or rate

@@ -140,9 +140,28 @@ def test_a_second_header_row_with_other_columns_is_refused(header: str, tmp_path
         recording(tmp_path, at(1500, lambda row: [header, row]))
 
 
-def test_the_same_header_row_again_is_left_out(tmp_path: Path) -> None:
-    found = recording(tmp_path, at(1500, lambda row: ["TIME,x,y,z", row]))
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+@pytest.mark.parametrize(
+    ("header", "again"),
+    [
+        *[("time,x,y,z", "TIME,x,y,z"), ("time,x,y,z", "\ufefftime,x,y,z"), ("# time,x,y,z", "# time,x,y,z")],
+        *[("time,x,y,z", '"time", "x", "y", "z"'), ("time (\u00b5s),x,y,z", "time (\u00b5s),x,y,z")],
+    ],
+)
+def test_the_same_header_row_again_is_left_out(header: str, again: str, encoding: str, tmp_path: Path) -> None:
+    table = rows(stamp=lambda i: f"{i * 10_000}") if "(" in header else rows()
+    content = text([*table[:1500], again, *table[1500:]], header)
+    found = recording(tmp_path, content.encode("utf-8" if "\ufeff" in content else encoding))
     assert notes(found) == {"foreign lines": 1}
+    assert (found.nominal_rate, len(found.times)) == (RATE, COUNT)
+
+
+def test_a_foreign_line_in_another_script_is_no_header_row(tmp_path: Path) -> None:
+    for header in ("\u6642\u9593,x,y,z", "\u6642\u9593,\u6a2a,\u7e26,\u9ad8"):
+        columns = tuple(header.split(","))
+        line = "\u8b66\u544a,\u96fb,\u6c60,\u6c34"
+        found = recording(tmp_path, text([*rows()[:7], line, *rows()[7:]], header), columns=columns)
+        assert notes(found) == {"foreign lines": 1}
 
 
 @pytest.mark.parametrize("values", ["1,0.5,0.5", "0.0000,0.0000,1.0000"])

@@ -114,6 +114,13 @@ def test_lines_before_the_table(before: str, kind: str, count: int, header: str 
     assert len(found.times) == COUNT
 
 
+@pytest.mark.parametrize("before", ["", "Watch 7\nmade by a, watch, in, 2024\n\n"])
+def test_a_row_of_units_below_the_header_row(before: str, tmp_path: Path) -> None:
+    found = recording(tmp_path, before + text(["s,g,g,g", *rows()]))
+    assert notes(found) | {"foreign lines": 1} == notes(found)
+    np.testing.assert_array_equal(found.acceleration, signal().astype(np.float32))
+
+
 @pytest.mark.parametrize("kind", ["blank lines", "foreign lines"])
 def test_blank_lines_and_zero_bytes(kind: str, tmp_path: Path) -> None:
     table = rows()

@@ -216,12 +216,13 @@ def _is_header(cells: Sequence[str], columns: Sequence[str]) -> bool:
 
 
 def _has_numbers(lines: Sequence[str], separator: str, optional: bool) -> bool:
-    """Whether the next line looks like a row: below other text, a line of names is only a header row if rows follow.
+    """Whether the next line, or the one after a line of units, looks like a row: below other text, a line of names is
+    only a header row if rows follow.
 
     If that is `optional`, as at the top of a file, any of the lines may look like a row, and there may be none.
     """
     following = [line for line in lines[:LINES_LOOKED_AT] if line.strip()]
-    looked_at = following if optional else following[:1]
+    looked_at = following if optional else following[:2]
     return (optional and not following) or any(_is_row(split(line, separator)) for line in looked_at)
 
 

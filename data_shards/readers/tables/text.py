@@ -1,5 +1,6 @@
 """The rows of a text table, in chunks, with times from a column of timestamps or from the row numbers."""
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -20,6 +21,7 @@ from data_shards.readers.tables.table_rows import TableRows
 from harnet.errors import HarnetError
 
 _FIRST_CELLS = 1000
+_NOT_KEPT = re.compile(r"[^ -~]|\?")
 UNITS_PER_SECOND = (1.0, 1e3, 1e6, 1e9)
 """UNIX times are in seconds, milliseconds, microseconds or nanoseconds: the numbers of 1980 to 2100 do not overlap."""
 MANY = 100_000
@@ -105,7 +107,7 @@ class TextRows:
         self._tally = tally
         self._times = times
         self._per_g = per_g
-        self._header = [dialect.names[place].casefold() for place in places] if dialect.names else []
+        self._header = [_bare(dialect.names[place]) for place in places] if dialect.names else []
         self._names = [repr(dialect.names[place]) if dialect.names else f"{place + 1}" for place in places]
         tally.add("blank lines", dialect.blank)
         tally.add("preamble lines", dialect.preamble)
@@ -149,9 +151,8 @@ class TextRows:
     def _refuse_joined(self, number: NDArray[np.int64], columns: Sequence[pa.Array], odd: NDArray[np.bool_]) -> None:
         """Refuse a file with a second header row that has the columns in other places: its axes would be swapped."""
         for row in np.flatnonzero(odd.all(axis=0)).tolist():
-            cells = [bytes(column[row].as_buffer() or b"").decode(errors="replace") for column in columns]
-            cells = [cell.strip().casefold() for cell in cells]
-            if cells != self._header and not set(cells).isdisjoint(self._header):
+            cells = [_bare(bytes(column[row].as_buffer() or b"").decode(errors="replace")) for column in columns]
+            if cells != self._header and not set(filter(None, cells)).isdisjoint(self._header):
                 raise HarnetError(
                     f"{self._tally.named}: line {number[row]:,} is a header row with other columns than the first one: "
                     "files were joined: split it there"
@@ -161,6 +162,12 @@ class TextRows:
         """Stop early if the file is not a table, without reading gigabytes to the end."""
         if self._met >= MANY and self._tally.count("foreign lines") > self._met / 2:
             self._tally.judge(self._met)
+
+
+def _bare(name: str) -> str:
+    """A column's name without what differs if the same header row is written again: case, a byte order mark, the sign
+    of a comment; and without the characters that are not kept in rows."""
+    return _NOT_KEPT.sub("", name).strip(' #%"').casefold()
 
 
 def clock_of(times: NDArray[np.float64], path: Path, column: str) -> tuple[str, float]:

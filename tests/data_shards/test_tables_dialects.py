@@ -162,6 +162,26 @@ def test_no_header_row(columns: int, separator: str, tmp_path: Path) -> None:
     assert_plain(recording(tmp_path, table, columns=("1", "2", "3", "4")), "local")
 
 
+@pytest.mark.parametrize("numbers", [True, False])
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize(
+    ("row", "kind", "lost"),
+    [
+        *[("{},,0.1,1", "missing values", 1), ("{},NaN,NaN,NaN", "missing values", 1)],
+        *[("hello", "foreign lines", 0), ("{},0.1", "foreign lines", 1), ("{},0.1,x,1", "foreign lines", 1)],
+    ],
+)
+def test_an_odd_row_at_the_top_without_a_header_row(
+    row: str, kind: str, lost: int, index: int, numbers: bool, tmp_path: Path
+) -> None:
+    table = rows()
+    table[index : index + lost] = [row.format(unix(index))]
+    options = {"columns": ("1", "2", "3", "4")} if numbers else {}
+    found = recording(tmp_path, text(table, None), **options)
+    assert notes(found) == {kind if index or kind == "missing values" else "preamble lines": 1}
+    assert len(found.times) == COUNT - lost
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize(("stamp", "more"), [(local, 1), (unix, 4), (lambda index: f"{index / 100}", 0)])
 def test_no_header_row_and_other_columns(

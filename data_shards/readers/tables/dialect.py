@@ -1,6 +1,7 @@
 """Detects the dialect of a text table from its first lines: separator, column names, start of the data."""
 
 import csv
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -233,22 +234,29 @@ def _is_row(cells: Sequence[str]) -> bool:
 
 
 def _is_data(lines: Sequence[str], separator: str, columns: Sequence[str]) -> bool:
-    """Whether the first two lines are rows of a time and so many numbers that the columns are known by position."""
-    rows = [split(line, separator) for line in lines[:LINES_LOOKED_AT] if line.strip()][:2]
+    """Whether the first line is a row of a time and so many numbers that the columns are known by position; it may lack
+    numbers, but not all of the next lines may."""
+    rows = [split(line, separator) for line in lines[:LINES_LOOKED_AT] if line.strip()]
     by_number = all(column.isdecimal() for column in columns)
-    if len(rows) < 2 or len(rows[0]) != len(rows[1]) or not (by_number or len(rows[0]) in BY_PLACE):
-        return False
-    if by_number and max(map(int, columns)) > len(rows[0]):
+    fields = len(rows[0]) if rows else 0
+    if not (fields >= max(map(int, columns)) if by_number else fields in BY_PLACE):
         return False
     time, *axes = (int(column) - 1 for column in columns) if by_number else range(4)
-    for row in rows:
-        if separator == "," and any(_DIGITS_OF_A_FRACTION.fullmatch(cell) for cell in row):
-            return False  # decimal commas between commas
-        seconds = number_of(row[time])
-        timed = is_stamp(row[time]) or (seconds is not None and (by_number or seconds >= FIRST_CLOCK_SECOND))
-        if not timed or any(number_of(row[axis]) is None for axis in axes):
-            return False
-    return True
+    earliest = -math.inf if by_number else FIRST_CLOCK_SECOND
+    rows = [row for row in rows if len(row) == fields]
+    if separator == "," and any(_DIGITS_OF_A_FRACTION.fullmatch(cell) for row in rows[:2] for cell in row):
+        return False  # decimal commas between commas
+    missing = [_missing(row[time], [row[axis] for axis in axes], earliest) for row in rows]
+    return missing[0] is not None and missing.count(0) >= 2
+
+
+def _missing(time: str, axes: Sequence[str], earliest: float) -> int | None:
+    """How many numbers of a row are missing; None if it is not a row of the table."""
+    seconds = number_of(time)
+    if not is_stamp(time) and (seconds is None or seconds < earliest):
+        return None
+    others = [cell.casefold() for cell in axes if number_of(cell) is None]
+    return len(others) if all(cell in ABSENT for cell in others) else None
 
 
 def _usual_fields(lines: Sequence[str], separator: str) -> int:

@@ -43,8 +43,6 @@ SCALE_LIMITS = (10.0, 1e5)
 RANGES_G = (1.0, 100.0)
 STARTS = (0.0, 4e9)
 """Plausible values in info.txt: sampling rate, counts per g, range in g, and seconds since 1970 (to 2096)."""
-MOST_SAMPLES = 1.5
-"""Maximum number of samples in a second, as a multiple of the rate; devices write one or two more than the rate."""
 MOST_ABSURD = 0.1
 """Share of out-of-range samples in a second above which the record is considered damaged."""
 MAX_BYTES = 4 << 30
@@ -168,7 +166,9 @@ def _info(archive: zipfile.ZipFile, path: Path) -> Info:
     old = found["log"].lower().endswith(LOGS[1])
     with archive.open(found["info"]) as file:
         lines = file.read(1 << 16).decode("utf-8-sig", "replace").splitlines()
-    fields = {key.strip(): value.strip() for key, colon, value in (line.partition(":") for line in lines) if colon}
+    # The first value of a key counts: the subject's name and notes come last, and may have any content.
+    pairs = [line.partition(":")[::2] for line in reversed(lines) if ":" in line]
+    fields = {key.strip(): value.strip() for key, value in pairs}
     scale, range_g = SCALES.get(fields.get("Serial Number", "")[:3], (0.0, 0.0))
     info = Info(
         rate=_number(fields, "Sample Rate", path),
@@ -243,7 +243,7 @@ def _pieces(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[Samp
 def _seconds(archive: zipfile.ZipFile, info: Info, tally: Tally) -> Iterator[SampleChunk]:
     """Samples in log.bin."""
     with archive.open(info.log) as file:
-        seconds = choose_seconds(file, int(6 * (MOST_SAMPLES * info.rate + 1)), tally)
+        seconds = choose_seconds(file, info.rate, tally)
     with archive.open(info.log) as file:
         for kind, times, payloads in read_seconds(file, seconds):
             yield _samples(kind, times, payloads, info, tally)

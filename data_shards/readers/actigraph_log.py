@@ -7,6 +7,7 @@ documentation, LogRecords). An acceleration record holds one second of samples.
 import zipfile
 import zlib
 from array import array
+from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -24,6 +25,8 @@ HEAD_SIZE = 8
 """Separator, type, timestamp (4 bytes), size (2 bytes); the payload and a one-byte checksum follow."""
 PACKED, PLAIN = 0, 26
 """Record types ACTIVITY (12 bits, y x z) and ACTIVITY2 (16 bits, x y z): a second of samples each."""
+MOST_SAMPLES = 1.5
+"""Maximum number of samples in a second, as a multiple of the rate; devices write one or two more than the rate."""
 PIECE_BYTES = 1 << 16
 """Bytes decompressed at a time; where the archive is damaged, the piece with the damage is lost."""
 MOST_SECONDS = 200 * 86_400
@@ -59,26 +62,28 @@ class Seconds:
     """(n,) size of the payload in bytes."""
 
 
-def choose_seconds(file: IO[bytes], largest: int, tally: Tally) -> Seconds:
+def choose_seconds(file: IO[bytes], rate: float, tally: Tally) -> Seconds:
     """Check every record of a log, and choose the acceleration records, each once, in order of time.
 
     Args:
         file: The log, positioned at its start.
-        largest: Maximum size in bytes of a second of samples; a longer record is damaged.
+        rate: Samples per second according to info.txt; a record of many more is damaged.
         tally: Counts the records that are left out.
 
     Raises:
-        HarnetError: the clock was reset.
+        HarnetError: the clock was reset, or most seconds are of another rate.
     """
     content = InflatedMember(file)
     records = _Records(content)
     # Typed arrays: a list of tuples would take 250 bytes per second of recording.
     kinds, times, starts, sizes, digests = (array(code) for code in "BIqHI")
+    held: Counter[int] = Counter()
     for record in records:
         # A one-byte payload marks the moment of plugging in (Activity2.md).
         if record.kind not in (PACKED, PLAIN) or len(record.payload) <= 1:
             continue
-        if len(record.payload) > largest:
+        held[_samples_in(record.kind, len(record.payload))] += 1
+        if len(record.payload) > 6 * (MOST_SAMPLES * rate + 1):
             records.damaged += 1
             continue
         if len(times) == MOST_SECONDS:
@@ -88,6 +93,7 @@ def choose_seconds(file: IO[bytes], largest: int, tally: Tally) -> Seconds:
         starts.append(record.start)
         sizes.append(len(record.payload))
         digests.append(zlib.crc32(record.payload))
+    _refuse_other_rate(held, rate, tally.named)
     tally.add("damaged blocks", records.damaged, "places in the log")
     content.count_in(tally, "log.bin")
     tally.add("cut end", int(records.cut and not content.trouble), "within a record of the log")
@@ -100,6 +106,21 @@ def choose_seconds(file: IO[bytes], largest: int, tally: Tally) -> Seconds:
         np.array(starts, np.int64)[keep],
         np.array(sizes, np.int64)[keep],
     )
+
+
+def _samples_in(kind: int, size: int) -> int:
+    """Number of samples in a payload of `size` bytes."""
+    return size * 2 // 9 if kind == PACKED else size // 6
+
+
+def _refuse_other_rate(held: Counter[int], rate: float, named: object) -> None:
+    """Raise `HarnetError` if most seconds hold a number of samples that is not the rate in info.txt."""
+    usual, count = held.most_common(1)[0] if held else (0, 0)
+    if 2 * count > held.total() and not rate / MOST_SAMPLES <= usual <= MOST_SAMPLES * rate + 1:
+        raise HarnetError(
+            f"{named}: info.txt gives {rate:g} Hz as 'Sample Rate', but {count:,} of {held.total():,} seconds in the "
+            f"log hold {usual} samples: export the file again"
+        )
 
 
 def read_seconds(file: IO[bytes], seconds: Seconds) -> Iterator[tuple[int, NDArray[np.float64], NDArray[np.uint8]]]:

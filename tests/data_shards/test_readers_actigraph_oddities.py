@@ -123,6 +123,18 @@ def test_a_record_of_more_samples_than_a_second_has_is_damaged(tmp_path: Path, l
     assert len(recording.times) == 119 * 30
 
 
+@pytest.mark.parametrize("rate", ["100", "46", "19"])
+def test_a_log_of_another_rate_than_info_is_refused(tmp_path: Path, log: list[bytes], rate: str) -> None:
+    message = rf"x\.gt3x: info\.txt gives {rate} Hz as 'Sample Rate', but 120 of 120 seconds in the log hold 30 samples"
+    with pytest.raises(HarnetError, match=message):
+        recorded(tmp_path / "x.gt3x", log, INFO | {"Sample Rate": rate})
+
+
+def test_the_first_value_of_a_key_in_info_counts(tmp_path: Path, log: list[bytes]) -> None:
+    recording = recorded(tmp_path / "x.gt3x", log, INFO | {"Subject Name": "A\nSample Rate: 40"})
+    assert recording.nominal_rate == 30
+
+
 @pytest.mark.parametrize("count", [1, 3, 60])
 def test_damaged_records_are_counted_one_by_one(tmp_path: Path, log: list[bytes], count: int) -> None:
     log[:count] = [each[:20] + bytes([each[20] ^ 0x41]) + each[21:] for each in log[:count]]

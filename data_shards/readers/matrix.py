@@ -114,7 +114,7 @@ def _choose(content: mmap.mmap, announced: int, tally: Tally) -> list[_Packet]:
         Pieces(
             "packets",
             stamps=np.array([packet.first for packet in packets], np.float64),
-            identities=np.array([packet.first << 32 | packet.crc for packet in packets], np.int64),
+            identities=np.array([packet.first << 32 | packet.crc for packet in packets], np.uint64),
             places=np.array([packet.number for packet in packets], np.int64),
         ),
         tally,
@@ -155,10 +155,20 @@ def _spread(first: int, last: int, count: int) -> NDArray[np.float64]:
 
 
 def _intact_packets(content: mmap.mmap, tally: Tally) -> Iterator[_Packet]:
-    """Every packet whose CRC matches; after damage, the next one is searched for. Counts the one cut off at the end."""
+    """Every packet whose CRC matches; after damage, the next one is searched for. Counts the one cut off at the end.
+
+    Raises:
+        HarnetError: a packet follows the header of another recording.
+    """
     number = 0
     position = content.find(PACKET_START, REMARKS_BYTES + _HEADER.size)
     while position >= 0:
+        header = content[position - REMARKS_BYTES - _HEADER.size : position]
+        if header[REMARKS_BYTES:].startswith(HEADER_START) and header != content[: len(header)]:
+            raise HarnetError(
+                f"{tally.named}: at byte {position - len(header) + 1:,} is the header of another recording, which may "
+                "be of another wearer or range: split the file there"
+            )
         start = position + len(PACKET_START) + _CRC_BYTES
         head = content[position + len(PACKET_START) : position + len(PACKET_START) + _HEAD.size]
         if len(head) < _HEAD.size:

@@ -95,6 +95,24 @@ def test_nothing_sound_is_refused(tmp_path: Path) -> None:
         list(load(write(tmp_path / "none.BIN", [])))
 
 
+@pytest.mark.parametrize("other", [header(6, 4), b"Another".ljust(512, b"\0") + header(6)[512:]])
+def test_two_recordings_in_one_file_are_refused(tmp_path: Path, packets: list[bytes], other: bytes) -> None:
+    before = header(6) + b"".join(packets[:3])
+    with pytest.raises(HarnetError, match=rf"x\.BIN: at byte {len(before) + 1:,} is the header of another recording"):
+        next(load(write(tmp_path / "x.BIN", [other, *packets[3:]], before)))
+    (found,) = load(write(tmp_path / "y.BIN", [header(6), *packets[3:]], before))
+    assert len(found.recording.times) == 6 * PER_PACKET
+
+
+@pytest.mark.parametrize("at", [0, 2, 5])
+def test_a_packet_of_another_century_is_left_out(tmp_path: Path, packets: list[bytes], at: int) -> None:
+    body = bytearray(packets[at][12:])
+    struct.pack_into("<II", body, 0, 2**32 - 100, 2**32 - 40)
+    packets[at] = b"MDTCPACK" + struct.pack("<I", zlib.crc32(body)) + bytes(body)
+    (note,) = next(load(write(tmp_path / "x.BIN", packets))).recording.notes
+    assert (note.kind, note.count) == ("isolated stamps", 1)
+
+
 @pytest.mark.parametrize("how", ["each", "file after file"])
 def test_packets_that_are_there_twice_are_read_once(tmp_path: Path, packets: list[bytes], how: str) -> None:
     again = [each for one in packets for each in (one, one)] if how == "each" else [*packets, header(6), *packets]

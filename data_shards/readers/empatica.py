@@ -99,7 +99,5 @@ def _two_rows(lines: list[str]) -> tuple[Dialect, str, float] | None:
         if len(rates) == 1 and None not in rates and (stamped or (len(starts) == 1 and None not in starts)):
             rate = rates.pop()
             assert rate is not None
-            # Numbers hold no colon, so the date of another session is found in the rows below.
-            heading = b":" if stamped else b""
-            return Dialect(separator, (), 3, there[1] + 1, blank=there[1] - 1, heading=heading), rows[0][0], rate
+            return Dialect(separator, (), 3, there[1] + 1, blank=there[1] - 1), rows[0][0], rate
     return None

@@ -47,7 +47,8 @@ def test_empatica_cut_off_within_a_row(tmp_path: Path) -> None:
     [
         ("a,2,3", "foreign lines: 2 of 5, the first in line 4, column 1"),
         ("1,,3", "missing values: 2 of 5, the first in line 4"),
-        ("4", "foreign lines: 2 of 5, the first in line 4"),
+        ("4", "missing values: 2 of 5, the first in line 4"),
+        ("b", "foreign lines: 2 of 5, the first in line 4"),
     ],
 )
 def test_empatica_with_more_bad_rows_than_are_mended(tmp_path: Path, row: str, trouble: str) -> None:
@@ -85,7 +86,13 @@ def test_empatica_headers(start: str, separator: str, before: bytes, tmp_path: P
     np.testing.assert_array_equal(found.recording.acceleration, np.rint(signal(640) * 64) / 64)
 
 
-@pytest.mark.parametrize(("row", "kind", "lost"), [("1,,3", "missing values", 1), ("hello", "foreign lines", 0)])
+@pytest.mark.parametrize(
+    ("row", "kind", "lost"),
+    [
+        *[("1,,3", "missing values", 1), ("hello", "foreign lines", 0), ("12,13", "missing values", 1)],
+        *[("1", "missing values", 1), ("1,2,3,4,-5", "missing values", 1), ("a,b", "foreign lines", 0)],
+    ],
+)
 def test_an_odd_row_of_an_empatica_moves_no_other(row: str, kind: str, lost: int, tmp_path: Path) -> None:
     rows = [",".join(map(str, row)) for row in np.rint(signal(640) * 64).astype(int)]
     rows[320 : 320 + lost] = [row]
@@ -104,7 +111,18 @@ def test_an_empatica_that_starts_with_a_date(tmp_path: Path) -> None:
     times = found(tmp_path / "S" / "ACC.csv", day_last, options).recording.times
     assert times[0] == np.datetime64("2020-08-07T17:27:40").astype("datetime64[s]").astype(int)
     joined = E4.format(start="2020-07-16 17:27:40", rate="32", sep=",") + "1,2,60\n" * 300
-    with pytest.raises(HarnetError, match=r"ACC\.csv: line 303 is the header of another recording: .*split it there"):
+    with pytest.raises(HarnetError, match=r"ACC\.csv: line 303 is the start of another session: .*split it there"):
         found(tmp_path / "S" / "ACC.csv", joined * 2)
     with pytest.raises(HarnetError, match=r"ACC\.csv: row 1 gives a start of 1920-07-16 17:27:40, not UNIX seconds"):
         found(tmp_path / "S" / "ACC.csv", joined.replace("2020-", "1920-"))
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("second", ["20200717T172740Z", "2020-07-17 17:27:40", "1594930460.0"])
+@pytest.mark.parametrize("first", ["20200716 172740", "2020-07-16 17:27:40", "1594920460"])
+def test_two_sessions_however_they_start(first: str, second: str, mark: bytes, tmp_path: Path) -> None:
+    one, two = (E4.format(start=start, rate="32", sep=",") + "1,2,60\n4,5,60\n" * 40 for start in (first, second))
+    path = tmp_path / "ACC.csv"
+    path.write_bytes(one.encode() + mark + two.encode())
+    with pytest.raises(HarnetError, match=r"ACC\.csv: line 83 is the start of another session: files were joined"):
+        list(load(path))

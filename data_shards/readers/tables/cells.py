@@ -27,6 +27,7 @@ TAIL_BYTES = 1 << 14
 """Bytes at the end of a file whose lines are compared with the last line, to see whether that was cut off."""
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_NUMBERS = re.compile(r"[\d.,;|eE+\- \t\"]*\d[\d.,;|eE+\- \t\"]*")
 _DIGITS = re.compile(r"\d+")
 _ASCII = bytes(range(128)) + b"?" * 128
 _WHITE = re.compile(rb"[ \t]+")
@@ -41,6 +42,7 @@ class Cells:
         self._tally = tally
         self._names = [f"{place}" for place in places]
         self._separator = dialect.separator
+        self._counted = len(places) == 3
         self._needs_last_cell = max(places) >= dialect.fields - 1
         self._heading = dialect.heading
         self._convert = pcsv.ConvertOptions(
@@ -67,10 +69,23 @@ class Cells:
         quoted = b'"' in content
         if quoted:
             content = _without_open_quotes(content)
-        self._odd = []
         if not content.strip():
             return np.zeros(0, np.int64), [pa.array([], pa.string())] * len(self._names)
-        table = pcsv.read_csv(
+        table = self._table(content, quoted)
+        if self._counted and any(map(_is_torn, self._odd)):
+            content = self._without_torn(content)
+            table = self._table(content, quoted)
+        columns = [table[name].combine_chunks() for name in self._names]
+        columns = [pa.concat_arrays(each.chunks) if isinstance(each, pa.ChunkedArray) else each for each in columns]
+        if self._odd or blank:
+            number = self._numbered(content, piece.first_line, table.num_rows)
+        else:
+            number = np.arange(piece.first_line, piece.first_line + table.num_rows)
+        return number, columns
+
+    def _table(self, content: bytes, quoted: bool) -> pa.Table:
+        self._odd = []
+        return pcsv.read_csv(
             io.BytesIO(content),
             read_options=pcsv.ReadOptions(
                 use_threads=False,
@@ -83,13 +98,13 @@ class Cells:
             ),
             convert_options=self._convert,
         )
-        columns = [table[name].combine_chunks() for name in self._names]
-        columns = [pa.concat_arrays(each.chunks) if isinstance(each, pa.ChunkedArray) else each for each in columns]
-        if self._odd or blank:
-            number = self._numbered(content, piece.first_line, table.num_rows)
-        else:
-            number = np.arange(piece.first_line, piece.first_line + table.num_rows)
-        return number, columns
+
+    def _without_torn(self, content: bytes) -> bytes:
+        """Content in which rows of too few or too many numbers are rows without values: each was a sample, and samples
+        are counted."""
+        torn = {text.rstrip("\r\n").encode("latin-1") for text in self._odd if _is_torn(text)}
+        empty = self._separator.encode().join([b"nan"] * len(self._fields))
+        return LF.join(empty if line.removesuffix(b"\r") in torn else line for line in content.split(LF))
 
     def _refuse_joined(self, piece: LineChunk) -> None:
         place = piece.content.find(self._heading) if self._heading else -1
@@ -160,6 +175,11 @@ class Cells:
         self._tally.add("foreign lines", missed, f"the first after line {first_line - 1:,}")
         numbers += [numbers[-1] if numbers else first_line] * (rows - len(numbers))
         return np.array(numbers[:rows], np.int64)
+
+
+def _is_torn(line: str) -> bool:
+    """Whether a line that is no row of the table consists of numbers."""
+    return bool(_NUMBERS.fullmatch(line.strip()))
 
 
 def _blank_lines(content: bytes) -> int:

@@ -48,7 +48,7 @@ def encoding_of(head: bytes) -> str:
 
 def line_chunks(path: Path, skip: int = 0, size: int | None = None) -> Iterator[LineChunk]:
     """The file after its first `skip` lines, in UTF-8 or an 8-bit encoding. Lines may end with LF, CR LF or CR; each
-    minus sign becomes a hyphen.
+    minus sign becomes a hyphen, and byte order marks, which joined files have inside, are dropped.
 
     Raises:
         HarnetError: a line is longer than `LONGEST_LINE`.
@@ -73,7 +73,7 @@ def line_chunks(path: Path, skip: int = 0, size: int | None = None) -> Iterator[
             content = content[content.find(LF) + 1 :] if b"\n" in content else b""
         line = first + content.count(LF)
         if content:
-            yield LineChunk(content.replace(_MINUS_BYTES, b"-"), first, not more)
+            yield LineChunk(content.replace(_MINUS_BYTES, b"-").replace(BOM, b""), first, not more)
 
 
 def _chunks(path: Path, size: int) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from data_shards.readers.tables.column_names import units_per_second
 from data_shards.readers.tables.dialect import Dialect
 from data_shards.readers.tables.lines import line_chunks
 from data_shards.readers.tables.one_device import OneDevice
-from data_shards.readers.tables.stamps import FIRST_CLOCK_SECOND, LAST_CLOCK_SECOND, Stamps, is_stamp
+from data_shards.readers.tables.stamps import FIRST_CLOCK_SECOND, LAST_CLOCK_SECOND, Stamps, is_stamp, number_of
 from data_shards.readers.tables.table_rows import TableRows
 from harnet.errors import HarnetError
 
@@ -149,13 +149,19 @@ class TextRows:
         return TableRows(number, times, acceleration)
 
     def _refuse_joined(self, number: NDArray[np.int64], columns: Sequence[pa.Array], odd: NDArray[np.bool_]) -> None:
-        """Refuse a file with a second header row that has the columns in other places: its axes would be swapped."""
+        """Refuse a file with a second header row that has the columns in other places, as its axes would be swapped;
+        and, if times are counted, one with a second start, as all later samples would get wrong times."""
         for row in np.flatnonzero(odd.all(axis=0)).tolist():
             cells = [_bare(bytes(column[row].as_buffer() or b"").decode(errors="replace")) for column in columns]
             if cells != self._header and not set(filter(None, cells)).isdisjoint(self._header):
                 raise HarnetError(
                     f"{self._tally.named}: line {number[row]:,} is a header row with other columns than the first one: "
                     "files were joined: split it there"
+                )
+            if len(columns) == 3 and len(set(cells)) == 1 and _is_start(cells[0]):
+                raise HarnetError(
+                    f"{self._tally.named}: line {number[row]:,} is the start of another session: files were joined: "
+                    "split it there"
                 )
 
     def _judge_early(self) -> None:
@@ -164,9 +170,14 @@ class TextRows:
             self._tally.judge(self._met)
 
 
+def _is_start(cell: str) -> bool:
+    """Whether a cell, in lower case, contains a date and time of day, or UNIX seconds."""
+    return is_stamp(cell) or (number_of(cell) or 0) >= FIRST_CLOCK_SECOND
+
+
 def _bare(name: str) -> str:
-    """A column's name without what differs if the same header row is written again: case, a byte order mark, the sign
-    of a comment; and without the characters that are not kept in rows."""
+    """A column's name without what differs if the same header row is written again: case, quotes, the sign of a
+    comment; and without the characters that are not kept in rows."""
     return _NOT_KEPT.sub("", name).strip(' #%"').casefold()
 
 

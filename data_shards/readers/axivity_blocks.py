@@ -45,9 +45,11 @@ _FACTS = np.dtype(
         ("offset", "<i2"),
         ("count", "<u2"),
         ("checksum", "<u2"),
+        ("foreign", "?"),
     ]
 )
-"""Fields of a block (`cwa_data_t`) that are kept until blocks are chosen."""
+"""Fields of a block (`cwa_data_t`) that are kept until blocks are chosen, and whether the last header before it is
+another one than the file's."""
 _PLACES = {"fractional": 4, "session": 6, "sequence": 10, "stamp": 14, "offset": 26, "count": 28, "checksum": 510}
 """Byte offsets in a block of the fields that are copied unchanged."""
 
@@ -99,7 +101,7 @@ def choose_blocks(path: Path, tally: Tally) -> Blocks:
         header = file.read(HEADER_BYTES)
     if len(header) < HEADER_BYTES or not header.startswith(HEADER_START):
         raise HarnetError(f"{path}: the header (first 1,024 bytes) is damaged: copy the file again")
-    intact, facts, written, useless, end = _checked(path)
+    intact, facts, written, useless, end = _checked(path, header)
     if not written:
         raise HarnetError(
             f"{path}: no data block after the header: copy the file again from the device; if it recorded nothing, "
@@ -138,13 +140,13 @@ def copy_blocks(path: Path, target: Path, keep: NDArray[np.bool_]) -> None:
             done += len(blocks)
 
 
-def _checked(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.void], int, Counter[str], int]:
+def _checked(path: Path, header: bytes) -> tuple[NDArray[np.bool_], NDArray[np.void], int, Counter[str], int]:
     """Mask of usable blocks, their fields, number written, number per reason of unusable ones, and end of the last."""
     intact: list[NDArray[np.bool_]] = [np.zeros(0, bool)]
     facts: list[NDArray[np.void]] = [np.zeros(0, _FACTS)]
     useless: Counter[str] = Counter()
     empty: list[NDArray[np.int8]] = [np.zeros(0, np.int8)]
-    in_header = False
+    in_header = foreign = False
     end = HEADER_BYTES
     for offset, blocks in _blocks(path):
         end = offset + blocks.size
@@ -163,12 +165,16 @@ def _checked(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.void], int, Coun
             usable &= ~lacking
         # If another file was appended, its header is in between; it is as long as two blocks.
         headers = (blocks[:, :4] == np.frombuffer(HEADER_START, np.uint8)).all(axis=1)
+        follows = np.full(len(blocks), foreign)
+        for first in np.flatnonzero(headers):
+            foreign = follows[first:] = blocks[first].tobytes() != header[:BLOCK_BYTES]
         headers[1:] |= headers[:-1]
         headers[0] |= in_header
         in_header = bool(headers[-1]) and blocks[-1, :4].tobytes() == HEADER_START
         blank = (blocks == blocks[:, :1]).all(axis=1) & np.isin(blocks[:, 0], (0x00, 0xFF))
         empty.append(np.where(usable, 0, np.where(headers, HEADER, np.where(blank, BLANK, 0))).astype(np.int8))
         facts.append(_facts(blocks[usable], sum(map(len, intact)) + np.flatnonzero(usable)))
+        facts[-1]["foreign"] = follows[usable]
         intact.append(usable)
     kept = np.concatenate(intact)
     return kept, np.concatenate(facts), _number_written(np.concatenate(empty), kept), useless, end

@@ -1,7 +1,8 @@
 """Which blocks of an Axivity file belong to the recording that its header describes.
 
 A device that was not erased still holds blocks of an earlier session, maybe from another wearer. Sessions are told
-apart by their number, which is 0 unless a study assigns numbers, by the start of logging, and by rate and range.
+apart by their number, which is 0 unless a study assigns numbers, by the start of logging, by rate and range, and in
+files that were joined by the header before them.
 """
 
 import struct
@@ -25,7 +26,7 @@ def of_session(header: bytes, facts: NDArray[np.void], tally: Tally) -> tuple[ND
 
     Args:
         header: The file's header.
-        facts: (n,) intact blocks, with the fields "session", "stamp" and "rate".
+        facts: (n,) intact blocks, with the fields "session", "stamp", "rate" and "foreign".
         tally: Counts the blocks of other sessions.
 
     Returns:
@@ -35,7 +36,10 @@ def of_session(header: bytes, facts: NDArray[np.void], tally: Tally) -> tuple[ND
         HarnetError: no block is of the header's session.
     """
     session, start = _SESSION_AND_START.unpack_from(header, _SESSION_AT)
-    own = facts["session"] == _own_session(session, facts["session"], tally.named)
+    own = ~facts["foreign"]
+    if not own.any():
+        raise HarnetError(f"{tally.named}: all intact data blocks follow another header: split the file there")
+    own &= facts["session"] == _own_session(session, facts["session"][own], tally.named)
     own &= ~_earlier(start, facts["stamp"], own)
     tally.add("other sessions", int((~own).sum()), f"blocks, of {len(own)}")
     # A recording has a single rate: a block with another one is damage that the checksum missed, but many are of

@@ -15,6 +15,7 @@ import numpy as np
 
 from data_shards.readers.device_reader import DeviceReader, Found, ReadOptions
 from data_shards.readers.geneactiv_pages import (
+    BYTE_ORDER_MARK,
     HEADER_START,
     LONGEST_LINE,
     PAGE_START,
@@ -29,7 +30,6 @@ from data_shards.readers.samples import Thermometer, forward
 from data_shards.recording import Recording, SampleChunk
 from harnet.errors import HarnetError
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 HEADER_LINES = 59
 """Lines of a header whose notes have one line each; the library expects the first page after them."""
 HEADER_BYTES = 1 << 18

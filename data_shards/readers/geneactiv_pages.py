@@ -6,7 +6,7 @@ eight lines of `key:value`, and 300 samples in hexadecimal. Pages have no checks
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, NamedTuple
@@ -19,6 +19,7 @@ from data_shards.readers.oddities import Tally
 from data_shards.readers.order import Pieces, in_order
 from harnet.errors import HarnetError
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 HEADER_START = b"Device Identity"
 PAGE_START = b"Recorded Data"
 PAGE_LINES = 10
@@ -48,6 +49,8 @@ class Page(NamedTuple):
     """Sequence number of the page; -1 if not stated."""
     samples: bytes
     """Samples in hexadecimal, 12 digits each."""
+    foreign: bool = False
+    """Whether the last header before it is another one than the file's."""
 
 
 @dataclass(frozen=True)
@@ -84,15 +87,7 @@ def choose_pages(file: IO[bytes], serial: bytes, lost: int, tally: Tally) -> Pag
     if not facts:
         raise HarnetError(f"{tally.named}: no intact page among {damaged}: copy the file again")
     pages = [each[4] for each in facts]
-    number_alone = serial.lstrip(b"0")
-    own = np.array([not (page.serial and serial) or page.serial.lstrip(b"0") == number_alone for page in pages])
-    if not own.any():
-        other = Counter(page.serial for page in pages).most_common(1)[0][0]
-        raise HarnetError(
-            f"{tally.named}: the header is of device {serial.decode('ascii', 'replace')}, the pages are of "
-            f"{other.decode('ascii', 'replace')}, which has its own calibration: exclude it"
-        )
-    tally.add("other sessions", int((~own).sum()), f"pages of another device, of {len(own)}")
+    own = _of_recording(pages, serial, tally)
     # A recording has a single rate: a page with another one has a corrupted digit.
     rates = np.array([page.rate for page in pages])
     rate = float(Counter(rates[own].tolist()).most_common(1)[0][0])
@@ -120,6 +115,24 @@ def choose_pages(file: IO[bytes], serial: bytes, lost: int, tally: Tally) -> Pag
         sizes=np.array([facts[index][2] for index in chosen], np.int64),
         rate=rate,
     )
+
+
+def _of_recording(pages: Sequence[Page], serial: bytes, tally: Tally) -> NDArray[np.bool_]:
+    """(n,) whether each page is of the header's device and recording; the others are counted."""
+    number_alone = serial.lstrip(b"0")
+    own = np.array([not (page.serial and serial) or page.serial.lstrip(b"0") == number_alone for page in pages])
+    tally.add("other sessions", int((~own).sum()), f"pages of another device, of {len(own)}")
+    if not own.any():
+        other = Counter(page.serial for page in pages).most_common(1)[0][0]
+        raise HarnetError(
+            f"{tally.named}: the header is of device {serial.decode('ascii', 'replace')}, the pages are of "
+            f"{other.decode('ascii', 'replace')}, which has its own calibration: exclude it"
+        )
+    foreign = own & np.array([page.foreign for page in pages])
+    if not (own & ~foreign).any():
+        raise HarnetError(f"{tally.named}: all intact pages follow another header: split the file there")
+    tally.add("other sessions", int(foreign.sum()), f"pages after another recording's header, of {len(own)}")
+    return own & ~foreign
 
 
 def read_pages(file: IO[bytes], pages: Pages, most: int) -> Iterator[list[Page]]:
@@ -169,6 +182,11 @@ def number(text: bytes) -> float:
     return float(found[0].replace(b",", b".")) if found else float("nan")
 
 
+def _plain(header: bytes) -> bytes:
+    """A header without byte order mark and line ends, which may differ where files were joined."""
+    return b"\n".join(header.removeprefix(BYTE_ORDER_MARK).split())
+
+
 class _Walk:
     """The intact pages of a file, each as (number, offset, bytes, page); the others are counted."""
 
@@ -176,9 +194,14 @@ class _Walk:
         self.damaged = 0
         self.truncated = False
         self._file = file
+        size = file.tell()
+        file.seek(0)
+        self._header = _plain(file.read(size))
 
     def __iter__(self) -> Iterator[tuple[int, int, bytes, Page]]:
         page: list[bytes] = []
+        heading = b""
+        foreign = False
         filled = number = 0
         at = start = self._file.tell()
         astray = False
@@ -188,13 +211,17 @@ class _Walk:
             if begin >= 0:
                 # Within a line if the end of the previous page was lost.
                 self.damaged += bool(page)
+                foreign = _plain(heading) != self._header if heading else foreign
+                heading = b""
                 page, filled, start = [line[begin:]], 1, at - len(line) + begin
                 continue
             if not page:
                 # Lines outside a page: the first line of their page is damaged, and they count as one page. If another
                 # file was appended, its header is here; that is not damage.
                 if line.startswith(HEADER_START):
-                    astray = True
+                    astray, heading = True, line
+                elif heading:
+                    heading += line[: max(len(self._header) + LONGEST_LINE - len(heading), 0)]
                 elif line.strip():
                     self.damaged += not astray
                     astray = True
@@ -207,7 +234,7 @@ class _Walk:
                 raw = b"".join(page)
                 intact = parsed(raw)
                 if intact is not None:
-                    yield number, start, raw, intact
+                    yield number, start, raw, intact._replace(foreign=foreign)
                 # More lines of a damaged page may follow; it has already been counted.
                 astray = intact is None
                 self.damaged += astray

@@ -87,7 +87,9 @@ ODDITIES: dict[Kind, Oddity] = {
         "a gap",
     ),
     "damaged blocks": Oddity("blocks, pages, packets, seconds or hours that fail their check", "a gap"),
-    "other sessions": Oddity("blocks of another recording session than the header's", "left out"),
+    "other sessions": Oddity(
+        "blocks of another recording session than the header's, or after the header of another recording", "left out"
+    ),
     "repeated blocks": Oddity("blocks, records or rows that occur again, byte for byte", "read once"),
     "numbered again": Oddity(
         "places where the device began to number its blocks or pages again: it restarted, or the file holds two "

@@ -52,6 +52,25 @@ def test_only_the_headers_session_is_read(tmp_path: Path, blocks: list[bytes], o
     np.testing.assert_array_equal(recording.acceleration, whole.acceleration)
 
 
+@pytest.mark.parametrize(("form", "at", "value"), [("<H", 5, 99), ("<I", 13, packed(START)), ("<B", 64, 0x20)])
+def test_blocks_after_another_header_are_of_another_session(
+    tmp_path: Path, blocks: list[bytes], form: str, at: int, value: int
+) -> None:
+    whole = recorded(tmp_path / "whole.cwa", blocks)
+    another = bytearray(header())
+    struct.pack_into(form, another, at, value)
+    later = [bytes(another), *(block(number, counts(number), number * 0.8 + DAY) for number in range(60))]
+    for order in ([*blocks, *later], [*blocks[:70], *later, header(), *blocks[70:]]):
+        recording = recorded(tmp_path / "joined.cwa", order)
+        assert recording.notes == (Note("other sessions", 60, "blocks, of 260"),)
+        np.testing.assert_array_equal(recording.times, whole.times)
+        np.testing.assert_array_equal(recording.acceleration, whole.acceleration)
+    with pytest.raises(
+        HarnetError, match=r"x\.cwa: all intact data blocks follow another header: split the file there"
+    ):
+        recorded(tmp_path / "x.cwa", later)
+
+
 def test_none_of_the_headers_session_is_refused(tmp_path: Path, others: list[bytes]) -> None:
     with pytest.raises(HarnetError, match=r"x\.cwa: the header is of session 7, but the 60 intact .* of 3: left over"):
         recorded(tmp_path / "x.cwa", others)

@@ -173,6 +173,22 @@ def test_pages_of_another_device(tmp_path: Path, pages: list[str]) -> None:
         recorded(tmp_path / "x.bin", other)
 
 
+@pytest.mark.parametrize("first", [0, 30, 100])
+def test_pages_after_the_header_of_another_recording(tmp_path: Path, pages: list[str], first: int) -> None:
+    whole = recorded(tmp_path / "whole.bin", "".join(pages))
+    later = header(A_Name="Another") + "".join(page(number) for number in range(first, first + 5))
+    recording = recorded(tmp_path / "x.bin", "".join(pages) + later)
+    assert recording.notes == (Note("other sessions", 5, "pages after another recording's header, of 35"),)
+    np.testing.assert_array_equal(recording.times, whole.times)
+    np.testing.assert_array_equal(recording.acceleration, whole.acceleration)
+    back = recorded(
+        tmp_path / "y.bin", "".join(pages[:6]) + later + header().replace("\n", "\r\n") + "".join(pages[6:])
+    )
+    np.testing.assert_array_equal(back.times, whole.times)
+    with pytest.raises(HarnetError, match=r"z\.bin: all intact pages follow another header: split the file there"):
+        recorded(tmp_path / "z.bin", pages[0].replace("Page Time", "Page") + later)
+
+
 def test_a_first_page_whose_first_line_is_damaged(tmp_path: Path, pages: list[str]) -> None:
     pages[0] = pages[0].replace("Recorded Data", "Rec\x7frded Data")
     recording = recorded(tmp_path / "x.bin", pages)

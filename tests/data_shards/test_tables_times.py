@@ -90,7 +90,7 @@ def test_seconds_with_irregular_numbers_are_refused_or_take_a_rate(tmp_path: Pat
         table(tmp_path, stamps, rate=20.0)
 
 
-@pytest.mark.parametrize("rate", [80, 100, 128])
+@pytest.mark.parametrize("rate", [80, 100, 128, 512])
 @pytest.mark.parametrize("digits", [2, 3, 6])
 def test_the_nominal_rate_whatever_the_digits(rate: int, digits: int, tmp_path: Path) -> None:
     true = START + np.arange(rate * 30) / rate
@@ -98,6 +98,16 @@ def test_the_nominal_rate_whatever_the_digits(rate: int, digits: int, tmp_path: 
     assert found.nominal_rate == rate
     assert np.abs(found.times - true).max() < 1.5 / 10**digits
     assert len(found.times) == len(true)
+
+
+@pytest.mark.parametrize("lost", ["singly", "a second"])
+@pytest.mark.parametrize("rate", [19.96, 25, 31.25, 50, 64, 85.7, 100, 128, 256, 512, 1600])
+def test_the_nominal_rate_of_a_device_that_loses_samples(rate: float, lost: str, tmp_path: Path) -> None:
+    true = START + np.arange(max(3000, 12 * rate)) / rate
+    there = np.random.default_rng(1).random(len(true)) > 0.1 * (lost == "singly")
+    there[len(true) // 4 :][: int(rate * 1.2)] &= lost == "singly"
+    found = table(tmp_path, np.round(true[there], 6 if rate > 600 else 3))
+    assert found.nominal_rate == pytest.approx(rate, rel=7e-3)
 
 
 @pytest.mark.parametrize("rate", [20.0, 100.0])

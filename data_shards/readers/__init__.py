@@ -9,10 +9,19 @@ from pathlib import Path
 
 from data_shards.readers.actigraph import ActiGraph
 from data_shards.readers.actilife import ActiLife
-from data_shards.readers.archive import MAGIC, archived, is_archive
+from data_shards.readers.archive import MAGIC, archived, is_archive, unread_archive
 from data_shards.readers.axivity import Axivity
 from data_shards.readers.compressed import Compressed, opener_of, unpacked_head
-from data_shards.readers.device_reader import HEAD_BYTES, DeviceReader, Found, FoundLoaded, ReadOptions, Units, Unusable
+from data_shards.readers.device_reader import (
+    EVIDENT,
+    HEAD_BYTES,
+    DeviceReader,
+    Found,
+    FoundLoaded,
+    ReadOptions,
+    Units,
+    Unusable,
+)
 from data_shards.readers.empatica import Empatica
 from data_shards.readers.geneactiv import GENEActiv
 from data_shards.readers.matrix import Matrix
@@ -52,8 +61,8 @@ READERS: tuple[DeviceReader, ...] = (
 
 
 SUFFIXES = {".cwa", ".gt3x", ".bin", ".gz", ".bz2", ".zip"}
-"""Suffixes of recordings. They matter only for an empty file, whose content does not show whether it was one; an empty
-.csv is usual: an E4's tags.csv if its wearer never pressed the button."""
+"""Suffixes of recordings. They matter only for an empty or blank file, whose content does not show whether it was one;
+an empty .csv is usual: an E4's tags.csv if its wearer never pressed the button."""
 
 
 def head_of(path: Path) -> bytes:
@@ -68,14 +77,15 @@ def head_of(path: Path) -> bytes:
 def reader_for(path: Path, options: ReadOptions) -> DeviceReader:
     """The reader that recognises this file's first bytes; `HarnetError` if none does."""
     head = head_of(path)
-    if not head:
-        refusal = Unusable if path.suffix.lower() in SUFFIXES else HarnetError
-        raise refusal(f"{path}: empty file (0 bytes): copy it again from the device, or exclude it")
     if is_archive(head, path):
         return archived(path, READERS, options)
-    opener = opener_of(head)
+    bare, opener = path, opener_of(head)
     if opener is not None:
-        head = unpacked_head(opener, path)
+        bare, head = path.with_suffix(""), unpacked_head(opener, path)
+    if not head.strip(b"\0"):
+        refusal = Unusable if bare.suffix.lower() in SUFFIXES else HarnetError
+        what = "blank file (zeros)" if head else "empty file (0 bytes)"
+        raise refusal(f"{path}: {what}: copy it again from the device, or exclude it")
     for reader in READERS:
         if reader.recognises(head, options):
             return reader if opener is None else Compressed(reader, opener)
@@ -83,9 +93,12 @@ def reader_for(path: Path, options: ReadOptions) -> DeviceReader:
         raise Unusable(f"{path}: an archive inside another one: nested archives are not unpacked: unpack it manually")
     if head.startswith(MAGIC):
         raise Unusable(f"{path}: the zip archive is damaged or cut off: copy it again, or exclude it")
+    if (kind := unread_archive(head)) is not None:
+        raise Unusable(f"{path}: an archive ({kind}) that may hold recordings: unpack it, and ingest the folder")
     kinds = ", ".join(reader.kind for reader in READERS)
     hint = f"; {found}" if (found := Table.hint(head)) else ""
-    raise HarnetError(f"{path}: not a known device file{hint}; known are: {kinds}")
+    refusal = Unusable if bare.suffix.lower() in EVIDENT else HarnetError
+    raise refusal(f"{path}: not a known device file{hint}; known are: {kinds}")
 
 
 def read(path: Path, options: ReadOptions | None = None) -> Iterator[Found]:

@@ -13,11 +13,15 @@ from typing import IO
 from data_shards.readers.actigraph import LOGS, ActiGraph, archive_errors, bare_name
 from data_shards.readers.compressed import Compressed, max_bytes, too_large
 from data_shards.readers.containers import open_zip
-from data_shards.readers.device_reader import HEAD_BYTES, DeviceReader, ReadOptions, Unusable
+from data_shards.readers.device_reader import EVIDENT, HEAD_BYTES, DeviceReader, ReadOptions, Unusable
 from harnet.errors import HarnetError
 
 MAGIC = b"PK\x03\x04"
 MOST_MEMBERS = 1000
+UNREAD = {b"\xfd7zXZ\0": "xz", b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!\x1a\x07": "rar", b"\x28\xb5\x2f\xfd": "Zstandard"}
+"""First bytes (of each format's specification) → name of archives that are not read."""
+TAR_AT, TAR = 257, b"ustar"
+"""Byte offset of the tag of a tar (POSIX.1-1988)."""
 
 
 class Zipped(Compressed):
@@ -50,6 +54,13 @@ def is_archive(head: bytes, path: Path) -> bool:
         return False
 
 
+def unread_archive(head: bytes) -> str | None:
+    """The name of an archive's format if a file begins with `head` and such archives are not read."""
+    if head.startswith(TAR, TAR_AT):
+        return "tar"
+    return next((name for magic, name in UNREAD.items() if head.startswith(magic)), None)
+
+
 def archived(path: Path, readers: Sequence[DeviceReader], options: ReadOptions) -> DeviceReader:
     """The reader for the one device file in a zip archive, or for a .gt3x, which is an archive itself.
 
@@ -57,7 +68,8 @@ def archived(path: Path, readers: Sequence[DeviceReader], options: ReadOptions) 
         HarnetError: there is none or more than one, or the archive is damaged, encrypted or too large.
     """
     with archive_errors(path), open_zip(path) as archive:
-        if any(bare_name(name) in LOGS for name in archive.namelist()):
+        members = archive.namelist()
+        if any(bare_name(name) in LOGS for name in members):
             return next(reader for reader in readers if isinstance(reader, ActiGraph))
     found: list[tuple[DeviceReader, str]] = []
     others: list[str] = []
@@ -80,6 +92,8 @@ def archived(path: Path, readers: Sequence[DeviceReader], options: ReadOptions) 
     without = f"{path}: a zip archive without a device file that can be read in it ({len(others)} other files)"
     if nested:
         raise Unusable(f"{without}: nested archives are not unpacked: unpack them manually")
+    if any(Path(name).suffix.lower() in EVIDENT for name in (path.name, *members)):
+        raise Unusable(f"{without}: copy it again from the device, or exclude it")
     raise HarnetError(f"{without}: if it is a table, name --columns")
 
 

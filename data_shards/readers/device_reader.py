@@ -91,6 +91,10 @@ class DeviceReader(ABC):
         return {}
 
 
+EVIDENT = (".cwa", ".gt3x")
+"""Suffixes that only recordings have: such a file is refused, not skipped, if no reader recognises it."""
+
+
 class Unusable(HarnetError):
     """A file that cannot be read although it holds recordings, or may hold some: an archive that cannot be opened.
 

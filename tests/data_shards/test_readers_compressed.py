@@ -3,6 +3,8 @@
 import bz2
 import gzip
 import io
+import lzma
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -217,8 +219,20 @@ def test_files_that_may_hold_recordings_are_not_skipped_in_folders(cwa: Path, tm
     zip_of(folder / "papers.zip", paper_dot_pdf=b"%PDF-1.7")
     for name in ("empty.CWA", "tags.csv", "COPIED"):
         (folder / name).touch()
+    (folder / "tags.csv.gz").write_bytes(gzip.compress(b""))
+    (folder / "nothing.cwa.gz").write_bytes(gzip.compress(b""))
+    zip_of(folder / "hollow.zip", visit4_dot_cwa=b"")
+    zip_of(folder / "part.gt3x", info_dot_txt=b"Sample Rate: 30")
+    for name in ("zeros.bin", "zeros.csv"):
+        (folder / name).write_bytes(bytes(5000))
+    (folder / "text.cwa").write_text("Not found")
+    (folder / "site.cwa.xz").write_bytes(lzma.compress(content))
+    with tarfile.open(folder / "site.tgz", "w:gz") as archive:
+        archive.add(cwa, "visit5.cwa")
     planned = plan_ingest([folder], IngestOptions())
     assert sorted(path.name for path, _ in planned.refused) == [
-        *("cut.zip", "empty.CWA", "locked.zip", "nested.zip", "start.cwa.gz", "twice.cwa.gz.gz")
+        *("cut.zip", "empty.CWA", "hollow.zip", "locked.zip", "nested.zip", "nothing.cwa.gz", "part.gt3x"),
+        *("site.cwa.xz", "site.tgz", "start.cwa.gz", "text.cwa", "twice.cwa.gz.gz", "zeros.bin"),
     ]
-    assert [Path(path).name for path in planned.skipped] == ["COPIED", "papers.zip", "tags.csv"]
+    skipped = ["COPIED", "papers.zip", "tags.csv", "tags.csv.gz", "zeros.csv"]
+    assert [Path(path).name for path in planned.skipped] == skipped

@@ -255,7 +255,7 @@ def test_an_unreadable_list_of_flags_says_so(tmp_path: Path) -> None:
 
 def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "other.tar", {"readme.md": b"hello"})
-    with pytest.raises(HarnetError, match="not a known device file"):
+    with pytest.raises(HarnetError, match=r"an archive \(tar\) that may hold recordings: unpack it"):
         list(load(path))
     path = write(tmp_path / "logs.tar", {"62161_Logs.csv": LOGS.encode()})
     with pytest.raises(HarnetError, match=r"logs\.tar: a tar without files called GT3XPLUS"):

@@ -6,6 +6,7 @@ names is optional. Inferred from exports of ActiLife 6; ActiGraph publishes no d
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +15,26 @@ import numpy as np
 
 from data_shards.readers.device_reader import HEAD_BYTES, DeviceReader, Found, ReadOptions
 from data_shards.readers.oddities import Tally
+from data_shards.readers.order import written
 from data_shards.readers.tables.assembly import recording_of
 from data_shards.readers.tables.dialect import SEPARATORS, Dialect, split, text_lines
-from data_shards.readers.tables.stamps import Stamps, number_of
+from data_shards.readers.tables.stamps import Stamps, is_stamp, number_of
+from data_shards.readers.tables.table_rows import TableRows
 from data_shards.readers.tables.text import CellTimes, CountedTimes, TextRows, Times
 from harnet.errors import HarnetError
 
 FIRST_LINE = re.compile(r"-+ *Data (?:File|Table|Table File) Created By ActiGraph .*", re.IGNORECASE)
 HEADER_LINES = 10
 """Usual number of lines of the header, not counting blank ones."""
+FIRST_ROWS = 1000
+"""Number of rows whose times are compared with the header's start."""
+DAY = 86_400.0
 HEADING = b"Created By ActiGraph"
 """Part of the first line."""
 
 _FORMAT = re.compile(r"date format (\S.*?)(?: at |  |$)", re.IGNORECASE)
+_UNUSUAL = re.compile(r"y{4}\W*d|y{1,3}\W", re.IGNORECASE)
+"""The day after the year, or a year of two digits first: such dates are read in another order, or not at all."""
 _RATE = re.compile(r" at ([\d.,]+) *Hz", re.IGNORECASE)
 _MODEL = re.compile(r"Created By ActiGraph ([\w+\-]{1,20})", re.IGNORECASE)
 _SERIAL = re.compile(r"[A-Z]{2,4}[0-9A-Z]{6,14}")
@@ -75,9 +83,25 @@ class ActiLife(DeviceReader):
             times = CellTimes(path, header.date_order)
         text = TextRows(path, dialect, range(dialect.fields), times, 1.0, tally)
         clock, rows = text.begun()
+        rows = _as_announced(rows, header.start, path)
         about = {"device_id": header.serial} if header.serial else {}
         recording = recording_of(rows, clock, options, tally, rate=header.rate, device=header.device, about=about)
         yield Found(recording, label=path.stem)
+
+
+def _as_announced(rows: Iterator[TableRows], start: float, path: Path) -> Iterator[TableRows]:
+    """The same rows. Raises `HarnetError` if the first ones have another date than the header, `start` in seconds."""
+    some = next(rows, None)
+    if some is None:
+        return
+    first = float(np.median(some.times[:FIRST_ROWS])) if len(some) else start
+    if abs(first - start) > DAY:
+        raise HarnetError(
+            f"{path}: the rows begin at {written(first)}, but the header's start is {written(start)}: export it again, "
+            "with the same date format in both"
+        )
+    yield some
+    yield from rows
 
 
 def _header(lines: list[str], path: Path) -> Header:
@@ -99,7 +123,8 @@ def _header(lines: list[str], path: Path) -> Header:
     order = "day" if form[1].lower().startswith("d") else "month"
     stamp = f"{fields['Start Date']} {fields['Start Time']}"
     stamps = Stamps(order)
-    start = stamps.seconds(np.array([stamp.encode()]))[0] if stamps.begin([stamp]) else np.nan
+    known = not _UNUSUAL.match(form[1]) and stamps.begin([stamp])
+    start = stamps.seconds(np.array([stamp.encode()]))[0] if known else np.nan
     if np.isnan(start):
         raise HarnetError(
             f"{path}: start {stamp!r} is not a date in the format {form[1]} of line 1: export it "
@@ -114,10 +139,13 @@ def _header(lines: list[str], path: Path) -> Header:
 def _dialect(lines: list[str], path: Path) -> Dialect:
     """How the rows below the header are written."""
     met = 0
+    below = len(lines)
     for index, line in enumerate(lines):
         if not line.strip():
             continue
         met += 1
+        if met == HEADER_LINES + 1:
+            below = index
         for separator in SEPARATORS[:-1]:
             cells = split(line, separator)
             numbers = [number_of(cell) is not None for cell in cells[-3:]]
@@ -126,13 +154,17 @@ def _dialect(lines: list[str], path: Path) -> Dialect:
                 continue
             if any("axis" in cell.casefold() for cell in cells):
                 raise HarnetError(f"{path}: counts per epoch, not acceleration: export RAW data")
-            skip = index + (not any(numbers))
-            first = next((split(other, separator) for other in lines[skip:] if other.strip()), cells)
-            if len(first) > len(cells):
+            named = not any(numbers) and all(cells) and not is_stamp(cells[0])
+            skip = index + 1 if named else min(index, below)
+            rows = [split(other, separator) for other in lines[index + named :] if other.strip()]
+            usual = Counter(map(len, rows)).most_common(1)[0][0] if rows else len(cells)
+            if named and usual > len(cells):
                 raise HarnetError(
-                    f"{path}: rows have {len(first)} cells below {len(cells)} names: if that comes from decimal "
-                    "commas, export with another separator"
+                    f"{path}: rows have {usual} cells below {len(cells)} names: if that comes from decimal commas, "
+                    "export with another separator"
                 )
+            if usual != len(cells) or (usual == 4 and not any(is_stamp(row[0]) for row in rows)):
+                continue
             blank = sum(not other.strip() for other in lines[:skip])
             return Dialect(separator, (), len(cells), skip, blank=blank, heading=HEADING)
     raise HarnetError(

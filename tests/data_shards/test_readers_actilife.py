@@ -88,6 +88,52 @@ def test_actilife_headers_that_are_refused(change: dict[str, str], message: str,
         actilife(tmp_path, "dd.MM.yyyy", True, True, ",", **change)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"first": FIRST.format(device="GT3X+", form="dd.MM.yyyy", rate=100)}, "states 100 Hz, .* the rows have 30 Hz"),
+        ({"date": "Start Date 03.06.2020"}, "the rows begin at 2020-03-06 .*, but the header's start is 2020-06-03"),
+        ({"date": "Start Date 08.03.2020"}, "the rows begin at 2020-03-06 .*, but the header's start is 2020-03-08"),
+    ],
+)
+def test_actilife_with_stamps_that_contradict_the_header(change: dict[str, str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(HarnetError, match=rf"P1\.csv: .*{message}"):
+        actilife(tmp_path, "dd.MM.yyyy", True, True, ",", **change)
+
+
+@pytest.mark.parametrize(("form", "date"), [("yyyy-dd-MM", "2020-06-03"), ("yy/MM/dd", "10/03/06")])
+def test_actilife_with_dates_of_an_unusual_order(form: str, date: str, tmp_path: Path) -> None:
+    header = {"first": FIRST.format(device="GT3X+", form=form, rate=30), "date": f"Start Date {date}"}
+    with pytest.raises(HarnetError, match=rf"is not a date in the format {form} of line 1"):
+        actilife(tmp_path, "dd.MM.yyyy", False, True, ",", **header)
+
+
+@pytest.mark.parametrize("names", [True, False])
+@pytest.mark.parametrize("stamped", [True, False])
+@pytest.mark.parametrize("row", ["", "0.1", "x", "long"])
+def test_actilife_with_an_odd_first_row(row: str, stamped: bool, names: bool, tmp_path: Path) -> None:
+    actilife(tmp_path, "dd.MM.yyyy", stamped, names, ",")
+    path = tmp_path / "P1.csv"
+    lines = path.read_text().splitlines()
+    cells = lines[10 + names].split(",")
+    odd = {"": [*cells[:-3], "", "", ""], "0.1": cells[:-1], "x": [*cells[:-2], "x", "0.1"], "long": [*cells, "0.1"]}
+    lines[10 + names] = ",".join(odd[row])
+    path.write_text("\n".join(lines) + "\n")
+    (found,) = load(path)
+    assert sum(notes(found.recording).values()) == 1
+    assert len(found.recording.times) == 599
+    assert found.recording.times[0] == pytest.approx(1583489700 + 1 / 30, abs=1e-3)
+
+
+def test_actilife_with_a_fourth_column_that_is_no_stamp(tmp_path: Path) -> None:
+    actilife(tmp_path, "dd.MM.yyyy", False, False, ",")
+    path = tmp_path / "P1.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:10] + [f"{line},21.5" for line in lines[10:]]) + "\n")
+    with pytest.raises(HarnetError, match=r"P1\.csv: no rows of x,y,z or of a stamp and x,y,z below the header"):
+        list(load(path))
+
+
 @pytest.mark.parametrize("stamped", [True, False])
 @pytest.mark.parametrize("names", [True, False])
 def test_actilife_with_a_shorter_header(names: bool, stamped: bool, tmp_path: Path) -> None:

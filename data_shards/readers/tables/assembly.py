@@ -5,6 +5,9 @@ from itertools import chain
 from typing import NoReturn
 from zoneinfo import ZoneInfo
 
+import numpy as np
+from numpy.typing import NDArray
+
 from data_shards.readers.device_reader import ReadOptions
 from data_shards.readers.oddities import Tally
 from data_shards.readers.tables.table_rows import TableRows
@@ -13,6 +16,11 @@ from data_shards.readers.tables.values import Values
 from data_shards.readers.tables.wallclock import WallClock
 from data_shards.recording import Recording, SampleChunk
 from harnet.errors import HarnetError
+
+LEAST_MEASURED = 100
+"""Number of samples whose times show their rate."""
+SAME_RATE = 0.1
+"""Relative difference from the stated rate that is explained by slow clocks and by lost samples."""
 
 
 def recording_of(
@@ -50,7 +58,7 @@ def recording_of(
     placed = _placed(rows, timeline)
     first = next(placed, None)
     if first is not None:
-        rate = rate or options.rate or nominal_rate(first.times)
+        rate = _agreed(rate, first.times, tally) or options.rate or nominal_rate(first.times)
     if first is None or not rate:
         _refuse(0 if first is None else len(first), timeline, tally)
     values = Values(tally, where, rate, range_g)
@@ -63,6 +71,17 @@ def recording_of(
         notes=tally.notes,
         metadata=dict(about or {}),
     )
+
+
+def _agreed(stated: float, times: NDArray[np.float64], tally: Tally) -> float:
+    """The sampling rate that a file states, 0 if none. Raises `HarnetError` if times that it states too contradict."""
+    measured = nominal_rate(times) if stated and len(times) >= LEAST_MEASURED else stated
+    if abs(measured - stated) > SAME_RATE * stated:
+        raise HarnetError(
+            f"{tally.named}: the header states {stated:g} Hz, but by their timestamps the rows have {measured:.4g} Hz: "
+            "export it again"
+        )
+    return stated
 
 
 def _pieces(placed: Iterable[TableRows], values: Values, timeline: Timeline, tally: Tally) -> Iterator[SampleChunk]:

@@ -18,6 +18,7 @@ from data_shards.readers.table import Table
 from data_shards.readers.tables.assembly import recording_of
 from data_shards.readers.tables.cells import numbers
 from data_shards.readers.tables.dialect import Dialect
+from data_shards.readers.tables.lines import MINUS
 from data_shards.readers.tables.one_device import OneDevice
 from data_shards.readers.tables.table_rows import TableRows
 from data_shards.readers.tables.text import CellTimes, clock_of
@@ -130,7 +131,7 @@ class _Content:
             seconds: NDArray[np.float64] = pc.fill_null(whole.cast(pa.float64(), safe=False), np.nan).to_numpy() / 1e6
             return seconds
         if _is_text(kind):
-            seconds = self._cells.seconds([column.cast(pa.string())], len(column))
+            seconds = self._cells.seconds([_texts(column)], len(column))
             self._clock = self._cells.clock
             return seconds
         if pa.types.is_duration(kind):
@@ -143,7 +144,7 @@ class _Content:
 
     def _floats(self, column: pa.Array, name: str) -> NDArray[np.float64]:
         if _is_text(column.type):
-            return numbers(column.cast(pa.string()))[0]
+            return numbers(_texts(column))[0]
         try:
             values: NDArray[np.float64] = pc.fill_null(pc.cast(column, pa.float64(), safe=False), np.nan).to_numpy(
                 zero_copy_only=False
@@ -161,7 +162,13 @@ def _is_plain(kind: pa.DataType) -> bool:
     """Whether cells are short and can be written as text."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind))
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_floating)
+    return any(is_one(kind) for is_one in kinds)
+
+
+def _texts(column: pa.Array) -> pa.Array:
+    """Cells as text; as in text tables, each minus sign becomes a hyphen."""
+    return pc.replace_substring(column.cast(pa.string()), MINUS, "-")
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -159,6 +159,14 @@ def test_parquet_refusals_are_those_of_a_table(tmp_path: Path, columns: dict[str
     assert "\n" not in str(caught.value)
 
 
+def test_parquet_texts_with_minus_signs(tmp_path: Path) -> None:
+    stamps = [f"2024-05-31T23:59:{number:02d}\N{MINUS SIGN}03:00" for number in range(20)]
+    x = [f"\N{MINUS SIGN}0.0{number:02d}" for number in range(20)]
+    (one,) = load(parquet(tmp_path / "p.parquet", time=stamps, x=x, y=[0.0] * 20, z=[1.0] * 20))
+    assert one.recording.times[0] == np.datetime64("2024-06-01T02:59:00", "s").astype(int)
+    np.testing.assert_allclose(one.recording.acceleration[:, 0], -np.arange(20) / 1000, atol=1e-7)
+
+
 def test_parquet_columns_of_one_name_and_usual_names(tmp_path: Path) -> None:
     columns = [[0.0, 0.02], [0.0, 0.0], [0.0, 0.0], [1.0, 1.0]]
     pq.write_table(pa.table([*columns, [9, 9]], names=["time", "x", "y", "z", "x"]), tmp_path / "p.parquet")

@@ -59,6 +59,8 @@ def test_rows_of_two_in_parquet(who: str, piece: int, tmp_path: Path, monkeypatc
         columnar(tmp_path, WHO[who])
     with pytest.raises(HarnetError, match="the column 'subject' has another value"):
         columnar(tmp_path, lambda number: ord(WHO[who](number)[-1]))
+    with pytest.raises(HarnetError, match="the column 'subject' has another value"):
+        columnar(tmp_path, lambda number: float(ord(WHO[who](number)[-1])))
 
 
 def test_what_is_no_second_device(tmp_path: Path) -> None:
@@ -67,6 +69,7 @@ def test_what_is_no_second_device(tmp_path: Path) -> None:
     assert_plain(recording(tmp_path, table(lambda i: ["A", " A", '"A"', ""][i % 4])))
     assert_plain(columnar(tmp_path, lambda number: number, "id"))
     assert_plain(columnar(tmp_path, lambda number: "A" if number % 2 else None))
+    assert_plain(columnar(tmp_path, lambda number: 1.0 if number % 2 else float("nan")))
     one = table(lambda i: HALVES[i == 7])
     assert_plain(recording(tmp_path, one))  # one damaged cell
     found = recording(tmp_path, one.replace("\n", "\nend of file\n", 1).replace("A\n", "A\ntime,x,y,z,subject\n", 1))

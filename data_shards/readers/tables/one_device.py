@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from data_shards.readers.tables.cells import NO_VALUE
 from harnet.errors import HarnetError
 
 FEWEST = 2
@@ -19,6 +20,8 @@ _NAME = re.compile(
     r"|(?:device|sensor|watch)(?:id|no|nr|num|number|serial|serialnumber|name|type|location|position|placement|side)?"
     r"|serial(?:no|number)?|mac(?:address)?|wrist|bodypart|limb)"
 )
+
+_ABSENT = pa.array(NO_VALUE)
 
 
 class OneDevice:
@@ -50,12 +53,13 @@ class OneDevice:
         """
         for index, column in enumerate(columns):
             cells = pc.utf8_trim_whitespace(column.cast(pa.string()))
+            cells = pc.if_else(pc.is_in(cells, _ABSENT), None, cells)
             if self._usual[index] is None:
                 self._usual[index] = _usual(cells)
             usual = self._usual[index]
             if usual is None or not usual.is_valid:
                 continue
-            other = pc.fill_null(pc.and_(pc.not_equal(cells, usual), pc.not_equal(cells, "")), False)
+            other = pc.fill_null(pc.not_equal(cells, usual), False)
             there = np.flatnonzero(other.to_numpy(zero_copy_only=False))
             self._others[index] += len(there)
             if self._others[index] >= FEWEST:

@@ -1,5 +1,6 @@
 """Sample times of tables: shared stamps, bunches, clock changes, exports without stamps."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,15 @@ def test_a_few_stamps_less_than_a_second_ahead(
     found = table(tmp_path, stamps)
     assert notes(found) == {"isolated stamps": count}
     np.testing.assert_array_equal(found.times, np.delete(true, slice(index, index + count)))
+
+
+@pytest.mark.parametrize("lost", [np.float32, lambda true: np.rint(true / 1000) * 1000])
+def test_stamps_that_lost_digits_are_refused(lost: Callable[[NDArray[np.float64]], NDArray], tmp_path: Path) -> None:
+    true = START + np.arange(8000 * 20) / 20
+    with pytest.raises(HarnetError, match=r"rounded to (128|1,000) s, first in row 1: export them with all digits"):
+        table(tmp_path, lost(true))
+    with pytest.raises(HarnetError, match="the same timestamp: export it with all digits, or pass the sampling rate"):
+        table(tmp_path, lost(true[:900]))
 
 
 def test_seconds_with_irregular_numbers_are_refused_or_take_a_rate(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from data_shards.readers.device_reader import ReadOptions
 from data_shards.readers.oddities import Tally
+from data_shards.readers.tables.nominal_rate import nominal_rate
 from data_shards.readers.tables.table_rows import TableRows
-from data_shards.readers.tables.timeline import Timeline, nominal_rate
+from data_shards.readers.tables.timeline import Timeline
 from data_shards.readers.tables.values import Values
 from data_shards.readers.tables.wallclock import WallClock
 from data_shards.recording import Recording, SampleChunk

@@ -27,6 +27,8 @@ RESTART = 1.0
 """Likewise, of seconds that count from the start of a recording: another one begins."""
 AWAY = 3600.0
 """A few samples at either end of a recording that are this many seconds from all others have wrong timestamps."""
+COARSEST = 60.0
+"""Maximum distance in seconds of timestamps that samples share: numbers that lost digits are further apart."""
 LEAST_LOOK = 64
 """Minimum number of samples before and after a chunk that are examined with it."""
 LEAST_SETTLED = 1 << 16
@@ -37,10 +39,6 @@ LEAST_LATE = 3
 """Minimum number of bunched samples for a recording to be treated as bunched."""
 SAME_PERIOD = 0.01
 """Relative difference between the periods of consecutive chunks below which they are considered equal."""
-LONG_RUN = 24
-"""Steps in a row that are not all alike if timestamps are rounded to a time shorter than the period by over 5 %."""
-WHOLE = 5e-4
-"""Relative difference from a whole number of Hz below which a measured rate is rounded to it."""
 
 
 class Timeline:
@@ -161,7 +159,10 @@ class Timeline:
         if not period and (np.diff(times) < 0).any():
             return times
         if not period:
-            raise HarnetError(f"{self._tally.named}: all samples have the same timestamp: give their rate with --rate")
+            raise HarnetError(
+                f"{self._tally.named}: all samples have the same timestamp: export it with all digits, or pass the "
+                "sampling rate with --rate"
+            )
         if not self._bunched:
             late = sum(int(bunched(times[part], period).sum()) for part in parts)
             close = int((np.diff(times) < 0.5 * period).sum())
@@ -177,6 +178,11 @@ class Timeline:
         whole = Groups(rows.times)
         for each in groups:
             each.usual = each.usual if len(each.counts) > 2 else whole.usual
+        if whole.unit > COARSEST:
+            raise HarnetError(
+                f"{self._tally.named}: timestamps are rounded to {whole.unit:,.0f} s, first in {self._where} "
+                f"{rows.number[0]:,}: export them with all digits"
+            )
         irregular = sum(each.irregular for each in groups)
         if irregular > max(1, IRREGULAR_SHARE * len(whole.stamps)) or len(whole.stamps) < 3:
             raise HarnetError(
@@ -268,24 +274,3 @@ def _repeated(window: TableRows) -> NDArray[np.bool_]:
     if equal[shared].mean() > 0.99 and (shared.all() or equal[~shared].mean() < 0.5):
         odd[1:] = equal & shared
     return odd
-
-
-def nominal_rate(times: NDArray[np.float64]) -> float:
-    """Configured sampling rate in Hz, estimated from the times; 0 if there are fewer than two."""
-    step = np.diff(times)
-    if not len(step):
-        return 0.0
-    middle = float(np.median(step))
-    alike = np.abs(step - middle) < 0.55 * middle  # in milliseconds at 512 Hz, some steps are half as long
-    near = step[alike]
-    if not len(near):  # the median lies between two very different steps
-        return 0.0
-    mean = float(near.mean())
-    period = mean_period(times) or mean
-    # Timestamps in hundredths of a second at 80 Hz are typically 0.01 s apart, but not on average: every fourth step is
-    # longer. If steps are longer only here and there, samples are missing.
-    longest_run = int(np.diff(np.flatnonzero(~alike), prepend=-1, append=len(step)).max()) - 1
-    rate = 1 / (mean if abs(mean - period) < 0.05 * period or longest_run >= LONG_RUN else period)
-    if rate == np.inf:
-        return 0.0
-    return float(round(rate)) if abs(rate - round(rate)) < WHOLE * rate else round(rate, 3) or rate

@@ -29,7 +29,7 @@ from harnet.errors import HarnetError
 from harnet.files import fsync_folder, fsync_tree, publish, write_atomically
 from harnet.owners import OWNED, is_dead, new_name
 
-__all__ = ["FORMAT", "Cohort", "HourData", "StoredRecording", "is_valid_name", "sanitised"]
+__all__ = ["FORMAT", "Cohort", "HourData", "NameTaken", "StoredRecording", "is_valid_name", "sanitised"]
 
 FORMAT = 3
 """Version of the layout; increased when older readers could not read the new layout."""
@@ -42,6 +42,10 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _RECORDING = re.compile(rf"\.writing-{OWNED}")
 _FILE = re.compile(rf"\..+\.{OWNED}\.tmp")
 _REMOVED = re.compile(r"\.removing-[0-9a-f]{32}")
+
+
+class NameTaken(HarnetError):
+    """A recording that was to be added has the name of one in the store."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,7 @@ class Cohort:
     ) -> None:
         """Add a recording: durable and complete when this returns, absent if it does not.
 
-        Shapes as in `HourData`. Raises `HarnetError` if the name is taken.
+        Shapes as in `HourData`. Raises `NameTaken` if the name is taken.
         """
         assert accel.shape == (3, info.hours * SAMPLES_PER_HOUR)
         assert accel.dtype == np.int16
@@ -174,7 +178,7 @@ class Cohort:
             data: Index of an hour, from 0, and the arrays from that hour on; empty hours are omitted.
             info: Called once `data` is exhausted.
 
-        Raises `HarnetError` if the name is taken, and any error of `data`.
+        Raises `NameTaken` if the name is taken, and any error of `data`.
         """
         temporary = self.root / f".writing-{new_name()}"
         try:
@@ -279,7 +283,7 @@ def _publish_new(temporary: Path, final: Path, recording: str) -> None:
     except OSError as error:
         if not final.exists():
             raise
-        raise HarnetError(f"{final.parent}: {recording} already exists: rename one of the two") from error
+        raise NameTaken(f"{final.parent}: {recording} already exists: rename one of the two") from error
 
 
 def _group_json(attributes: dict[str, Any]) -> str:

@@ -1,8 +1,10 @@
 """Device files → cohort store; a failing file does not stop the others."""
 
+import errno
 import importlib.metadata
 import logging
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,7 +13,7 @@ from typing import Literal, TypeVar
 
 from data_shards.cohort import ledger
 from data_shards.cohort.info import RecordingInfo, SourceFile
-from data_shards.cohort.store import Cohort
+from data_shards.cohort.store import Cohort, NameTaken
 from data_shards.ingest.checks import TooShort
 from data_shards.ingest.identities import Identity, identity
 from data_shards.ingest.ingest_options import IngestOptions
@@ -76,8 +78,12 @@ def ingest(
     files = [file.path for file in planned.files if file.path not in taken]
     work = partial(ingest_file, cohort=cohort, options=options)
     killed = partial(_killed, cohort=cohort, options=options)
-    for some in run_all(work, files, workers, "ingest", "file", killed=killed):
-        outcomes += some
+    try:
+        for some in run_all(work, files, workers, "ingest", "file", killed=killed):
+            outcomes += some
+    except OSError as error:
+        error.filename = error.filename or str(out)  # writing does not name the file
+        raise
     cohort.index([outcome.recording for outcome in outcomes if outcome.recording is not None])
     return outcomes, planned.skipped
 
@@ -158,7 +164,10 @@ def _add(found: Found, path: Path, cohort: Cohort, source: SourceFile, options: 
         except HarnetError as error:
             return IngestOutcome(str(path), "refused", str(error), too_short=isinstance(error, TooShort))
         info = partial(_info, names, found.recording, prepared, source)
-        return _outcome(path, cohort.write_hours(prepared.hours, prepared.stream(), info), "ingested")
+        try:
+            return _outcome(path, cohort.write_hours(prepared.hours, prepared.stream(), info), "ingested")
+        except NameTaken:  # another process added it meanwhile
+            return _compare(path, cohort.info(names.recording), source)
 
 
 def _info(names: Identity, recording: Recording, prepared: PreparedRecording, source: SourceFile) -> RecordingInfo:
@@ -232,6 +241,11 @@ def _with_readable_errors(items: Iterator[Item], reader: DeviceReader, path: Pat
     except (HarnetError, MemoryError):
         raise
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # readers write temporary files only
+            raise HarnetError(
+                f"{path}: temporary files cannot be written into {tempfile.gettempdir()} ({error.strerror}): point "
+                "TMPDIR to a disk with room"
+            ) from error
         raise HarnetError(f"{path}: cannot be read ({error.strerror or error})") from error
     except Exception as error:
         log.exception("%s: the reader of %s failed; please report this", path, reader.kind)

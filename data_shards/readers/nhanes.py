@@ -46,6 +46,8 @@ NAMES = (b"GT3XPLUS-AccelerationCalibrated-", b"_Logs.csv")
 _HOUR = re.compile(
     r"GT3XPLUS-AccelerationCalibrated-([0-9x]+)\.([A-Z0-9]+)\.(\d{4}(?:-\d\d){5})-\d{3}-P\d{4}\.sensor\.csv(\.gz)?"
 )
+_SEQN = re.compile(r"(?:^|/)(\d{5,6})(?=/|_Logs\.csv)")
+"""Participants by their folders and lists."""
 _LOGS = re.compile(r"\d+_Logs\.csv(\.gz)?")
 
 
@@ -117,9 +119,10 @@ def _pieces(archive: tarfile.TarFile, hours: Hours, flagged: int | None, tally: 
 
 
 def _hours(archive: tarfile.TarFile, path: Path) -> Hours:
-    """List the members. Raises `HarnetError` if there are none, too many, or those of two devices."""
+    """List the members. Raises `HarnetError` if there are none, too many, or those of two people or devices."""
     found: dict[str, list[tuple[tarfile.TarInfo, re.Match[str]]]] = {}
     count = 0
+    people: set[str] = set()
     logs = None
     end = 0
     for number, member in enumerate(_members(archive)):
@@ -127,6 +130,7 @@ def _hours(archive: tarfile.TarFile, path: Path) -> Hours:
         name = member.name.rsplit("/", 1)[-1]
         if not member.isreg():
             continue
+        people.update(_SEQN.findall(member.name))
         if match := _HOUR.fullmatch(name):
             found.setdefault(match[3], []).append((member, match))
             count += 1
@@ -140,6 +144,8 @@ def _hours(archive: tarfile.TarFile, path: Path) -> Hours:
     with path.open("rb") as file:
         file.seek(end)
         whole = file.read(TAR_BLOCK) == bytes(TAR_BLOCK)
+    if len(people) > 1:
+        raise HarnetError(f"{path}: files of {len(people)} participants in one tar: pass one tar per participant")
     sensors = sorted({match[2] for copies in found.values() for _, match in copies})
     if len(sensors) > 1:
         raise HarnetError(

@@ -163,6 +163,13 @@ def test_a_row_with_an_unreadable_cell(row: str, place: int, tmp_path: Path) -> 
     np.testing.assert_array_equal(recording.times, exact([0, 1, 2, 3]))
 
 
+@pytest.mark.parametrize("more", [name(1), name(7), "62161_Logs.csv"])
+def test_hours_of_two_people_who_wore_one_device_are_refused(tmp_path: Path, more: str) -> None:
+    contents = members() | {more.replace("62161", "62162"): gzip.compress(text(1).encode())}
+    with pytest.raises(HarnetError, match=r"62161\.tar: files of 2 participants in one tar: pass one tar per partic"):
+        next(load(write(tmp_path / "62161.tar", contents)))
+
+
 def test_hours_of_two_devices_are_refused(tmp_path: Path) -> None:
     contents = {name(0): b"", name(1).replace("NEO1G22051089", "NEO1G22050000"): b""}
     with pytest.raises(

@@ -20,9 +20,15 @@ def listed(listing: Path, inputs: list[str], find: Callable[[], Any]) -> Any:
     Raises:
         HarnetError: the stored listing is for other inputs, or damaged.
     """
-    text = stored_once(listing)
-    if text is None:
-        text = store_once(listing, json.dumps({"inputs": inputs, "found": find()}))
+    try:
+        text = stored_once(listing)
+        if text is None:
+            found = json.dumps({"inputs": inputs, "found": find()})
+            text = store_once(listing, found)
+    except (FileNotFoundError, NotADirectoryError):
+        raise HarnetError(
+            f"--listing {listing}: something else is stored there: pass a path that is not in use"
+        ) from None
     try:
         document = json.loads(text)
         of, found = document["inputs"], document["found"]

@@ -74,6 +74,14 @@ def test_a_list_of_other_inputs_or_a_damaged_one_is_refused(inputs: Path, tmp_pa
         listed_below([inputs], listing)
 
 
+def test_a_listing_in_the_place_of_something_else_is_refused(inputs: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for other in (tmp_path / "file", inputs):
+        with pytest.raises(HarnetError, match=f"--listing {other}: something else is stored there"):
+            listed_below([inputs / "a"], other)
+    assert (tmp_path / "file").read_text() == "x"
+
+
 def test_nothing_is_asked_of_a_single_file(inputs: Path) -> None:
     """Counted by strace: the number of system calls does not grow with the files in a folder."""
     if shutil.which("strace") is None:

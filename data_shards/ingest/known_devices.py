@@ -21,6 +21,7 @@ FORMAT = 1
 _COEFFICIENTS = ("gain", "offset", "slope")
 _PLAUSIBLE_GAIN = (0.5, 2.0)
 _PLAUSIBLE_OFFSET_G = 0.5
+_PLAUSIBLE_SLOPE = 0.05
 
 
 @dataclass(frozen=True)
@@ -77,27 +78,30 @@ def read(path: Path) -> KnownDevices:
         document = json.loads(content)
     except OSError as error:
         raise HarnetError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise HarnetError(f"{path}: not JSON ({error}): pass a file that `harnet calibration` wrote") from error
     version = document.get("harnet_calibration") if isinstance(document, dict) else None
     if version != FORMAT:
         raise HarnetError(f"{path}: not of format {FORMAT}: pass a file that `harnet calibration` wrote")
     try:
         devices = {str(name): _validated(values) for name, values in document["devices"].items()}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise HarnetError(f"{path}: damaged ({error}): write it again with `harnet calibration`") from error
     return KnownDevices(str(path), xxhash.xxh3_64_hexdigest(content), devices)
 
 
 def _validated(values: dict[str, Any]) -> Calibration:
     found = {key: [float(each) for each in values[key]] for key in _COEFFICIENTS}
-    numbers = [*found["gain"], *found["offset"], *found["slope"]]
-    if len(numbers) != 9 or not all(map(math.isfinite, numbers)):
-        raise ValueError("three finite numbers each for gain, offset and slope are needed")
+    others = {key: float(values[key]) for key in ("mean_celsius", "error_before_mg", "error_after_mg")}
+    numbers = [*found["gain"], *found["offset"], *found["slope"], *others.values()]
+    if any(len(each) != 3 for each in found.values()) or not all(map(math.isfinite, numbers)):
+        raise ValueError("finite numbers are needed, three each for gain, offset and slope")
     low, high = _PLAUSIBLE_GAIN
     if not all(low < gain < high for gain in found["gain"]) or max(map(abs, found["offset"])) > _PLAUSIBLE_OFFSET_G:
         raise ValueError(f"gains are between {low:g} and {high:g}, offsets within {_PLAUSIBLE_OFFSET_G:g} g")
-    error = float(values["error_after_mg"])
+    if max(map(abs, found["slope"])) > _PLAUSIBLE_SLOPE:
+        raise ValueError(f"slopes are within {_PLAUSIBLE_SLOPE:g} g/°C")
+    error = others["error_after_mg"]
     if not 0 <= error < MAX_ERROR_MG:
         raise ValueError(f"an error of {error:g} mg; below {MAX_ERROR_MG:g} is needed")
     return Calibration(
@@ -106,8 +110,8 @@ def _validated(values: dict[str, Any]) -> Calibration:
         gain=found["gain"],
         offset=found["offset"],
         slope=found["slope"],
-        mean_celsius=float(values["mean_celsius"]),
-        error_before_mg=float(values["error_before_mg"]),
+        mean_celsius=others["mean_celsius"],
+        error_before_mg=others["error_before_mg"],
         error_after_mg=error,
         still_windows=int(values["still_windows"]),
     )

@@ -141,8 +141,14 @@ def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
         known_devices.read(tmp_path / "x.json")
 
 
-@pytest.mark.parametrize(("key", "value"), [("gain", [9, 1, 1]), ("offset", [0, 0, float("nan")]), ("slope", [0, 0])])
-def test_coefficients_that_cannot_be_are_refused(tmp_path: Path, known: KnownDevices, key: str, value: list) -> None:
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("gain", [9, 1, 1]), ("offset", [0, 0, float("nan")]), ("slope", [0, 0]), ("slope", [0, 0.1, 0])),
+        *(("mean_celsius", float("nan")), ("still_windows", float("inf")), ("error_before_mg", 10**400)),
+    ],
+)
+def test_coefficients_that_cannot_be_are_refused(tmp_path: Path, known: KnownDevices, key: str, value: object) -> None:
     known_devices.write(tmp_path / "x.json", {"d": {**known.devices["Axivity AX3 12345"], key: value}})  # type: ignore[dict-item]
     with pytest.raises(HarnetError, match="damaged"):
         known_devices.read(tmp_path / "x.json")

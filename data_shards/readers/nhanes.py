@@ -46,7 +46,7 @@ NAMES = (b"GT3XPLUS-AccelerationCalibrated-", b"_Logs.csv")
 _HOUR = re.compile(
     r"GT3XPLUS-AccelerationCalibrated-([0-9x]+)\.([A-Z0-9]+)\.(\d{4}(?:-\d\d){5})-\d{3}-P\d{4}\.sensor\.csv(\.gz)?"
 )
-_SEQN = re.compile(r"(?:^|/)(\d{5,6})(?=/|_Logs\.csv)")
+_SEQN = re.compile(r"(?:^|/)(\d{5})(?=/|_Logs\.csv)")
 """Participants by their folders and lists."""
 _LOGS = re.compile(r"\d+_Logs\.csv(\.gz)?")
 

@@ -116,8 +116,8 @@ def test_the_nominal_rate_of_a_device_that_loses_samples(rate: float, lost: str,
     true = START + np.arange(max(3000, 12 * rate)) / rate
     there = np.random.default_rng(1).random(len(true)) > 0.1 * (lost == "singly")
     there[len(true) // 4 :][: int(rate * 1.2)] &= lost == "singly"
-    found = table(tmp_path, np.round(true[there], 6 if rate > 600 else 3))
-    assert found.nominal_rate == pytest.approx(rate, rel=7e-3)
+    found = table(tmp_path, np.round(true[there], 6 if rate > 300 else 3))
+    assert found.nominal_rate == pytest.approx(rate, rel=2e-3)
 
 
 @pytest.mark.parametrize("rate", [20.0, 100.0])

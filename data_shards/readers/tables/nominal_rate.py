@@ -17,7 +17,10 @@ def nominal_rate(times: NDArray[np.float64]) -> float:
     if not len(step):
         return 0.0
     middle = float(np.median(step))
-    alike = np.abs(step - middle) < 0.55 * middle  # in milliseconds at 512 Hz, some steps are half as long
+    alike = np.abs(step - middle) < 0.5 * middle
+    half = np.abs(step - 0.5 * middle) < 0.01 * middle
+    if (half | (np.abs(step - middle) < 0.01 * middle)).mean() > 0.99:
+        alike |= half  # in milliseconds at 512 Hz, some steps are half as long as most
     near = step[alike]
     if not len(near):  # the median lies between two very different steps
         return 0.0

@@ -77,6 +77,13 @@ def _participant(path: Path, pattern: str) -> str:
     return found.pop()
 
 
+def advice(options: IngestOptions) -> str:
+    """What helps if two files give one name. With a pattern, another one would make two people of one."""
+    return (
+        "rename one" if options.participant_pattern else "use --participant-pattern to distinguish them, or rename one"
+    )
+
+
 def shared_names(paths: Iterable[Path], options: IngestOptions) -> dict[str, dict[str, Path]]:
     """Name -> participant as found -> its first path, for names that refer to more than one participant."""
     if options.participant_pattern is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import xxhash
 
 from data_shards.cohort.info import SourceFile
-from data_shards.ingest.identities import Identity, identity, shared_names
+from data_shards.ingest.identities import Identity, advice, identity, shared_names
 from data_shards.ingest.ingest_options import IngestOptions
 from data_shards.ingest.walk import files_below, listed_below
 from data_shards.readers import DeviceReader, reader_for
@@ -101,10 +101,7 @@ def _clashes(files: Sequence[PlannedFile], everything: Sequence[Path], options: 
     for same in by_recording.values():
         for path in same if len(same) > 1 else ():
             other = next(each for each in same if each != path)
-            clashes[path] = (
-                f"{path}: would get the same name as {other}: use --participant-pattern to distinguish them, or rename "
-                "one"
-            )
+            clashes[path] = f"{path}: would get the same name as {other}: {advice(options)}"
     return clashes
 
 

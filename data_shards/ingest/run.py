@@ -15,7 +15,7 @@ from data_shards.cohort import ledger
 from data_shards.cohort.info import RecordingInfo, SourceFile
 from data_shards.cohort.store import Cohort, NameTaken
 from data_shards.ingest.checks import TooShort
-from data_shards.ingest.identities import Identity, identity
+from data_shards.ingest.identities import Identity, advice, identity
 from data_shards.ingest.ingest_options import IngestOptions
 from data_shards.ingest.ingest_plan import PlannedFile, hashed, known_reader, one_name, plan_ingest, unhashed
 from data_shards.ingest.preparation import PREPROCESSING, PreparedRecording
@@ -147,7 +147,7 @@ def _without_reading(
     there = cohort.info(names.recording)
     if not all(there.source[key] == source[key] for key in ("name", "bytes", "mtime_ns")):
         source = hashed(path, source)
-    return _compare(path, there, source)
+    return _compare(path, there, source, options)
 
 
 def _add(found: Found, path: Path, cohort: Cohort, source: SourceFile, options: IngestOptions) -> IngestOutcome:
@@ -156,7 +156,7 @@ def _add(found: Found, path: Path, cohort: Cohort, source: SourceFile, options: 
     if names.participant in options.exclude:
         return IngestOutcome(str(path), "excluded")
     if names.recording in cohort:
-        return _compare(path, cohort.info(names.recording), source)
+        return _compare(path, cohort.info(names.recording), source, options)
     named = str(path) if found.participant is None else f"{path} ({names.recording})"
     with Scratch(cohort.root) as scratch:
         try:
@@ -167,7 +167,7 @@ def _add(found: Found, path: Path, cohort: Cohort, source: SourceFile, options: 
         try:
             return _outcome(path, cohort.write_hours(prepared.hours, prepared.stream(), info), "ingested")
         except NameTaken:  # another process added it meanwhile
-            return _compare(path, cohort.info(names.recording), source)
+            return _compare(path, cohort.info(names.recording), source, options)
 
 
 def _info(names: Identity, recording: Recording, prepared: PreparedRecording, source: SourceFile) -> RecordingInfo:
@@ -194,13 +194,13 @@ def _info(names: Identity, recording: Recording, prepared: PreparedRecording, so
     )
 
 
-def _compare(path: Path, there: RecordingInfo, source: SourceFile) -> IngestOutcome:
+def _compare(path: Path, there: RecordingInfo, source: SourceFile, options: IngestOptions) -> IngestOutcome:
     """Outcome if the name is taken, by the same or another recording. Without a hash, `source` is the known file."""
     known = there.source
     if source["xxh3"] and (known["bytes"], known["xxh3"]) != (source["bytes"], source["xxh3"]):
         reason = (
             f"{path}: its name is taken by another recording, from {known['name']} ({known['bytes']} bytes, "
-            f"xxh3 {known['xxh3']}): use --participant-pattern to distinguish them, or rename the file"
+            f"xxh3 {known['xxh3']}): {advice(options)}"
         )
         return IngestOutcome(str(path), "refused", reason)
     if known["settings"] != source["settings"] or there.preprocessing != PREPROCESSING:

@@ -133,6 +133,7 @@ class Compressed(DeviceReader):
 
     def bare(self, path: Path) -> Path:
         """The path without .gz, .bz2 or the like; .tgz means .tar.gz."""
-        if path.suffix in (".tgz", ".tbz", ".tbz2"):
+        suffix = path.suffix.lower()
+        if suffix in (".tgz", ".tbz", ".tbz2"):
             return path.with_suffix(".tar")
-        return path.with_suffix("") if path.suffix in (".gz", ".bz2", ".gzip") else path
+        return path.with_suffix("") if suffix in (".gz", ".bz2", ".gzip") else path

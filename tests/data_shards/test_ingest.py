@@ -95,6 +95,17 @@ def test_two_files_of_one_name_are_both_refused_and_a_pattern_tells_them_apart(t
     assert Cohort.open(tmp_path / "c.zarr").info("P02_wrist").participant == "P02"
 
 
+def test_two_files_of_one_name_and_person_are_never_told_apart_by_a_pattern(tmp_path: Path) -> None:
+    paths = [table(tmp_path / "P01" / visit / "wrist.csv", seed=number) for number, visit in enumerate("ab")]
+    options = IngestOptions(participant_pattern=r"(P\d+)/")
+    outcomes, _ = ingest(paths, tmp_path / "c.zarr", options)
+    assert outcomes[0].reason == f"{paths[0]}: would get the same name as {paths[1]}: rename one"
+    later = [ingest([path], tmp_path / "c.zarr", options)[0][0] for path in paths]
+    assert later[0].status == "ingested"
+    assert "its name is taken by another recording" in later[1].reason
+    assert later[1].reason.endswith("): rename one")
+
+
 @pytest.mark.parametrize("pattern", ["(", "P", "(P)(Q)"])
 def test_a_pattern_that_cannot_work_is_told(pattern: str) -> None:
     with pytest.raises(HarnetError, match="--participant-pattern"):

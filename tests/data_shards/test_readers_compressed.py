@@ -29,7 +29,10 @@ def cwa(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("name", "compress"),
-    [("visit1.cwa.gz", gzip.compress), ("visit1.cwa.bz2", bz2.compress), ("visit1", gzip.compress)],
+    [
+        *(("visit1.cwa.gz", gzip.compress), ("visit1.cwa.bz2", bz2.compress)),
+        *(("visit1.CWA.GZ", gzip.compress), ("visit1", gzip.compress)),
+    ],
 )
 def test_content_decides(name: str, compress: Callable[[bytes], bytes], cwa: Path, tmp_path: Path) -> None:
     path = tmp_path / name

@@ -83,7 +83,7 @@ def test_stamps_that_lost_digits_are_refused(lost: Callable[[NDArray[np.float64]
     true = START + np.arange(8000 * 20) / 20
     with pytest.raises(HarnetError, match=r"rounded to (128|1,000) s, first in row 1: export them with all digits"):
         table(tmp_path, lost(true))
-    with pytest.raises(HarnetError, match="the same timestamp: export it with all digits, or pass the sampling rate"):
+    with pytest.raises(HarnetError, match="all samples have the same timestamp: export it with all digits"):
         table(tmp_path, lost(true[:900]))
 
 
@@ -300,6 +300,21 @@ def test_seconds_from_the_start_that_start_again_are_refused(
     where = rf"row {len(parts[0]) + 1:,} and continue from there: another recording begins: split the file there"
     with pytest.raises(HarnetError, match=where):
         table(tmp_path, np.concatenate(parts))
+
+
+@pytest.mark.parametrize("timezone", [None, "Europe/London"])
+@pytest.mark.parametrize("count", [1, 9])
+@pytest.mark.parametrize("index", [1, 2000, 3990])
+def test_a_few_local_times_an_hour_behind_are_no_change_of_the_clocks(
+    index: int, count: int, timezone: str | None, tmp_path: Path
+) -> None:
+    moments = np.datetime64("2024-05-31T12:00:00", "ms") + (10 * np.arange(4000)).astype("timedelta64[ms]")
+    moments[index : index + count] -= np.timedelta64(1, "h")
+    rows = [f"{moment},{x},{y},{z}" for moment, (x, y, z) in zip(moments, signal(4000).tolist(), strict=True)]
+    (tmp_path / "p.csv").write_text("\n".join(["time,x,y,z", *rows]) + "\n")
+    (found,) = load(tmp_path / "p.csv", ReadOptions(timezone=timezone))
+    assert notes(found.recording) == {"isolated stamps": count}
+    assert longest_step(found.recording) == pytest.approx(0.01 * (count + 1), abs=1e-6)
 
 
 def test_a_clock_that_was_reset_is_refused(tmp_path: Path) -> None:

@@ -159,10 +159,7 @@ class Timeline:
         if not period and (np.diff(times) < 0).any():
             return times
         if not period:
-            raise HarnetError(
-                f"{self._tally.named}: all samples have the same timestamp: export it with all digits, or pass the "
-                "sampling rate with --rate"
-            )
+            raise HarnetError(f"{self._tally.named}: all samples have the same timestamp: export it with all digits")
         if not self._bunched:
             late = sum(int(bunched(times[part], period).sum()) for part in parts)
             close = int((np.diff(times) < 0.5 * period).sum())

@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data_shards.readers.tables.table_rows import TableRows
+from data_shards.readers.tables.timeline import FEW
 from harnet.errors import HarnetError
 
 HOUR = 3600.0
@@ -43,7 +45,7 @@ class WallClock:
         forward = np.logical_or.reduce([np.abs(step - change) < NEAR for change in CHANGES])
         for index in np.flatnonzero((step < -NEAR) | forward).tolist():
             change = self._change(float(rows.times[index] - step[index]), float(step[index]))
-            if change is None and abs(step[index] + HOUR) < NEAR:
+            if change is None and abs(step[index] + HOUR) < NEAR and not _returns(rows.times, index):
                 raise HarnetError(self._advice(int(rows.number[index])))
             shift[index:] -= change or 0
         self._shift = float(shift[-1])
@@ -69,6 +71,11 @@ class WallClock:
             f"{self._named}: local times go back by an hour in {self._where} {number:,}, when the clocks in "
             f"{self._place.key} did not: is --timezone right? If the clock was reset, split the file there"
         )
+
+
+def _returns(times: NDArray[np.float64], index: int) -> bool:
+    """Whether only a few times, from `index` on, are an hour behind: these are isolated stamps."""
+    return bool((times[index : index + FEW] - times[index] > HOUR - NEAR).any())
 
 
 def _at(local: float, place: ZoneInfo) -> float:

@@ -73,6 +73,15 @@ def test_stamps_with_spaces_between_spaces(names: str, more: str, tmp_path: Path
     assert_plain(recording(tmp_path, text(table, names), columns=(stamp, "x", "y", "z")), "utc" if zone else "local")
 
 
+@pytest.mark.parametrize("index", [0, 1, COUNT - 1])
+def test_a_row_without_a_cell_between_spaces(index: int, tmp_path: Path) -> None:
+    table = rows(" ", local)
+    table[index] = table[index].rsplit(" ", 1)[0]
+    found = recording(tmp_path, text(table, "time x y z"))
+    assert notes(found) == {"foreign lines": 1}
+    assert len(found.times) == COUNT - 1
+
+
 def test_names_without_cells_between_spaces(tmp_path: Path) -> None:
     for header in ("time label x y z", "time x y z label"):
         with pytest.raises(HarnetError, match=r"names 5 columns, but rows have 4 cells: .*white space within cells"):

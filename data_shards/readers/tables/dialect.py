@@ -162,9 +162,11 @@ def _names_of_fields(names: Sequence[str], lines: Sequence[str], separator: str)
     """
     lines = [line for line in lines[:LINES_LOOKED_AT] if line.strip()]
     rows = [split(line, separator) for line in lines]
-    if separator == " " and lines and len(lines[0].split()) == len(names) > len(rows[0]):
-        stamp = next((index for index, cell in enumerate(rows[0]) if is_stamp(cell)), 0)
-        parts = len(names) - len(rows[0]) + 1
+    usual = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
+    line, row = next(((line, row) for line, row in zip(lines, rows, strict=True) if len(row) == usual), ("", []))
+    if separator == " " and len(line.split()) == len(names) > usual:
+        stamp = next((index for index, cell in enumerate(row) if is_stamp(cell)), 0)
+        parts = len(names) - usual + 1
         names = [*names[:stamp], " ".join(names[stamp : stamp + parts]), *names[stamp + parts :]]
     rows = [row for row in rows if len(row) > len(names)]
     if rows and not any(cell for row in rows for cell in row[len(names) :]):

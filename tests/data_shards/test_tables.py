@@ -85,6 +85,11 @@ def test_a_unit_that_nothing_states_gives_an_impossible_rate(scale: float, rate:
     assert recording(tmp_path, text(rows(stamp=lambda i: f"{i / RATE * scale:.0f}"))).nominal_rate == rate
 
 
+def test_ticks_are_no_nanoseconds(tmp_path: Path) -> None:
+    with pytest.raises(HarnetError, match=r"time 63835\d{13} is not a UNIX time in s, ms, µs or ns"):
+        recording(tmp_path, text(rows(stamp=lambda i: f"{621_355_968 * 10**9 + START * 10**7 + i * 10**5}")))
+
+
 def test_columns_of_features_are_no_axes(tmp_path: Path) -> None:
     with pytest.raises(HarnetError, match="name four of these with --columns"):
         recording(tmp_path, text(rows(), "time,x_min,y_min,z_min"))

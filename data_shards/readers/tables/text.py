@@ -24,6 +24,8 @@ _FIRST_CELLS = 1000
 _NOT_KEPT = re.compile(r"[^ -~]|\?")
 UNITS_PER_SECOND = (1.0, 1e3, 1e6, 1e9)
 """UNIX times are in seconds, milliseconds, microseconds or nanoseconds: the numbers of 1980 to 2100 do not overlap."""
+TICKS = (6.2e17, 6.9e17)
+"""Ticks of .NET, of 100 ns since the year 1, from 1965 to 2187; as nanoseconds they would be UNIX times of 1990."""
 MANY = 100_000
 """Number of rows after which a table of mostly foreign lines is refused."""
 
@@ -195,6 +197,6 @@ def clock_of(times: NDArray[np.float64], path: Path, column: str) -> tuple[str, 
     if usual / stated < FIRST_CLOCK_SECOND:
         return "none", stated
     for per_second in UNITS_PER_SECOND:
-        if FIRST_CLOCK_SECOND <= usual / per_second <= LAST_CLOCK_SECOND:
+        if FIRST_CLOCK_SECOND <= usual / per_second <= LAST_CLOCK_SECOND and not TICKS[0] <= usual <= TICKS[1]:
             return "utc", per_second
     raise HarnetError(f"{path}: time {times[0]:.0f} is not a UNIX time in s, ms, µs or ns: name another with --columns")

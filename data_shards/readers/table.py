@@ -6,7 +6,8 @@ from pathlib import Path
 from data_shards.readers.device_reader import PER_G, DeviceReader, Found, ReadOptions
 from data_shards.readers.oddities import Tally
 from data_shards.readers.tables.assembly import recording_of
-from data_shards.readers.tables.dialect import column_names, no_header_hint, sniff, text_lines
+from data_shards.readers.tables.column_names import meaning_of
+from data_shards.readers.tables.dialect import DEFAULT_COLUMNS, column_names, no_header_hint, sniff, text_lines
 from data_shards.readers.tables.text import CellTimes, TextRows
 from harnet.errors import HarnetError
 
@@ -24,7 +25,10 @@ class Table(DeviceReader):
         """What to do about a text table that is not recognised; empty if it does not look like one."""
         lines = text_lines(head)
         if names := column_names(lines):
-            return f"its first line is {','.join(names)[:100]!r}: name four of these with --columns"
+            first = repr(",".join(names)[:100])
+            if set(DEFAULT_COLUMNS) <= set(map(meaning_of, names)):
+                return f"below its header row {first}, rows are not numbers: export them as plain numbers"
+            return f"its first line is {first}: name four of these with --columns"
         return no_header_hint(lines)
 
     def recognises(self, head: bytes, options: ReadOptions) -> bool:

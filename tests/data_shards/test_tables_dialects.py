@@ -157,6 +157,12 @@ def test_quoted_separators_far_below_the_header_row(every: int, tmp_path: Path) 
     assert_plain(recording(tmp_path, text(table, "time,x,y,z,note")))
 
 
+def test_rows_that_are_no_numbers(tmp_path: Path) -> None:
+    table = [",".join([row.split(",")[0], *(f"{cell}g" for cell in row.split(",")[1:])]) for row in rows()]
+    with pytest.raises(HarnetError, match=r"below its header row 'time,x,y,z', rows are not numbers: export them as"):
+        recording(tmp_path, text(table))
+
+
 def test_prose_about_a_table_is_no_table(tmp_path: Path) -> None:
     with pytest.raises(HarnetError, match="not a known device file"):
         recording(tmp_path, "# Watches\n\nTables have the columns time, x, y, z\nas all have, had, and will have.\n")

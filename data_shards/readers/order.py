@@ -51,19 +51,22 @@ def in_order(pieces: Pieces, tally: Tally) -> NDArray[np.bool_]:
             clock that was reset; or the clock stood still, or was set forward between two consecutive numbers.
     """
     stamps, sequence = pieces.stamps, pieces.sequence
-    keep = _first_of_each(stamps, pieces.identities)
-    tally.add("repeated blocks", int((~keep).sum()), f"{pieces.name}, of {len(keep)}")
-    once = np.flatnonzero(keep)
-    chosen = once[in_time(stamps[once])]
-    chosen = chosen[_in_company(stamps[chosen])]
+    once = np.flatnonzero(_first_of_each(stamps, pieces.identities))
+    chosen = _selected(pieces, once)
+    if len(chosen) < len(once) < len(stamps):
+        # A copy may lie before its original.
+        last = len(stamps) - 1 - np.flatnonzero(_first_of_each(stamps[::-1], pieces.identities[::-1]))[::-1]
+        others = _selected(pieces, last)
+        if len(others) > len(chosen):
+            once, chosen = last, others
+    tally.add("repeated blocks", len(stamps) - len(once), f"{pieces.name}, of {len(stamps)}")
     _refuse_stopped(pieces, chosen, tally.named)
     if sequence is not None:
-        chosen = chosen[_without_jump(stamps[chosen], sequence[chosen])]
         jumps = np.flatnonzero(_jumps(stamps[chosen], sequence[chosen]))
         if len(jumps):
             _refuse_jump(pieces, int(chosen[jumps[0]]), int(chosen[jumps[0] + 1]), tally.named)
         _count_restarts(pieces, chosen, tally)
-    keep[:] = False
+    keep = np.zeros(len(stamps), bool)
     keep[chosen] = True
     left_out = once[~keep[once]]
     if len(left_out):
@@ -82,6 +85,15 @@ def in_order(pieces: Pieces, tally: Tally) -> NDArray[np.bool_]:
         judged.judge(len(once))
         tally.add("isolated stamps", len(left_out), where)
     return keep
+
+
+def _selected(pieces: Pieces, once: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those of the pieces `once`, none of which are identical, that are in order and in company."""
+    chosen = once[in_time(pieces.stamps[once])]
+    chosen = chosen[_in_company(pieces.stamps[chosen])]
+    if pieces.sequence is not None:
+        chosen = chosen[_without_jump(pieces.stamps[chosen], pieces.sequence[chosen])]
+    return chosen
 
 
 def in_time(stamps: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -86,7 +86,9 @@ def test_a_session_of_which_one_side_is_unknown(tmp_path: Path) -> None:
     assert next(load(path)).recording.notes == ()
 
 
-@pytest.mark.parametrize("how", ["file after file", "each block", "blocks after blocks", "a part", "one"])
+@pytest.mark.parametrize(
+    "how", ["file after file", "each block", "blocks after blocks", "a part", "one", "one before", "a part before"]
+)
 def test_blocks_that_are_there_twice_are_read_once(tmp_path: Path, blocks: list[bytes], how: str) -> None:
     whole = recorded(tmp_path / "whole.cwa", blocks)
     again, count = {
@@ -95,6 +97,8 @@ def test_blocks_that_are_there_twice_are_read_once(tmp_path: Path, blocks: list[
         "blocks after blocks": (blocks + blocks, 200),
         "a part": (blocks[:120] + blocks[100:], 20),
         "one": (blocks[:120] + blocks[30:31] + blocks[120:], 1),
+        "one before": (blocks[:30] + blocks[120:121] + blocks[30:], 1),
+        "a part before": (blocks[:30] + blocks[120:140] + blocks[30:], 20),
     }[how]
     recording = recorded(tmp_path / "twice.cwa", again)
     assert recording.notes == (Note("repeated blocks", count, f"blocks, of {200 + count}"),)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_shards.readers.oddities import Tally
-from data_shards.readers.tables import lines
+from data_shards.readers.tables import lines, timeline
 from data_shards.readers.tables import text as tables_text
 from data_shards.readers.tables.cells import Cells
 from data_shards.readers.tables.dialect import Dialect
@@ -228,7 +228,7 @@ def test_an_absurd_value(value: float, axis: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("piece", [1 << 12, 1 << 23])
 @pytest.mark.parametrize("value", [(0, 0, 0), (-1, -1, -1), (9999, 9999, 9999), (0, 0, 0.25)])
-@pytest.mark.parametrize("begin", [0, 1500, COUNT - 750])
+@pytest.mark.parametrize("begin", [0, 260, 290, 990, 1500, COUNT - 750])
 def test_a_filler_becomes_a_gap(
     begin: int, value: tuple[float, float, float], piece: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,8 +242,13 @@ def test_a_filler_becomes_a_gap(
 
 
 @pytest.mark.parametrize("cell", ["", "NaN"])
-@pytest.mark.parametrize("begin", [0, 1500, COUNT - 750])
-def test_cells_left_empty_for_long_are_a_filler(begin: int, cell: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("begin", [0, 260, 290, 990, 1500, COUNT - 750])
+@pytest.mark.parametrize("piece", [2000, 3000, 1 << 23])
+def test_cells_left_empty_for_long_are_a_filler(
+    piece: int, begin: int, cell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "PIECE_BYTES", piece)
+    monkeypatch.setattr(timeline, "LEAST_SETTLED", min(piece // 10, 1 << 16))
     table = rows()
     table[begin : begin + 750] = [f"{row.split(',')[0]},{cell},{cell},{cell}" for row in table[begin : begin + 750]]
     found = recording(tmp_path, text(table))

@@ -36,14 +36,16 @@ class Values:
         self._fine: bool | None = None
         self._most = MOST_G if range_g is None else min(MOST_G, MOST_OF_RANGE * range_g)
         self._in_unit = False
+        self._unsettled: TableRows | None = None
+        self._was_blank = False
         self._held: TableRows | None = None
         self._filler: NDArray[np.float32] | None = None
 
     def feed(self, rows: TableRows, last: bool = False) -> TableRows:
         """Add rows; a run of one value at their end is held back until the next call, unless `last`."""
-        absent = _any(np.isnan(rows.acceleration))
-        lengths = np.diff(np.concatenate([[0], np.flatnonzero(np.diff(absent)) + 1, [len(rows)]]))
-        blank = absent & np.repeat(lengths >= self._least, lengths)
+        if not len(rows):
+            return rows
+        rows, absent, blank = self._blank(rows, last)
         # Cells left empty for this long are a filler like any other.
         rows = self._without("repeated fillers", rows, blank)
         rows = self._without("missing values", rows, absent[~blank])
@@ -62,6 +64,22 @@ class Values:
         if in_unit:
             rows = self._without("absurd values", rows, _any(np.abs(rows.acceleration) > self._most))
         return rows
+
+    def _blank(self, rows: TableRows, last: bool) -> tuple[TableRows, NDArray[np.bool_], NDArray[np.bool_]]:
+        """The rows without a few at their end that lack a value, held back to see how many follow; (n,) which lack one;
+        and (n,) which do so for long."""
+        if self._unsettled is not None:
+            rows, self._unsettled = TableRows.joined(self._unsettled, rows), None
+        absent = _any(np.isnan(rows.acceleration))
+        lengths = np.diff(np.concatenate([[0], np.flatnonzero(np.diff(absent)) + 1, [len(rows)]]))
+        long = lengths >= self._least
+        long[0] |= self._was_blank
+        if not last and absent[-1] and not long[-1]:
+            count = len(rows) - int(lengths[-1])
+            rows, self._unsettled = rows[:count], rows[count:]
+        blank = absent & np.repeat(long, lengths)
+        self._was_blank = bool(blank[-1])
+        return rows, absent[: len(rows)], blank[: len(rows)]
 
     def _fillers(self, rows: TableRows) -> NDArray[np.bool_]:
         """Mask of samples in runs of one value that are longer than a sensor repeats it."""

@@ -49,7 +49,7 @@ class Clocks:
 
 def seconds_of(text: str) -> int:
     """Parse "90", "-3600", "1:30" (hours and minutes) or "-0:00:20" to seconds; `HarnetError` for anything else."""
-    match = re.fullmatch(r"([+-]?)(?:(\d+)|(\d+):(\d\d)(?::(\d\d))?)", text.strip(), re.ASCII)
+    match = re.fullmatch(r"([+-]?)(?:(\d+)|(\d+):([0-5]\d)(?::([0-5]\d))?)", text.strip(), re.ASCII)
     if match is None:
         raise HarnetError(f"--time-shift {text!r}: pass seconds, or hours and minutes, such as --time-shift=-1:00")
     sign, seconds, *clock = match.groups()

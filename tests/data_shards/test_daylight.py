@@ -134,7 +134,7 @@ def test_a_shift_in_words(text: str, seconds: int) -> None:
     assert seconds_of(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "1h", "1:3", "1.5", "--5", "9" * 20])
+@pytest.mark.parametrize("text", ["", "1h", "1:3", "1:75", "0:00:60", "1.5", "--5", "9" * 20])
 def test_a_shift_that_is_none(text: str) -> None:
     with pytest.raises(HarnetError, match=r"--time-shift .*: pass seconds"):
         seconds_of(text)

@@ -166,6 +166,9 @@ def test_rows_that_are_no_numbers(tmp_path: Path) -> None:
 def test_prose_about_a_table_is_no_table(tmp_path: Path) -> None:
     with pytest.raises(HarnetError, match="not a known device file"):
         recording(tmp_path, "# Watches\n\nTables have the columns time, x, y, z\nas all have, had, and will have.\n")
+    listed = "# Files\n\nText.\n\n| codes | time, `x y z` | 16 people |\n| a.cwa | 100 Hz, 174 s, 2.9 min | a test |\n"
+    with pytest.raises(HarnetError, match="not a known device file"):
+        recording(tmp_path, listed)
 
 
 @pytest.mark.parametrize("columns", [4, 7])

@@ -198,7 +198,7 @@ def no_header_hint(lines: Sequence[str]) -> str:
     for separator in SEPARATORS[:-1]:
         rows = [split(line, separator) for line in lines]
         fields = len(rows[0]) if rows else 0
-        if len(rows) < 2 or fields < 4 or not all(len(row) == fields and _is_row(row) for row in rows):
+        if len(rows) < 2 or fields < 4 or not all(len(row) == fields and _is_row(row, separator) for row in rows):
             continue
         if separator == "," and any(_DIGITS_OF_A_FRACTION.fullmatch(cell) for row in rows for cell in row):
             return "commas are both separators and decimal signs: export with another separator"
@@ -226,13 +226,17 @@ def _has_numbers(lines: Sequence[str], separator: str, optional: bool) -> bool:
     """
     following = [line for line in lines[:LINES_LOOKED_AT] if line.strip()]
     looked_at = following if optional else following[:2]
-    return (optional and not following) or any(_is_row(split(line, separator)) for line in looked_at)
+    return (optional and not following) or any(_is_row(split(line, separator), separator) for line in looked_at)
 
 
-def _is_row(cells: Sequence[str]) -> bool:
-    """Whether at least three cells are numbers, a stamp or empty, and not all of them empty."""
+def _is_row(cells: Sequence[str], separator: str) -> bool:
+    """Whether at least three cells are numbers, a stamp or empty, and not all of them empty.
+
+    Between spaces, where any text has cells, these must be half of them.
+    """
     there = sum(number_of(cell) is not None or is_stamp(cell) for cell in cells)
-    return there > 0 and there + sum(cell.casefold() in ABSENT for cell in cells) >= 3
+    least = max(3, len(cells) / 2) if separator == " " else 3
+    return there > 0 and there + sum(cell.casefold() in ABSENT for cell in cells) >= least
 
 
 def _is_data(lines: Sequence[str], separator: str, columns: Sequence[str]) -> bool:

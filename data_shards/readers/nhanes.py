@@ -9,7 +9,7 @@ shifted to the first week of January 2000, keeping the day of the week.
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,14 +144,7 @@ def _hours(archive: tarfile.TarFile, path: Path) -> Hours:
     with path.open("rb") as file:
         file.seek(end)
         whole = file.read(TAR_BLOCK) == bytes(TAR_BLOCK)
-    if len(people) > 1:
-        raise HarnetError(f"{path}: files of {len(people)} participants in one tar: pass one tar per participant")
-    sensors = sorted({match[2] for copies in found.values() for _, match in copies})
-    if len(sensors) > 1:
-        raise HarnetError(
-            f"{path}: hours of {len(sensors)} devices ({', '.join(sensors[:3])}) in one tar: pass one tar per "
-            "participant"
-        )
+    _refuse_several(people, sorted({match[2] for copies in found.values() for _, match in copies}), path)
     ordered = [found[start] for start in sorted(found)]
     first = ordered[0][0][1]
     return Hours(
@@ -161,6 +154,17 @@ def _hours(archive: tarfile.TarFile, path: Path) -> Hours:
         sensor=first[2],
         firmware=first[1].replace("x", "."),
     )
+
+
+def _refuse_several(people: Collection[str], sensors: Sequence[str], path: Path) -> None:
+    """Raise `HarnetError` if there are hours of two people or devices."""
+    if len(people) > 1:
+        raise HarnetError(f"{path}: files of {len(people)} participants in one tar: pass one tar per participant")
+    if len(sensors) > 1:
+        raise HarnetError(
+            f"{path}: hours of {len(sensors)} devices ({', '.join(sensors[:3])}) in one tar: pass one tar per "
+            "participant"
+        )
 
 
 def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:

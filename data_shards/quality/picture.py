@@ -65,6 +65,16 @@ class DayRow:
     """Changes of the clock in this day."""
 
 
+@dataclass(frozen=True)
+class _Clock:
+    """How the wall clock differs from the recording's."""
+
+    at_first: int
+    """Seconds to add at the first sample to get the wall clock."""
+    changes: tuple[WallShift, ...]
+    """Later changes."""
+
+
 def day_rows(info: RecordingInfo, motion: NDArray[np.float32], wear: NDArray[np.uint8]) -> list[DayRow]:
     """The rows of a recording's plot, by the wall clock if it is known.
 
@@ -74,8 +84,9 @@ def day_rows(info: RecordingInfo, motion: NDArray[np.float32], wear: NDArray[np.
         wear: (hours * 3600,) per second, 1 where worn.
     """
     state, height = _minutes(motion, wear)
+    clock = _clock(info, motion, wear)
     # Where the clock goes back, the later of two equal minutes is drawn.
-    at = _wall_minutes(info)
+    at = _wall_minutes(info, clock)
     first_day = int(at.min()) // MINUTES
     days = int(at.max()) // MINUTES - first_day + 1
     states = np.full(days * MINUTES, MISSING, np.uint8)
@@ -93,7 +104,7 @@ def day_rows(info: RecordingInfo, motion: NDArray[np.float32], wear: NDArray[np.
             y=day * PITCH,
             path=_outline(bins[day] == WORN, levels[day]),
             shades=tuple(_shades(bins[day])),
-            shifts=tuple(_shifts(info, first_day + day)),
+            shifts=tuple(_shifts(clock, first_day + day)),
         )
         for day in range(days)
     ]
@@ -113,12 +124,11 @@ def _minutes(motion: NDArray[np.float32], wear: NDArray[np.uint8]) -> tuple[NDAr
     return state.astype(np.uint8), np.where(state == WORN, mean, 0).astype(np.float32)
 
 
-def _wall_minutes(info: RecordingInfo) -> NDArray[np.int64]:
+def _wall_minutes(info: RecordingInfo, clock: _Clock) -> NDArray[np.int64]:
     """Minute since 1970 by the wall clock of each minute of the recording."""
     minutes = info.first_hour * 60 + np.arange(info.hours * 60)
-    zone, changes = _clock(info)
-    add = np.full(len(minutes), zone // 60)
-    for shift in changes:
+    add = np.full(len(minutes), clock.at_first // 60)
+    for shift in clock.changes:
         add[minutes * 60 >= shift["from_second"]] = shift["add_seconds"] // 60
     return minutes + add
 
@@ -152,11 +162,11 @@ def _shades(states: NDArray[np.uint8]) -> list[Shade]:
     ]
 
 
-def _shifts(info: RecordingInfo, day: int) -> list[Shift]:
+def _shifts(clock: _Clock, day: int) -> list[Shift]:
     """Changes of the clock within a day of the wall clock, counted from 1970."""
-    before, changes = _clock(info)
+    before = clock.at_first
     found = []
-    for shift in changes:
+    for shift in clock.changes:
         minute = (shift["from_second"] + shift["add_seconds"]) // 60
         if minute // MINUTES == day:
             hours = (shift["add_seconds"] - before) / 3600
@@ -165,14 +175,11 @@ def _shifts(info: RecordingInfo, day: int) -> list[Shift]:
     return found
 
 
-def _clock(info: RecordingInfo) -> tuple[int, tuple[WallShift, ...]]:
-    """Seconds to add at the start to get the wall clock, and the changes after it.
-
-    For a UTC clock the first shift is the zone's offset, from the first sample on; a local clock needs none.
-    """
-    if info.clock == "utc" and info.wall_shifts:
-        return info.wall_shifts[0]["add_seconds"], info.wall_shifts[1:]
-    return 0, info.wall_shifts
+def _clock(info: RecordingInfo, motion: NDArray[np.float32], wear: NDArray[np.uint8]) -> _Clock:
+    """A shift that applies from the first sample on is no change: it is the offset of a zone, or a correction."""
+    first = info.first_hour * 3600 + int(np.argmax((motion > 0) | (wear > 0)))
+    begun = [shift for shift in info.wall_shifts if shift["from_second"] <= first]
+    return _Clock(begun[-1]["add_seconds"] if begun else 0, info.wall_shifts[len(begun) :])
 
 
 def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -268,11 +268,15 @@ def test_rows_follow_the_wall_clock(one: tuple) -> None:
     (only,) = rows_of(autumn, motion, wear)
     assert spans(only, "missing") == [(23 * hour, 24 * hour)]
     assert only.shifts == (picture.Shift(11 * hour, "clock -1 h"),)
-    # A time zone sets where the rows begin; it is not a clock change.
+    # A time zone, or the correction of a clock, sets where the rows begin; it is not a clock change.
+    motion[:1234], wear[:1234] = 0, 0
     away = WallShift(from_second=480_000 * 3600 + 1234, add_seconds=5 * 3600 + 1800)
-    first, second = rows_of(dataclasses.replace(base, clock="utc", wall_shifts=(away,)), motion, wear)
-    assert spans(first, "missing") == [(0, 5 * hour + hour // 2)]
-    assert first.shifts == second.shifts == ()
+    later = WallShift(from_second=noon, add_seconds=4 * 3600 + 1800)
+    for clock in ("utc", "local"):
+        first, second = rows_of(dataclasses.replace(base, clock=clock, wall_shifts=(away, later)), motion, wear)
+        assert spans(first, "missing") == [(0, 5 * hour + hour // 2 + 20 // picture.BIN_MINUTES)]
+        assert first.shifts == (picture.Shift(16 * hour + hour // 2, "clock -1 h"),)
+        assert second.shifts == ()
     (numbered,) = rows_of(dataclasses.replace(base, clock="none", first_hour=0, wall_shifts=()), motion, wear)
     assert numbered.label == "day 1"
 

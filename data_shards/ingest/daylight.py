@@ -98,10 +98,15 @@ def wall_shifts(
     return tuple(WallShift(from_second=at - behind, add_seconds=offset - ahead + behind) for at, offset in shifts)
 
 
-def in_words(shifts: Sequence[WallShift], start: float, clock: str, place: ZoneInfo) -> tuple[Note, ...]:
-    """One note per clock change within the recording, and one for a device set to another local time."""
+def in_words(
+    shifts: Sequence[WallShift], start: float, clock: str, place: ZoneInfo, behind: int = 0
+) -> tuple[Note, ...]:
+    """One note per clock change within the recording, and one for a device set to another local time.
+
+    A correction by `Clocks.behind` alone is none: it does not come from another place.
+    """
     notes = []
-    before = 0
+    before = behind
     for shift in shifts:
         minutes = (shift["add_seconds"] - before) // 60
         before = shift["add_seconds"]

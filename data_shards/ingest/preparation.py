@@ -76,7 +76,7 @@ class PreparedRecording:
         self.wall_shifts = wall_shifts(recording.clock, gathered.first, gathered.last, clocks, recording.utc_offset)
         """Shifts to the wall clock."""
         if clocks.place is not None:
-            self.notes += in_words(self.wall_shifts, gathered.first, recording.clock, clocks.place)
+            self.notes += in_words(self.wall_shifts, gathered.first, recording.clock, clocks.place, clocks.behind)
         self._gathered = gathered
         self._scratch = scratch
         self._correct = correction(self.calibration, temperature)

@@ -127,6 +127,16 @@ def test_a_device_whose_clock_was_wrong() -> None:
     )
 
 
+@pytest.mark.parametrize("behind", [90, -3600, 86400])
+def test_a_wrong_clock_is_not_one_of_another_place(behind: int) -> None:
+    noon = at(datetime(2023, 3, 1, 12, tzinfo=UTC))
+    here = wall_shifts("local", noon, noon + 86400, Clocks(LONDON, behind=behind))
+    assert in_words(here, noon, "local", LONDON, behind) == ()
+    there = wall_shifts("local", noon, noon + 86400, Clocks(LONDON, NEW_YORK, behind))
+    (note,) = in_words(there, noon, "local", LONDON, behind)
+    assert note.detail == "Europe/London was 300 min ahead of the device's clock"
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90", 90), ("-3600", -3600), ("1:30", 5400), ("-0:00:20", -20), ("+01:00", 3600), ("0", 0)]
 )
@@ -148,6 +158,8 @@ def test_clocks_on_the_command_line(tmp_path: Path) -> None:
     assert main([*command, str(tmp_path / "c.zarr"), *options]) == 0
     info = Cohort.open(tmp_path / "c.zarr").info("p")
     assert np.flatnonzero(info.quality["worn_seconds_by_clock_hour"]).tolist() == [16]
+    (note,) = info.notes
+    assert str(note) == "clock of another place: 1 (Europe/London was 300 min ahead of the device's clock)"
     assert info.first_hour % 24 == 12  # the signal stays on the device's clock
     said = {"timezone": "Europe/London", "clock_timezone": "America/New_York", "time_shift": "-3600"}
     assert said.items() <= info.source["settings"].items()

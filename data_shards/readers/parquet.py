@@ -1,6 +1,6 @@
 """Parquet files with named columns, one of times and one per axis, read in chunks of row groups."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -104,14 +104,14 @@ class _Content:
 
     def _all(self) -> Iterator[TableRows]:
         with _readable(self._path):
-            for batch in self._batches:
+            for batch in _merged(self._batches):
                 if batch.num_rows:
                     yield self._rows(batch)
 
     def _rows(self, batch: pa.RecordBatch) -> TableRows:
         number = np.arange(self._count + 1, self._count + batch.num_rows + 1)
         self._count += batch.num_rows
-        self._device.check(number, [batch.column(name) for name in self._of_device])
+        self._device.check(number, [_labels(batch.column(name)) for name in self._of_device])
         times = self._times(batch.column(self._columns[0]))
         acceleration = np.empty((len(number), 3), np.float32)
         for axis, name in enumerate(self._columns[1:]):
@@ -154,6 +154,32 @@ class _Content:
         return np.where(np.isnan(values), np.nan, values)  # arithmetic on a signalling NaN is an error
 
 
+def _merged(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The rows in chunks that are large enough to show the form of their times, with dictionaries decoded.
+
+    Arrow ends a batch with each row group if a column is dictionary-encoded, and a row group may be a single row.
+    """
+    held: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        columns = [each.dictionary_decode() if pa.types.is_dictionary(each.type) else each for each in batch.columns]
+        held.append(pa.RecordBatch.from_arrays(columns, batch.schema.names))
+        rows += batch.num_rows
+        if rows >= PIECE_ROWS:
+            yield pa.concat_batches(held)
+            held, rows = [], 0
+    if held:
+        yield pa.concat_batches(held)
+
+
+def _labels(column: pa.Array) -> pa.Array:
+    """Cells as text, and as hexadecimal digits if they are bytes that are no text."""
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid:
+        return pa.array([None if cell is None else cell.hex() for cell in column.to_pylist()], pa.string())
+
+
 def _not_numbers(path: Path, name: str, kind: pa.DataType) -> HarnetError:
     return HarnetError(f"{path}: column {name!r} contains {kind}, not numbers: pass another with --columns")
 
@@ -162,8 +188,8 @@ def _is_plain(kind: pa.DataType) -> bool:
     """Whether cells are short and can be written as text."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_floating)
-    return any(is_one(kind) for is_one in kinds)
+    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
+    return _is_text(kind) or any(is_one(kind) for is_one in kinds)
 
 
 def _texts(column: pa.Array) -> pa.Array:

@@ -124,6 +124,20 @@ def test_parquet_times(tmp_path: Path, times: list[float], clock: str, seconds: 
     np.testing.assert_array_equal(one.recording.times, [seconds, seconds + 0.25])
 
 
+@pytest.mark.parametrize("group", [1, 7, 100])
+def test_parquet_clock_does_not_depend_on_the_first_row_group(group: int, tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    texts = pa.array([f"{index}" for index in range(300)]).dictionary_encode()  # a batch then ends with each row group
+    times = [None, *(START + index / 50 for index in range(1, 300))]
+    pq.write_table(pa.table({"time": times, "x": texts, "y": texts, "z": texts}), path, row_group_size=group)
+    (one,) = load(path)
+    assert (one.recording.clock, one.recording.times[0]) == ("utc", START + 0.02)
+    dates = [f"{day:02}/05/2024 12:00:{index // 10:02}.{index % 10}" for index, day in enumerate([10] * 299 + [13])]
+    pq.write_table(pa.table({"time": dates, "x": texts, "y": texts, "z": texts}), path, row_group_size=group)
+    (one,) = load(path)
+    assert one.recording.times[0] == np.datetime64("2024-05-10T12:00:00", "s").astype(int)
+
+
 def test_parquet_units_and_columns(tmp_path: Path) -> None:
     options = ReadOptions(columns=("t", "ax", "ay", "az"), units="mg")
     path = parquet(tmp_path / "any name", az=[250, 250], other=["a", "b"], ay=[-1000, 0], ax=[2000, 0], t=[1.0, 1.02])

@@ -1,6 +1,7 @@
 """Tables with rows of several people or devices are refused: they are not one recording."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -61,6 +62,31 @@ def test_rows_of_two_in_parquet(who: str, piece: int, tmp_path: Path, monkeypatc
         columnar(tmp_path, lambda number: ord(WHO[who](number)[-1]))
     with pytest.raises(HarnetError, match="the column 'subject' has another value"):
         columnar(tmp_path, lambda number: float(ord(WHO[who](number)[-1])))
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        pa.array(["A", "B"], pa.string_view()),
+        pa.array([b"A", b"B"]),
+        pa.array([b"\xff\xfe", b"\xfe\xff"]),
+        pa.array([True, False]),
+        pa.array([Decimal(1), Decimal(2)]),
+        pa.array(["A", "B"]).dictionary_encode(),
+    ],
+    ids=lambda cells: str(cells.type),
+)
+def test_names_of_people_in_any_type(cells: pa.Array, tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    x, y, z = signal().T
+    columns = {"time": [START + number / 100 for number in range(COUNT)], "x": x, "y": y, "z": z}
+    one, other = cells.to_pylist()
+    pq.write_table(pa.table(columns | {"subject": pa.array([one] * COUNT, cells.type)}), path)
+    (found,) = load(path)
+    assert_plain(found.recording)
+    pq.write_table(pa.table(columns | {"subject": pa.array([one] * (COUNT - 9) + [other] * 9, cells.type)}), path)
+    with pytest.raises(HarnetError, match="the column 'subject' has another value in row 2,992: rows of"):
+        list(load(path))
 
 
 def test_what_is_no_second_device(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ class OneDevice:
                 raise HarnetError(
                     f"{self._named}: the column {self._names[index]!r} has another value in {self._where} "
                     f"{number[there[0]]:,}: rows of several people or devices are not one recording: write one file "
-                    "for each"
+                    "for each, or rename the column if it means something else"
                 )
 
 

@@ -58,7 +58,9 @@ class Command:
         options = replace(options, min_seconds=self.min_seconds, part=part, listing=self.listing)
         policy = find_policy(self.quality)
         if self.dry_run:
-            planned = plan_ingest(self.inputs, replace(options, listing=None))
+            # A listing that is there decides the share; one that is not must not be written.
+            listing = self.listing if self.listing is not None and self.listing.exists() else None
+            planned = plan_ingest(self.inputs, replace(options, listing=listing))
             print(plan_as_json(planned, options.exclude) if self.json else plan_as_text(planned, options.exclude))
             return int(bool(planned.refused))
         outcomes, skipped = ingest(self.inputs, self.out, options, self.workers)

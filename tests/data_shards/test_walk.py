@@ -63,6 +63,25 @@ def test_parts_with_a_list_take_each_file_once(inputs: Path, tmp_path: Path) -> 
     assert {inputs / "again.csv", inputs / "z" / "z9.csv"} < set(planned)
 
 
+def test_a_dry_run_shows_the_share_of_the_list_and_writes_none(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listing = tmp_path / "files-7"
+    part = ["ingest", str(inputs), "--out", str(tmp_path / "c.zarr"), "--part", "2/3", "--listing", str(listing)]
+
+    def planned() -> list[str]:
+        assert main([*part, "--dry-run", "--json"]) == 0
+        return [file["source"] for file in json.loads(capsys.readouterr().out)["files"]]
+
+    before = planned()
+    assert not listing.exists()
+    listed_below([inputs], listing)
+    (inputs / "a" / "a00.csv").write_text("time,x,y,z\n0,0,0,1\n")  # moves all files after it to other tasks
+    assert planned() == before
+    listing.rename(tmp_path / "files-8")
+    assert planned() != before
+
+
 def test_a_list_of_other_inputs_or_a_damaged_one_is_refused(inputs: Path, tmp_path: Path) -> None:
     listing = tmp_path / "files-7"
     listed_below([inputs], listing)

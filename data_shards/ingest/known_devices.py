@@ -62,6 +62,8 @@ def collect(infos: Iterable[RecordingInfo]) -> dict[str, Calibration]:
 
 TAKEN = "calibration taken"
 """Kind of the note on a recording that uses the calibration of another recording."""
+NOT_TAKEN = "calibration not taken"
+"""Kind of the note on a recording that the calibration of its device would move away from gravity."""
 NOT_LISTED = "no calibration given"
 """Kind of the note on a recording without a calibration of its own, whose device is not in the file."""
 

@@ -11,7 +11,7 @@ from data_shards.cohort.stored import HourData
 from data_shards.ingest.calibration import CALIBRATION, Correction, calibrate, correction, take_over
 from data_shards.ingest.daylight import Clocks, clock_hours, in_words, wall_shifts
 from data_shards.ingest.gathering import gather
-from data_shards.ingest.known_devices import NOT_LISTED, TAKEN, KnownDevices, device_name
+from data_shards.ingest.known_devices import NOT_LISTED, NOT_TAKEN, TAKEN, KnownDevices, device_name
 from data_shards.ingest.resampling import FILTER, hours_spanned, to_counts
 from data_shards.ingest.scratch import GridRun, Scratch
 from data_shards.ingest.wear import WEAR_RULE, Wear, WearDetector
@@ -65,6 +65,8 @@ class PreparedRecording:
             self.calibration = take_over(self.calibration, known, gathered.survey, temperature)
             if self.calibration["calibrated"]:
                 self.notes += (Note(TAKEN, 1, "from another recording of the device"),)
+            else:
+                self.notes += (Note(NOT_TAKEN, 1, self.calibration["reason"].rpartition("; ")[2]),)
         elif devices is not None and not self.calibration["calibrated"]:
             name = device_name(recording.device, recording.metadata)
             lacks = "the file states no serial number" if name is None else f"{devices.path} does not list {name}"

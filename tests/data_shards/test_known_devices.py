@@ -9,7 +9,7 @@ import pytest
 
 from data_shards.cohort.store import Cohort
 from data_shards.ingest import known_devices
-from data_shards.ingest.known_devices import TAKEN, KnownDevices
+from data_shards.ingest.known_devices import NOT_TAKEN, TAKEN, KnownDevices
 from data_shards.ingest.preparation import Preparation, PreparedRecording
 from data_shards.ingest.scratch import Scratch
 from data_shards.notes import Note
@@ -111,6 +111,9 @@ def test_one_that_makes_it_worse_is_not_taken(known: KnownDevices) -> None:
     found, _ = prepared_with(replace(known, devices={"Axivity AX3 12345": wrong}), recording(0.5))  # type: ignore[dict-item]
     assert not found.calibration["calibrated"]
     assert "0.5 h recorded; 24 h are needed; with the calibration given" in found.calibration["reason"]
+    (note,) = found.notes
+    assert note.kind == NOT_TAKEN
+    assert note.detail.startswith("with the calibration given, ")
 
 
 def test_from_a_store_to_a_file_to_a_laboratory(tmp_path: Path, known: KnownDevices, capsys) -> None:

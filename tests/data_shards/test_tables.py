@@ -115,6 +115,22 @@ def test_dates_of_which_nobody_knows_the_order(tmp_path: Path) -> None:
         recording(tmp_path, text(rows(stamp=dated("dm", 5))))
 
 
+@pytest.mark.parametrize("form", ["14.11.2023, {}", "14 November 2023, {}", "2023. 11. 14., {}", "14-Nov-23 {}"])
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_dates_with_a_comma_or_a_named_month_and_a_short_year(form: str, separator: str, tmp_path: Path) -> None:
+    table = text(
+        rows(separator, lambda index: form.format(local(index).split(" ")[1])), separator.join(("time", *"xyz"))
+    )
+    found = recording(tmp_path, table, day_first=True)
+    assert_plain(found, "local")
+    assert str(np.datetime64(int(found.times[0]), "s")).startswith("2023-11-14T22:13:20")
+    if "-23" in form:
+        with pytest.raises(
+            HarnetError, match=r"'14-Nov-23 22:13:20\.000': which number is the year\? Give --day-first"
+        ):
+            recording(tmp_path, table)
+
+
 def at(index: int, change: Callable[[str], list[str]]) -> str:
     table = rows()
     table[index : index + 1] = change(table[index])

@@ -38,9 +38,9 @@ _MONTHS = (
 )
 _MONTH_NAMED = (
     r"(?P<day>\d{1,2})(?P<mark>[-/ .]?)"
-    rf"(?P<name>{'|'.join(f'{name[:3]}(?:{name[3:]})?' for name in _MONTHS)})(?P=mark)(?P<year>\d{{4}})"
+    rf"(?P<name>{'|'.join(f'{name[:3]}(?:{name[3:]})?' for name in _MONTHS)})(?P=mark)(?P<year>\d{{4}}|\d\d)"
 )
-_BETWEEN = r"(?:\s*[T_,]\s*|\s+|:)"
+_BETWEEN = r"(?:\s*[T_,]\s*|\.?\s+|:)"  # a comma may have been replaced by a point, as decimal commas are
 _STAMPS = tuple(re.compile(date + _BETWEEN + _TIME, re.IGNORECASE) for date in (_YEAR_FIRST, _YEAR_LAST, _MONTH_NAMED))
 
 DateOrder = str
@@ -89,13 +89,14 @@ class Stamps:
         stamps = [text.strip() for text in texts if is_stamp(text)]
         if not stamps:
             return False
+        ending_in_year = [match for text in stamps for form in _STAMPS[1:] if (match := form.fullmatch(text))]
+        if not self.date_order and any(len(match["year"]) == 2 for match in ending_in_year):
+            raise HarnetError(
+                f"{stamps[0]!r}: which number is the year? Give --day-first for day, month, year, "
+                "else write dates as 2024-05-31"
+            )
         year_last = [match for text in stamps if (match := _STAMPS[1].fullmatch(text))]
         if year_last and not self.date_order:
-            if any(len(match["year"]) == 2 for match in year_last):
-                raise HarnetError(
-                    f"{stamps[0]!r}: which number is the year? Give --day-first for day, month, year, "
-                    "else write dates as 2024-05-31"
-                )
             if any(int(match["first"]) > 12 for match in year_last):
                 self.date_order = "day"
             elif any(int(match["other"]) > 12 for match in year_last):

@@ -32,6 +32,7 @@ def written(folder: Path, local: NDArray[np.float64], **options: object) -> Load
 
 BACK = 1_698_544_800.0  # 2023-10-29 02:00, when clocks in London go back to 01:00
 ISLAND = 1_696_125_600.0  # 2023-10-01 02:00 on Lord Howe Island, when they go forward by half an hour
+DATE_LINE = 1_325_203_200.0  # 2011-12-30, a day that Samoa skipped
 FORWARD = 1_679_792_400.0  # 2023-03-26 01:00, when they go forward to 02:00
 
 
@@ -53,10 +54,26 @@ def test_changes_of_the_clocks(
     assert not found.notes
 
 
-def test_half_an_hour_of_summer_time(tmp_path: Path) -> None:
-    true = ISLAND - 20 + np.arange(2000) / 50
-    found = written(tmp_path, wall(true, ISLAND, 1800), timezone="Australia/Lord_Howe")
+@pytest.mark.parametrize(
+    ("timezone", "change", "by"),
+    [
+        ("Australia/Lord_Howe", ISLAND, 1800.0),
+        ("Antarctica/Troll", FORWARD, 7200.0),
+        ("Pacific/Apia", DATE_LINE, 86_400.0),
+    ],
+)
+def test_changes_by_other_than_an_hour(timezone: str, change: float, by: float, tmp_path: Path) -> None:
+    true = change - 20 + np.arange(2000) / 50
+    found = written(tmp_path, wall(true, change, by), timezone=timezone)
     np.testing.assert_allclose(found.times, true, atol=1e-6)
+
+
+def test_a_clock_that_shows_an_hour_that_is_skipped_is_not_set_forward(tmp_path: Path) -> None:
+    """The device kept its clock through that night, and an hour was lost on the way."""
+    times = FORWARD + 300 + np.arange(2000) / 50
+    times[1000:] += 3600
+    found = written(tmp_path, times, timezone="Europe/London")
+    np.testing.assert_allclose(found.times, times, atol=1e-6)
 
 
 @pytest.mark.parametrize(

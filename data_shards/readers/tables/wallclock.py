@@ -14,10 +14,8 @@ from data_shards.readers.tables.timeline import FEW
 from harnet.errors import HarnetError
 
 HOUR = 3600.0
-CHANGES = (HOUR, HOUR / 2)
-"""Seconds by which clocks go forward in spring; half an hour on Lord Howe Island."""
 NEAR = 60.0
-"""Tolerance in seconds when a step of an hour is taken for a clock change, since samples may be missing."""
+"""Tolerance in seconds when a step is taken for a clock change, since samples may be missing."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -42,8 +40,7 @@ class WallClock:
         step = np.diff(rows.times, prepend=self._last)
         self._last = float(rows.times[-1])
         shift = np.full(len(rows), self._shift)
-        forward = np.logical_or.reduce([np.abs(step - change) < NEAR for change in CHANGES])
-        for index in np.flatnonzero((step < -NEAR) | forward).tolist():
+        for index in np.flatnonzero(np.abs(step) > NEAR).tolist():
             change = self._change(float(rows.times[index] - step[index]), float(step[index]))
             if change is None and abs(step[index] + HOUR) < NEAR and not _returns(rows.times, index):
                 raise HarnetError(self._advice(int(rows.number[index])))
@@ -58,8 +55,10 @@ class WallClock:
         if step < 0:
             change = _at(before + step, self._place)
             return change if change < 0 and step - change > 0 else None
+        # Mostly an hour; half of one on Lord Howe Island, and a day in Samoa in 2011.
         change = _at(before + step / 2, self._place)
-        return change if change > 0 and abs(step - change) < NEAR else None
+        skipped = change > 0 and abs(step - change) < NEAR
+        return change if skipped and _at(before, self._place) <= 0 else None
 
     def _advice(self, number: int) -> str:
         if self._place is None:

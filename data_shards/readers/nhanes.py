@@ -232,6 +232,8 @@ def _odd_rows(
     again[1:] = (np.diff(milliseconds) == 0) & (acceleration[1:] == acceleration[:-1]).all(axis=1)
     odd["repeated blocks"] = int((kept & again).sum())
     kept &= ~again
+    if (np.diff(milliseconds[kept]) == 0).sum() > len(kept) / 2:
+        raise ValueError("times without fractions of a second")
     within = (milliseconds >= start - 1000) & (milliseconds <= start + 3_601_000)  # names are to the second
     within[kept & within] = in_time(milliseconds[kept & within].astype(np.float64))
     odd["isolated stamps"] = int((kept & ~within).sum())

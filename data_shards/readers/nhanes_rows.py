@@ -1,6 +1,7 @@
 """The rows of one hourly file of NHANES: HEADER_TIMESTAMP,X,Y,Z."""
 
 import io
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,8 @@ from data_shards.readers.tables.cells import numbers, texts
 from data_shards.readers.tables.stamps import Stamps
 
 COLUMNS = ("HEADER_TIMESTAMP", "X", "Y", "Z")
+HEADER = ",".join(COLUMNS).encode()
+_HEADER_ROW = re.compile(rb"^.*HEADER_TIMESTAMP.*$", re.IGNORECASE | re.MULTILINE)
 
 Rows = tuple[NDArray[np.int64], NDArray[np.float32]]
 """Milliseconds since 1970 (n,), and acceleration (n, 3) in g, NaN where missing."""
@@ -25,6 +28,9 @@ def parse_hour(content: bytes) -> tuple[NDArray[np.int64], NDArray[np.float32], 
     """
     if not content.isascii():
         content = content.decode("utf-8", "replace").encode()  # the library passes on invalid rows as text
+    header, line_end, rows = content.partition(b"\n")
+    if header.strip() != HEADER:
+        content = header.upper().replace(b" ", b"") + line_end + rows
     try:
         table, foreign = _table(content, {COLUMNS[0]: pa.timestamp("ms"), **dict.fromkeys(COLUMNS[1:], pa.float32())})
         milliseconds, acceleration = _typed(table)
@@ -33,9 +39,18 @@ def parse_hour(content: bytes) -> tuple[NDArray[np.int64], NDArray[np.float32], 
         table, foreign = _table(content, dict.fromkeys(COLUMNS, pa.string()))
         milliseconds, acceleration = _parsed(table)
         foreign += table.num_rows - len(milliseconds)
+    if foreign:
+        _refuse_joined(content)
     if foreign > max(1, REPAIR_SHARE * (len(milliseconds) + foreign)):
         raise ValueError(f"{foreign} lines that are not rows")
     return milliseconds, acceleration, foreign
+
+
+def _refuse_joined(content: bytes) -> None:
+    """Raise ValueError if there is a second header row with other columns: the axes below it would be swapped."""
+    headers = [re.sub(rb"[^A-Z0-9_,]", b"", row.upper()) for row in _HEADER_ROW.findall(content)]
+    if len(set(headers)) > 1:
+        raise ValueError("a second header row with other columns")
 
 
 def _table(content: bytes, types: dict[str, pa.DataType]) -> tuple[pa.Table, int]:

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import re
 import tarfile
 from pathlib import Path
 
@@ -161,6 +162,36 @@ def test_a_row_with_an_unreadable_cell(row: str, place: int, tmp_path: Path) -> 
     assert recording.notes[0] == Note("foreign lines", 1, "rows of 2000-01-06-13-00-00")
     np.testing.assert_array_equal(recording.acceleration, g([0, 1, 2, 3]))
     np.testing.assert_array_equal(recording.times, exact([0, 1, 2, 3]))
+
+
+@pytest.mark.parametrize(
+    ("header", "left", "note"),
+    [
+        ("header_timestamp, x, y, z", [0, 1, 2, 3], "foreign lines: 1 (rows of 2000-01-06-13-00-00)"),
+        ("HEADER_TIMESTAMP,Z,Y,X", [0, 2, 3], "damaged blocks: 1 (hours, of 4; 2000-01-06-13-00-00: a second header"),
+    ],
+)
+def test_a_header_row_inside_an_hour(header: str, left: list[int], note: str, tmp_path: Path) -> None:
+    lines = text(1).splitlines()
+    changed = gzip.compress("\n".join([*lines[:400], header, *lines[400:], ""]).encode())
+    recording = next(load(write(tmp_path / "1.tar", members() | {name(1): changed}))).recording
+    np.testing.assert_array_equal(recording.acceleration, g(left))
+    assert str(recording.notes[0]).startswith(note)
+
+
+@pytest.mark.parametrize(
+    "header", ["header_timestamp,x,y,z", "HEADER_TIMESTAMP, X, Y, Z", "\ufeffHeader_Timestamp,X,Y,Z"]
+)
+def test_spellings_of_the_header_row(header: str, tmp_path: Path) -> None:
+    changed = gzip.compress(text(1).replace("HEADER_TIMESTAMP,X,Y,Z", header).encode())
+    recording = next(load(write(tmp_path / "1.tar", members() | {name(1): changed}))).recording
+    np.testing.assert_array_equal(recording.acceleration, g([0, 1, 2, 3]))
+
+
+def test_hours_without_fractions_of_a_second_are_damaged(tmp_path: Path) -> None:
+    hours = {name(number): gzip.compress(re.sub(r"(:\d\d)\.\d+", r"\1", text(number)).encode()) for number in (0, 1)}
+    with pytest.raises(HarnetError, match=r"none of 2 hours is intact \([\d-]+: times without fractions of a second\)"):
+        next(load(write(tmp_path / "1.tar", hours)))
 
 
 @pytest.mark.parametrize("more", [name(1), name(7), "62161_Logs.csv"])

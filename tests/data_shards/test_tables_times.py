@@ -100,6 +100,14 @@ def test_seconds_with_irregular_numbers_are_refused_or_take_a_rate(tmp_path: Pat
         table(tmp_path, stamps, rate=20.0)
 
 
+@pytest.mark.parametrize("seconds", [30, 900])
+def test_even_stamps_of_a_device_faster_than_the_given_rate(seconds: int, tmp_path: Path) -> None:
+    times = START + np.arange(round(seconds * 100.1)) / 100.1
+    found = table(tmp_path, times, rate=100.0)
+    assert set(notes(found)) <= {"times spread"}
+    np.testing.assert_allclose(found.times, times, atol=0.0201)
+
+
 @pytest.mark.parametrize("rate", [80, 100, 128, 512])
 @pytest.mark.parametrize("digits", [2, 3, 6])
 def test_the_nominal_rate_whatever_the_digits(rate: int, digits: int, tmp_path: Path) -> None:

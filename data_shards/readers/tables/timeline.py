@@ -35,6 +35,8 @@ LEAST_SETTLED = 1 << 16
 """Minimum number of samples from which the period is measured, since all others are placed by it."""
 MOST_HELD = 1 << 21
 """Maximum number of samples held: more than a minute at 5 kHz."""
+EVENLY_AHEAD = 2.0
+"""Number of periods by which no sample is ahead of its even timestamp if the given rate is right."""
 LEAST_LATE = 3
 """Minimum number of bunched samples for a recording to be treated as bunched."""
 SAME_PERIOD = 0.01
@@ -191,7 +193,10 @@ class Timeline:
         return np.concatenate([each.spread() for each in groups])
 
     def _at_rate(self, times: NDArray[np.float64], rate: float, rows: TableRows) -> NDArray[np.float64]:
-        """Each sample one period after the previous one, or at its own timestamp if that is later."""
+        """Each sample one period after the previous one, or at its own timestamp if that is later.
+
+        Evenly timestamped samples keep their own times if the rate would move them: the device was a little faster.
+        """
         turns = np.arange(len(times)) / rate
         placed: NDArray[np.float64] = turns + np.maximum.accumulate(times - turns)
         ahead = placed - times
@@ -202,7 +207,7 @@ class Timeline:
                 f"{self._tally.named}: --rate {rate:g}: there are more samples than that before {self._where} "
                 f"{number}, or timestamps run backwards there: pass the actual sampling rate"
             )
-        return placed
+        return times if ahead.max() > EVENLY_AHEAD / rate and is_even(times) else placed
 
     def _count(self, kind: Kind, window: TableRows, odd: NDArray[np.bool_], start: int, stop: int) -> None:
         count = int(odd[start:stop].sum())

@@ -96,7 +96,7 @@ def reader_for(path: Path, options: ReadOptions) -> DeviceReader:
     if (kind := unread_archive(head)) is not None:
         raise Unusable(f"{path}: an archive ({kind}) that may hold recordings: unpack it, and ingest the folder")
     kinds = ", ".join(reader.kind for reader in READERS)
-    hint = f"; {found}" if (found := Table.hint(head)) else ""
+    hint = f"; {found}" if (found := Table.hint(head, options.columns)) else ""
     refusal = Unusable if bare.suffix.lower() in EVIDENT else HarnetError
     raise refusal(f"{path}: not a known device file{hint}; known are: {kinds}")
 

@@ -1,6 +1,6 @@
 """Text tables such as CSV: one column of times and one per axis, identified by a header row or by position."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_shards.readers.device_reader import PER_G, DeviceReader, Found, ReadOptions
@@ -21,11 +21,13 @@ class Table(DeviceReader):
     kind = "CSV with the columns time,x,y,z (or those named with --columns)"
 
     @staticmethod
-    def hint(head: bytes) -> str:
+    def hint(head: bytes, columns: Sequence[str]) -> str:
         """What to do about a text table that is not recognised; empty if it does not look like one."""
         lines = text_lines(head)
         if names := column_names(lines):
             first = repr(",".join(names)[:100])
+            if any(column.isdecimal() and int(column) > len(names) for column in columns):
+                return f"its header row {first} names {len(names)} columns, too few for --columns {' '.join(columns)}"
             if set(DEFAULT_COLUMNS) <= set(map(meaning_of, names)):
                 return f"below its header row {first}, rows are not numbers: export them as plain numbers"
             return f"its first line is {first}: name four of these with --columns"

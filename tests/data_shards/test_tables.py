@@ -95,6 +95,11 @@ def test_columns_of_features_are_no_axes(tmp_path: Path) -> None:
         recording(tmp_path, text(rows(), "time,x_min,y_min,z_min"))
 
 
+def test_numbers_beyond_the_columns_of_the_header_row(tmp_path: Path) -> None:
+    with pytest.raises(HarnetError, match="'time,x,y,z' names 4 columns, too few for --columns 2 3 4 5;"):
+        recording(tmp_path, text(rows()), columns=("2", "3", "4", "5"))
+
+
 def dated(order: str, day: int) -> Callable[[int], str]:
     def stamp(index: int) -> str:
         parts = {"d": f"{day:02d}", "m": "11"}

@@ -47,7 +47,13 @@ class Parquet(DeviceReader):
         """Yield the only recording. Raises `HarnetError` for a missing column, or damage that cannot be repaired."""
         with (
             _readable(path),
-            pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20, thrift_container_size_limit=MOST_ITEMS) as file,
+            pq.ParquetFile(
+                path,
+                pre_buffer=False,
+                buffer_size=1 << 20,
+                thrift_container_size_limit=MOST_ITEMS,
+                page_checksum_verification=True,
+            ) as file,
         ):
             names = tuple(file.schema_arrow.names)
             twice = next((name for name in names if names.count(name) > 1), None)
@@ -189,7 +195,7 @@ def _is_plain(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
-    return _is_text(kind) or any(is_one(kind) for is_one in kinds)
+    return _is_text(kind) or any(is_one(kind) for is_one in (*kinds, pa.types.is_fixed_size_binary))
 
 
 def _texts(column: pa.Array) -> pa.Array:

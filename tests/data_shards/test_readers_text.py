@@ -124,6 +124,20 @@ def test_parquet_times(tmp_path: Path, times: list[float], clock: str, seconds: 
     np.testing.assert_array_equal(one.recording.times, [seconds, seconds + 0.25])
 
 
+def test_parquet_checksums_of_pages_are_verified(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    values = np.random.default_rng(1).normal(0, 1, 100)
+    columns = {"time": np.arange(100) / 50, "x": values, "y": values, "z": values}
+    pq.write_table(pa.table(columns), path, compression="none", use_dictionary=False, write_page_checksum=True)
+    assert len(next(load(path)).recording.times) == 100
+    content = path.read_bytes()
+    changed = bytearray(values[50].tobytes())
+    changed[6] ^= 1
+    path.write_bytes(content.replace(values[50].tobytes(), bytes(changed), 1))
+    with pytest.raises(HarnetError, match=r"not a readable Parquet file \(.*checksum"):
+        list(load(path))
+
+
 @pytest.mark.parametrize("group", [1, 7, 100])
 def test_parquet_clock_does_not_depend_on_the_first_row_group(group: int, tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"

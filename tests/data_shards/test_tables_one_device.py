@@ -70,6 +70,7 @@ def test_rows_of_two_in_parquet(who: str, piece: int, tmp_path: Path, monkeypatc
         pa.array(["A", "B"], pa.string_view()),
         pa.array([b"A", b"B"]),
         pa.array([b"\xff\xfe", b"\xfe\xff"]),
+        pa.array([b"\xff\xfe", b"\xfe\xff"], pa.binary(2)),
         pa.array([True, False]),
         pa.array([Decimal(1), Decimal(2)]),
         pa.array(["A", "B"]).dictionary_encode(),

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cwa_reader_rs
 import numpy as np
@@ -21,6 +22,8 @@ from harnet.errors import HarnetError
 
 PUBLIC_METADATA = ("device_id", "session_id", "gyro_range", "firmware_revision")
 """Header fields that are kept. The free-text annotation may contain a name, so it is never copied."""
+NO_DEVICE_IDS = (0, 0xFFFF)
+"""Ids of a device that was never given one: unknown (cwa.h), and erased memory."""
 
 
 class Axivity(DeviceReader):
@@ -67,8 +70,15 @@ def _decode(path: Path, blocks: Blocks, tally: Tally) -> Recording:
         range_g=blocks.range_g,
         temperature=thermometer.temperature,
         notes=tally.notes,
-        metadata={key: header[key] for key in PUBLIC_METADATA if header.get(key) is not None},
+        metadata=_metadata(header),
     )
+
+
+def _metadata(header: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: header[key] for key in PUBLIC_METADATA if header.get(key) is not None}
+    if kept.get("device_id") in NO_DEVICE_IDS:
+        del kept["device_id"]
+    return kept
 
 
 def _pieces(path: Path, blocks: Blocks, thermometer: Thermometer, tally: Tally) -> Iterator[SampleChunk]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.make_cwa import MakeOptions, make, true_acceleration
+from data_shards.ingest.known_devices import device_name
 from data_shards.notes import Note
 from data_shards.readers import axivity_blocks, load
 from data_shards.readers.axivity_blocks import BLOCK_BYTES, HEADER_BYTES, choose_blocks
@@ -77,6 +78,16 @@ def test_times_values_and_metadata(tmp_path: Path, blocks: list[bytes]) -> None:
     # The annotation is free text and may contain a name.
     assert "Name" not in repr(recording.metadata)
     assert recording.metadata["device_id"] == 1234
+
+
+@pytest.mark.parametrize("number", [0, 0xFFFF])
+def test_devices_without_an_id_are_not_one_device(number: int, tmp_path: Path, blocks: list[bytes]) -> None:
+    path = write(tmp_path / "p.cwa", blocks)
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<H", content, 5, number)
+    path.write_bytes(content)
+    (found,) = load(path)
+    assert device_name(found.recording.device, found.recording.metadata) is None
 
 
 def test_damaged_blocks_are_left_out_and_show_in_the_times(tmp_path: Path, blocks: list[bytes]) -> None:

@@ -6,6 +6,7 @@ would stop it or distort the result, so it is given a temporary file with only w
 """
 
 import tempfile
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -15,7 +16,6 @@ import numpy as np
 
 from data_shards.readers.device_reader import DeviceReader, Found, ReadOptions
 from data_shards.readers.geneactiv_pages import (
-    BYTE_ORDER_MARK,
     HEADER_START,
     LONGEST_LINE,
     PAGE_START,
@@ -50,7 +50,7 @@ class GENEActiv(DeviceReader):
 
     def recognises(self, head: bytes, options: ReadOptions) -> bool:
         """By the first line of the header."""
-        return head.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(HEADER_START)
+        return head.removeprefix(BOM_UTF8).lstrip().startswith(HEADER_START)
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Found]:
         """Yield the only recording. Raises `HarnetError` if the header is damaged or no page is usable."""

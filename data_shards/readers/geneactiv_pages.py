@@ -5,6 +5,7 @@ eight lines of `key:value`, and 300 samples in hexadecimal. Pages have no checks
 """
 
 import re
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from data_shards.readers.oddities import Tally
 from data_shards.readers.order import Pieces, in_order
 from harnet.errors import HarnetError
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 HEADER_START = b"Device Identity"
 PAGE_START = b"Recorded Data"
 PAGE_LINES = 10
@@ -184,7 +184,7 @@ def number(text: bytes) -> float:
 
 def _plain(header: bytes) -> bytes:
     """A header without byte order mark and line ends, which may differ where files were joined."""
-    return b"\n".join(header.removeprefix(BYTE_ORDER_MARK).split())
+    return b"\n".join(header.removeprefix(BOM_UTF8).split())
 
 
 class _Walk:

@@ -3,6 +3,7 @@
 import csv
 import math
 import re
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from data_shards.readers.tables.column_names import meaning_of
-from data_shards.readers.tables.lines import BOM, MINUS, encoding_of
+from data_shards.readers.tables.lines import MINUS, encoding_of
 from data_shards.readers.tables.stamps import FIRST_CLOCK_SECOND, is_stamp, number_of
 from harnet.errors import HarnetError
 
@@ -103,7 +104,7 @@ def text_lines(head: bytes) -> list[str]:
     encoding = encoding_of(head)
     if encoding:
         head = head[: len(head) // 2 * 2].decode(encoding, "replace").encode()
-    head = head.removeprefix(BOM)
+    head = head.removeprefix(BOM_UTF8)
     try:
         text = head.decode()
     except UnicodeDecodeError as error:

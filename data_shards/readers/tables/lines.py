@@ -2,6 +2,7 @@
 
 import io
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,6 @@ LONGEST_LINE = 1 << 16
 """Maximum length of a line in bytes; a file with a longer one is not a table of samples."""
 
 LF = b"\n"
-BOM = b"\xef\xbb\xbf"
-"""Byte order mark in UTF-8."""
 MINUS = "\N{MINUS SIGN}"
 """How some programs write a minus in Nordic languages."""
 
@@ -56,7 +55,7 @@ def line_chunks(path: Path, skip: int = 0, size: int | None = None) -> Iterator[
     line = 1
     rest = b""
     chunks = _chunks(path, size or PIECE_BYTES)
-    read = next(chunks, b"").removeprefix(BOM)
+    read = next(chunks, b"")
     while read or rest:
         more = next(chunks, b"")
         content = rest + read
@@ -73,7 +72,7 @@ def line_chunks(path: Path, skip: int = 0, size: int | None = None) -> Iterator[
             content = content[content.find(LF) + 1 :] if b"\n" in content else b""
         line = first + content.count(LF)
         if content:
-            yield LineChunk(content.replace(_MINUS_BYTES, b"-").replace(BOM, b""), first, not more)
+            yield LineChunk(content.replace(_MINUS_BYTES, b"-").replace(BOM_UTF8, b""), first, not more)
 
 
 def _chunks(path: Path, size: int) -> Iterator[bytes]:

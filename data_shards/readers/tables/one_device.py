@@ -46,13 +46,13 @@ class OneDevice:
 
         Args:
             number: (n,) their numbers.
-            columns: (n,) cells of each column in `places`.
+            columns: (n,) cells of each column in `places`, as strings.
 
         Raises:
             HarnetError: a column has several values, unless it numbers the rows.
         """
         for index, column in enumerate(columns):
-            cells = pc.utf8_trim_whitespace(column.cast(pa.string()))
+            cells = pc.utf8_trim_whitespace(column)
             cells = pc.if_else(pc.is_in(cells, _ABSENT), None, cells)
             if self._usual[index] is None:
                 self._usual[index] = _usual(cells)

@@ -42,9 +42,7 @@ class Values:
         self._filler: NDArray[np.float32] | None = None
 
     def feed(self, rows: TableRows, last: bool = False) -> TableRows:
-        """Add rows; a run of one value at their end is held back until the next call, unless `last`."""
-        if not len(rows):
-            return rows
+        """Add one row or more; a run of one value at their end is held back until the next call, unless `last`."""
         rows, absent, blank = self._blank(rows, last)
         # Cells left empty for this long are a filler like any other.
         rows = self._without("repeated fillers", rows, blank)
